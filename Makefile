@@ -1,0 +1,46 @@
+# Two commands do all set-up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+UV := $(BIN)/uv
+CI ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types contracts unit crash bench bench-setup lock schemas clean
+
+help: ## Lists the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.uv-$(UV_VERSION):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Headrace needs Python 3.11 or newer; run 'make PYTHON=python3.12 …'" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once, about a minute)" >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.uv-$(UV_VERSION) requirements/dev.lock pyproject.toml
+	@$(UV) pip sync -q --python $(BIN)/python --require-hashes requirements/dev.lock
+	@$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.installed ## Prepares .venv; a second call costs nothing
+
+lock: $(VENV)/.uv-$(UV_VERSION) ## Resolves requirements/*.in into the locks anew
+	@for name in main dev bench; do $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --no-header requirements/$$name.in -o requirements/$$name.lock || exit 1; done
+
+lint: setup
+	@$(BIN)/ruff check --no-cache .
+	@$(BIN)/ruff format --check --no-cache .
+
+types: setup
+	@$(BIN)/basedpyright --level error
+
+contracts: setup
+	@$(BIN)/lint-imports --no-cache
+
+unit: setup
+	@$(BIN)/python -m pytest
+
+test: lint types contracts unit ## Lint, types, import contracts, all tests

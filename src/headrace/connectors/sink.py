@@ -1,0 +1,49 @@
+"""The port to a sink."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace.log.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOptions:
+    """What every sink is opened with; `options` is the type's own block of the YAML, already validated."""
+
+    namespace: str
+    name: str
+    type: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    base_dir: Path = Path()
+
+
+class Sink(Protocol):
+    """Writes the records of one topic outwards, in order, in two phases, so that a restart neither loses nor doubles one.
+
+    The stage calls `write` any number of times, then `prepare`, commits the returned bytes together with its offset, then calls
+    `publish`. After a restart it calls `recover(last committed bytes)` before the first write: what was prepared and committed
+    is published now (again, harmlessly), what was written after it is discarded.
+    A sink without two phases (stdout, webhook) publishes in `prepare` and sends each record's id, so that the receiver can drop repeats.
+    """
+
+    def recover(self, prepared: bytes | None) -> None: ...
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Takes data records (no control records). UnavailableError: the same records will be written again."""
+        ...
+
+    def prepare(self, *, end: bool = False) -> bytes:
+        """Makes everything written so far durable and says how to find it. `end`: close what is open, the input is complete."""
+        ...
+
+    def publish(self) -> None:
+        """Makes what was prepared visible, by rename."""
+        ...
+
+    def close(self) -> None: ...
+
+
+OpenSink = Callable[[SinkOptions], Sink]
+"""The signature behind the entry point group `headrace.sinks`."""

@@ -1,0 +1,103 @@
+"""The port to a source."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace.events.dead_letter import DeadLetter
+from headrace.events.row_batch import RowBatch
+from headrace.events.schema import RowSchema
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.log.topic_log import TopicLog
+
+
+@dataclass(frozen=True, slots=True)
+class EventTime:
+    """`spec.eventTime` of a source."""
+
+    column: str | None = None
+    """None: a record's event time is when it arrived."""
+    out_of_orderness_ms: int = 0
+    idle_timeout_ms: int = 30_000
+    max_ahead_ms: int = 300_000
+    historical: bool = False
+    """`timeline: event`: `maxAhead` is not checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What every source is opened with; `options` is the type's own block of the YAML, already validated by its `Options` model."""
+
+    namespace: str
+    name: str
+    type: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    schema: RowSchema | None = None
+    """None: inferred from the first records; the stage then fixes it for ever."""
+    key: tuple[str, ...] = ()
+    id: tuple[str, ...] = ()
+    """Empty: the position in the source."""
+    event_time: EventTime = EventTime()
+    base_dir: Path = Path()
+    """Relative paths start here: the folder of the YAML file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBatch:
+    """What a poll gave."""
+
+    rows: RowBatch | None
+    """Clean rows. None: none."""
+    dead: Sequence[tuple[str, DeadLetter]]
+    """(record id, letter) of what could not be read, in order; ids are derived, so that a replay gives the same."""
+    position: bytes
+    """Where to go on after this batch; opaque JSON, small."""
+    end: bool = False
+    """A bounded source is fully read with this batch."""
+    waiting: bool = False
+    """Nothing new just now."""
+
+
+class Source(Protocol):
+    """Opened at a position, polled by one thread; after a restart it is opened at the last committed position and gives the same records again.
+
+    Record ids are `NAME:` + the declared id columns joined by `/`, else `NAME:` + file (relative) + `@` + position. Keys are
+    the key columns' text joined by `/`. A row whose key or id column is NULL, whose event time is missing or does not parse,
+    or more than `max_ahead_ms` ahead of the clock (unless historical), is a dead letter.
+    """
+
+    @property
+    def bounded(self) -> bool: ...
+
+    @property
+    def schema(self) -> RowSchema | None:
+        """Declared or inferred; None while nothing was read yet."""
+        ...
+
+    def open(self, position: bytes | None) -> None:
+        """Starts after `position`; None: from the beginning. UnavailableError, NotFoundError."""
+        ...
+
+    def poll(self, max_rows: int, timeout_seconds: float) -> SourceBatch:
+        """Up to `max_rows` rows; waits up to the timeout where there are none. Errors: UnavailableError (poll again), FinalError."""
+        ...
+
+    def lag(self) -> int | None:
+        """Rows (or bytes, for files) that are known to be there and not read; None: unknown."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContext:
+    """What a source may use."""
+
+    log: TopicLog | None = None
+    """Given to pushed sources, which read their inbox topic."""
+    clock: Clock = SYSTEM_CLOCK
+
+
+OpenSource = Callable[[SourceOptions, SourceContext], Source]
+"""The signature behind the entry point group `headrace.sources`."""

@@ -1,0 +1,48 @@
+"""`decision/1`: every turn of a finetuner's fate, with the evidence."""
+
+from typing import Literal
+
+import msgspec
+
+DecisionKind = Literal[
+    "cut", "promoted", "rejected", "rolled_back", "confirmed", "drift", "anchors", "awaiting_approval"
+]
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """A mean and its confidence interval at a level, valid at any time."""
+
+    mean: float
+    lower: float
+    upper: float
+    rows: int
+    alpha: float
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Record id: derive_id(finetuner, kind, subject, offset)."""
+
+    kind: DecisionKind
+    subject: str
+    """The candidate or version it is about."""
+    reason: str
+    """A sentence for people."""
+    first_offset: int
+    """The examples that were the evidence: from here …"""
+    last_offset: int
+    """… to here, both included."""
+    difference: Bound | None = None
+    """Candidate minus served, of the metric, per fresh row."""
+    anchors: Bound | None = None
+    """The same on the anchors."""
+    anchor_version: int = 0
+    manual: bool = False
+    details: dict[str, str | float | int | bool] = {}
+
+
+class Command(msgspec.Struct, frozen=True):
+    """`command/1`: a person's promote or rollback; the alias has moved already when this is written."""
+
+    action: Literal["promote", "rollback"]
+    version: str
+    reason: str = ""

@@ -1,0 +1,58 @@
+"""The names of topics: `NAMESPACE.NAME.WHAT` (SEMANTICS §1)."""
+
+
+def events(namespace: str, connector: str) -> str:
+    """Rows of a source, typed and clean, and its control records."""
+    return f"{namespace}.{connector}.events"
+
+
+def inbox(namespace: str, connector: str) -> str:
+    """What was pushed at the HTTP door, raw, before ingest has read it."""
+    return f"{namespace}.{connector}.inbox"
+
+
+def dead(namespace: str, name: str) -> str:
+    """Dead letters of ingest for a connector."""
+    return f"{namespace}.{name}.dead"
+
+
+def stage_dead(namespace: str, finetuner: str, stage: str) -> str:
+    """Dead letters of one stage of a finetuner: transform, prompt, label or train."""
+    return f"{namespace}.{finetuner}.dead.{stage}"
+
+
+def rows(namespace: str, finetuner: str) -> str:
+    return f"{namespace}.{finetuner}.rows"
+
+
+def late(namespace: str, finetuner: str) -> str:
+    return f"{namespace}.{finetuner}.late"
+
+
+def prompts(namespace: str, finetuner: str) -> str:
+    return f"{namespace}.{finetuner}.prompts"
+
+
+def examples(namespace: str, finetuner: str) -> str:
+    return f"{namespace}.{finetuner}.examples"
+
+
+def scores(namespace: str, finetuner: str) -> str:
+    return f"{namespace}.{finetuner}.scores"
+
+
+def decisions(namespace: str, finetuner: str) -> str:
+    return f"{namespace}.{finetuner}.decisions"
+
+
+def commands(namespace: str, finetuner: str) -> str:
+    """Manual promotions and roll-backs, taken up by the trainer at a recorded offset."""
+    return f"{namespace}.{finetuner}.commands"
+
+
+def answers(namespace: str) -> str:
+    return f"{namespace}.answers"
+
+
+def feedback(namespace: str) -> str:
+    return f"{namespace}.feedback"

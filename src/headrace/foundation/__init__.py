@@ -1,0 +1,4 @@
+"""Errors, clock, ids, quantities, settings, failpoints.
+
+May import the standard library alone. No word of the domain (topic, row, model …) belongs here.
+"""

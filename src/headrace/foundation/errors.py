@@ -1,0 +1,123 @@
+"""The exception tree.
+
+HeadraceError
+├── FinalError                 trying again cannot help
+│   ├── InvalidDeclarationError   a resource, an option or a command line is wrong (exit 2)
+│   ├── InvalidQueryError         a stream query is wrong or cannot run on the chosen engine (exit 2)
+│   ├── NotFoundError             a named thing does not exist (exit 4)
+│   ├── CorruptDataError          bytes on disk are not what was written
+│   ├── StateVersionError         the state directory was written by a newer version
+│   ├── FencedError               the lease went to another holder: this process must end
+│   └── MissingExtraError         an optional part is not installed
+└── RetryableError             the same call may succeed later
+    ├── ConflictError             another writer changed the state first
+    ├── BusyError                 a bounded queue is full, or somebody else holds the state directory
+    ├── UnavailableError          a server or a disk does not answer
+    └── DiskFullError             the disk has no room left
+"""
+
+
+class HeadraceError(Exception):
+    """What happened, where, and the next step: every error of Headrace says all three where it knows them."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, where: str | None = None, next_step: str | None = None) -> None:
+        """`where` is `file:line` or `Kind/name: field`; `next_step` is an imperative sentence."""
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{head} — {self.next_step}" if self.next_step else head
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.where, self.next_step))
+
+
+def _rebuild(kind: type[HeadraceError], message: str, where: str | None, next_step: str | None) -> HeadraceError:
+    error = kind.__new__(kind)
+    HeadraceError.__init__(error, message, where=where, next_step=next_step)
+    return error
+
+
+class FinalError(HeadraceError):
+    """Trying again cannot help."""
+
+
+class RetryableError(HeadraceError):
+    """The same call may succeed later."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        next_step: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        """`retry_after_seconds` is what the other side asked for, where it did."""
+        super().__init__(message, where=where, next_step=next_step)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidDeclarationError(FinalError):
+    """A resource, an option or a command line is wrong."""
+
+    exit_code = 2
+
+
+class InvalidQueryError(FinalError):
+    """A stream query is wrong, or cannot run on the chosen engine."""
+
+    exit_code = 2
+
+
+class NotFoundError(FinalError):
+    """A named thing does not exist."""
+
+    exit_code = 4
+
+
+class CorruptDataError(FinalError):
+    """Bytes on disk are not what was written."""
+
+
+class StateVersionError(FinalError):
+    """The state directory was written by a newer version of Headrace."""
+
+    exit_code = 5
+
+
+class FencedError(FinalError):
+    """The lease went to another holder: this process must end without writing."""
+
+    exit_code = 6
+
+
+class MissingExtraError(FinalError):
+    """An optional part is not installed; the message prints the installation command."""
+
+
+class ConflictError(RetryableError):
+    """Another writer changed the state first."""
+
+
+class BusyError(RetryableError):
+    """A bounded queue is full, or somebody else holds the state directory."""
+
+    exit_code = 5
+
+
+class UnavailableError(RetryableError):
+    """A server or a disk does not answer."""
+
+    exit_code = 7
+
+
+class DiskFullError(RetryableError):
+    """The disk has no room left."""
+
+    exit_code = 7

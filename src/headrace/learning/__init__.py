@@ -1,0 +1,5 @@
+"""How a model learns a stream: packing, rounds, scores, replay, drift, anchors, checkpoints.
+
+May import foundation, log, events, models; never another room. torch only inside `learning/torch/`. Everything that
+depends on order is decided by record count. Promotion's judgement is another room's; `stages/train` joins the two.
+"""

@@ -1,0 +1,20 @@
+"""Finds a log back end by name, among those that are installed."""
+
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import InvalidDeclarationError
+from headrace.log.topic_log import TopicLog
+
+GROUP = "headrace.logs"
+
+
+def open_log(state: Path, *, technology: str = "sqlite", clock: Clock = SYSTEM_CLOCK) -> TopicLog:
+    """Opens the log of a state directory, creating it where there is none."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if technology not in found:
+        raise InvalidDeclarationError(
+            f"no log named {technology!r} is installed", next_step=f"use one of: {', '.join(sorted(found))}"
+        )
+    return found[technology].load()(state, clock=clock)

@@ -1,0 +1,204 @@
+"""The port to the log.
+
+A stage reads, works, and hands the log one `Commit`: outputs, offsets, state and registry moves become visible at
+once or not at all. Nothing is computed inside a transaction, because a Commit is data.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from headrace.log.record import NewRecord, Record
+
+MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class LogCapabilities:
+    """What a back end can do beyond the port's core; read while a resource is validated."""
+
+    shared_between_machines: bool
+    partitions: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """How a topic is kept."""
+
+    name: str
+    partitions: int = 1
+    retention_ms: int | None = None
+    """Records older than this (by arrival) may go once every consumer group has passed them. None: for ever."""
+    unique_ids: bool = False
+    """A record whose id the topic still holds (or held, for as long as ids are kept) is not appended again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """A topic as it stands."""
+
+    spec: TopicSpec
+    start_offset: int
+    """First offset still held."""
+    end_offset: int
+    """Offset that the next record will get."""
+    bytes: int
+    """Sum of the values held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one process to commit as a role."""
+
+    role: str
+    epoch: int
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Records for one topic, in order."""
+
+    topic: str
+    records: Sequence[NewRecord]
+    partition: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOffset:
+    """The next offset that a consumer group will read."""
+
+    group: str
+    topic: str
+    next_offset: int
+    partition: int = 0
+    hold: int | None = None
+    """Oldest offset that the group may read again after a restart; retention stops there. None: `next_offset`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntry:
+    """A value of a commit owner's state."""
+
+    value: bytes
+    version: int
+    """Grows by one at every write, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """Where a value lies: the owner (a stage instance, `registry`, `resources` …) and the key."""
+
+    owner: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything that becomes true at once."""
+
+    appends: Sequence[Append] = ()
+    offsets: Sequence[GroupOffset] = ()
+    state: Mapping[StateKey, bytes | None] = field(default_factory=dict[StateKey, bytes | None])
+    """New values; None deletes."""
+    expect: Mapping[StateKey, int] = field(default_factory=dict[StateKey, int])
+    """Versions that must still stand (0: absent), else ConflictError and nothing is written."""
+    lease: Lease | None = None
+    """Checked in the transaction: FencedError where the epoch is no longer this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What the log did with a Commit."""
+
+    first_offsets: Mapping[str, int]
+    """Per appended topic: the offset of its first new record."""
+    duplicates: Mapping[str, int]
+    """Per appended topic with `unique_ids`: how many records were there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrimReport:
+    """What retention gave back."""
+
+    records: int
+    bytes_freed: int
+    """By which the file shrank."""
+
+
+class TopicLog(Protocol):
+    """Durable, ordered, replayable topics with transactions. All methods are safe from several threads and processes.
+
+    Errors: DiskFullError and UnavailableError (nothing was written; the same call may be made again), FencedError,
+    ConflictError, NotFoundError (a topic that was never ensured), CorruptDataError, StateVersionError (on opening).
+    """
+
+    @property
+    def capabilities(self) -> LogCapabilities: ...
+
+    def ensure_topic(self, spec: TopicSpec) -> None:
+        """Creates the topic, or changes how an existing one is kept. Idempotent."""
+        ...
+
+    def topics(self) -> list[TopicInfo]:
+        """Every topic, by name."""
+        ...
+
+    def topic(self, name: str) -> TopicInfo:
+        """One topic. NotFoundError names the nearest ones."""
+        ...
+
+    def read(
+        self,
+        topic: str,
+        offset: int,
+        *,
+        max_records: int = 10_000,
+        max_bytes: int = 16 << 20,
+        partition: int = 0,
+    ) -> list[Record]:
+        """Records from `offset` on, in order, at least one where there is one. An offset before the start reads from the start."""
+        ...
+
+    def find(self, topic: str, record_id: str) -> Record | None:
+        """The newest record of that id; may scan the topic."""
+        ...
+
+    def commit(self, commit: Commit) -> CommitResult:
+        """Makes everything in `commit` durable and visible at once; returns after the disk has it.
+
+        Concurrent calls of one process may share one transaction and one fsync (group commit); each still succeeds or fails alone.
+        """
+        ...
+
+    def offset(self, group: str, topic: str, partition: int = 0) -> int:
+        """The group's next offset; 0 where it never committed."""
+        ...
+
+    def groups(self, topic: str) -> list[GroupOffset]:
+        """Every group that has committed on the topic."""
+        ...
+
+    def forget_group(self, group: str) -> None:
+        """Removes the group's offsets, so that retention no longer waits for it."""
+        ...
+
+    def state(self, owner: str, prefix: str = "") -> dict[str, StateEntry]:
+        """All of an owner's entries whose key starts with `prefix`."""
+        ...
+
+    def acquire_lease(self, role: str, holder: str) -> Lease:
+        """Takes the role over: the epoch grows, and whoever held it before is fenced from this moment."""
+        ...
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Returns early, True, once anyone has committed since this thread's last call of `wait`."""
+        ...
+
+    def trim(self, now_ms: int) -> TrimReport:
+        """Drops what retention allows and gives the disk space back."""
+        ...
+
+    def close(self) -> None:
+        """Flushes and closes; further calls raise."""
+        ...

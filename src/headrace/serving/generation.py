@@ -1,0 +1,47 @@
+"""What is asked of an engine and what comes back, token by token."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One answer to generate."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    max_tokens: int = 256
+    temperature: float = 0.0
+    """0: greedy"""
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    stop_ids: tuple[int, ...] = ()
+    """The end token and its like."""
+    top_logprobs: int | None = None
+    """None: no logprobs; 0: the chosen tokens' alone"""
+    logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token with its log-probability (nats) and its best rivals."""
+
+    id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStep:
+    """The next piece of one request."""
+
+    request_id: str
+    text: str
+    """New text; held back while it may be the beginning of a stop sequence or of a character."""
+    tokens: int
+    """Tokens generated so far."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    finish_reason: Literal["stop", "length", "cancelled", "error"] | None = None
+    error: str = ""

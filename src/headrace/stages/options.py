@@ -1,0 +1,230 @@
+"""What each stage is opened with: plain data that `kinds/` makes of the resources."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from headrace.connectors.sink import SinkOptions
+from headrace.connectors.source import SourceOptions
+from headrace.learning.learner import LearnerOptions
+from headrace.teachers.teacher import TeacherOptions
+
+Timeline = Literal["arrival", "event"]
+Metric = Literal["auto", "fields", "exact", "loss"]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """One source StreamConnector."""
+
+    source: SourceOptions
+    retention_ms: int | None = None
+    unique_ids: bool = False
+    """Where ids are declared: a repeated id is not taken in again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBinding:
+    """A topic of rows under the name that the query uses."""
+
+    name: str
+    topic: str
+    connector: str
+    """The StreamConnector whose schema and event time it has; '' for a finetuner's examples."""
+    finetuner: str = ""
+    """The finetuner whose `examples` it is (`sourceStreamFinetuner`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableBinding:
+    """A bounded StreamConnector that a query joins as a static table."""
+
+    name: str
+    source: SourceOptions
+    valid_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransformOptions:
+    """`preProcessingSQL` of one finetuner."""
+
+    namespace: str
+    finetuner: str
+    sql: str
+    streams: tuple[StreamBinding, ...]
+    tables: tuple[TableBinding, ...] = ()
+    timeline: Timeline = "arrival"
+    parallelism: int = 1
+    checkpoint_interval_ms: int = 1_000
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTemplate:
+    """One entry of `promptTemplate`."""
+
+    user_question: str
+    system_context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptOptions:
+    """How rows become prompts."""
+
+    namespace: str
+    finetuner: str
+    templates: tuple[PromptTemplate, ...]
+    sample_ratio: float = 1.0
+    ground_truth_column: str | None = None
+    chained: bool = False
+    """The rows are another finetuner's examples: answer and teacher stand in the columns `answer` and `teacher`."""
+    knowledge_base: str | None = None
+    knowledge_limit: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetOptions:
+    """`teacher.budget`; 0: no limit."""
+
+    tokens: int = 0
+    usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOptions:
+    """How prompts become examples."""
+
+    namespace: str
+    finetuner: str
+    teacher: TeacherOptions | None = None
+    """None: every prompt carries its ground truth."""
+    concurrency: int = 16
+    requests_per_minute: float = 0.0
+    budget: BudgetOptions = BudgetOptions()
+    unavailable_timeout_ms: int = 600_000
+    output_max: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """`learning.replay`."""
+
+    per_fresh: float = 1.0
+    capacity: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorOptions:
+    """`promotion.anchors`."""
+
+    max: int = 256
+    max_drop: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionOptions:
+    """SEMANTICS §6's block."""
+
+    metric: Metric = "auto"
+    candidate_every: int = 256
+    alpha: float = 0.05
+    max_rows: int = 2000
+    anchors: AnchorOptions = AnchorOptions()
+    probation_rows: int = 1000
+    approval: Literal["auto", "manual"] = "auto"
+    keep_versions: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceLimits:
+    """What a role's process may use; None: no limit."""
+
+    cpu: float | None = None
+    """cores: threads of the numeric libraries, and CPU affinity where it is whole"""
+    memory_bytes: int | None = None
+    gpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """One finetuner's learner."""
+
+    namespace: str
+    finetuner: str
+    learner: LearnerOptions
+    input_max: int = 1024
+    output_max: int = 256
+    replay: ReplayOptions = ReplayOptions()
+    promotion: PromotionOptions = PromotionOptions()
+    checkpoint_interval_ms: int = 60_000
+    seed: int = 0
+    teacher: LabelOptions | None = None
+    """Asked again on drift, within its budget; None: ground truth comes from the rows."""
+    limits: ResourceLimits = ResourceLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A finetuner or a bare BaseModel behind the gateway."""
+
+    namespace: str
+    name: str
+    base: Path
+    base_name: str
+    finetuner: str | None = None
+    """None: the base alone."""
+    replicas: int = 1
+    system_context: str = ""
+    """Added when the client sends none."""
+    input_max: int = 1024
+    output_max: int = 256
+    limits: ResourceLimits = ResourceLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStageOptions:
+    """A sink StreamConnector."""
+
+    sink: SinkOptions
+    topic: str
+    sql: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """The gateway."""
+
+    models: tuple[ServedModel, ...] = ()
+    inboxes: tuple[SourceOptions, ...] = ()
+    """Pushed sources whose HTTP door stands here."""
+    host: str = "127.0.0.1"
+    port: int = 5000
+    api_key: str | None = field(default=None, repr=False)
+    max_queue: int = 256
+    max_batch: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """A resource that cannot run yet, and why: its stages are left out, its condition says so."""
+
+    kind: str
+    namespace: str
+    name: str
+    reason: str
+    """CamelCase, as Kubernetes conditions have it, such as `BaseModelNotFound`."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """All stages that the applied resources need."""
+
+    ingest: tuple[IngestOptions, ...] = ()
+    transform: tuple[TransformOptions, ...] = ()
+    prompt: tuple[PromptOptions, ...] = ()
+    label: tuple[LabelOptions, ...] = ()
+    train: tuple[TrainOptions, ...] = ()
+    sinks: tuple[SinkStageOptions, ...] = ()
+    serve: ServeOptions = ServeOptions()
+    not_ready: tuple[NotReady, ...] = ()

@@ -1,0 +1,88 @@
+"""The port to a teacher.
+
+HeadraceError
+├── RefusedError (final)             the teacher will not answer this prompt, ever: a dead letter
+├── UnusableAnswerError (final)      it answered, and the answer cannot be used (empty, cut off at the limit, not text)
+├── TeacherRejectedError (final)     the request itself is wrong (key, model name, address): the stage pauses with a condition
+├── BudgetSpentError (retryable)     the finetuner's budget is used up: the stage pauses
+└── TeacherUnavailableError (retryable)   429, 5xx, timeouts, broken connections: the row waits
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from headrace.events.message import Message
+from headrace.foundation.errors import FinalError, RetryableError
+
+
+class RefusedError(FinalError):
+    """The teacher will not answer this prompt."""
+
+
+class UnusableAnswerError(FinalError):
+    """The teacher answered, and the answer cannot be used."""
+
+
+class TeacherRejectedError(FinalError):
+    """The request itself is wrong: key, model name, address."""
+
+
+class BudgetSpentError(RetryableError):
+    """The finetuner's budget is used up."""
+
+
+class TeacherUnavailableError(RetryableError):
+    """The teacher does not answer now; `retry_after_seconds` where it said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherOptions:
+    """A MegaModel, as a provider is opened with it; `template` is the block of `modelTemplate`, secrets resolved."""
+
+    name: str
+    provider: str
+    template: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    timeout_seconds: float = 60.0
+    usd_per_million_input_tokens: float = 0.0
+    usd_per_million_output_tokens: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What the provider's response headers said is left; None: it did not say."""
+
+    requests_remaining: int | None = None
+    requests_reset_seconds: float | None = None
+    tokens_remaining: int | None = None
+    tokens_reset_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherAnswer:
+    """An answer as it came."""
+
+    text: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    limits: RateLimits = RateLimits()
+
+
+class Teacher(Protocol):
+    """One provider's client. No retries, no cache in here: those stand in front (`teachers/desk.py`)."""
+
+    @property
+    def model(self) -> str:
+        """The provider's own name of the model, part of the cache key."""
+        ...
+
+    async def answer(self, messages: Sequence[Message], *, max_output_tokens: int) -> TeacherAnswer:
+        """Asks once. Raises what this file's tree says; never a driver's error."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+OpenTeacher = Callable[[TeacherOptions], Teacher]
+"""The signature behind the entry point group `headrace.teachers`."""
