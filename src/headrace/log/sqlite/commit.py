@@ -1,0 +1,120 @@
+"""What a Commit changes. Every function runs inside a transaction that somebody else has begun and will end."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from headrace.foundation.errors import ConflictError, FencedError
+from headrace.log.record import NewRecord
+from headrace.log.sqlite.queries import stream_of, topic_row
+from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, Lease, StateKey
+
+_IDS_PER_LOOKUP = 500
+
+
+def apply_commit(connection: sqlite3.Connection, commit: Commit, now_ms: int) -> CommitResult:
+    """Checks lease and versions, then writes. FencedError, ConflictError, NotFoundError: the caller undoes what was written."""
+    if commit.lease is not None:
+        _check_lease(connection, commit.lease)
+    for key, version in commit.expect.items():
+        _check_version(connection, key, version)
+    first_offsets: dict[str, int] = {}
+    duplicates: dict[str, int] = {}
+    for append in commit.appends:
+        first, repeated = _append(connection, append, now_ms)
+        first_offsets.setdefault(append.topic, first)
+        if repeated is not None:
+            duplicates[append.topic] = duplicates.get(append.topic, 0) + repeated
+    for offset in commit.offsets:
+        _move_group(connection, offset)
+    for key, value in commit.state.items():
+        _write_state(connection, key, value)
+    return CommitResult(first_offsets, duplicates)
+
+
+def take_lease(connection: sqlite3.Connection, role: str, holder: str) -> Lease:
+    """The role's next epoch, for `holder`."""
+    row = connection.execute(
+        "INSERT INTO leases VALUES (?, 1, ?) "
+        "ON CONFLICT DO UPDATE SET epoch = epoch + 1, holder = excluded.holder RETURNING epoch",
+        (role, holder),
+    ).fetchall()
+    return Lease(role, row[0][0], holder)
+
+
+def _check_lease(connection: sqlite3.Connection, lease: Lease) -> None:
+    row = connection.execute("SELECT epoch, holder FROM leases WHERE role = ?", (lease.role,)).fetchone()
+    if row != (lease.epoch, lease.holder):
+        now = f"{row[1]} holds it since epoch {row[0]}" if row else "nobody holds it"
+        raise FencedError(f"{lease.holder} lost the role {lease.role!r} of epoch {lease.epoch}: {now}")
+
+
+def _check_version(connection: sqlite3.Connection, key: StateKey, version: int) -> None:
+    row = connection.execute("SELECT version FROM state WHERE owner = ? AND key = ?", (key.owner, key.key)).fetchone()
+    current = row[0] if row else 0
+    if current != version:
+        raise ConflictError(
+            f"the state {key.owner}/{key.key} is at version {current}, not {version}: somebody else wrote it",
+            next_step="read it again and repeat the change",
+        )
+
+
+def _append(connection: sqlite3.Connection, append: Append, now_ms: int) -> tuple[int, int | None]:
+    """First new offset, and the number of repeated ids where the topic keeps ids unique."""
+    stream, topic, first, unique = stream_of(connection, append.topic, append.partition)
+    records, repeated = append.records, None
+    if unique:
+        records = _unseen(connection, topic, records)
+        repeated = len(append.records) - len(records)
+    if not records:
+        return first, repeated
+    connection.executemany(
+        f"INSERT INTO records_{stream} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _rows(records, first, now_ms)
+    )
+    if unique:
+        connection.executemany(
+            f"INSERT INTO ids_{topic} VALUES (?, ?, ?)",
+            ((record.id, append.partition, offset) for offset, record in enumerate(records, first)),
+        )
+    connection.execute(
+        "UPDATE streams SET end_offset = ?, bytes = bytes + ? WHERE id = ?",
+        (first + len(records), sum(len(record.value) for record in records), stream),
+    )
+    return first, repeated
+
+
+def _rows(records: Sequence[NewRecord], first: int, now_ms: int) -> Iterator[tuple[object, ...]]:
+    for offset, record in enumerate(records, first):
+        yield (
+            offset, record.id, record.kind, record.event_time, record.key, record.origin,
+            record.ingested_at or now_ms, now_ms, record.value,
+        )  # fmt: skip
+
+
+def _unseen(connection: sqlite3.Connection, topic: int, records: Sequence[NewRecord]) -> list[NewRecord]:
+    """The records whose ids neither the topic holds nor an earlier one of them has."""
+    fresh = {record.id: record for record in reversed(records)}
+    ids = list(fresh)
+    for start in range(0, len(ids), _IDS_PER_LOOKUP):
+        some = ids[start : start + _IDS_PER_LOOKUP]
+        marks = ",".join("?" * len(some))
+        for (known,) in connection.execute(f"SELECT id FROM ids_{topic} WHERE id IN ({marks})", some):
+            del fresh[known]
+    return list(reversed(fresh.values()))
+
+
+def _move_group(connection: sqlite3.Connection, offset: GroupOffset) -> None:
+    connection.execute(
+        "INSERT INTO offsets VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, hold = excluded.hold",
+        (topic_row(connection, offset.topic)[0], offset.partition, offset.group, offset.next_offset, offset.hold),
+    )
+
+
+def _write_state(connection: sqlite3.Connection, key: StateKey, value: bytes | None) -> None:
+    if value is None:
+        connection.execute("DELETE FROM state WHERE owner = ? AND key = ?", (key.owner, key.key))
+        return
+    connection.execute(
+        "INSERT INTO state VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET version = version + 1, value = excluded.value",
+        (key.owner, key.key, value),
+    )

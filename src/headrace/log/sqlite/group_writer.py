@@ -1,0 +1,136 @@
+"""Concurrent writes of one process share one transaction and one fsync; each still succeeds or fails alone."""
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+from typing import TypeVar, cast
+
+from headrace.foundation.clock import Clock
+from headrace.foundation.errors import FinalError, UnavailableError
+from headrace.foundation.failpoints import failpoint
+from headrace.log.sqlite.database import Database, translate, translated
+
+_MAX_GROUP = 256
+Result = TypeVar("Result")
+Change = Callable[[sqlite3.Connection, int], Result]
+"""What a write does inside the transaction: gets the connection and the time of the transaction, ms since 1970 UTC."""
+
+
+class _Job:
+    """One caller's write and what became of it."""
+
+    def __init__(self, change: Change[object]) -> None:
+        self.change = change
+        self.result: object = None
+        self.error: Exception | None = None
+        self.done = False
+
+    def settle(self, result: object, error: Exception | None) -> None:
+        self.result, self.error, self.done = result, error, True
+
+
+class GroupWriter:
+    """Whoever gets the lock first leads: it writes all that is queued. The others find their work done when the lock comes to them.
+
+    A caller that is alone pays for two locks that nobody contends, never for waiting.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._jobs: deque[_Job] = deque()
+        self._leader = Lock()
+        self._closed = False
+        with translated(database.path), database.turn:
+            self.connection = database.connect(writable=True)
+
+    def write(self, change: Change[Result]) -> Result:
+        """Runs `change` in a durable transaction, which it may share; returns its result or raises its error after the fsync."""
+        job = _Job(change)
+        self._jobs.append(job)
+        with self._leader:
+            while not job.done:
+                self._lead()
+        if job.error is not None:
+            raise job.error
+        return cast("Result", job.result)
+
+    def outside_transaction(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Runs `action`, such as a checkpoint, while nobody else writes."""
+        with self._leader:
+            self._check_open()
+            with translated(self._database.path), self._database.turn:
+                return action(self.connection)
+
+    def close(self) -> None:
+        with self._leader:
+            if not self._closed:
+                self._closed = True
+                with translated(self._database.path), self._database.turn:
+                    self.connection.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise FinalError("the log is closed", where=str(self._database.path))
+
+    def _lead(self) -> None:
+        jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), _MAX_GROUP))]
+        try:
+            self._check_open()
+            self._write_or_split(jobs)
+        except BaseException as error:
+            lost = error if isinstance(error, FinalError) else UnavailableError("the write was interrupted")
+            for job in jobs:
+                if not job.done:
+                    job.settle(None, lost)
+            raise
+
+    def _write_or_split(self, jobs: list[_Job]) -> None:
+        """One transaction for all; where SQLite refuses it as a whole, one for each."""
+        try:
+            self._transaction(jobs)
+        except (sqlite3.Error, OSError) as error:
+            if len(jobs) == 1:
+                wrapped = translate(error, self._database.path)
+                wrapped.__cause__ = error
+                jobs[0].settle(None, wrapped)
+                return
+            for job in jobs:
+                self._write_or_split([job])
+
+    def _transaction(self, jobs: list[_Job]) -> None:
+        failpoint("log.commit.before")
+        with self._database.turn:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                now_ms = self._clock.now_ms()
+                outcomes = [self._apply(job, now_ms, alone=len(jobs) == 1) for job in jobs]
+                failpoint("log.commit.within")
+                self.connection.execute("COMMIT" if any(error is None for _, error in outcomes) else "ROLLBACK")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+        for job, (result, error) in zip(jobs, outcomes, strict=True):
+            job.settle(result, error)
+        failpoint("log.commit.after")
+
+    def _apply(self, job: _Job, now_ms: int, *, alone: bool) -> tuple[object, Exception | None]:
+        """Runs one change. Its own error undoes it alone; an error of SQLite's undoes the whole transaction.
+
+        A change that is alone needs no savepoint: the transaction is undone when nothing in it succeeded.
+        """
+        if not alone:
+            self.connection.execute("SAVEPOINT job")
+        try:
+            outcome: tuple[object, Exception | None] = (job.change(self.connection, now_ms), None)
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 - handed on to the caller whose change it is
+            outcome = (None, error)
+        if not alone:
+            if outcome[1] is not None:
+                self.connection.execute("ROLLBACK TO job")
+            self.connection.execute("RELEASE job")
+        return outcome
