@@ -1,8 +1,9 @@
 """The port to a teacher.
 
 HeadraceError
-├── RefusedError (final)             the teacher will not answer this prompt, ever: a dead letter
-├── UnusableAnswerError (final)      it answered, and the answer cannot be used (empty, cut off at the limit, not text)
+├── AnsweredError (final)            the call went through and no answer came of it
+│   ├── RefusedError                 the teacher will not answer this prompt, ever: a dead letter
+│   └── UnusableAnswerError          it answered, and the answer cannot be used (empty, cut off at the limit, not text)
 ├── TeacherRejectedError (final)     the request itself is wrong (key, model name, address): the stage pauses with a condition
 ├── BudgetSpentError (retryable)     the finetuner's budget is used up: the stage pauses
 └── TeacherUnavailableError (retryable)   429, 5xx, timeouts, broken connections: the row waits
@@ -16,11 +17,29 @@ from headrace.events.message import Message
 from headrace.foundation.errors import FinalError, RetryableError
 
 
-class RefusedError(FinalError):
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the provider bills for one call."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class AnsweredError(FinalError):
+    """The call went through and no answer came of it; `billed` is what it cost, None where the provider did not say."""
+
+    def __init__(
+        self, message: str, *, where: str | None = None, next_step: str | None = None, billed: Usage | None = None
+    ) -> None:
+        super().__init__(message, where=where, next_step=next_step)
+        self.billed = billed
+
+
+class RefusedError(AnsweredError):
     """The teacher will not answer this prompt."""
 
 
-class UnusableAnswerError(FinalError):
+class UnusableAnswerError(AnsweredError):
     """The teacher answered, and the answer cannot be used."""
 
 
@@ -33,7 +52,22 @@ class BudgetSpentError(RetryableError):
 
 
 class TeacherUnavailableError(RetryableError):
-    """The teacher does not answer now; `retry_after_seconds` where it said so."""
+    """The teacher does not answer now; `retry_after_seconds` where it said so.
+
+    `maybe_billed`: the request had left and no answer came back whole, so that the provider may bill it all the same.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        next_step: str | None = None,
+        retry_after_seconds: float | None = None,
+        maybe_billed: bool = False,
+    ) -> None:
+        super().__init__(message, where=where, next_step=next_step, retry_after_seconds=retry_after_seconds)
+        self.maybe_billed = maybe_billed
 
 
 @dataclass(frozen=True, slots=True)

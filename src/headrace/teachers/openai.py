@@ -1,0 +1,98 @@
+"""OpenAI, and every endpoint that speaks its chat completions protocol, through the official SDK."""
+
+import asyncio
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+
+from headrace.events.message import Message
+from headrace.teachers import chat_completions
+from headrace.teachers.failures import Failures
+from headrace.teachers.teacher import TeacherAnswer, TeacherOptions
+from headrace.teachers.templates import OpenAITemplate, read_template
+
+_NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.UnsupportedProtocol,
+    httpx2.ProxyError,
+)
+
+
+def open_teacher(options: TeacherOptions) -> "ChatTeacher":
+    """A teacher of `modelProvider: OpenAI`. InvalidDeclarationError where the template is wrong."""
+    template = read_template(options, OpenAITemplate)
+    key = template.apikey.get_secret_value()
+    client = openai.AsyncOpenAI(
+        api_key=key or "none",  # the SDK wants one even for servers that do not
+        base_url=template.endpoint,
+        max_retries=0,
+        timeout=options.timeout_seconds,
+    )
+    # OpenAI itself takes only the newer name with its newer models; compatible servers mostly know the older one.
+    own = (urlsplit(template.endpoint).hostname or "").endswith("openai.com")
+    request = chat_completions.ChatRequest(template.model, limit_name="max_completion_tokens" if own else "max_tokens")
+    return ChatTeacher(client, request, template.model, key, options)
+
+
+class ChatTeacher:
+    """A client of the chat completions protocol; Azure's client is one too."""
+
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI,
+        request: chat_completions.ChatRequest,
+        model: str,
+        key: str,
+        options: TeacherOptions,
+    ) -> None:
+        self._client = client
+        self._request = request
+        self._model = model
+        self._where = f"MegaModel/{options.name}"
+        self._failures = Failures(self._where, key)
+        self._timeout_seconds = options.timeout_seconds
+
+    @property
+    def model(self) -> str:
+        return self._model
+
+    async def answer(self, messages: Sequence[Message], *, max_output_tokens: int) -> TeacherAnswer:
+        """Asks once; a parameter that the model does not take is left out and the request sent again."""
+        while True:
+            body = self._request.body(messages, max_output_tokens)
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    response = await self._post(body)
+            except TimeoutError:
+                raise self._failures.timed_out(self._timeout_seconds) from None
+            except openai.APITimeoutError as error:
+                raise self._lost(error) from self._failures.safe_cause(error)
+            except openai.APIConnectionError as error:
+                raise self._lost(error) from self._failures.safe_cause(error)
+            except openai.APIStatusError as error:
+                if self._request.adapts_to(chat_completions.error_object(error.body), body):
+                    continue
+                reply = chat_completions.failed_reply(error.status_code, error.body, error.response.headers)
+                raise self._failures.of_reply(reply) from self._failures.safe_cause(error)
+            return chat_completions.read_answer(
+                response.content, response.headers, model=self._model, failures=self._failures, where=self._where
+            )
+
+    async def _post(self, body: dict[str, object]) -> httpx2.Response:
+        """The response as it came: the typed method spends half of a call's time on copying a body that is right already."""
+        return await self._client.post("/chat/completions", body=body, cast_to=httpx2.Response)
+
+    def _lost(self, error: openai.APIConnectionError) -> Exception:
+        cause = error.__cause__ or error
+        if isinstance(cause, _NOT_SENT):
+            return self._failures.no_connection(str(cause) or type(cause).__name__)
+        if isinstance(error, openai.APITimeoutError):
+            return self._failures.timed_out(self._timeout_seconds)
+        return self._failures.broken(str(cause) or type(cause).__name__)
+
+    async def close(self) -> None:
+        await self._client.close()

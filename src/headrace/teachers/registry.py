@@ -1,0 +1,37 @@
+"""Finds the installed providers by entry point (`headrace.teachers`) and opens them."""
+
+from importlib.metadata import entry_points
+from typing import cast
+
+from headrace.foundation.errors import InvalidDeclarationError, MissingExtraError
+from headrace.teachers.teacher import OpenTeacher, Teacher, TeacherOptions
+
+GROUP = "headrace.teachers"
+
+
+def providers() -> tuple[str, ...]:
+    """The values that `modelProvider` may have here, sorted."""
+    return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
+
+
+def open_teacher(options: TeacherOptions) -> Teacher:
+    """The client of `options.provider`.
+
+    InvalidDeclarationError where the provider is unknown or its template wrong; MissingExtraError without its SDK.
+    """
+    found = list(entry_points(group=GROUP, name=options.provider))
+    if not found:
+        raise InvalidDeclarationError(
+            f"there is no provider {options.provider!r}",
+            where=f"MegaModel/{options.name}: spec.modelProvider",
+            next_step=f"use one of: {', '.join(providers())}",
+        )
+    try:
+        opener = cast("OpenTeacher", found[0].load())
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the client of {options.provider} cannot be loaded: {error}",
+            where=f"MegaModel/{options.name}",
+            next_step=f"pip install {error.name}" if error.name else "install the provider's SDK",
+        ) from error
+    return opener(options)
