@@ -36,6 +36,8 @@ class LearnerOptions:
     average_decay: float = 0.98
     """Of the exponential average of the weights, per step; a candidate is cut from it."""
     lora_rank: int = 16
+    device: str = "auto"
+    """auto: the first CUDA device where there is one, else the CPU; or a device as PyTorch names it"""
 
 
 @dataclass(frozen=True, slots=True)

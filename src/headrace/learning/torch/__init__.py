@@ -1,0 +1,8 @@
+"""The numerical learner on PyTorch: packed training, scoring, LoRA, checkpoints. `open_learner` is the door.
+
+May import what learning may, and torch, transformers and peft (peft only where LoRA is used). No topic, no stage, no clock.
+"""
+
+from headrace.learning.torch.learner import open_learner
+
+__all__ = ["open_learner"]

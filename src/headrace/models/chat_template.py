@@ -1,0 +1,71 @@
+"""Chat templates as checkpoints carry them (Jinja, sandboxed), and Headrace's own where a checkpoint has none."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from jinja2 import Template, TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from headrace.events.message import Message
+from headrace.foundation.errors import InvalidDeclarationError
+
+FALLBACK = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}{{ 'Assistant:' + message['content'] + eos_token + '\\n' }}"
+    "{% else %}{{ message['role'] | capitalize + ': ' + message['content'] + '\\n' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+"""Plain text that every tokenizer can write; it is stored inside each version trained with it."""
+
+FILE = "chat_template.jinja"
+
+
+def _refuse(message: str) -> NoReturn:
+    raise TemplateError(message)
+
+
+def _to_json(value: object, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+class ChatTemplate:
+    """Renders messages to text. Templates get no clock: the same messages give the same text on every day."""
+
+    def __init__(self, source: str, special_tokens: Mapping[str, str], where: str) -> None:
+        """`special_tokens`: `eos_token`, `bos_token` … as the template names them; `where` stands in errors."""
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        environment.filters["tojson"] = _to_json
+        cast("dict[str, object]", environment.globals)["raise_exception"] = _refuse
+        self._where = where
+        self._names = {"bos_token": "", "eos_token": "", **special_tokens}
+        try:
+            self._template: Template = environment.from_string(source)
+        except TemplateError as error:
+            raise InvalidDeclarationError(f"the chat template does not parse: {error}", where=where) from error
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        """The text of a conversation; InvalidDeclarationError where the template refuses it."""
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        values = cast("dict[str, Any]", self._names)
+        try:
+            return self._template.render(messages=turns, add_generation_prompt=add_generation_prompt, **values)
+        except (TemplateError, TypeError, KeyError) as error:
+            raise InvalidDeclarationError(
+                f"the chat template refuses the messages: {error}", where=self._where
+            ) from error
+
+
+def read_template(checkpoint: Path, tokenizer_config: Mapping[str, object]) -> str | None:
+    """The checkpoint's own template: `chat_template.jinja`, else `chat_template` of tokenizer_config.json, else None."""
+    file = checkpoint / FILE
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    value = tokenizer_config.get("chat_template")
+    if isinstance(value, list):  # several by name, an older layout
+        named = {entry["name"]: entry["template"] for entry in cast("list[dict[str, str]]", value)}
+        return named.get("default")
+    return value if isinstance(value, str) else None

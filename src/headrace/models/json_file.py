@@ -1,0 +1,20 @@
+"""JSON files of a checkpoint, read with errors that name the file."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from headrace.foundation.errors import CorruptDataError
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The object in the file; {} where there is no file; CorruptDataError where it holds something else."""
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CorruptDataError(f"the file is not JSON: {error}", where=str(path)) from error
+    if not isinstance(value, dict):
+        raise CorruptDataError("the file holds no JSON object", where=str(path))
+    return cast("dict[str, Any]", value)
