@@ -1,0 +1,38 @@
+"""One example on its way into the model, and the encoding of what the learning room keeps in a checkpoint."""
+
+from typing import TypeVar
+
+import msgspec
+
+from headrace.foundation.errors import CorruptDataError
+from headrace.models.sequence import TokenSequence
+
+
+class Fresh(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An example, tokenized, as rounds, replay and anchors hold it."""
+
+    offset: int
+    """Its place in the topic of examples."""
+    example_id: str
+    row_id: str
+    sequence: TokenSequence
+    answer: str
+    """The answer as text, from which the answer tokens were made."""
+    documents: tuple[str, ...] = ()
+    """The documents that its passages cite."""
+
+
+State = TypeVar("State", bound=msgspec.Struct)
+
+
+def pack(state: msgspec.Struct) -> bytes:
+    """msgpack; equal states give equal bytes."""
+    return msgspec.msgpack.encode(state)
+
+
+def unpack(data: bytes, kind: type[State]) -> State:
+    """What `pack` wrote. CorruptDataError where it is anything else."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except msgspec.MsgspecError as error:
+        raise CorruptDataError(f"the state of {kind.__module__} does not parse: {error}") from error

@@ -1,0 +1,79 @@
+"""Cuts the stream of examples into rounds of whole rows, by count alone (SEMANTICS §5)."""
+
+import msgspec
+
+from headrace.learning.fresh import Fresh, pack, unpack
+
+
+class Round(msgspec.Struct, frozen=True):
+    """The fresh examples that are learned together."""
+
+    number: int
+    """From 0; with the seed it decides which examples are replayed."""
+    items: tuple[Fresh, ...]
+
+
+class _State(msgspec.Struct, frozen=True):
+    round_size: int
+    number: int
+    pending: list[Fresh]
+    complete: bool
+
+
+class RoundAssembler:
+    """Closes a round at the first row boundary at or past `round_size` examples, so that no row is split by a lesson."""
+
+    def __init__(self, round_size: int) -> None:
+        """`round_size` = batchSize × gradientAccumulationSteps, at least 1."""
+        if round_size < 1:
+            raise ValueError(f"a round has at least one example, not {round_size}")
+        self._round_size = round_size
+        self._number = 0
+        self._pending: list[Fresh] = []
+        self._complete = True
+
+    @property
+    def pending(self) -> tuple[Fresh, ...]:
+        """Examples that wait for their round to close."""
+        return tuple(self._pending)
+
+    @property
+    def next_round(self) -> int:
+        """Number that the next round will get."""
+        return self._number
+
+    def add(self, item: Fresh, complete: bool) -> Round | None:
+        """Takes the next example; `complete` says that it is its row's last. Returns the round that this closes.
+
+        A row whose last example never came (a dead letter) ends where another row begins: the round before then closes
+        without `item`, which opens the next one.
+        """
+        closed = None
+        if self._pending and self._pending[-1].row_id != item.row_id and len(self._pending) >= self._round_size:
+            closed = self._close()
+        self._pending.append(item)
+        self._complete = complete
+        if closed is None and complete and len(self._pending) >= self._round_size:
+            closed = self._close()
+        return closed
+
+    def flush(self) -> Round | None:
+        """Closes the round as it stands: end of input, or a partial round whose boundary has been recorded."""
+        return self._close() if self._pending else None
+
+    def _close(self) -> Round:
+        closed = Round(self._number, tuple(self._pending))
+        self._number += 1
+        self._pending = []
+        self._complete = True
+        return closed
+
+    def state(self) -> bytes:
+        return pack(_State(self._round_size, self._number, self._pending, self._complete))
+
+    @classmethod
+    def from_state(cls, data: bytes) -> "RoundAssembler":
+        state = unpack(data, _State)
+        assembler = cls(state.round_size)
+        assembler._number, assembler._pending, assembler._complete = state.number, state.pending, state.complete
+        return assembler

@@ -1,0 +1,168 @@
+"""Mirrors curves, versions and decisions into MLflow on SQLite, for people who look there. Nothing is ever decided by it.
+
+Everything written is a function of the records alone and lands where it lay before, so mirroring the same records again
+changes nothing, and a mirror that was killed half-way goes on from its own progress, kept in the run's tags. One run per
+finetuner in the experiment `headrace`; a curve's step is the example's offset; a version is a version of the registered model
+`NAMESPACE.NAME`, known by its tag `headrace.version`. Opening a new store takes seconds: call it beside the stream, not in it.
+"""
+
+import logging
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.events import codec
+from headrace.events.decision import Decision
+from headrace.events.score import Score
+from headrace.log.record import Record
+from headrace.promotion.registry import BASE, Registry, Version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+BUCKET = 50
+"""Scores that make one point of a curve: records 0 to 49 of the topic, 50 to 99 …"""
+BATCH = 900
+"""Metrics of one call; MLflow takes up to 1,000."""
+EXPERIMENT = "headrace"
+
+
+def _client(store: Path) -> "MlflowClient":
+    """Opens the store without MLflow's telemetry and chatter."""
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_DISABLE_AGENT_HINT"):
+        os.environ[name] = "true"
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow import MlflowClient
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    store.parent.mkdir(parents=True, exist_ok=True)
+    address = f"sqlite:///{store}"
+    return MlflowClient(tracking_uri=address, registry_uri=address)
+
+
+class MlflowMirror:
+    """One finetuner's mirror. Not for several threads."""
+
+    def __init__(self, store: Path, namespace: str, finetuner: str) -> None:
+        """`store`: the SQLite file, made where there is none; several finetuners share it."""
+        self._client = _client(store)
+        self._artifacts = store.parent / "mlflow-artifacts"
+        self._name = f"{namespace}.{finetuner}"
+        self._run = self._find_run()
+
+    def next_offset(self, topic: str) -> int:
+        """Where to read on: the first offset of `scores` or `decisions` that is not mirrored for good."""
+        tags = self._client.get_run(self._run).data.tags
+        return int(tags.get(f"headrace.next.{topic}", "0"))
+
+    def scores(self, records: Iterable[Record]) -> int:
+        """Averages whole buckets of the scores topic into points; the rest waits. Returns the offset to read on from."""
+        buckets: dict[int, list[Record]] = defaultdict(list)
+        for record in records:
+            buckets[record.offset // BUCKET].append(record)
+        complete = [number for number, held in sorted(buckets.items()) if _is_complete(held, buckets, number)]
+        points = [point for number in complete for point in _points(buckets[number])]
+        for start in range(0, len(points), BATCH):
+            self._client.log_batch(self._run, metrics=points[start : start + BATCH])
+        return self._advance("scores", (complete[-1] + 1) * BUCKET) if complete else self.next_offset("scores")
+
+    def decisions(self, records: Sequence[Record]) -> int:
+        """Each decision as a tag, its bound as metrics at its last example. Returns the offset to read on from."""
+        from mlflow.entities import RunTag
+
+        for record in records:
+            decision = codec.decode(record, Decision)
+            text = f"{decision.kind} {decision.subject}: {decision.reason}"
+            tag = RunTag(f"headrace.decision.{record.offset:06d}", text[:5000])
+            self._client.log_batch(self._run, metrics=_bounds(decision, record.event_time), tags=[tag])
+        return self._advance("decisions", records[-1].offset + 1) if records else self.next_offset("decisions")
+
+    def registry(self, registry: Registry, checkpoints: Path) -> None:
+        """Versions as versions of the registered model, the alias as alias `served`; those pruned since keep their entry."""
+        mirrored = self._versions()
+        for version in registry.versions:
+            if version.name != BASE and version.name not in mirrored:
+                mirrored[version.name] = self._create_version(version, checkpoints)
+        self._client.set_registered_model_tag(self._name, "headrace.served", registry.served)
+        for alias, name in (("served", registry.served), ("previous", registry.previous)):
+            if name in mirrored:
+                self._client.set_registered_model_alias(self._name, alias, mirrored[name])
+            else:
+                self._client.delete_registered_model_alias(self._name, alias)
+
+    def _find_run(self) -> str:
+        experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            made = self._client.create_experiment(EXPERIMENT, artifact_location=self._artifacts.as_uri())
+        else:
+            made = experiment.experiment_id
+        runs = self._client.search_runs([made], filter_string=f"tags.`headrace.finetuner` = '{self._name}'")
+        if runs:
+            return runs[0].info.run_id
+        tags = {"headrace.finetuner": self._name}
+        return self._client.create_run(made, run_name=self._name, tags=tags).info.run_id
+
+    def _advance(self, topic: str, offset: int) -> int:
+        """Moves the progress forward; an older batch, mirrored again, does not move it back."""
+        reached = max(offset, self.next_offset(topic))
+        self._client.set_tag(self._run, f"headrace.next.{topic}", str(reached))
+        return reached
+
+    def _versions(self) -> dict[str, str]:
+        """MLflow's number of each mirrored version, by name; makes the registered model where there is none."""
+        if not self._client.search_registered_models(filter_string=f"name = '{self._name}'"):
+            self._client.create_registered_model(self._name)
+        found = self._client.search_model_versions(f"name = '{self._name}'", max_results=1000)
+        return {version.tags["headrace.version"]: str(version.version) for version in found}
+
+    def _create_version(self, version: Version, checkpoints: Path) -> str:
+        tags = {
+            "headrace.version": version.name,
+            "headrace.parent": version.parent or "",
+            "headrace.cutOffset": str(version.cut_offset),
+            "headrace.weightsSha256": version.weights_sha256,
+            "headrace.reason": version.evidence.reason if version.evidence else "",
+        }
+        source = (checkpoints / version.digest).as_uri()
+        made = self._client.create_model_version(self._name, source=source, run_id=self._run, tags=tags)
+        return str(made.version)
+
+
+def _is_complete(held: Sequence[Record], buckets: dict[int, list[Record]], number: int) -> bool:
+    """A bucket is whole once its last record, or one of a later bucket, has been read; and only from its first record on."""
+    return held[-1].offset % BUCKET == BUCKET - 1 or max(buckets) > number
+
+
+def _points(records: Sequence[Record]) -> list["Metric"]:
+    """Means of a bucket, per model and per kind of score, at the offset of its last example."""
+    from mlflow.entities import Metric
+
+    values: dict[str, list[float]] = defaultdict(list)
+    scores = [codec.decode(record, Score) for record in records]
+    for score in scores:
+        values["exact.majority"].append(float(score.majority_exact))
+        for model in score.models:
+            values[f"exact.{model.model}"].append(float(model.exact))
+            values[f"loss.{model.model}"].append(model.loss)
+            values[f"metric.{model.model}"].append(model.metric)
+    step, moment = scores[-1].offset, records[-1].event_time
+    return [Metric(name, sum(held) / len(held), moment, step) for name, held in values.items()]
+
+
+def _bounds(decision: Decision, moment: int) -> list["Metric"]:
+    from mlflow.entities import Metric
+
+    metrics = [Metric(f"decision.{decision.kind}", 1.0, moment, decision.last_offset)]
+    if decision.difference is not None:
+        bound = decision.difference
+        sides = {"mean": bound.mean, "lower": bound.lower, "upper": bound.upper}
+        metrics += [Metric(f"difference.{side}", value, moment, decision.last_offset) for side, value in sides.items()]
+    if decision.anchors is not None:
+        metrics.append(Metric("anchors.mean", decision.anchors.mean, moment, decision.last_offset))
+    return metrics
