@@ -217,6 +217,18 @@ class NotReady:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What a person should know about a resource that runs all the same, such as a setting without a meaning on this engine."""
+
+    kind: str
+    namespace: str
+    name: str
+    reason: str
+    """CamelCase, such as `GpuMissing`."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """All stages that the applied resources need."""
 
@@ -228,3 +240,4 @@ class Topology:
     sinks: tuple[SinkStageOptions, ...] = ()
     serve: ServeOptions = ServeOptions()
     not_ready: tuple[NotReady, ...] = ()
+    notes: tuple[Note, ...] = ()

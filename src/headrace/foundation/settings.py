@@ -1,0 +1,148 @@
+"""Settings of a process: options over environment over `headrace.toml` over defaults."""
+
+import dataclasses
+import difflib
+import ipaddress
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headrace.foundation.errors import InvalidDeclarationError
+
+FILE = "headrace.toml"
+PREFIX = "HEADRACE_"
+
+
+def _doc(text: str) -> dict[str, str]:
+    return {"doc": text}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a process is started with. Each field is a key of `headrace.toml` and, in capitals after HEADRACE_, a variable."""
+
+    state: Path = field(default=Path(".headrace"), metadata=_doc("State directory."))
+    host: str = field(
+        default="127.0.0.1", metadata=_doc("Address that the doors listen at; any but loopback needs api_key.")
+    )
+    port: int = field(default=5000, metadata=_doc("Port that the doors listen at; 0 takes a free one."))
+    api_key: str | None = field(default=None, repr=False, metadata=_doc("Key that clients must send; never shown."))
+    log: str = field(default="sqlite", metadata=_doc("Technology of the log."))
+    streams: str = field(default="duckdb", metadata=_doc("Engine that runs stream queries."))
+    secrets: Path | None = field(default=None, metadata=_doc("Folder that Secrets are mounted under, as NAME/KEY."))
+    log_level: str = field(
+        default="info", metadata=_doc("Least level of the program's own messages: debug, info, warning or error.")
+    )
+
+
+LEVELS = ("debug", "info", "warning", "error")
+KEYS = tuple(field.name for field in dataclasses.fields(Settings))
+_NOT_SETTINGS = frozenset({"failpoint"})
+"""Variables with our prefix that other parts read themselves."""
+
+
+def load_settings(cwd: Path, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
+    """Reads them. Relative paths start at `cwd`. InvalidDeclarationError names the key, its place and what would be right."""
+    values: dict[str, object] = {}
+    for where, given in (
+        (str(cwd / FILE), _file(cwd / FILE)),
+        ("the environment", _environment(environ)),
+        ("the options", overrides),
+    ):
+        for key, value in given.items():
+            values[key] = _read(key, value, where)
+    settings = Settings(**values)  # pyright: ignore[reportArgumentType] - `_read` gives each key its type
+    paths = {name: cwd / path for name in ("state", "secrets") if isinstance(path := getattr(settings, name), Path)}
+    return dataclasses.replace(settings, **paths)
+
+
+def require_key(settings: Settings) -> None:
+    """InvalidDeclarationError where the doors would stand open to others without a key."""
+    if not is_loopback(settings.host) and not settings.api_key:
+        raise InvalidDeclarationError(
+            f"{settings.host} can be reached from other machines and no api_key is set",
+            next_step=f"set {PREFIX}API_KEY, or listen at 127.0.0.1",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidDeclarationError(f"cannot be read: {error}", where=str(path)) from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidDeclarationError(f"not TOML: {error}", where=str(path)) from error
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Our variables. One that is only alike is refused; others with the prefix are somebody else's."""
+    found: dict[str, str] = {}
+    for name, value in environ.items():
+        key = name.removeprefix(PREFIX).lower()
+        if not name.startswith(PREFIX) or key in _NOT_SETTINGS or not value:
+            continue
+        if key in KEYS:
+            found[key] = value
+        elif near := difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8):
+            raise InvalidDeclarationError(
+                f"there is no setting {name}", next_step=f"did you mean {PREFIX}{near[0].upper()}?"
+            )
+    return found
+
+
+def _read(key: str, value: object, where: str) -> object:
+    if key not in KEYS:
+        near = difflib.get_close_matches(key, KEYS, n=1)
+        step = f"did you mean {near[0]}?" if near else f"use one of: {', '.join(KEYS)}"
+        raise InvalidDeclarationError(f"there is no setting {key}", where=where, next_step=step)
+    try:
+        return _READERS.get(key, _text)(value)
+    except ValueError as error:
+        raise InvalidDeclarationError(f"{key}: {error}", where=where) from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be text")
+    return value
+
+
+def _path(value: object) -> Path:
+    return value if isinstance(value, Path) else Path(_text(value)).expanduser()
+
+
+def _port(value: object) -> int:
+    if isinstance(value, bool) or not str(value).isdecimal() or int(str(value)) > 65_535:
+        hint = (
+            "; Kubernetes sets this for a Service named headrace: set enableServiceLinks: false"
+            if str(value).startswith("tcp:")
+            else ""
+        )
+        raise ValueError(f"must be a port, 0 to 65535{hint}")
+    return int(str(value))
+
+
+def _level(value: object) -> str:
+    if value not in LEVELS:
+        raise ValueError(f"must be one of: {', '.join(LEVELS)}")
+    return str(value)
+
+
+_READERS: dict[str, Callable[[object], object]] = {
+    "state": _path, "secrets": _path, "port": _port, "log_level": _level,
+    "api_key": lambda value: None if value is None else _text(value),
+}  # fmt: skip

@@ -1,0 +1,90 @@
+"""Which streams and tables a finetuner's query reads, by the names that stand in it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from sqlglot import exp
+
+from headrace.connectors.source import EventTime, SourceOptions
+from headrace.events import topics
+from headrace.events.schema import Column, RowSchema
+from headrace.foundation.errors import InvalidQueryError
+from headrace.kinds.resource import Resource
+from headrace.kinds.stream_connector.spec import StreamConnectorSpec
+from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
+from headrace.stages.options import StreamBinding, TableBinding
+from headrace.streams.dialect import parse_query
+
+SOURCE_STREAM = "source_stream"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryInputs:
+    """What a query reads."""
+
+    streams: tuple[StreamBinding, ...]
+    tables: tuple[TableBinding, ...]
+
+
+def query_inputs(finetuner: Resource, connectors: Mapping[str, Resource]) -> QueryInputs:
+    """`connectors`: the StreamConnectors of its namespace, by name. InvalidQueryError: the query, or a name in it, is wrong."""
+    spec = cast("StreamFinetunerSpec", finetuner.spec)
+    own = _own_stream(finetuner.namespace, spec)
+    streams: dict[str, StreamBinding] = {}
+    tables: dict[str, TableBinding] = {}
+    for name in _named(spec.processing.pre_processing_sql):
+        if name.lower() == SOURCE_STREAM:
+            streams[name] = StreamBinding(name, own.topic, own.connector, own.finetuner)
+        elif name in connectors and cast("StreamConnectorSpec", connectors[name].spec).direction == "source":
+            connector = connectors[name]
+            table = cast("StreamConnectorSpec", connector.spec).table
+            if table is None:
+                streams[name] = StreamBinding(name, topics.events(finetuner.namespace, name), name)
+            else:
+                tables[name] = TableBinding(name, source_options(connector), table.valid_from)
+    return QueryInputs(tuple(streams.values()), tuple(tables.values()))
+
+
+def source_options(connector: Resource) -> SourceOptions:
+    """How the connector's room opens a source; secrets in `options` are still references."""
+    spec = cast("StreamConnectorSpec", connector.spec)
+    time = spec.event_time
+    schema = RowSchema(tuple(Column(column.name, column.type) for column in spec.columns)) if spec.columns else None
+    return SourceOptions(
+        connector.namespace,
+        connector.name,
+        spec.type,
+        spec.block,
+        schema,
+        tuple(spec.key),
+        tuple(spec.id),
+        EventTime(
+            time.column, time.out_of_orderness, time.idle_timeout, time.max_ahead, historical=spec.timeline == "event"
+        ),
+        connector.folder,
+    )
+
+
+def connectors_of(resources: Iterable[Resource], namespace: str) -> dict[str, Resource]:
+    """The StreamConnectors of a namespace by name."""
+    return {one.name: one for one in resources if one.kind == "StreamConnector" and one.namespace == namespace}
+
+
+def _own_stream(namespace: str, spec: StreamFinetunerSpec) -> StreamBinding:
+    source = spec.finetuner_info.data_source
+    if source.source_stream_finetuner:
+        name = source.source_stream_finetuner
+        return StreamBinding(SOURCE_STREAM, topics.examples(namespace, name), "", name)
+    name = cast("str", source.source_stream_connector)
+    return StreamBinding(SOURCE_STREAM, topics.events(namespace, name), name)
+
+
+def _named(sql: str) -> list[str]:
+    """The tables that stand in a query, each once, in order; names given by WITH are left out."""
+    query = parse_query(sql)
+    given = {one.alias.lower() for one in query.find_all(exp.CTE)}
+    names = [table.name for table in query.find_all(exp.Table) if table.name.lower() not in given]
+    if not names:
+        raise InvalidQueryError("the query reads nothing", next_step=f"write FROM {SOURCE_STREAM}")
+    return list(dict.fromkeys(names))

@@ -1,0 +1,17 @@
+"""KnowledgeBase: documents kept searchable as they change.
+
+May import kinds' own files and foundation. Parsed, validated and referenced; nothing indexes it yet.
+"""
+
+from headrace.kinds.kind import LLM, Kind
+from headrace.kinds.knowledge_base import changes, checks, spec
+
+KIND = Kind(
+    "KnowledgeBase",
+    "knowledgebases",
+    (LLM,),
+    variant=lambda _: spec.KnowledgeBaseSpec,
+    costs=changes.COSTS,
+    check=checks.check,
+    free_text=frozenset({"id", "text", "metadata", "version", "validFrom"}),
+)

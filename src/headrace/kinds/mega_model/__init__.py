@@ -1,0 +1,18 @@
+"""MegaModel: the large teacher that writes grounded answers.
+
+May import kinds' own files, the teachers' option models and stages' options. Never calls a provider.
+"""
+
+from headrace.kinds.kind import LLM, Kind
+from headrace.kinds.mega_model import changes, checks, models
+
+KIND = Kind(
+    "MegaModel",
+    "megamodels",
+    (LLM,),
+    variant=models.variant,
+    variants=models.providers,
+    choose=models.choose,
+    costs=changes.COSTS,
+    check=checks.check,
+)

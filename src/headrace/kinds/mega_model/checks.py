@@ -1,0 +1,24 @@
+"""What a MegaModel's fields must be together."""
+
+from collections.abc import Iterator
+
+from headrace.kinds.kind import Draft, Problem, World
+from headrace.kinds.mega_model.models import block_key, providers
+
+
+def check(draft: Draft, _world: World) -> Iterator[Problem]:
+    """The block is the provider's own; addresses are addresses."""
+    provider, template = draft.text("modelProvider"), draft.given("modelTemplate")
+    if not isinstance(template, dict):
+        return
+    if provider in providers():
+        right = block_key(provider)
+        for key in template:
+            if key != right and key in {block_key(other) for other in providers()}:
+                yield Problem(("modelTemplate", key), f"this block is not {provider}'s", (right,), right, of_key=True)
+    for key in template:
+        address = draft.text("modelTemplate", key, "endpoint")
+        if address and "${" not in address and not address.startswith(("http://", "https://")):
+            yield Problem(
+                ("modelTemplate", key, "endpoint"), "is not an address", hint="Write it with http:// or https://."
+            )

@@ -1,0 +1,24 @@
+"""What a MegaModel declares; `models.py` adds the providers' own blocks."""
+
+from headrace.kinds.fields import DurationMs, NonNegative, Text
+from headrace.kinds.spec_model import SpecModel
+
+
+class Price(SpecModel):
+    """What tokens cost, in US dollars."""
+
+    input_per_million: NonNegative = 0.0
+    """Of a million tokens of prompt."""
+    output_per_million: NonNegative = 0.0
+    """Of a million tokens of answer."""
+
+
+class MegaModelSpec(SpecModel):
+    """The large teacher that writes grounded answers."""
+
+    model_provider: Text
+    """Who provides the model."""
+    timeout: DurationMs = 60_000
+    """Longest time that one call may take."""
+    price: Price = Price()
+    """What tokens cost; budgets and reports go by it."""

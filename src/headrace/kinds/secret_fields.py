@@ -1,0 +1,79 @@
+"""Lets the option models of other rooms be written with secret references: `SecretStr` becomes `Secret`, and back again."""
+
+import types
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel, Field, SecretStr, create_model
+from pydantic.fields import FieldInfo
+
+from headrace.kinds.secrets import Secret, SecretSources, expand
+
+
+@cache
+def with_references(model: type[BaseModel]) -> type[BaseModel]:
+    """The same model, whose every SecretStr, however deep, may be written in any form of Secret."""
+    changed: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        annotation = _swap(info.annotation)
+        if annotation is not info.annotation:
+            changed[name] = (annotation, _described(info))
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **changed) if changed else model
+
+
+def _described(info: FieldInfo) -> Any:
+    """The field without the constraints of the type it had."""
+    given: dict[str, Any] = {"description": info.description}
+    if not info.is_required():
+        given["default_factory" if info.default_factory else "default"] = info.default_factory or info.default
+    if info.alias_priority == 2:
+        given["alias"] = info.alias
+    return Field(**given)
+
+
+def _swap(annotation: Any) -> Any:
+    if annotation is SecretStr:
+        return Secret
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return with_references(annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if not arguments:
+        return annotation
+    swapped = tuple(_swap(argument) for argument in arguments)
+    if swapped == arguments:
+        return annotation
+    if origin in (Union, types.UnionType):
+        return Union[swapped]  # noqa: UP007 - built at run time
+    if origin is Annotated:
+        return Annotated[swapped]
+    return cast("Any", origin)[swapped]
+
+
+def resolved(value: Any, sources: SecretSources, base_dir: Path) -> Any:
+    """Plain data with every secret in clear and every `${ENV}` inside of text filled in. SecretNotFoundError."""
+    if isinstance(value, Secret):
+        return value.resolve(sources, base_dir)
+    if isinstance(value, SecretStr):
+        return expand(value.get_secret_value(), sources)
+    if isinstance(value, str):
+        return expand(value, sources) if type(value) is str else value
+    if isinstance(value, Mapping):
+        return {key: resolved(item, sources, base_dir) for key, item in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return [resolved(item, sources, base_dir) for item in cast("Sequence[Any]", value)]
+    return value
+
+
+def secrets_in(value: Any) -> list[Secret]:
+    """Every Secret of a spec, however deep."""
+    if isinstance(value, Secret):
+        return [value]
+    if isinstance(value, BaseModel):
+        return [secret for name in type(value).model_fields for secret in secrets_in(getattr(value, name))]
+    if isinstance(value, Mapping):
+        return [secret for item in cast("Mapping[str, Any]", value).values() for secret in secrets_in(item)]
+    if isinstance(value, (list, tuple)):
+        return [secret for item in cast("Sequence[Any]", value) for secret in secrets_in(item)]
+    return []

@@ -1,0 +1,19 @@
+"""StreamConnector: a source or a sink of rows.
+
+May import kinds' own files, the connectors' registry and stages' options. Never opens a connection.
+"""
+
+from headrace.kinds.kind import LLM, STREAMS, Kind
+from headrace.kinds.stream_connector import changes, checks, models
+
+KIND = Kind(
+    "StreamConnector",
+    "streamconnectors",
+    (LLM, STREAMS),
+    variant=models.variant,
+    variants=models.variants,
+    choose=models.choose,
+    costs=changes.COSTS,
+    check=checks.check,
+    free_text=frozenset({"*"}),
+)

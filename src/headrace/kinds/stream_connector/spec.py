@@ -1,0 +1,103 @@
+"""What a StreamConnector declares, whatever its type; `models.py` adds the type's own block."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from headrace.events.schema import arrow_type
+from headrace.foundation.errors import InvalidDeclarationError
+from headrace.kinds.fields import DurationMs, FieldError, Name, Names, Refers, Text, read_text, words
+from headrace.kinds.spec_model import SpecModel
+
+CONNECTOR_TOPICS = ("events", "dead")
+FINETUNER_TOPICS = (
+    "rows", "late", "prompts", "examples", "scores", "decisions",
+    "dead.transform", "dead.prompt", "dead.label", "dead.train",
+)  # fmt: skip
+NAMESPACE_TOPICS = ("answers", "feedback")
+TOPICS = (*CONNECTOR_TOPICS, *FINETUNER_TOPICS, *NAMESPACE_TOPICS)
+
+
+def _read_type(value: object) -> str:
+    text = read_text(value)
+    try:
+        arrow_type(text)
+    except InvalidDeclarationError as error:
+        raise FieldError(error.message, hint=f"{(error.next_step or '').capitalize()}.") from None
+    return text
+
+
+class ColumnSpec(SpecModel):
+    """A column."""
+
+    name: Text
+    """Its name."""
+    type: Annotated[str, BeforeValidator(_read_type)]
+    """Its Flink SQL type, such as BIGINT, STRING, DECIMAL(38, 18) or TIMESTAMP_LTZ(3)."""
+
+
+class EventTimeSpec(SpecModel):
+    """Which column says when something happened, and how far to trust it."""
+
+    column: Text | None = None
+    """Column with the event's time; left out: the time of arrival."""
+    out_of_orderness: DurationMs = 0
+    """How late an event may come behind the newest one."""
+    idle_timeout: DurationMs = 30_000
+    """Silence after which the source no longer holds others back."""
+    max_ahead: DurationMs = 300_000
+    """An event further ahead of the clock than this is a dead letter."""
+
+
+class TableSpec(SpecModel):
+    """Marks a bounded source as a table that queries join."""
+
+    valid_from: Text | None = None
+    """Column with the time since which a row is true for its key; left out: each key has one row, true for ever."""
+
+
+class SinkInput(SpecModel):
+    """What a sink writes."""
+
+    stream_finetuner: Annotated[Name, Refers("StreamFinetuner")] | None = None
+    """The StreamFinetuner whose topic it is."""
+    stream_connector: Annotated[Name, Refers("StreamConnector")] | None = None
+    """The StreamConnector whose topic it is."""
+    topic: Annotated[str, words(*TOPICS)] | None = None
+    """Of a finetuner: rows, late, prompts, examples, scores, decisions or dead.STAGE; of a connector: events or dead; alone: answers or feedback."""
+
+
+class StreamConnectorSpec(SpecModel):
+    """A source or a sink of rows."""
+
+    direction: Annotated[str, words("source", "sink")] = "source"
+    """source: events come in, sink: results go out."""
+    type: Text
+    """Technology; the block of the same name carries its options."""
+    columns: Annotated[tuple[ColumnSpec, ...] | None, Field(alias="schema")] = None
+    """Columns with their Flink SQL types; left out: inferred from the first records, then fixed."""
+    key: Names = ()
+    """Columns that partition the stream and order it."""
+    id: Names = ()
+    """Columns that name a record for ever, so that a repeat is harmless; left out: its position in the source."""
+    event_time: EventTimeSpec = EventTimeSpec()
+    """Which column says when something happened, and how far to trust it."""
+    timeline: Annotated[str, words("arrival", "event")] = "arrival"
+    """event: records of the past, whose clock is their own (`maxAhead` is not checked)."""
+    retention: DurationMs | None = None
+    """How long events are kept in the log, never past the slowest reader; left out: for ever."""
+    table: TableSpec | None = None
+    """Marks a bounded source as a table that queries join."""
+    input: SinkInput | None = None
+    """What a sink writes."""
+
+    @property
+    def block(self) -> Mapping[str, Any]:
+        """The type's own options, validated, as they were written; secrets are still references."""
+        options = getattr(self, OPTIONS, None)
+        return options.model_dump(by_alias=True, exclude_unset=True) if isinstance(options, BaseModel) else {}
+
+
+OPTIONS = "type_options"
+"""The field of the models in `models.py` that holds the type's block."""

@@ -1,0 +1,62 @@
+"""A StreamConnector → the options of its ingest or of its sink."""
+
+from dataclasses import replace
+from typing import cast
+
+from headrace.connectors.sink import SinkOptions
+from headrace.connectors.source import SourceOptions
+from headrace.events import topics
+from headrace.kinds.inputs import source_options
+from headrace.kinds.resource import Resource
+from headrace.kinds.secret_fields import resolved
+from headrace.kinds.secrets import SecretSources
+from headrace.kinds.stream_connector.spec import SinkInput, StreamConnectorSpec
+from headrace.stages.options import IngestOptions, SinkStageOptions
+
+
+def opened_source(connector: Resource, sources: SecretSources) -> SourceOptions:
+    """The source with its secrets in clear. SecretNotFoundError."""
+    options = source_options(connector)
+    return replace(options, options=resolved(options.options, sources, connector.folder))
+
+
+def ingest(connector: Resource, sources: SecretSources) -> IngestOptions:
+    """How a source is taken in."""
+    spec = cast("StreamConnectorSpec", connector.spec)
+    return IngestOptions(opened_source(connector, sources), spec.retention, unique_ids=bool(spec.id))
+
+
+def sink(connector: Resource, sources: SecretSources) -> SinkStageOptions:
+    """What a sink writes, and how."""
+    spec = cast("StreamConnectorSpec", connector.spec)
+    options = SinkOptions(
+        connector.namespace,
+        connector.name,
+        spec.type,
+        resolved(spec.block, sources, connector.folder),
+        connector.folder,
+    )
+    return SinkStageOptions(options, topic(connector.namespace, cast("SinkInput", spec.input)))
+
+
+def topic(namespace: str, given: SinkInput) -> str:
+    """The topic that a sink's `input` names; left out: a finetuner's rows, a connector's events, the namespace's answers."""
+    if given.stream_connector:
+        name = topics.dead if given.topic == "dead" else topics.events
+        return name(namespace, given.stream_connector)
+    if given.stream_finetuner is None:
+        return topics.feedback(namespace) if given.topic == "feedback" else topics.answers(namespace)
+    what = given.topic or "rows"
+    if what.startswith("dead."):
+        return topics.stage_dead(namespace, given.stream_finetuner, what.removeprefix("dead."))
+    return _OF_FINETUNER[what](namespace, given.stream_finetuner)
+
+
+_OF_FINETUNER = {
+    "rows": topics.rows,
+    "late": topics.late,
+    "prompts": topics.prompts,
+    "examples": topics.examples,
+    "scores": topics.scores,
+    "decisions": topics.decisions,
+}

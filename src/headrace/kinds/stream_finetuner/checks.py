@@ -1,0 +1,128 @@
+"""What a StreamFinetuner's fields must be together, and with what it names."""
+
+import re
+from collections.abc import Iterator
+
+from headrace.kinds.base_model.checks import requests_within_limits
+from headrace.kinds.document import Location
+from headrace.kinds.kind import Draft, Problem, World
+
+KNOWLEDGE = "knowledge"
+_FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_TEMPLATE = ("finetunerTemplate", "preProcessing")
+
+
+def check(draft: Draft, world: World) -> Iterator[Problem]:
+    """One source, one kind of ground truth, one place of preProcessing, no circle, prompts that can be filled in."""
+    yield from _one_source(draft, world)
+    yield from _one_truth(draft)
+    yield from _one_processing(draft)
+    yield from _circle(draft, world)
+    yield from _knowledge(draft)
+    resources = ("finetunerTemplate", "finetunerResources")
+    yield from requests_within_limits(draft, (*resources, "requests"), (*resources, "limits"))
+
+
+def prompt_fields(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """Every `{name}` of every prompt, with the place of its text."""
+    for index in range(len(draft.items("promptTemplate"))):
+        for key in ("systemContext", "userQuestion"):
+            text = draft.text("promptTemplate", index, key)
+            for name in dict.fromkeys(_FIELD.findall(text or "")):
+                yield ("promptTemplate", index, key), name
+
+
+def query_location(draft: Draft) -> Location | None:
+    """Where the query stands; None where it is left out."""
+    for path in (("preProcessing",), _TEMPLATE):
+        if draft.text(*path, "preProcessingSQL") is not None:
+            return (*path, "preProcessingSQL")
+    return None
+
+
+def _one_source(draft: Draft, world: World) -> Iterator[Problem]:
+    block = draft.given("finetunerInfo", "dataSource")
+    connector = draft.text("finetunerInfo", "dataSource", "sourceStreamConnector")
+    finetuner = draft.text("finetunerInfo", "dataSource", "sourceStreamFinetuner")
+    if connector and finetuner:
+        yield Problem(
+            ("finetunerInfo", "dataSource", "sourceStreamFinetuner"),
+            "sourceStreamConnector and sourceStreamFinetuner exclude each other",
+            hint="Keep one: a finetuner's examples come with their answers.",
+            of_key=True,
+        )
+    if isinstance(block, dict) and not connector and not finetuner:
+        valid = ("sourceStreamConnector", "sourceStreamFinetuner")
+        yield Problem(("finetunerInfo", "dataSource"), "names no source", valid, of_key=True)
+    source = world.find("StreamConnector", draft.namespace, connector) if connector else None
+    if source and source.text("direction") == "sink":
+        yield Problem(("finetunerInfo", "dataSource", "sourceStreamConnector"), f"{connector} is a sink, not a source")
+    if source and source.given("table") is not None:
+        yield Problem(
+            ("finetunerInfo", "dataSource", "sourceStreamConnector"),
+            f"{connector} is a table, not a stream",
+            hint="Join it in the query, or take `table` out of it.",
+        )
+
+
+def _one_truth(draft: Draft) -> Iterator[Problem]:
+    teacher, truth = draft.given("finetunerInfo", "megaModel"), draft.given("groundTruth")
+    chained = draft.given("finetunerInfo", "dataSource", "sourceStreamFinetuner")
+    if chained:
+        for location, given in ((("finetunerInfo", "megaModel"), teacher), (("groundTruth",), truth)):
+            if given is not None:
+                yield Problem(
+                    location,
+                    "a finetuner that reads another one's examples takes their answers and is not labelled again",
+                    hint="Leave it out.",
+                    of_key=True,
+                )
+    elif teacher is None and truth is None and isinstance(draft.given("finetunerInfo"), dict):
+        yield Problem(
+            ("finetunerInfo",),
+            "there is neither a megaModel nor a groundTruth, so nothing says what is right",
+            ("finetunerInfo.megaModel", "groundTruth.column"),
+            of_key=True,
+        )
+    elif teacher is not None and truth is not None:
+        yield Problem(
+            ("groundTruth",),
+            "megaModel and groundTruth exclude each other",
+            hint="Keep the one that is right.",
+            of_key=True,
+        )
+
+
+def _one_processing(draft: Draft) -> Iterator[Problem]:
+    if draft.given("preProcessing") is not None and draft.given(*_TEMPLATE) is not None:
+        yield Problem(
+            ("preProcessing",), "stands here and under finetunerTemplate", hint="Keep one of the two.", of_key=True
+        )
+
+
+def _circle(draft: Draft, world: World) -> Iterator[Problem]:
+    path, current = [draft.name], draft
+    while name := current.text("finetunerInfo", "dataSource", "sourceStreamFinetuner"):
+        following = world.find("StreamFinetuner", draft.namespace, name)
+        path.append(name)
+        if name == draft.name:
+            yield Problem(
+                ("finetunerInfo", "dataSource", "sourceStreamFinetuner"),
+                f"finetuners read each other in a circle: {' → '.join(path)}",
+                hint="Let one of them read a StreamConnector.",
+            )
+            return
+        if following is None or name in path[:-1]:
+            return
+        current = following
+
+
+def _knowledge(draft: Draft) -> Iterator[Problem]:
+    if draft.given("finetunerInfo", "knowledgeBase") is not None:
+        return
+    for location, name in prompt_fields(draft):
+        if name == KNOWLEDGE:
+            yield Problem(
+                location, "{knowledge} stands in the prompt, and no knowledgeBase is named",
+                hint="Name one in finetunerInfo.knowledgeBase, or take {knowledge} out.",
+            )  # fmt: skip

@@ -1,0 +1,58 @@
+"""The blocks of a StreamFinetuner about promotion and its teacher (SEMANTICS §6)."""
+
+from typing import Annotated
+
+from headrace.kinds.fields import Count, DurationMs, NonNegative, Ratio, Whole, words
+from headrace.kinds.spec_model import SpecModel
+
+
+class Anchors(SpecModel):
+    """Examples held out for ever, by hash of the root event's id."""
+
+    max: Whole = 256
+    """How many are kept at most."""
+    max_drop: NonNegative = 0.02
+    """How far a candidate may fall behind the served version on them."""
+
+
+class Promotion(SpecModel):
+    """When a candidate is served."""
+
+    metric: Annotated[str, words("auto", "fields", "exact", "loss")] = "auto"
+    """fields: mean over the fields of JSON answers, exact: exact match, loss: clipped difference of loss, auto: chosen from the answers."""
+    candidate_every: Count = 256
+    """Examples between two candidates, while none is on trial."""
+    alpha: Ratio = 0.05
+    """Chance, over all candidates, of promoting one that is no better."""
+    max_rows: Count = 2000
+    """Rows after which a candidate that has not won is rejected."""
+    anchors: Anchors = Anchors()
+    """Examples held out for ever, by hash of the root event's id."""
+    probation_rows: Whole = 1000
+    """Rows for which the previous version goes on being scored after a promotion."""
+    approval: Annotated[str, words("auto", "manual")] = "auto"
+    """manual: a candidate that has won waits for `headrace promote`."""
+    keep_versions: Count = 5
+    """Versions that are kept on disk."""
+
+
+class Budget(SpecModel):
+    """What the teacher may cost."""
+
+    tokens: Whole = 0
+    """Tokens in and out, in all; 0: no limit."""
+    usd: NonNegative = 0.0
+    """US dollars in all, by the MegaModel's price; 0: no limit."""
+
+
+class TeacherUse(SpecModel):
+    """How the MegaModel is asked."""
+
+    concurrency: Count = 16
+    """Calls in flight."""
+    requests_per_minute: NonNegative = 0.0
+    """Calls per minute; 0: as many as the provider allows."""
+    budget: Budget = Budget()
+    """What the teacher may cost."""
+    unavailable_timeout: DurationMs = 600_000
+    """How long `--until-idle` waits for a teacher that does not answer."""

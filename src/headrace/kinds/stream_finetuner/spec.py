@@ -1,0 +1,199 @@
+"""What a StreamFinetuner declares: seed 000's keys, and SEMANTICS §6's block."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from headrace.kinds.fields import (
+    Count,
+    Cpu,
+    DurationMs,
+    Flag,
+    FlinkMemory,
+    Memory,
+    Name,
+    NonNegative,
+    Positive,
+    Ratio,
+    Refers,
+    Text,
+    Whole,
+    words,
+)
+from headrace.kinds.spec_model import SpecModel
+from headrace.kinds.stream_finetuner.judgement import Promotion, TeacherUse
+
+
+class DataSource(SpecModel):
+    """What it learns from: one of the two."""
+
+    source_stream_connector: Annotated[Name, Refers("StreamConnector")] | None = None
+    """The StreamConnector that the query reads as `source_stream`."""
+    source_stream_finetuner: Annotated[Name, Refers("StreamFinetuner")] | None = None
+    """Another finetuner whose examples, answers included, the query reads as `source_stream`; nothing is labelled again."""
+
+
+class FinetunerInfo(SpecModel):
+    """Who learns from what."""
+
+    base_model: Annotated[Name, Refers("BaseModel")]
+    """The BaseModel that is tuned."""
+    data_source: DataSource
+    """What it learns from."""
+    knowledge_base: Annotated[Name, Refers("KnowledgeBase")] | None = None
+    """The KnowledgeBase whose passages stand where `{knowledge}` stands in a prompt."""
+    mega_model: Annotated[Name, Refers("MegaModel")] | None = None
+    """The MegaModel that answers each prompt; in its place `groundTruth` may name a column."""
+
+
+class DataProcessorTemplate(SpecModel):
+    """How the stream engine runs the query."""
+
+    checkpointing_interval: DurationMs | None = None
+    """Longest time between two durable steps of the query and of the learner; left out: 1s and 60s."""
+    flink_memory_size: FlinkMemory | None = None
+    """Memory of Flink's task managers without the JVM's own, such as 8192m; said to have no meaning on the embedded engine."""
+    managed_memory_size: FlinkMemory | None = None
+    """Flink's managed memory; said to have no meaning on the embedded engine."""
+    parallelism: Count = 1
+    """Threads (embedded) or subtasks (Flink) of the query."""
+    process_memory_size: FlinkMemory | None = None
+    """Memory of Flink's processes in all; said to have no meaning on the embedded engine."""
+
+
+class Resources(SpecModel):
+    """cpu, memory, gpu."""
+
+    cpu: Cpu | None = None
+    """Cores, such as 8000m or 8: threads of the learner."""
+    gpu: Whole = 0
+    """Graphics processors."""
+    memory: Memory | None = None
+    """Memory, such as 24Gi."""
+
+
+class FinetunerResources(SpecModel):
+    """What the learner's process may use."""
+
+    limits: Resources = Resources()
+    """The most it may use; left out: up to four of the machine's cores, memory without a limit."""
+    requests: Resources = Resources()
+    """What it asks the cluster for; on one machine the limits alone act."""
+
+
+class PreProcessing(SpecModel):
+    """How events become rows."""
+
+    knowledge_search_limit: Count = 5
+    """Passages retrieved per row."""
+    pre_processing_sql: Text = Field("SELECT * FROM source_stream", alias="preProcessingSQL")
+    """One SELECT over `source_stream` and the namespace's other StreamConnectors."""
+    sample_ratio: Ratio = 1.0
+    """Share of the rows that become prompts, chosen by a hash of their id, so that a replay chooses the same."""
+
+
+class FinetunerTemplate(SpecModel):
+    """How it runs."""
+
+    data_processor_template: DataProcessorTemplate = DataProcessorTemplate()
+    """How the stream engine runs the query."""
+    finetuner_resources: FinetunerResources = FinetunerResources()
+    """What the learner's process may use."""
+    pre_processing: PreProcessing | None = None
+    """How events become rows; may stand directly under `spec` instead."""
+
+
+class SequenceLength(SpecModel):
+    """Lengths in tokens of the base model."""
+
+    input_max: Count = 1024
+    """Longest prompt; passages are left out until it fits."""
+    output_max: Count = 256
+    """Longest answer; a longer one is a dead letter."""
+
+
+class PromptEntry(SpecModel):
+    """One prompt of each row."""
+
+    system_context: Text | None = None
+    """The system message."""
+    user_question: Text
+    """The user's message; `{column}` fills in a column of the row, `{knowledge}` the retrieved passages."""
+
+
+class Trainer(SpecModel):
+    """How it learns."""
+
+    batch_size: Count = 8
+    """Fresh examples per micro-batch."""
+    epochs: Count = 1
+    """How often a round's steps are repeated, with new draws of replay."""
+    gradient_accumulation_steps: Count = 1
+    """Micro-batches per optimiser step; a round is batchSize × this many fresh examples."""
+    learning_rate: Positive = 5e-5
+    """Learning rate after the warm-up, on AdamW's scale whatever the optimiser."""
+    use_mixed_precision: Flag = False
+    """Computes in bfloat16 where that is safe."""
+
+
+class GroundTruth(SpecModel):
+    """Answers that are known already."""
+
+    column: Text
+    """Column of the row with the answer."""
+
+
+class Replay(SpecModel):
+    """Old examples that are learned again beside the fresh ones."""
+
+    per_fresh: NonNegative = 1.0
+    """Replayed examples per fresh one."""
+    capacity: Whole = 4096
+    """Examples that are kept to be replayed."""
+
+
+class Learning(SpecModel):
+    """The method."""
+
+    method: Annotated[str, words("auto", "full", "lora")] = "auto"
+    """full: all weights, lora: low-rank adapters, auto: full below 50 M parameters, LoRA above."""
+    optimizer: Annotated[str, words("auto", "adamw", "muon")] = "auto"
+    """auto: Muon for matrices where the method is full, AdamW else."""
+    warmup_steps: Whole = 20
+    """Steps over which the learning rate rises, at the start and after drift."""
+    replay: Replay = Replay()
+    """Old examples that are learned again beside the fresh ones."""
+    seed: Whole = 0
+    """Of everything that is drawn."""
+
+
+class StreamFinetunerSpec(SpecModel):
+    """The continuous fine-tune."""
+
+    finetuner_info: FinetunerInfo
+    """Who learns from what."""
+    finetuner_template: FinetunerTemplate = FinetunerTemplate()
+    """How it runs."""
+    pre_processing: PreProcessing | None = None
+    """How events become rows; the same as `finetunerTemplate.preProcessing`."""
+    io_sequence_length: SequenceLength = SequenceLength()
+    """Lengths in tokens of the base model."""
+    prompt_template: Annotated[tuple[PromptEntry, ...], Field(min_length=1)]
+    """Each entry makes one example of each row."""
+    trainer: Trainer = Trainer()
+    """How it learns."""
+    ground_truth: GroundTruth | None = None
+    """Answers that are known already, in place of `megaModel`."""
+    timeline: Annotated[str, words("arrival", "event")] = "arrival"
+    """What `now()` and retrieval go by: arrival (when a row came in) or event (the stream's own time, for replays of history)."""
+    learning: Learning = Learning()
+    """The method."""
+    promotion: Promotion = Promotion()
+    """When a candidate is served."""
+    teacher: TeacherUse = TeacherUse()
+    """How the MegaModel is asked."""
+
+    @property
+    def processing(self) -> PreProcessing:
+        """`preProcessing`, wherever it stands."""
+        return self.pre_processing or self.finetuner_template.pre_processing or PreProcessing.model_validate({})
