@@ -1,0 +1,41 @@
+"""Whether there is nothing left to do: bounded sources are read, and every consumer has passed the end of its topics."""
+
+from headrace.events import topics
+from headrace.log.topic_log import TopicLog
+from headrace.stages import ingest
+from headrace.stages.options import Topology
+
+
+def consumers(topology: Topology) -> list[tuple[str, str]]:
+    """(consumer group, topic) down the data path, sources first."""
+    pairs: list[tuple[str, str]] = []
+    for one in topology.transform:
+        pairs += [(f"transform/{one.namespace}.{one.finetuner}", binding.topic) for binding in one.streams]
+    for one in topology.prompt:
+        pairs.append((f"prompt/{one.namespace}.{one.finetuner}", topics.rows(one.namespace, one.finetuner)))
+    for one in topology.label:
+        pairs.append((f"label/{one.namespace}.{one.finetuner}", topics.prompts(one.namespace, one.finetuner)))
+    for one in topology.train:
+        pairs.append((f"train/{one.namespace}.{one.finetuner}", topics.examples(one.namespace, one.finetuner)))
+    for one in topology.sinks:
+        pairs.append((f"sink/{one.sink.namespace}.{one.sink.name}", one.topic))
+    return pairs
+
+
+def lags(log: TopicLog, topology: Topology) -> dict[str, int]:
+    """Records that each consumer group has still to read."""
+    ends = {info.spec.name: info.end_offset for info in log.topics()}
+    result: dict[str, int] = {}
+    for group, topic in consumers(topology):
+        result[group] = result.get(group, 0) + ends.get(topic, 0) - min(log.offset(group, topic), ends.get(topic, 0))
+    return result
+
+
+def is_idle(log: TopicLog, topology: Topology, holder: str) -> bool:
+    """True once nothing can change any more without a new record from outside; `holder`: whose ingest must have seen the end."""
+    if not all(ingest.finished(log, one.source.namespace, one.source.name, holder) for one in topology.ingest):
+        return False
+    known = {info.spec.name for info in log.topics()}
+    if any(topic not in known for _, topic in consumers(topology)):
+        return False
+    return not any(lags(log, topology).values())

@@ -1,0 +1,64 @@
+"""observe: what `get`, `describe` and the status show of each applied resource."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from headrace.control.resource_store import ResourceStore
+from headrace.foundation.settings import Settings
+from headrace.kinds.catalog import Resource
+from headrace.kinds.topology import topology
+from headrace.log.topic_log import TopicLog
+from headrace.stages.options import NotReady
+from headrace.stages.stage import StageStatus, read_statuses
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceView:
+    """A resource as people see it."""
+
+    kind: str
+    namespace: str
+    name: str
+    ready: str
+    """True, False or Unknown"""
+    reason: str
+    document: dict[str, Any]
+    """Kubernetes-shaped, secrets masked, with `status`."""
+
+
+def resource_views(log: TopicLog, settings: Settings) -> list[ResourceView]:
+    """Every applied resource with its conditions."""
+    store = ResourceStore(log)
+    resources = store.all()
+    missing = {(one.kind, one.namespace, one.name): one for one in topology(resources, settings).not_ready}
+    statuses = read_statuses(log)
+    return [
+        _view(r, store.generation(r.kind, r.namespace, r.name), missing.get((r.kind, r.namespace, r.name)), statuses)
+        for r in resources
+    ]
+
+
+def _view(resource: Resource, generation: int, missing: NotReady | None, statuses: list[StageStatus]) -> ResourceView:
+    mine = [one for one in statuses if one.resource == f"{resource.kind}/{resource.namespace}/{resource.name}"]
+    failing = [
+        c for one in mine for c in one.conditions if c.status == "False" and c.reason not in ("Finished", "Waiting")
+    ]
+    if missing:
+        ready, reason, message = "False", missing.reason, missing.message
+    elif failing:
+        ready, reason, message = "False", failing[0].reason, failing[0].message
+    else:
+        ready, reason, message = "True", "Accepted", ""
+    conditions = [{"type": "Ready", "status": ready, "reason": reason, "message": message}]
+    conditions += [msgspec.to_builtins(condition) for one in mine for condition in one.conditions]
+    document = {
+        **resource.shown(),
+        "status": {
+            "observedGeneration": generation,
+            "conditions": conditions,
+            "progress": {one.stage: one.progress for one in mine},
+        },
+    }
+    return ResourceView(resource.kind, resource.namespace, resource.name, ready, reason, document)

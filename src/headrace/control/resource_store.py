@@ -1,0 +1,70 @@
+"""The resources that have been applied, in the log's own file: what `up` runs and `get` shows."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from headrace.foundation.errors import NotFoundError
+from headrace.kinds.catalog import Resource, resource_from_json, resource_to_json
+from headrace.log.topic_log import Commit, StateEntry, StateKey, TopicLog
+
+OWNER = "resources"
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A resource with what the store adds."""
+
+    resource: msgspec.Raw
+    generation: int
+    """Grows with every change of the spec."""
+    created_ms: int
+
+
+def key_of(kind: str, namespace: str, name: str) -> StateKey:
+    return StateKey(OWNER, f"{kind}/{namespace}/{name}")
+
+
+class ResourceStore:
+    """Reads and writes applied resources; a write is one commit over all of them."""
+
+    def __init__(self, log: TopicLog) -> None:
+        self._log = log
+
+    def all(self) -> list[Resource]:
+        """Every applied resource, by kind, namespace and name."""
+        entries = self._log.state(OWNER)
+        return [resource_from_json(self._decode(entries[key]).resource) for key in sorted(entries)]
+
+    def generation(self, kind: str, namespace: str, name: str) -> int:
+        """NotFoundError where it was never applied."""
+        entry = self._log.state(OWNER).get(key_of(kind, namespace, name).key)
+        if entry is None:
+            raise NotFoundError(f"{kind}/{name} is not applied in namespace {namespace}")
+        return self._decode(entry).generation
+
+    def apply(self, resources: Sequence[Resource], now_ms: int) -> None:
+        """Adds and changes; equal resources keep their generation."""
+        entries = self._log.state(OWNER)
+        state: dict[StateKey, bytes | None] = {}
+        expect: dict[StateKey, int] = {}
+        for resource in resources:
+            key = key_of(resource.kind, resource.namespace, resource.name)
+            known = entries.get(key.key)
+            encoded = msgspec.Raw(resource_to_json(resource))
+            old = self._decode(known) if known else None
+            if old and bytes(old.resource) == bytes(encoded):
+                continue
+            stored = Stored(encoded, old.generation + 1 if old else 1, old.created_ms if old else now_ms)
+            state[key] = msgspec.json.encode(stored)
+            expect[key] = known.version if known else 0
+        if state:
+            self._log.commit(Commit(state=state, expect=expect))
+
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        """NotFoundError where it is not there."""
+        self.generation(kind, namespace, name)
+        self._log.commit(Commit(state={key_of(kind, namespace, name): None}))
+
+    @staticmethod
+    def _decode(entry: StateEntry) -> Stored:
+        return msgspec.json.decode(entry.value, type=Stored)

@@ -1,0 +1,180 @@
+"""A role's process: the stages of one role, a thread each, until told to end.
+
+Started by the supervisor as `python -m headrace.control.role`, with its order on standard input, so that secrets are never
+on a command line or on disk. It asks the kernel to die with its parent.
+"""
+
+import ctypes
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.errors import FencedError, HeadraceError, RetryableError
+from headrace.foundation.failpoints import arm_from_environment
+from headrace.log.registry import open_log
+from headrace.log.topic_log import TopicLog
+from headrace.stages.options import ResourceLimits, Topology
+from headrace.stages.stage import Stage
+
+WAIT_SECONDS = 0.2
+RETRY_SECONDS = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RoleOrder:
+    """What a role's process is told."""
+
+    role: str
+    """ingest, transform, label, train/NAMESPACE.NAME or serve"""
+    topology: Topology
+    """Its own part alone."""
+    state: Path
+    log: str
+    streams: str
+    holder: str
+    limits: ResourceLimits = ResourceLimits()
+    module: str = "headrace.control.role"
+    """What `python -m` runs; a door that is a role (serve) names its own."""
+
+
+def die_with_parent() -> None:
+    """Linux: SIGKILL this process when its parent ends. Elsewhere the supervisor's own end is all there is."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def limit_cpu(limits: ResourceLimits) -> None:
+    """Binds the process to as many cores as it may use; numeric libraries read their thread count from the environment."""
+    if limits.cpu is None or not hasattr(os, "sched_setaffinity"):
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[: max(1, int(limits.cpu))])
+
+
+def open_stages(order: RoleOrder, log: TopicLog) -> list[Callable[[], Stage]]:
+    """How to open each stage of the role; opened in its own thread."""
+    topology, holder = order.topology, order.holder
+    match order.role.partition("/")[0]:
+        case "ingest":
+            from headrace.stages.ingest import IngestStage
+            from headrace.stages.sink import SinkStage
+
+            return [
+                *(lambda o=o: IngestStage(o, log, holder) for o in topology.ingest),
+                *(lambda o=o: SinkStage(o, log, holder) for o in topology.sinks),
+            ]
+        case "transform":
+            from headrace.stages.transform import TransformStage
+
+            sources = {one.source.name: one.source for one in topology.ingest}
+            return [
+                lambda o=o: TransformStage(o, sources, log, holder, engine=order.streams) for o in topology.transform
+            ]
+        case "label":
+            from headrace.stages.label import LabelStage
+            from headrace.stages.prompt import PromptStage
+
+            return [
+                *(lambda o=o: PromptStage(o, log, holder) for o in topology.prompt),
+                *(lambda o=o: LabelStage(o, log, holder, order.state) for o in topology.label),
+            ]
+        case "train":
+            from headrace.stages.train import TrainStage
+
+            return [lambda o=o: TrainStage(o, log, holder, order.state) for o in topology.train]
+        case other:
+            raise HeadraceError(f"there is no role {other!r}")
+
+
+class _Runner:
+    """Steps stages until one fails or the end is asked for."""
+
+    def __init__(self, log: TopicLog) -> None:
+        self._log = log
+        self.stop = threading.Event()
+        self.exit_code = 0
+
+    def run(self, openers: Sequence[Callable[[], Stage]]) -> None:
+        threads = [threading.Thread(target=self._guarded, args=(opener,), daemon=True) for opener in openers[1:]]
+        for thread in threads:
+            thread.start()
+        self._guarded(openers[0])
+        self.stop.wait()
+        for thread in threads:
+            thread.join(timeout=10)
+
+    def _guarded(self, opener: Callable[[], Stage]) -> None:
+        try:
+            self._loop(opener)
+        except FencedError as error:
+            self._fail(error.exit_code, str(error))
+        except HeadraceError as error:
+            self._fail(error.exit_code, str(error), traceback.format_exc())
+        except BaseException as error:  # noqa: BLE001 - whatever ends a stage must end its process, visibly
+            self._fail(1, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+    def _loop(self, opener: Callable[[], Stage]) -> None:
+        stage = opener()
+        last_error = ""
+        try:
+            while not self.stop.is_set():
+                try:
+                    worked = stage.step()
+                    last_error = ""
+                except RetryableError as error:
+                    if str(error) != last_error:
+                        _say(f"{stage.name}: {error}; trying again")
+                    last_error = str(error)
+                    self.stop.wait(error.retry_after_seconds or RETRY_SECONDS)
+                    continue
+                if not worked:
+                    self._log.wait(WAIT_SECONDS)
+        finally:
+            stage.close()
+
+    def _fail(self, code: int, message: str, details: str = "") -> None:
+        _say(f"error: {message}")
+        if details:
+            _say(details)
+        self.exit_code = self.exit_code or code
+        self.stop.set()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.flush()
+
+
+def read_order() -> RoleOrder:
+    """The order on standard input; from here on this process dies with its parent and keeps to its cores."""
+    die_with_parent()
+    order: RoleOrder = pickle.load(sys.stdin.buffer)  # noqa: S301 - the parent process wrote it
+    limit_cpu(order.limits)
+    arm_from_environment()
+    return order
+
+
+def main() -> int:
+    """Runs the order on standard input. Exit codes: 0 told to end; 6 fenced; else what failed is on standard error."""
+    order = read_order()
+    log = open_log(order.state, technology=order.log, clock=SYSTEM_CLOCK)
+    runner = _Runner(log)
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: runner.stop.set())
+    openers = open_stages(order, log)
+    if openers:
+        runner.run(openers)
+    log.close()
+    return runner.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""act: runs a topology until it is told to end, is idle, or cannot go on."""
+
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from headrace.control.idleness import is_idle
+from headrace.control.supervisor import RoleProcess, Supervisor
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import UnavailableError
+from headrace.foundation.settings import Settings
+from headrace.log.topic_log import TopicLog
+from headrace.stages.options import Topology
+from headrace.stages.stage import read_statuses
+
+POLL_SECONDS = 0.1
+HOPELESS_RESTARTS = 5
+TRIM_SECONDS = 60.0
+_FINAL = {"UnavailableTimeout", "Rejected"}
+
+
+class View(Protocol):
+    """What shows progress while the roles run."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def refresh(self, died: list[RoleProcess]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended."""
+
+    failure: str = ""
+    """Empty: as it should."""
+    exit_code: int = 0
+
+
+@contextmanager
+def _stop_requests() -> Generator[list[int]]:
+    """Collects SIGINT and SIGTERM in place of being ended by them."""
+    seen: list[int] = []
+    before = {
+        sign: signal.signal(sign, lambda number, _: seen.append(number)) for sign in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield seen
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def run_until(
+    topology: Topology, log: TopicLog, settings: Settings, *, until_idle: bool, view: View, clock: Clock = SYSTEM_CLOCK
+) -> Outcome:
+    """Starts every role and watches; ends them cleanly whatever happens. Interrupted: exit code 130, which is no failure without `until_idle`."""
+    supervisor = Supervisor(topology, log, settings.state, streams=settings.streams, clock=clock)
+    with _stop_requests() as stop_requests:
+        try:
+            supervisor.start()
+            with view:
+                return _watch(
+                    supervisor,
+                    topology,
+                    log,
+                    until_idle=until_idle,
+                    view=view,
+                    stop_requests=stop_requests,
+                    clock=clock,
+                )
+        finally:
+            supervisor.stop()
+
+
+def _watch(
+    supervisor: Supervisor,
+    topology: Topology,
+    log: TopicLog,
+    *,
+    until_idle: bool,
+    view: View,
+    stop_requests: list[int],
+    clock: Clock,
+) -> Outcome:
+    trimmed_at = clock.monotonic()
+    while not stop_requests:
+        view.refresh(supervisor.poll())
+        if until_idle:
+            if is_idle(log, topology, supervisor.holder):
+                return Outcome()
+            if failure := _hopeless(supervisor, log):
+                return failure
+        if clock.monotonic() - trimmed_at > TRIM_SECONDS:
+            log.trim(clock.now_ms())
+            trimmed_at = clock.monotonic()
+        log.wait(POLL_SECONDS)
+    return Outcome("interrupted before everything was done", 130) if until_idle else Outcome()
+
+
+def _hopeless(supervisor: Supervisor, log: TopicLog) -> Outcome | None:
+    for role in supervisor.roles:
+        if role.restarts >= HOPELESS_RESTARTS:
+            words = supervisor.last_words(role.order.role) or "see `headrace logs`"
+            return Outcome(f"the role {role.order.role} died {role.restarts} times in a row: {words}", 1)
+    for status in read_statuses(log):
+        for condition in status.conditions:
+            fresh = condition.since_ms >= supervisor.started_ms
+            if (
+                condition.type == "TeacherAvailable"
+                and condition.status == "False"
+                and condition.reason in _FINAL
+                and fresh
+            ):
+                return Outcome(f"{status.resource}: {condition.message}", UnavailableError.exit_code)
+    return None

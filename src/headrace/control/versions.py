@@ -1,0 +1,48 @@
+"""Versions on disk: where each lies, lists and exports of them."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from headrace.foundation.errors import InvalidDeclarationError, NotFoundError
+from headrace.log.topic_log import TopicLog
+from headrace.promotion import registry
+from headrace.stages.version_store import version_path
+
+
+def list_versions(log: TopicLog) -> list[dict[str, Any]]:
+    """Every version of every finetuner, oldest first, with its aliases."""
+    rows: list[dict[str, Any]] = []
+    for key in sorted(log.state(registry.OWNER)):
+        namespace, _, name = key.partition("/")
+        found = registry.load(log, namespace, name)
+        if found is None:
+            continue
+        known = found[0]
+        for version in known.versions:
+            alias = "served" if version.name == known.served else "previous" if version.name == known.previous else ""
+            rows.append(
+                {
+                    "namespace": namespace, "model": name, "version": version.name, "alias": alias, "parent": version.parent,
+                    "examples": version.cut_offset, "weightsSha256": version.weights_sha256[:12],
+                    "created": datetime.fromtimestamp(version.created_ms / 1000, UTC).isoformat(timespec="seconds"),
+                }
+            )  # fmt: skip
+    return rows
+
+
+def export_version(log: TopicLog, state: Path, namespace: str, model: str, target: Path) -> str:
+    """Copies a version's directory, which is a complete checkpoint; returns the version's name."""
+    name, _, wanted = model.partition("@")
+    found = registry.load(log, namespace, name)
+    if found is None:
+        raise NotFoundError(
+            f"there is no finetuner {name!r} with versions", next_step="`headrace models list` shows what there is"
+        )
+    known = found[0]
+    version = known.version(wanted or known.served)
+    if target.exists():
+        raise InvalidDeclarationError(f"{target} exists", next_step="name a folder that does not exist yet")
+    shutil.copytree(version_path(state, namespace, name, known, version.name), target)
+    return version.name

@@ -1,0 +1,62 @@
+"""The Typer application: names, help and options; what a command does stands in the file that it imports."""
+
+import sys
+
+import click
+import typer
+
+from headrace import __version__
+from headrace.doors.cli import declare, inspect, models, operate
+from headrace.doors.cli.sql import sql_command
+from headrace.foundation.errors import HeadraceError
+
+EPILOG = (
+    "Exit codes: 0 done · 1 something failed · 2 a declaration, a query or an option is wrong · 4 not found · "
+    "5 the state is held by another, or of a newer version · 6 fenced by a newer process · 7 a server or the disk does not answer · "
+    "130 interrupted."
+)
+
+app = typer.Typer(
+    name="headrace",
+    help="Carries live event streams to small models and keeps them fresh, declared in YAML.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Prints the version.")) -> None:
+    if version:
+        typer.echo(f"headrace {__version__}")
+        raise typer.Exit
+
+
+declare.register(app)
+operate.register(app)
+inspect.register(app)
+models.register(app)
+app.command("sql")(sql_command)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except HeadraceError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)

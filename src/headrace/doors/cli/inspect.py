@@ -1,0 +1,112 @@
+"""topics, read, replay, lineage: looks into the log."""
+
+from typing import Annotated, Any
+
+import typer
+
+from headrace.doors.cli.common import Format, Output, State, open_state, print_data, say
+
+
+def register(app: typer.Typer) -> None:
+    app.command("topics")(topics)
+    app.command("read", epilog="Example: headrace read default.support-desk.examples --from 100 --limit 5 -o json")(
+        read
+    )
+    app.command("replay", epilog="Example: headrace replay default.support-desk.dead.label")(replay)
+    app.command("lineage", epilog="Example: headrace lineage 3f1c… -o json")(lineage)
+
+
+def topics(output: Format = Output.table, state: State = None) -> None:
+    """Lists the topics with their size and who reads them."""
+    log = open_state(state)
+    rows = [
+        {
+            "topic": info.spec.name, "records": info.end_offset - info.start_offset, "from": info.start_offset, "bytes": info.bytes,
+            "lag": {group.group: info.end_offset - group.next_offset for group in log.groups(info.spec.name)},
+        }
+        for info in log.topics()
+    ]  # fmt: skip
+    print_data(rows, output, ("topic", "records", "from", "bytes", "lag"))
+
+
+def read(
+    topic: Annotated[str, typer.Argument(help="A topic's name, as `headrace topics` shows it.")],
+    start: Annotated[int, typer.Option("--from", help="First offset; negative: so many before the end.")] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", help="At most so many records.", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Waits for more; Ctrl-C ends.")] = False,
+    output: Format = Output.json,
+    state: State = None,
+) -> None:
+    """Prints a topic's records, one JSON object per line."""
+    from headrace.control.lineage import describe
+
+    log = open_state(state)
+    info = log.topic(topic)
+    offset = max(0, info.end_offset + start) if start < 0 else start
+    left = limit
+    rows: list[dict[str, Any]] = []
+    while left is None or left > 0:
+        records = log.read(topic, offset, max_records=min(1000, left or 1000))
+        if not records:
+            if not follow:
+                break
+            log.wait(1.0)
+            continue
+        for record in records:
+            if output is Output.json:
+                _print_line(describe(topic, record))
+            else:
+                rows.append(describe(topic, record))
+        offset = records[-1].offset + 1
+        left = None if left is None else left - len(records)
+    if output is not Output.json:
+        print_data(rows, output, ("offset", "id", "kind", "eventTime", "value"))
+
+
+def _print_line(data: dict[str, Any]) -> None:
+    import json
+
+    typer.echo(json.dumps(data, ensure_ascii=False))
+
+
+def replay(
+    topic: Annotated[str, typer.Argument(help="A dead-letter topic.")],
+    all_letters: Annotated[
+        bool, typer.Option("--all", help="Also those of which the stage said that a replay cannot help.")
+    ] = False,
+    state: State = None,
+) -> None:
+    """Sends dead letters again, each once, to where they failed."""
+    from headrace.control.replay import replay_dead_letters
+
+    report = replay_dead_letters(open_state(state), topic, everything=all_letters)
+    say(f"{report.sent} sent again to {', '.join(report.targets) or 'nowhere'}; {report.passed_over} passed over")
+
+
+def lineage(
+    record_id: Annotated[str, typer.Argument(help="Id of an answer, an example, a decision, a row or an event.")],
+    output: Format = Output.table,
+    state: State = None,
+) -> None:
+    """Shows where a record came from, and what was made of it."""
+    from headrace.control.lineage import backwards, find, forwards
+
+    log = open_state(state)
+    came_from: list[dict[str, Any]] = []
+    for topic, record in find(log, record_id):
+        came_from += [step for step in backwards(log, topic, record) if step not in came_from]
+    became = [step for step in forwards(log, record_id) if step not in came_from]
+    if output is not Output.table:
+        print_data({"cameFrom": came_from, "became": became}, output)
+        return
+    for title, steps in (("came from", came_from), ("became", became)):
+        typer.echo(f"{title}:")
+        for step in steps:
+            typer.echo(f"  {step['topic']}@{step.get('offset', '-')}  {step['id']}  {_short(step.get('value', ''))}")
+
+
+def _short(value: object) -> str:
+    import json
+
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else text[:97] + "…"

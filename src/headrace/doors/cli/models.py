@@ -1,0 +1,135 @@
+"""models list|new|export, promote, rollback, ask: the served versions."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headrace.doors.cli.common import Format, Namespace, Output, State, open_state, print_data, say, settings
+
+
+class Size(str, Enum):
+    """Sizes of new checkpoints."""
+
+    tiny = "tiny"
+    m1 = "1m"
+    m10 = "10m"
+    m100 = "100m"
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Lists, makes and exports models.", no_args_is_help=True)
+    group.command("list")(list_models)
+    group.command("new", epilog="Example: headrace models new models/tiny --size tiny --text questions.jsonl")(new)
+    group.command("export", epilog="Example: headrace models export support-desk --to exported/")(export)
+    app.add_typer(group, name="models")
+    app.command("promote", epilog="Example: headrace promote support-desk v3 --reason 'reviewed'")(promote)
+    app.command("rollback", epilog="Example: headrace rollback support-desk --reason 'wrong tone'")(rollback)
+    app.command("ask", epilog="Example: headrace ask support-desk 'Where is my card?'")(ask)
+
+
+def list_models(output: Format = Output.table, state: State = None) -> None:
+    """Shows every finetuner's versions and which one is served."""
+    from headrace.control.versions import list_versions
+
+    rows = list_versions(open_state(state))
+    print_data(rows, output, ("model", "version", "alias", "examples", "created", "weightsSha256"))
+
+
+def new(
+    path: Annotated[Path, typer.Argument(help="Folder to make.")],
+    text: Annotated[
+        list[Path],
+        typer.Option("--text", help="Text, JSON lines or CSV (gzip too) that shows the words. May be repeated."),
+    ],
+    size: Annotated[Size, typer.Option("--size", help="About how many parameters.")] = Size.tiny,
+    seed: Annotated[int, typer.Option("--seed", help="Of the first weights.")] = 0,
+) -> None:
+    """Makes a small Llama checkpoint whose vocabulary is that of a text."""
+    from headrace.models.corpus import read_texts
+    from headrace.models.tiny import new_checkpoint
+
+    new_checkpoint(path, size=size.value, text=read_texts(text), seed=seed)
+    say(f"{path} is a checkpoint in Hugging Face's layout; declare it as a BaseModel with path: {path}")
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A finetuner's name, or NAME@vN.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to write; it must not exist.")],
+    namespace: Namespace = "default",
+    state: State = None,
+) -> None:
+    """Writes a version as merged safetensors that `from_pretrained` loads."""
+    from headrace.control.versions import export_version
+
+    version = export_version(open_state(state), settings(state).state, namespace, model, to)
+    say(f"{model}: {version} is in {to}")
+
+
+def promote(
+    model: Annotated[str, typer.Argument(help="A finetuner's name.")],
+    version: Annotated[str, typer.Argument(help="The version to serve, such as v3.")],
+    reason: Annotated[str, typer.Option("--reason", help="Kept with the decision.")] = "",
+    namespace: Namespace = "default",
+    state: State = None,
+) -> None:
+    """Serves a version from now on; the trainer takes it up as a decision."""
+    from headrace.promotion.registry import promote_now
+
+    changed = promote_now(open_state(state), namespace, model, version, reason)
+    typer.echo(f"{model} serves {changed.served}")
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="A finetuner's name.")],
+    reason: Annotated[str, typer.Option("--reason", help="Kept with the decision.")] = "",
+    namespace: Namespace = "default",
+    state: State = None,
+) -> None:
+    """Serves the previous version again; the learner restarts from it."""
+    from headrace.promotion.registry import rollback_now
+
+    changed = rollback_now(open_state(state), namespace, model, reason)
+    typer.echo(f"{model} serves {changed.served}")
+
+
+def ask(
+    model: Annotated[str, typer.Argument(help="A finetuner's name, NAME@vN, or a base model's name.")],
+    question: Annotated[str, typer.Argument(help="The question.")],
+    output: Format = Output.table,
+    state: State = None,
+    host: Annotated[str | None, typer.Option("--host", show_default=False, help="Default: 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option("--port", show_default=False, help="Default: 5000")] = None,
+) -> None:
+    """Asks the running gateway."""
+    answer = _ask(settings(state, host=host, port=port), model, question)
+    if output is Output.table:
+        typer.echo(answer["answer"])
+        say(f"{answer['model']} {answer['version']} · answer {answer['answerId']}")
+    else:
+        print_data(answer, output)
+
+
+def _ask(chosen: Any, model: str, question: str) -> dict[str, Any]:
+    import httpx
+
+    from headrace.foundation.errors import HeadraceError, UnavailableError
+
+    address = f"http://{chosen.host}:{chosen.port}"
+    headers = {"authorization": f"Bearer {chosen.api_key}"} if chosen.api_key else {}
+    body = {"model": model, "messages": [{"role": "user", "content": question}]}
+    try:
+        response = httpx.post(f"{address}/v1/chat/completions", json=body, headers=headers, timeout=120)
+    except httpx.TransportError as error:
+        raise UnavailableError(
+            f"nothing answers at {address}: {error}", next_step="start it with `headrace up`, or say --host and --port"
+        ) from error
+    if response.status_code != 200:
+        raise HeadraceError(f"{address} answered {response.status_code}: {response.text}")
+    return {
+        "model": model,
+        "answer": response.json()["choices"][0]["message"]["content"],
+        "version": response.headers.get("x-headrace-model-version", ""),
+        "answerId": response.headers.get("x-headrace-answer-id", ""),
+    }

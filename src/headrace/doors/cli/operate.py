@@ -1,0 +1,139 @@
+"""run, up, logs, doctor: the machine at work."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headrace.doors.cli.common import Files, Format, Output, State, open_state, print_data, say, settings
+
+Host = Annotated[
+    str | None, typer.Option("--host", help="Address of the doors. Default: 127.0.0.1", show_default=False)
+]
+Port = Annotated[int | None, typer.Option("--port", help="Port of the doors. Default: 5000", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run", epilog="Example: headrace run -f examples/support --until-idle -o json")(run)
+    app.command("up", epilog="Example: headrace apply -f headrace.yaml && headrace up")(up)
+    app.command("logs", epilog="Example: headrace logs train/default.support-desk")(logs)
+    app.command("doctor")(doctor)
+
+
+def run(
+    files: Files,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="Ends when everything is read and learned.")] = False,
+    output: Format = Output.table,
+    state: State = None,
+    host: Host = None,
+    port: Port = None,
+    live: Annotated[
+        bool | None, typer.Option("--live/--no-live", help="The live view. Default: on a terminal.", show_default=False)
+    ] = None,
+) -> None:
+    """Applies the files and runs every role in the foreground; Ctrl-C ends cleanly."""
+    from headrace.control.resource_store import ResourceStore
+    from headrace.doors.cli.declare import load_or_exit
+    from headrace.foundation.clock import SYSTEM_CLOCK
+
+    log = open_state(state, create=True)
+    store = ResourceStore(log)
+    resources = load_or_exit(files, store.all())
+    store.apply(resources, SYSTEM_CLOCK.now_ms())
+    _supervise(resources, log, settings(state, host=host, port=port), until_idle=until_idle, output=output, live=live)
+
+
+def up(
+    state: State = None,
+    host: Host = None,
+    port: Port = None,
+    live: Annotated[
+        bool | None, typer.Option("--live/--no-live", help="The live view. Default: on a terminal.", show_default=False)
+    ] = None,
+) -> None:
+    """Runs what has been applied, and the doors; Ctrl-C ends cleanly."""
+    from headrace.control.resource_store import ResourceStore
+    from headrace.foundation.errors import NotFoundError
+
+    log = open_state(state)
+    resources = ResourceStore(log).all()
+    if not resources:
+        raise NotFoundError("nothing has been applied", next_step="run `headrace apply -f FILE` first")
+    _supervise(resources, log, settings(state, host=host, port=port), until_idle=False, output=Output.table, live=live)
+
+
+def _supervise(
+    resources: "list[Any]", log: Any, chosen: Any, *, until_idle: bool, output: Output, live: bool | None
+) -> None:
+    import sys
+
+    from headrace.control.run import run_until
+    from headrace.control.summary import summary
+    from headrace.doors.cli.live_view import open_view
+    from headrace.kinds.topology import topology
+
+    plan = topology(resources, chosen)
+    for one in plan.not_ready:
+        say(f"{one.kind}/{one.name}: Ready=False ({one.reason}): {one.message}")
+    for note in plan.notes:
+        say(f"{note.kind}/{note.name}: {note.message}")
+    shown = sys.stderr.isatty() if live is None else live
+    view = open_view(log, plan, live=shown)
+    outcome = run_until(plan, log, chosen, until_idle=until_idle, view=view)
+    result = summary(log, plan)
+    if until_idle:
+        if output is Output.table:
+            from headrace.doors.cli.summary_text import summary_text
+
+            typer.echo(summary_text(result))
+        else:
+            print_data(result, output)
+    if outcome.failure:
+        say(f"error: {outcome.failure}")
+        raise typer.Exit(outcome.exit_code)
+
+
+def logs(
+    role: Annotated[
+        str | None, typer.Argument(help="A role, such as ingest or train/default.NAME. Left out: which there are.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("-F", "--follow", help="Goes on as lines come.")] = False,
+    state: State = None,
+) -> None:
+    """Shows what a role's process wrote."""
+    from headrace.foundation.clock import SYSTEM_CLOCK
+    from headrace.foundation.errors import NotFoundError
+
+    folder = settings(state).state / "logs"
+    names = sorted(path.stem for path in folder.glob("*.log")) if folder.is_dir() else []
+    if role is None:
+        for name in names:
+            typer.echo(name)
+        return
+    path = folder / f"{role.replace('/', '.')}.log"
+    if not path.exists():
+        raise NotFoundError(
+            f"there is no log of a role {role!r}", next_step=f"there are: {', '.join(names) or 'none yet'}"
+        )
+    with path.open(errors="replace") as file:
+        while True:
+            if text := file.read():
+                typer.echo(text, nl=False)
+            elif not follow:
+                return
+            else:
+                SYSTEM_CLOCK.sleep(0.2)
+
+
+def doctor(output: Format = Output.table) -> None:
+    """Shows what this machine has and lacks."""
+    from headrace.control.machine import examine
+
+    rows = examine(Path.cwd())
+    print_data(
+        [{"what": c.what, "ok": "yes" if c.ok else "no", "found": c.found} for c in rows],
+        output,
+        ("what", "ok", "found"),
+    )
+    if not all(check.ok for check in rows if check.needed):
+        raise typer.Exit(1)

@@ -1,0 +1,32 @@
+"""The summary of a run as a person reads it."""
+
+from typing import Any
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """Sentences over the figures of `headrace.control.summary.summary`."""
+    lines: list[str] = []
+    for name, source in summary["streamConnectors"].items():
+        lines.append(f"{name}: {source['rows']} events read, {source['deadLetters']} could not be read.")
+    for name, one in summary["streamFinetuners"].items():
+        match = one["exactMatch"]
+        lines += [
+            f"{name}: {one['rows']} rows became {one['examples']} examples ({one['deadLetters']} dead letters, {one['lateRows']} late rows).",
+            f"  scored before learning, exact: first 500 {_share(match['first500'])}, last 500 {_share(match['last500'])}"
+            f" (served version {_share(match['served500'])}; always the most frequent answer {_share(match['majority500'])}).",
+            f"  {len(one['drifts'])} drifts seen, {len(one['promotions'])} promotions, {one['rejections']} candidates not promoted;"
+            f" {one['servedVersion']} is served.",
+        ]
+        lines += [
+            f"    example {d['last_offset']}: {d['kind'].replace('_', ' ')} {d['subject']}: {d['reason']}"
+            for d in sorted([*one["promotions"], *one["drifts"]], key=lambda d: d["last_offset"])
+        ]
+    lines += [
+        f"{one['kind']}/{one['name']} is not ready ({one['reason']}): {one['message']}" for one in summary["notReady"]
+    ]
+    lines += [f"{c['resource']} {c['type']}: {c['reason']} {c['message']}" for c in summary["conditions"]]
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,193 @@
+"""ingest: a source's bytes → `connector.events`, typed and clean, each record once.
+
+One commit holds the rows, the dead letters, the source's new position and, once, its schema. Idleness and the end of a
+bounded source are records too, so that every reader and every replay sees them at the same place.
+"""
+
+import dataclasses
+
+import msgspec
+
+from headrace.connectors.registry import open_source
+from headrace.connectors.source import Source, SourceBatch, SourceContext
+from headrace.events import codec, topics
+from headrace.events.control import Control
+from headrace.events.dead_letter import DeadLetter
+from headrace.events.row_codec import batch_to_records
+from headrace.events.schema import Column, RowSchema
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import NotFoundError, UnavailableError
+from headrace.foundation.failpoints import failpoint
+from headrace.foundation.ids import derive_id
+from headrace.log.record import NewRecord
+from headrace.log.topic_log import Append, Commit, StateKey, TopicLog, TopicSpec
+from headrace.stages.options import IngestOptions
+from headrace.stages.stage import Condition, StageReporter, take_lease
+
+DEAD_RETENTION_MS = 30 * 86_400_000
+MAX_ROWS = 5_000
+POLL_SECONDS = 0.05
+
+
+class IngestState(msgspec.Struct, frozen=True):
+    """What ingest keeps of a source."""
+
+    position: bytes
+    columns: list[tuple[str, str]]
+    """name, type; the schema, fixed when it is first known"""
+    rows: int
+    dead: int
+    ended: bool
+    """The source was read to its end, and the topic says so."""
+    ended_for: str = ""
+    """The lease holder that saw the end: a later one looks again."""
+
+
+EMPTY = IngestState(b"", [], 0, 0, ended=False)
+
+
+def state_key(namespace: str, connector: str) -> StateKey:
+    return StateKey(f"ingest/{namespace}.{connector}", "state")
+
+
+def read_state(log: TopicLog, namespace: str, connector: str) -> IngestState | None:
+    """What ingest last committed for a source; None before its first commit."""
+    key = state_key(namespace, connector)
+    entry = log.state(key.owner).get(key.key)
+    return msgspec.msgpack.decode(entry.value, type=IngestState) if entry else None
+
+
+def schema_of(state: IngestState) -> RowSchema | None:
+    return RowSchema(tuple(Column(name, kind) for name, kind in state.columns)) if state.columns else None
+
+
+def dead_record(record_id: str, letter: DeadLetter, event_time: int) -> NewRecord:
+    return NewRecord(
+        record_id,
+        codec.kind_of(letter),
+        codec.encode(letter),
+        event_time,
+        key=letter.origin_id,
+        origin=letter.origin_id,
+    )
+
+
+class IngestStage:
+    """Owns `ingest/NAMESPACE.NAME`."""
+
+    def __init__(self, options: IngestOptions, log: TopicLog, holder: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        source = options.source
+        self.name = f"ingest/{source.namespace}.{source.name}"
+        self._options, self._log, self._clock = options, log, clock
+        self._key = state_key(source.namespace, source.name)
+        self._topic = topics.events(source.namespace, source.name)
+        self._dead = topics.dead(source.namespace, source.name)
+        log.ensure_topic(TopicSpec(self._topic, retention_ms=options.retention_ms, unique_ids=options.unique_ids))
+        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        self._lease = take_lease(log, self.name, holder)
+        self._state = read_state(log, source.namespace, source.name) or EMPTY
+        self._reporter = StageReporter(log, f"StreamConnector/{source.namespace}/{source.name}", "ingest", clock)
+        self._source: Source | None = None
+        self._last_row = clock.monotonic()
+        self._idle_written = False
+
+    def step(self) -> bool:
+        try:
+            batch = self._open().poll(MAX_ROWS, POLL_SECONDS)
+        except (UnavailableError, NotFoundError) as error:
+            self._report(Condition("Ingesting", "False", type(error).__name__.removesuffix("Error"), str(error)))
+            raise
+        if self._nothing_new(batch):
+            if batch.end and self._state.ended_for != self._lease.holder:
+                self._confirm_end()
+            self._report(self._quiet_condition())
+            return self._write_idle_when_due()
+        self._commit(batch)
+        self._report(self._quiet_condition() if batch.end else Condition("Ingesting", "True", "Reading"))
+        return not batch.waiting
+
+    def close(self) -> None:
+        if self._source:
+            self._source.close()
+
+    def _open(self) -> Source:
+        if self._source is None:
+            options = self._options.source
+            if options.schema is None:
+                options = dataclasses.replace(options, schema=schema_of(self._state))
+            source = open_source(options, SourceContext(self._log, self._clock))
+            source.open(self._state.position or None)
+            self._source = source
+        return self._source
+
+    def _nothing_new(self, batch: SourceBatch) -> bool:
+        nothing = (batch.rows is None or batch.rows.num_rows == 0) and not batch.dead
+        return nothing and (not batch.end or self._state.ended)
+
+    def _commit(self, batch: SourceBatch) -> None:
+        rows = batch_to_records(batch.rows) if batch.rows is not None and batch.rows.num_rows else []
+        now = self._clock.now_ms()
+        dead = [dead_record(record_id, letter, now) for record_id, letter in batch.dead]
+        schema = self._open().schema
+        state = IngestState(
+            batch.position,
+            [(column.name, column.type) for column in schema.columns] if schema else self._state.columns,
+            self._state.rows + len(rows),
+            self._state.dead + len(dead),
+            ended=batch.end,
+            ended_for=self._lease.holder if batch.end else "",
+        )
+        control = [self._end(batch.position)] if batch.end else []
+        appends = [Append(self._topic, [*rows, *control]), Append(self._dead, dead)]
+        commit = Commit(
+            appends=[append for append in appends if append.records],
+            state={self._key: msgspec.msgpack.encode(state)},
+            lease=self._lease,
+        )
+        failpoint("ingest.commit.before")
+        self._log.commit(commit)
+        failpoint("ingest.commit.after")
+        self._state = state
+        if rows:
+            self._last_row, self._idle_written = self._clock.monotonic(), False
+
+    def _confirm_end(self) -> None:
+        state = msgspec.structs.replace(self._state, ended_for=self._lease.holder)
+        self._log.commit(Commit(state={self._key: msgspec.msgpack.encode(state)}, lease=self._lease))
+        self._state = state
+
+    def _write_idle_when_due(self) -> bool:
+        quiet_ms = (self._clock.monotonic() - self._last_row) * 1000
+        if self._state.ended or self._idle_written or quiet_ms < self._options.source.event_time.idle_timeout_ms:
+            return False
+        self._log.commit(Commit(appends=[Append(self._topic, [self._idle()])], lease=self._lease))
+        self._idle_written = True
+        return True
+
+    def _idle(self) -> NewRecord:
+        source, now = self._options.source, self._clock.now_ms()
+        control = Control("idle", source.name, now)
+        return NewRecord(derive_id(self.name, "idle", now), codec.CONTROL, codec.encode(control), now)
+
+    def _end(self, position: bytes) -> NewRecord:
+        """Says nothing of the clock, so that every run of one input writes the same."""
+        control = Control("end", self._options.source.name)
+        return NewRecord(derive_id(self.name, "end", position.decode()), codec.CONTROL, codec.encode(control), 0)
+
+    def _quiet_condition(self) -> Condition:
+        if self._state.ended:
+            return Condition("Ingesting", "False", "Finished", "the source is read to its end")
+        return Condition("Ingesting", "True", "Waiting", "no new record just now")
+
+    def _report(self, condition: Condition) -> None:
+        lag = self._source.lag() if self._source else None
+        progress: dict[str, int | float | str] = {"rows": self._state.rows, "deadLetters": self._state.dead}
+        if lag is not None:
+            progress["lag"] = lag
+        self._reporter.say(condition, progress=progress)
+
+
+def finished(log: TopicLog, namespace: str, connector: str, holder: str) -> bool:
+    """Whether a bounded source is in the log to its end, as this holder's ingest has seen."""
+    state = read_state(log, namespace, connector)
+    return state is not None and state.ended and state.ended_for == holder

@@ -1,0 +1,86 @@
+"""Reads a topic of rows as batches cut at the stream's own signs; another finetuner's examples are rows too."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from headrace.events import codec
+from headrace.events.control import Control
+from headrace.events.example import Example
+from headrace.events.row_batch import RowBatch
+from headrace.events.row_codec import records_to_batch
+from headrace.events.schema import Column, RowSchema
+from headrace.log.record import Record
+
+ROOT_MARK = "~"
+"""Between the root event's id and the finetuner that a chained row comes through."""
+
+EXAMPLE_COLUMNS = RowSchema(
+    (
+        Column("event_time", "TIMESTAMP_LTZ(3)"),
+        Column("system_context", "STRING"),
+        Column("question", "STRING"),
+        Column("answer", "STRING"),
+        Column("teacher", "STRING"),
+        Column("prompt_index", "INT"),
+    )
+)
+"""What `source_stream` gives when it is another finetuner's examples."""
+
+
+def root_of(row_id: str) -> str:
+    """The id of the source event a row goes back to, through any chain of finetuners."""
+    return row_id.partition(ROOT_MARK)[0]
+
+
+def chained_row_id(example: Example, finetuner: str) -> str:
+    return f"{example.root_id}{ROOT_MARK}{finetuner}/{example.row_id}#{example.index}"
+
+
+def cut_at_controls(records: Sequence[Record]) -> Iterator[Sequence[Record] | Control]:
+    """Runs of data records, with the controls between them, in order."""
+    start = 0
+    for place, record in enumerate(records):
+        if record.kind == codec.CONTROL:
+            if place > start:
+                yield records[start:place]
+            yield codec.decode(record, Control)
+            start = place + 1
+    if start < len(records):
+        yield records[start:]
+
+
+def to_batch(records: Sequence[Record], schema: RowSchema, finetuner: str = "") -> RowBatch:
+    """Typed rows; with `finetuner`, of that finetuner's examples."""
+    return _examples_to_batch(records, finetuner) if finetuner else records_to_batch(records, schema)
+
+
+def _examples_to_batch(records: Sequence[Record], finetuner: str) -> RowBatch:
+    examples = [codec.decode(record, Example) for record in records]
+    table = pa.table(
+        {
+            "event_time": pa.array([record.event_time for record in records], pa.int64()).cast(
+                pa.timestamp("ms", tz="UTC")
+            ),
+            "system_context": [_content(example, "system") for example in examples],
+            "question": [_content(example, "user") for example in examples],
+            "answer": [example.answer for example in examples],
+            "teacher": [example.teacher for example in examples],
+            "prompt_index": pa.array([example.index for example in examples], pa.int32()),
+        },
+        schema=EXAMPLE_COLUMNS.to_arrow(),
+    )
+    return RowBatch(
+        table,
+        EXAMPLE_COLUMNS,
+        pa.array([chained_row_id(example, finetuner) for example in examples], pa.string()),
+        pa.array([record.key for record in records], pa.string()),
+        pa.array([record.event_time for record in records], pa.int64()),
+        pa.array([record.ingested_at for record in records], pa.int64()),
+        pa.array([record.origin for record in records], pa.string()),
+        pa.array([record.offset for record in records], pa.int64()),
+    )
+
+
+def _content(example: Example, role: str) -> str:
+    return "\n".join(message.content for message in example.messages if message.role == role)

@@ -1,0 +1,98 @@
+"""What every stage has in common: a lease, a step, and what it says of itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import msgspec
+
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.log.topic_log import Commit, Lease, StateKey, TopicLog
+
+STATUS_OWNER = "status"
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """One Kubernetes-shaped condition of a resource, as one stage sees it."""
+
+    type: str
+    """Such as `Ingesting`, `TeacherAvailable`, `Learning`."""
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    """CamelCase."""
+    message: str = ""
+    since_ms: int = 0
+
+
+class StageStatus(msgspec.Struct, frozen=True):
+    """What a stage says of itself."""
+
+    resource: str
+    """`Kind/namespace/name`"""
+    stage: str
+    conditions: list[Condition] = []
+    progress: dict[str, int | float | str] = {}
+
+
+class Stage(Protocol):
+    """Stepped by one thread of a role's process."""
+
+    @property
+    def name(self) -> str:
+        """Unique among stages, the role of its lease and the owner of its state: `label/default.desk`."""
+        ...
+
+    def step(self) -> bool:
+        """Does a bounded piece of work and commits it. False: there was nothing to do. Retryable errors are retried by the caller."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of what it holds; commits nothing."""
+        ...
+
+
+@dataclass(slots=True)
+class StageReporter:
+    """Writes a stage's conditions and progress into the log's state, when they change and not more often than twice a second."""
+
+    log: TopicLog
+    resource: str
+    stage: str
+    clock: Clock = SYSTEM_CLOCK
+    _written: bytes = b""
+    _written_at: float = -1.0
+    _conditions: tuple[Condition, ...] = ()
+
+    def say(
+        self, *conditions: Condition, progress: Mapping[str, int | float | str] | None = None, now: bool = False
+    ) -> None:
+        """Says it; `now` skips the pause between two writings."""
+        stamped = tuple(self._stamp(condition) for condition in conditions)
+        urgent = now or [(c.type, c.status, c.reason) for c in stamped] != [
+            (c.type, c.status, c.reason) for c in self._conditions
+        ]
+        self._conditions = stamped
+        if not urgent and self.clock.monotonic() - self._written_at < 0.5:
+            return
+        status = msgspec.json.encode(StageStatus(self.resource, self.stage, list(stamped), dict(progress or {})))
+        if status == self._written:
+            return
+        self.log.commit(Commit(state={StateKey(STATUS_OWNER, f"{self.resource}/{self.stage}"): status}))
+        self._written, self._written_at = status, self.clock.monotonic()
+
+    def _stamp(self, condition: Condition) -> Condition:
+        for known in self._conditions:
+            if (known.type, known.status, known.reason) == (condition.type, condition.status, condition.reason):
+                return msgspec.structs.replace(condition, since_ms=known.since_ms)
+        return msgspec.structs.replace(condition, since_ms=self.clock.now_ms())
+
+
+def read_statuses(log: TopicLog) -> list[StageStatus]:
+    """Everything that stages said, by resource and stage."""
+    entries = log.state(STATUS_OWNER)
+    return [msgspec.json.decode(entries[key].value, type=StageStatus) for key in sorted(entries)]
+
+
+def take_lease(log: TopicLog, stage: str, holder: str) -> Lease:
+    """Fences whoever ran this stage before."""
+    return log.acquire_lease(stage, holder)

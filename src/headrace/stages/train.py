@@ -1,0 +1,299 @@
+"""train: `finetuner.examples` → weights, scores, decisions, versions.
+
+A checkpoint directory is written first, content-addressed and fsynced; then one log transaction commits its digest, the input
+offset, scores, decisions, dead letters and the registry. A directory that no commit names is garbage. After a restart the
+loop goes on from the newest checkpoint that is whole: where that is not the last one, what it repeats is already published
+and is not published again.
+"""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from headrace.events import codec, topics
+from headrace.events.dead_letter import DeadLetter
+from headrace.events.decision import Command, Decision
+from headrace.events.example import Example
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import ConflictError, CorruptDataError, UnavailableError
+from headrace.foundation.failpoints import failpoint
+from headrace.foundation.ids import derive_id
+from headrace.learning.learner import Learner
+from headrace.log.record import NewRecord, Record
+from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.models.renderer import open_renderer
+from headrace.promotion import registry
+from headrace.promotion.registry import Registry
+from headrace.stages import version_store
+from headrace.stages.finetune_loop import FinetuneLoop
+from headrace.stages.ingest import DEAD_RETENTION_MS, dead_record
+from headrace.stages.loop_output import LoopOutput, moved
+from headrace.stages.options import TrainOptions
+from headrace.stages.reask import Reasker
+from headrace.stages.stage import Condition, StageReporter, take_lease
+
+MAX_EXAMPLES = 512
+CHECKPOINTS_KEPT = 2
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """A committed checkpoint."""
+
+    digest: str
+    offset: int
+    """The next example that it has not read."""
+    commands: int
+    """The next command that it has not taken up."""
+    weights_sha256: str
+
+
+class TrainState(msgspec.Struct, frozen=True):
+    """What the trainer keeps in the log."""
+
+    checkpoints: list[Checkpoint] = []
+    """Oldest first."""
+    published: int = 0
+    """Scores and decisions of examples before this offset are in their topics."""
+
+    @property
+    def offset(self) -> int:
+        return self.checkpoints[-1].offset if self.checkpoints else 0
+
+    @property
+    def weights_sha256(self) -> str | None:
+        return self.checkpoints[-1].weights_sha256 if self.checkpoints else None
+
+
+def read_train_state(log: TopicLog, namespace: str, finetuner: str) -> TrainState | None:
+    """What the trainer last committed; None before its first commit."""
+    entry = log.state(f"train/{namespace}.{finetuner}").get("state")
+    return msgspec.json.decode(entry.value, type=TrainState) if entry else None
+
+
+def open_learner(options: TrainOptions) -> Learner:
+    """The learner of the installed technology."""
+    from headrace.learning.torch import open_learner as open_torch_learner
+
+    return open_torch_learner(options.learner)
+
+
+class TrainStage:
+    """Owns `train/NAMESPACE.FINETUNER`."""
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        log: TopicLog,
+        holder: str,
+        state: Path,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        learner: Learner | None = None,
+    ) -> None:
+        """`learner`: handed in by tests; else opened as the options say."""
+        namespace, finetuner = options.namespace, options.finetuner
+        self.name = f"train/{namespace}.{finetuner}"
+        self._options, self._log, self._clock, self._state_dir = options, log, clock, state
+        self._examples = topics.examples(namespace, finetuner)
+        self._scores = topics.scores(namespace, finetuner)
+        self._decisions = topics.decisions(namespace, finetuner)
+        self._commands = topics.commands(namespace, finetuner)
+        self._dead = topics.stage_dead(namespace, finetuner, "train")
+        for topic in (self._examples, self._scores, self._decisions, self._commands):
+            log.ensure_topic(TopicSpec(topic))
+        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        self._lease = take_lease(log, self.name, holder)
+        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "train", clock)
+        self._reporter.say(Condition("Learning", "False", "Starting", "loading the model"), now=True)
+        self._store = version_store.checkpoints(state, namespace, finetuner)
+        self._versions = version_store.versions(state, namespace, finetuner)
+        self._state = read_train_state(log, namespace, finetuner) or TrainState()
+        self._registry, self._registry_version = self._first_registry()
+        self._reasker = Reasker(options, log, self.name, self._lease, state, clock)
+        self._loop = FinetuneLoop(
+            options, learner or open_learner(options), open_renderer(options.learner.base), self._versions, self._reasker, clock
+        )  # fmt: skip
+        self._offset, self._commands_offset = self._restore()
+        self._pending = LoopOutput()
+        self._keep_alias = False
+        self._checkpointed_at = clock.monotonic()
+        self._started_at, self._started_examples = clock.monotonic(), self._loop.examples
+
+    def step(self) -> bool:
+        records = self._log.read(self._examples, self._offset, max_records=MAX_EXAMPLES)
+        for record in records:
+            if self._loop.at_round_boundary:
+                self._take_commands()
+            self._feed(record)
+            self._offset = record.offset + 1
+            if self._pending.must_commit:
+                self._checkpoint()
+        if not records:
+            self._take_commands()
+        if self._due():
+            self._checkpoint()
+        self._report(records)
+        return bool(records)
+
+    def close(self) -> None:
+        self._reasker.close()
+
+    def _feed(self, record: Record) -> None:
+        if record.kind == codec.CONTROL:
+            self._pending.extend(self._loop.end_of_input())
+            self._pending.must_commit = True
+            return
+        example = codec.decode(record, Example)
+        self._pending.extend(self._loop.take(record, example))
+
+    def _due(self) -> bool:
+        committed = self._state.checkpoints[-1].offset if self._state.checkpoints else -1
+        if self._pending.must_commit:
+            return True
+        if self._offset == committed:
+            return False
+        elapsed_ms = (self._clock.monotonic() - self._checkpointed_at) * 1000
+        return elapsed_ms >= self._options.checkpoint_interval_ms
+
+    def _take_commands(self) -> None:
+        for record in self._log.read(self._commands, self._commands_offset):
+            command = codec.decode(record, Command)
+            self._registry, self._registry_version = self._load_registry()
+            self._pending.extend(self._loop.take_up(command, self._registry, self._offset))
+            self._keep_alias = True
+            self._commands_offset = record.offset + 1
+
+    def _first_registry(self) -> tuple[Registry, int]:
+        """The registry, with the base as v0 where there is none yet."""
+        found = registry.load(self._log, self._options.namespace, self._options.finetuner)
+        if found:
+            return found
+        base = self._options.learner.base
+        digest = self._versions.put(lambda path: _copy_checkpoint(base, path))
+        first = Registry.of_base(digest, digest, self._clock.now_ms())
+        key, value, expected = registry.save(first, self._options.namespace, self._options.finetuner, 0)
+        self._log.commit(Commit(state={key: value}, expect={key: expected}, lease=self._lease))
+        return self._load_registry()
+
+    def _load_registry(self) -> tuple[Registry, int]:
+        found = registry.load(self._log, self._options.namespace, self._options.finetuner)
+        if found is None:
+            raise CorruptDataError(f"the registry of {self._options.finetuner} is gone")
+        return found
+
+    def _restore(self) -> tuple[int, int]:
+        """Goes back to the newest whole checkpoint: its offsets. Without any: a fresh start from the base."""
+        broken: list[str] = []
+        for checkpoint in reversed(self._state.checkpoints):
+            try:
+                self._store.verify(checkpoint.digest)
+                self._loop.restore(self._store.path(checkpoint.digest))
+            except CorruptDataError as error:
+                broken.append(str(error))
+                continue
+            if broken:
+                self._reporter.say(
+                    Condition("Learning", "True", "RestoredOlderCheckpoint", "; ".join(broken)), now=True
+                )
+                self._state = msgspec.structs.replace(
+                    self._state, checkpoints=self._state.checkpoints[: self._state.checkpoints.index(checkpoint) + 1]
+                )
+            return checkpoint.offset, checkpoint.commands
+        if broken:
+            raise CorruptDataError(
+                f"no checkpoint of {self._options.finetuner} is whole: {'; '.join(broken)}",
+                next_step="`headrace delete` the finetuner and apply it again: it learns its examples anew",
+            )
+        self._loop.start(self._registry)
+        return 0, 0
+
+    def _checkpoint(self) -> None:
+        digest = self._store.put(self._loop.save)
+        checkpoint = Checkpoint(digest, self._offset, self._commands_offset, self._loop.weights_sha256())
+        state = TrainState(
+            [*self._state.checkpoints, checkpoint][-CHECKPOINTS_KEPT:], max(self._state.published, self._offset)
+        )
+        failpoint("train.commit.before")
+        self._commit(state)
+        failpoint("train.commit.after")
+        self._state = state
+        self._pending = LoopOutput()
+        self._keep_alias = False
+        self._checkpointed_at = self._clock.monotonic()
+        self._collect_garbage()
+
+    def _commit(self, state: TrainState) -> None:
+        """One transaction. Where a person moved the alias meanwhile it stays theirs: their command is taken up next."""
+        while True:
+            try:
+                self._log.commit(self._as_commit(state))
+            except ConflictError:
+                self._registry, self._registry_version = self._load_registry()
+                self._keep_alias = True
+                continue
+            self._registry, self._registry_version = self._load_registry()
+            return
+
+    def _as_commit(self, state: TrainState) -> Commit:
+        """What was published before, by a run from which only an older checkpoint is whole, is left out."""
+        output, published = self._pending, self._state.published
+        appends = [
+            Append(self._scores, [record for offset, record in output.scores if offset >= published]),
+            Append(
+                self._decisions, [self._decision(d) for d in output.decisions if d.last_offset >= published or d.manual]
+            ),
+            Append(
+                self._dead, [self._dead_letter(letter) for letter in output.dead if letter.source_offset >= published]
+            ),
+        ]
+        moves = [move for move in output.moves if move.offset >= published]
+        changed = moved(self._registry, moves, keep_alias=self._keep_alias)
+        changed, _ = changed.prune(self._options.promotion.keep_versions)
+        key, value, expected = registry.save(
+            changed, self._options.namespace, self._options.finetuner, self._registry_version
+        )
+        return Commit(
+            appends=[append for append in appends if append.records],
+            offsets=[
+                GroupOffset(self.name, self._examples, self._offset, hold=state.checkpoints[0].offset),
+                GroupOffset(self.name, self._commands, self._commands_offset, hold=state.checkpoints[0].commands),
+            ],
+            state={StateKey(self.name, "state"): msgspec.json.encode(state), key: value},
+            expect={key: expected},
+            lease=self._lease,
+        )
+
+    def _decision(self, decision: Decision) -> NewRecord:
+        record_id = derive_id(self.name, decision.kind, decision.subject, decision.last_offset)
+        return NewRecord(
+            record_id, codec.kind_of(decision), codec.encode(decision), self._clock.now_ms(), key=decision.subject
+        )
+
+    def _dead_letter(self, letter: DeadLetter) -> NewRecord:
+        return dead_record(derive_id(self._examples, letter.source_offset, "train"), letter, self._clock.now_ms())
+
+    def _collect_garbage(self) -> None:
+        self._store.collect({checkpoint.digest for checkpoint in self._state.checkpoints})
+        self._versions.collect({version.digest for version in self._registry.versions})
+
+    def _report(self, records: list[Record]) -> None:
+        elapsed = max(self._clock.monotonic() - self._started_at, 1e-9)
+        rate = (self._loop.examples - self._started_examples) / elapsed
+        condition = (
+            Condition("Learning", "True", "Running")
+            if records
+            else Condition("Learning", "True", "Waiting", "no new example")
+        )
+        self._reporter.say(
+            condition,
+            progress={"offset": self._offset, "examplesPerSecond": round(rate, 1), **self._loop.progress()},
+        )
+
+
+def _copy_checkpoint(base: Path, target: Path) -> None:
+    if not base.is_dir():
+        raise UnavailableError(
+            f"the base checkpoint {base} is not there", next_step="put it back, or change the BaseModel's path"
+        )
+    shutil.copytree(base, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", "*.bin", "*.pt", "*.py"))

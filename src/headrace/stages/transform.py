@@ -1,0 +1,254 @@
+"""transform: `connector.events` → SQL → `finetuner.rows`; late rows and dead letters aside.
+
+One commit holds the output rows, what changed in the engine's state, and the offsets of every input.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import pyarrow as pa
+
+from headrace.connectors.registry import open_source
+from headrace.connectors.source import SourceContext, SourceOptions
+from headrace.events import codec, topics
+from headrace.events.control import Control
+from headrace.events.origin import Origin, encode_origin
+from headrace.events.row_batch import RowBatch
+from headrace.events.row_codec import batch_to_records
+from headrace.events.schema import RowSchema
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import InvalidDeclarationError
+from headrace.foundation.failpoints import failpoint
+from headrace.foundation.ids import derive_id
+from headrace.log.record import NewRecord, Record
+from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.stages import ingest
+from headrace.stages.ingest import DEAD_RETENTION_MS, dead_record
+from headrace.stages.options import StreamBinding, TableBinding, TransformOptions
+from headrace.stages.row_source import EXAMPLE_COLUMNS, cut_at_controls, to_batch
+from headrace.stages.stage import Condition, StageReporter, take_lease
+from headrace.streams.registry import open_engine
+from headrace.streams.stream_engine import (
+    EngineOptions,
+    LateRow,
+    QueryOutput,
+    QuerySpec,
+    StaticTable,
+    StreamInput,
+    StreamQuery,
+)
+
+MAX_ROWS = 20_000
+TABLE_ROWS = 1_000_000
+
+
+class _Collected:
+    """What one step gives to each topic."""
+
+    def __init__(self) -> None:
+        self.rows: list[NewRecord] = []
+        self.late: list[NewRecord] = []
+        self.dead: list[NewRecord] = []
+
+
+class TransformStage:
+    """Owns `transform/NAMESPACE.FINETUNER`."""
+
+    def __init__(
+        self,
+        options: TransformOptions,
+        sources: dict[str, SourceOptions],
+        log: TopicLog,
+        holder: str,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        engine: str = "duckdb",
+    ) -> None:
+        """`sources`: the declared options of the connectors that the streams are bound to, by name."""
+        namespace, finetuner = options.namespace, options.finetuner
+        self.name = f"transform/{namespace}.{finetuner}"
+        self._options, self._sources, self._log, self._clock = options, sources, log, clock
+        self._engine = open_engine(engine)
+        self._rows = topics.rows(namespace, finetuner)
+        self._late = topics.late(namespace, finetuner)
+        self._dead = topics.stage_dead(namespace, finetuner, "transform")
+        log.ensure_topic(TopicSpec(self._rows))
+        log.ensure_topic(TopicSpec(self._late, retention_ms=DEAD_RETENTION_MS))
+        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        self._lease = take_lease(log, self.name, holder)
+        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "transform", clock)
+        self._offsets: dict[str, int] = {}
+        self._schemas: dict[str, RowSchema] = {}
+        self._query: StreamQuery | None = None
+        self._counts = {"rows": 0, "late": 0, "ends": 0}
+        self._ended: set[str] = set()
+
+    def step(self) -> bool:
+        if self._query is None:
+            self._query = self._start()
+            if self._query is None:
+                return False
+        work = {binding.name: self._read(binding) for binding in self._options.streams}
+        if not any(work.values()):
+            return False
+        collected = _Collected()
+        for binding in self._options.streams:
+            self._process(self._query, binding, work[binding.name], collected)
+        self._commit(
+            self._query, collected, {name: records[-1].offset + 1 for name, records in work.items() if records}
+        )
+        return True
+
+    def close(self) -> None:
+        self._query = None
+
+    def _start(self) -> StreamQuery | None:
+        """Starts the query once every input's schema is known."""
+        inputs = [self._input(binding) for binding in self._options.streams]
+        if any(one is None for one in inputs):
+            self._reporter.say(
+                Condition("Transforming", "False", "WaitingForSchema", "no record of its source has arrived yet")
+            )
+            return None
+        spec = QuerySpec(
+            self._options.sql,
+            [one for one in inputs if one],
+            [self._table(table) for table in self._options.tables],
+            self._options.timeline,
+        )
+        plan = self._engine.plan(spec)
+        state = {key: entry.value for key, entry in self._log.state(self.name, "query/").items()}
+        saved = self._log.state(self.name).get("digest")
+        if saved and saved.value.decode() != plan.digest and state:
+            raise InvalidDeclarationError(
+                "the query changed while windows of the old one are open",
+                where=self._reporter.resource,
+                next_step="run `headrace delete` and `apply`, which reads the source anew, or put the old query back",
+            )
+        if not saved:
+            self._log.commit(Commit(state={StateKey(self.name, "digest"): plan.digest.encode()}, lease=self._lease))
+        options = EngineOptions(self._options.parallelism, self._options.memory_bytes)
+        for binding in self._options.streams:
+            self._offsets[binding.name] = self._log.offset(self.name, binding.topic)
+        self._load_progress()
+        self._reporter.say(Condition("Transforming", "True", "Running", " ".join(plan.notes)), now=True)
+        return self._engine.start(
+            spec, plan, {key.removeprefix("query/"): value for key, value in state.items()}, options
+        )
+
+    def _input(self, binding: StreamBinding) -> StreamInput | None:
+        if binding.finetuner:
+            self._schemas[binding.name] = EXAMPLE_COLUMNS
+            return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time")
+        source = self._sources[binding.connector]
+        schema = source.schema
+        if schema is None:
+            state = ingest.read_state(self._log, source.namespace, source.name)
+            schema = ingest.schema_of(state) if state else None
+        if schema is None:
+            return None
+        self._schemas[binding.name] = schema
+        return StreamInput(
+            binding.name, schema, binding.topic, source.event_time.column, source.event_time.out_of_orderness_ms
+        )
+
+    def _table(self, binding: TableBinding) -> StaticTable:
+        source = open_source(binding.source, SourceContext(self._log, self._clock))
+        source.open(None)
+        batches: list[pa.Table] = []
+        while sum(batch.num_rows for batch in batches) <= TABLE_ROWS:
+            batch = source.poll(50_000, 1.0)
+            if batch.rows is not None:
+                batches.append(batch.rows.table)
+            if batch.end:
+                source.close()
+                return StaticTable(binding.name, pa.concat_tables(batches), binding.valid_from, binding.source.key)
+        raise InvalidDeclarationError(
+            f"the table {binding.name} has more than {TABLE_ROWS} rows", next_step="join it as a stream instead"
+        )
+
+    def _read(self, binding: StreamBinding) -> list[Record]:
+        return self._log.read(binding.topic, self._offsets[binding.name], max_records=MAX_ROWS)
+
+    def _process(self, query: StreamQuery, binding: StreamBinding, records: list[Record], into: _Collected) -> None:
+        for piece in cut_at_controls(records):
+            if isinstance(piece, Control):
+                output = query.idle(binding.name) if piece.sign == "idle" else query.end_of_input(binding.name)
+                self._collect(output, None, binding, into)
+                if piece.sign == "end":
+                    self._ended.add(binding.name)
+                    into.rows.extend(self._end())
+            else:
+                self._ended.discard(binding.name)
+                batch = to_batch(piece, self._schemas[binding.name], binding.finetuner)
+                self._collect(query.process(binding.name, batch), batch, binding, into)
+
+    def _collect(self, output: QueryOutput, batch: RowBatch | None, binding: StreamBinding, into: _Collected) -> None:
+        if output.rows is not None and output.rows.num_rows:
+            into.rows.extend(batch_to_records(output.rows))
+        if batch is not None and output.late:
+            into.late.extend(self._late_records(output.late, batch, binding))
+        into.dead.extend(dead_record(record_id, letter, self._clock.now_ms()) for record_id, letter in output.dead)
+
+    def _late_records(self, late: Sequence[LateRow], batch: RowBatch, binding: StreamBinding) -> list[NewRecord]:
+        """The late rows as they came, with their place; by how much stands in the origin's position."""
+        records = batch_to_records(batch)
+        return [
+            msgspec.structs.replace(
+                records[row.index],
+                origin=encode_origin(
+                    Origin(
+                        topic=binding.topic,
+                        offset=batch.offsets[row.index].as_py(),
+                        id=records[row.index].id,
+                        position=f"late by {row.by_ms} ms",
+                    )
+                ),
+            )
+            for row in late
+        ]
+
+    def _end(self) -> list[NewRecord]:
+        """Hands the end on once every input has ended, so that the last windows' rows are followed by it down the line."""
+        if len(self._ended) < len(self._options.streams):
+            return []
+        self._counts["ends"] += 1
+        control = Control("end", self._options.finetuner)
+        return [NewRecord(derive_id(self.name, "end", self._counts["ends"]), codec.CONTROL, codec.encode(control), 0)]
+
+    def _commit(self, query: StreamQuery, collected: _Collected, offsets: dict[str, int]) -> None:
+        self._counts["rows"] += sum(record.kind != codec.CONTROL for record in collected.rows)
+        self._counts["late"] += len(collected.late)
+        state: dict[StateKey, bytes | None] = {
+            StateKey(self.name, f"query/{key}"): value for key, value in query.snapshot().items()
+        }
+        state[StateKey(self.name, "counts")] = msgspec.json.encode(self._counts)
+        state[StateKey(self.name, "ended")] = msgspec.json.encode(sorted(self._ended))
+        topics_of = {binding.name: binding.topic for binding in self._options.streams}
+        appends = [
+            Append(self._rows, collected.rows),
+            Append(self._late, collected.late),
+            Append(self._dead, collected.dead),
+        ]
+        failpoint("transform.commit.before")
+        self._log.commit(
+            Commit(
+                appends=[append for append in appends if append.records],
+                offsets=[GroupOffset(self.name, topics_of[name], offset) for name, offset in offsets.items()],
+                state=state,
+                lease=self._lease,
+            )
+        )
+        failpoint("transform.commit.after")
+        self._offsets.update(offsets)
+        watermark = query.watermark()
+        self._reporter.say(
+            Condition("Transforming", "True", "Running"),
+            progress={**self._counts, "watermark": watermark if watermark is not None else -1},
+        )
+
+    def _load_progress(self) -> None:
+        saved = self._log.state(self.name)
+        if "counts" in saved:
+            self._counts = msgspec.json.decode(saved["counts"].value, type=dict[str, int])
+            self._ended = set(msgspec.json.decode(saved["ended"].value, type=list[str]))
