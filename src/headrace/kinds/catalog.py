@@ -9,7 +9,7 @@ import msgspec
 from pydantic import ValidationError
 
 from headrace.foundation.errors import CorruptDataError
-from headrace.kinds.document import Document, Location, Place
+from headrace.kinds.document import Document, Place, path_text
 from headrace.kinds.envelope import Envelope, read_envelope
 from headrace.kinds.kind import Draft, Kind, Problem, World
 from headrace.kinds.loader import load_documents
@@ -21,8 +21,9 @@ from headrace.kinds.resource import Resource
 from headrace.kinds.secret_fields import secrets_in
 from headrace.kinds.spec_errors import problems_of
 from headrace.kinds.spec_model import SpecModel
+from headrace.kinds.yaml_tree import parse
 
-__all__ = ["Loaded", "Resource", "load", "read_documents", "resource_from_json", "resource_to_json"]
+__all__ = ["Loaded", "Resource", "load", "read_documents", "read_text", "resource_from_json", "resource_to_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,15 @@ def load(
     """
     documents, mistakes = load_documents(paths)
     loaded = read_documents(documents, existing=existing, streams=streams, look=look)
+    return Loaded(loaded.resources, sorted([*mistakes, *loaded.mistakes]), loaded.warnings)
+
+
+def read_text(
+    text: str, file: str, base_dir: str = ".", *, existing: Sequence[Resource] = (), streams: str = "duckdb"
+) -> Loaded:
+    """The same of one text, whose relative paths start at `base_dir`."""
+    documents, mistakes = parse(text, file, base_dir)
+    loaded = read_documents(documents, existing=existing, streams=streams)
     return Loaded(loaded.resources, sorted([*mistakes, *loaded.mistakes]), loaded.warnings)
 
 
@@ -155,7 +165,7 @@ def _mistake(reading: _Reading, problem: Problem) -> Mistake:
     place = document.place(problem.location, of_key=problem.of_key)
     if problem.text_line is not None:
         place = _line_of_text(document, problem, place)
-    path = _path(problem.location)
+    path = path_text(problem.location)
     return Mistake(
         document.file,
         place.line,
@@ -173,13 +183,6 @@ def _line_of_text(document: Document, problem: Problem, start: Place) -> Place:
     node = document.node(problem.location)
     below = (problem.text_line or 1) - 1 + (1 if node and node.block else 0)
     return Place(start.line + below, start.column if below == 0 else 1)
-
-
-def _path(location: Location) -> str:
-    text = ""
-    for step in location:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
-    return text.removeprefix(".")
 
 
 def _duplicates(readings: Sequence[_Reading]) -> list[Mistake]:
@@ -254,7 +257,7 @@ def resource_from_json(data: bytes | msgspec.Raw) -> Resource:
     except ValidationError as error:
         problem = next(iter(problems_of(error, SpecModel)))
         raise CorruptDataError(
-            f"a stored resource is not valid: {_path(problem.location)}: {problem.message}"
+            f"a stored resource is not valid: {path_text(problem.location)}: {problem.message}"
         ) from None
     return Resource(
         stored.api_version, stored.kind, stored.namespace, stored.name,

@@ -10,6 +10,14 @@ Location = tuple[str | int, ...]
 """Keys and indices from the top of a document."""
 
 
+def path_text(location: Location) -> str:
+    """`spec.promptTemplate[0].userQuestion`, for messages."""
+    text = ""
+    for step in location:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Line and column, both from 1."""

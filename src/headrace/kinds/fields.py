@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic_core import core_schema
 
 from headrace.foundation.quantities import parse_cpu, parse_duration_ms, parse_flink_memory, parse_memory
 from headrace.kinds.mistake import nearest
@@ -100,16 +101,29 @@ def _quantity(parse: Callable[[str], Value]) -> Callable[[object], Value]:
     return read
 
 
-def words(*valid: str) -> BeforeValidator:
-    """Validates a closed set of words, its nearest named where another stands."""
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Marks a field whose value is one of a closed set of words."""
 
-    def read(value: object) -> str:
-        if isinstance(value, str) and value in valid:
+    valid: tuple[str, ...]
+
+    def read(self, value: object) -> str:
+        """The word; FieldError names the nearest one."""
+        if isinstance(value, str) and value in self.valid:
             return value
-        near = nearest(value, valid) if isinstance(value, str) else None
-        raise FieldError(f"{_shown(value)} is not known here", valid=valid, near=near)
+        near = nearest(value, self.valid) if isinstance(value, str) else None
+        raise FieldError(f"{_shown(value)} is not known here", valid=self.valid, near=near)
 
-    return BeforeValidator(read)
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: object, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"enum": list(self.valid)}
+
+
+def words(*valid: str) -> Words:
+    """Shorter to read in a spec than the class."""
+    return Words(valid)
 
 
 def listed_or_one(value: object) -> object:
@@ -137,38 +151,102 @@ def _schema(kind: str, pattern: str | None = None, **more: Any) -> WithJsonSchem
 
 _DIGITS, _DECIMAL = r"^[-+]?\d+$", r"^[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$"
 
-Whole = Annotated[int, BeforeValidator(read_integer), Field(ge=0), _schema("integer", _DIGITS, minimum=0)]
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a value is written, for the reference."""
+
+    text: str
+    is_duration: bool = False
+
+
+Whole = Annotated[
+    int,
+    BeforeValidator(read_integer),
+    Field(ge=0),
+    _schema("integer", _DIGITS, minimum=0),
+    Form("whole number from 0"),
+]
 """A whole number, 0 allowed."""
-Count = Annotated[int, BeforeValidator(read_integer), Field(ge=1), _schema("integer", _DIGITS, minimum=1)]
+Count = Annotated[
+    int,
+    BeforeValidator(read_integer),
+    Field(ge=1),
+    _schema("integer", _DIGITS, minimum=1),
+    Form("whole number from 1"),
+]
 """A whole number from 1."""
-Positive = Annotated[float, BeforeValidator(read_number), Field(gt=0), _schema("number", _DECIMAL, exclusiveMinimum=0)]
-NonNegative = Annotated[float, BeforeValidator(read_number), Field(ge=0), _schema("number", _DECIMAL, minimum=0)]
-Ratio = Annotated[float, BeforeValidator(read_number), Field(gt=0, le=1), _schema("number", _DECIMAL, maximum=1)]
+Positive = Annotated[
+    float,
+    BeforeValidator(read_number),
+    Field(gt=0),
+    _schema("number", _DECIMAL, exclusiveMinimum=0),
+    Form("number above 0"),
+]
+NonNegative = Annotated[
+    float,
+    BeforeValidator(read_number),
+    Field(ge=0),
+    _schema("number", _DECIMAL, minimum=0),
+    Form("number from 0"),
+]
+Ratio = Annotated[
+    float,
+    BeforeValidator(read_number),
+    Field(gt=0, le=1),
+    _schema("number", _DECIMAL, exclusiveMinimum=0, maximum=1),
+    Form("number above 0, at most 1"),
+]
 """More than 0, at most 1."""
-Flag = Annotated[bool, BeforeValidator(read_boolean), _schema("boolean", r"^(true|false|yes|no|on|off)$")]
-Text = Annotated[str, BeforeValidator(read_text), WithJsonSchema({"type": "string", "minLength": 1})]
+Flag = Annotated[
+    bool,
+    BeforeValidator(read_boolean),
+    _schema("boolean", r"^([Tt]rue|[Ff]alse|yes|no|on|off)$"),
+    Form("true or false"),
+]
+Text = Annotated[str, BeforeValidator(read_text), WithJsonSchema({"type": "string", "minLength": 1}), Form("text")]
 Name = Annotated[
     str,
     BeforeValidator(read_name),
     WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": MAX_NAME}),
+    Form("name"),
 ]
+DURATION_PATTERN = r"^(\d+(\.\d+)?\s*(ms|s|sec|m|min|h|d))+$"
 DurationMs = Annotated[
     int,
     BeforeValidator(_quantity(parse_duration_ms)),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^(\d+(\.\d+)?\s*(ms|s|sec|m|min|h|d))+$", "examples": ["30s", "5m"]}
-    ),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+    Form("duration, such as 30s", is_duration=True),
 ]
 """Milliseconds, written as a duration."""
-Cpu = Annotated[float, BeforeValidator(_quantity(parse_cpu)), _schema("number", r"^\d+(\.\d+)?m?$", exclusiveMinimum=0)]
+Cpu = Annotated[
+    float,
+    BeforeValidator(_quantity(parse_cpu)),
+    _schema("number", r"^\d+(\.\d+)?m?$", exclusiveMinimum=0),
+    Form("cores, such as 2 or 500m"),
+]
 """Cores, written as Kubernetes does."""
 Memory = Annotated[
-    int, BeforeValidator(_quantity(parse_memory)), _schema("integer", r"^\d+(\.\d+)?(|k|M|G|T|Ki|Mi|Gi|Ti)$")
+    int,
+    BeforeValidator(_quantity(parse_memory)),
+    _schema("integer", r"^\d+(\.\d+)?(|k|M|G|T|Ki|Mi|Gi|Ti)$"),
+    Form("memory, such as 24Gi"),
 ]
 """Bytes, written as Kubernetes does."""
 FlinkMemory = Annotated[
-    int, BeforeValidator(_quantity(parse_flink_memory)), _schema("integer", r"^\d+\s*([bB]|[kmgtKMGT][bB]?|bytes)?$")
+    int,
+    BeforeValidator(_quantity(parse_flink_memory)),
+    _schema("integer", r"^\d+\s*([bB]|[kmgtKMGT][bB]?|bytes)?$"),
+    Form("memory as Flink writes it, such as 8192m"),
 ]
 """Bytes, written as Flink does."""
-Names = Annotated[tuple[Text, ...], BeforeValidator(listed_or_one)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(listed_or_one), Form("list of columns, or one")]
 """A list of names of columns, or one."""
+
+
+def duration_text(milliseconds: int) -> str:
+    """How a duration is written: 90000 → 90s, 7200000 → 2h."""
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)):
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"

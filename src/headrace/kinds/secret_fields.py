@@ -20,7 +20,11 @@ def with_references(model: type[BaseModel]) -> type[BaseModel]:
         annotation = _swap(info.annotation)
         if annotation is not info.annotation:
             changed[name] = (annotation, _described(info))
-    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **changed) if changed else model
+    return (
+        create_model(model.__name__, __base__=model, __doc__=model.__doc__, __module__=model.__module__, **changed)
+        if changed
+        else model
+    )
 
 
 def _described(info: FieldInfo) -> Any:

@@ -18,7 +18,7 @@ COSTS: dict[str, Cost] = {
     **{f"finetunerTemplate.preProcessing.{key}": cost for key, cost in _PROCESSING.items()},
     "preProcessing": "re-run query",
     **{f"preProcessing.{key}": cost for key, cost in _PROCESSING.items()},
-    "ioSequenceLength": "re-label",
+    "ioSequenceLength": "restart",
     "promptTemplate": "re-label",
     "trainer": "restart",
     "groundTruth": "re-label",
