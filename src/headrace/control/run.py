@@ -1,7 +1,7 @@
 """act: runs a topology until it is told to end, is idle, or cannot go on."""
 
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -56,9 +56,20 @@ def _stop_requests() -> Generator[list[int]]:
 
 
 def run_until(
-    topology: Topology, log: TopicLog, settings: Settings, *, until_idle: bool, view: View, clock: Clock = SYSTEM_CLOCK
+    topology: Topology,
+    log: TopicLog,
+    settings: Settings,
+    *,
+    until_idle: bool,
+    view: View,
+    when_idle: Callable[[], None] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Outcome:
-    """Starts every role and watches; ends them cleanly whatever happens. Interrupted: exit code 130, which is no failure without `until_idle`."""
+    """Starts every role and watches; ends them cleanly whatever happens.
+
+    `until_idle`: ends once everything is read and learned; `when_idle` is called then, while the roles still run. Interrupted:
+    exit code 130 with `until_idle`; without it, that is how a run ends.
+    """
     supervisor = Supervisor(topology, log, settings.state, streams=settings.streams, clock=clock)
     with _stop_requests() as stop_requests:
         try:

@@ -1,0 +1,226 @@
+"""The main job, shown: a stream of questions teaches a small model, the desk's policy changes half-way, the model relearns.
+
+    python examples/support/demo.py [--serve] [--no-live]
+
+Everything it writes lies in `.demo/` beside this file, which is made anew at every run.
+"""
+
+import argparse
+import gzip
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from headrace.control.machine import examine
+from headrace.control.resource_store import ResourceStore
+from headrace.control.run import View, run_until
+from headrace.control.summary import summary
+from headrace.control.supervisor import RoleProcess
+from headrace.doors.cli.asked import ask_gateway
+from headrace.doors.cli.live_view import LineView, LiveView
+from headrace.doors.cli.summary_text import summary_text
+from headrace.events import topics
+from headrace.events.message import Message
+from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.errors import HeadraceError
+from headrace.foundation.settings import load_settings
+from headrace.kinds.catalog import load
+from headrace.kinds.topology import topology
+from headrace.log.registry import open_log
+from headrace.log.topic_log import TopicLog
+from headrace.models.tiny import new_checkpoint
+
+HERE = Path(__file__).resolve().parent
+WORK = HERE / ".demo"
+QUESTIONS = HERE / "data" / "banking77-20.jsonl.gz"
+POLICY_CHANGES_AT = 1_700
+TEACHER = ("127.0.0.1", 8700)
+ASKED = (
+    "I paid in dollars and the exchange rate you used is wrong",
+    "Why is there a fee on my transfer?",
+    "Someone took cash out with my card, and it was not me",
+)
+
+
+class PolicyChange:
+    """Puts the new policy in place once half of the questions are answered."""
+
+    def __init__(self, log: TopicLog, policy: Path) -> None:
+        self._log, self._policy = log, policy
+        self.changed_at: int | None = None
+
+    def look(self) -> None:
+        if self.changed_at is not None:
+            return
+        name = topics.examples("default", "support-desk")
+        answered = next((info.end_offset for info in self._log.topics() if info.spec.name == name), 0)
+        if answered >= POLICY_CHANGES_AT:
+            replacement = self._policy.with_suffix(".new")
+            shutil.copy(HERE / "routing-after.md", replacement)
+            replacement.replace(self._policy)
+            self.changed_at = answered
+
+    def heading(self) -> str:
+        if self.changed_at is None:
+            return "The desk answers by its first policy."
+        return f"The policy changed after question {self.changed_at}: seven of the twenty intents go to other teams."
+
+
+class WatchedView:
+    """A view that also changes the policy when it is time."""
+
+    def __init__(self, inner: View, change: PolicyChange) -> None:
+        self._inner, self._change = inner, change
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._inner.__exit__(kind, error, trace)
+
+    def refresh(self, died: list[RoleProcess]) -> None:
+        self._change.look()
+        self._inner.refresh(died)
+
+
+def words() -> Iterator[str]:
+    """What the small model's vocabulary is made of: the questions, and both policies' answers."""
+    with gzip.open(QUESTIONS, "rt", encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)["text"]
+    for policy in ("routing.md", "routing-after.md"):
+        for line in (HERE / policy).read_text("utf-8").splitlines():
+            if line.startswith("| ") and "---" not in line:
+                intent, team = (part.strip() for part in line.strip("| \n").split("|"))
+                yield from [f"{intent} | {team}"] * 5
+
+
+def start_teacher(policy: Path) -> subprocess.Popen[bytes]:
+    """The example's own teacher; waits until it answers."""
+    with socket.socket() as probe:
+        if probe.connect_ex(TEACHER) == 0:
+            raise HeadraceError(f"something already listens at {TEACHER[0]}:{TEACHER[1]}", next_step="stop it, then try again")
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "teacher_server.py"), "--port", str(TEACHER[1]), "--policy", str(policy)],
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(TEACHER) == 0:
+                return process
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise HeadraceError("the example's teacher did not start", next_step="run examples/support/teacher_server.py by hand to see why")
+
+
+def three_answers(address: str, question: str) -> None:
+    """What the base, the served version and the teacher say."""
+    teacher = f"http://{TEACHER[0]}:{TEACHER[1]}"
+    message = [Message("user", question)]
+    print(f"\n  {question}")
+    for who, where, model in (("base", address, "tiny"), ("served", address, "support-desk"), ("teacher", teacher, "desk-lead")):
+        print(f"    {who:>8}: {' '.join(ask_gateway(where, model, message).split())}")
+
+
+def conversation(address: str, *, serve: bool) -> Callable[[], None]:
+    """What happens once everything is learned: the person's own questions, or three."""
+
+    def talk() -> None:
+        if not sys.stdin.isatty():
+            print("\nThree questions of nobody's, answered by all three:")
+            for question in ASKED:
+                three_answers(address, question)
+        else:
+            print("\nAsk the desk yourself; an empty line ends.")
+            while question := input("> ").strip():
+                three_answers(address, question)
+        if serve:
+            print(f"\nServing at {address} until Ctrl-C. Try:\n  {curl(address)}", flush=True)
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+    return talk
+
+
+def curl(address: str) -> str:
+    body = '{"model": "support-desk", "messages": [{"role": "user", "content": "Where is my refund?"}]}'
+    return f"curl {address}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"
+
+
+def run(*, serve: bool, live: bool, port: int) -> int:
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir()
+    policy = WORK / "routing.md"
+    shutil.copy(HERE / "routing.md", policy)
+    print("Making a small model from the questions' words …", flush=True)
+    new_checkpoint(WORK / "model", size="tiny", text=words(), seed=0)
+    teacher = start_teacher(policy)
+    try:
+        return follow(policy, serve=serve, live=live, port=port)
+    finally:
+        teacher.terminate()
+        teacher.wait()
+
+
+def follow(policy: Path, *, serve: bool, live: bool, port: int) -> int:
+    settings = load_settings(HERE, {}, {"state": WORK / "state", "port": port})
+    loaded = load([HERE / "headrace.yaml"])
+    for mistake in loaded.mistakes:
+        print(mistake, file=sys.stderr)
+    if loaded.mistakes:
+        return 2
+    settings.state.mkdir(mode=0o700)
+    log = open_log(settings.state)
+    ResourceStore(log).apply(loaded.resources, SYSTEM_CLOCK.now_ms())
+    plan = topology(loaded.resources, settings)
+    change = PolicyChange(log, policy)
+    inner = LiveView(log, plan, heading=change.heading) if live else LineView(log, plan)
+    address = f"http://{settings.host}:{settings.port}"
+    started = time.monotonic()
+    outcome = run_until(
+        plan, log, settings, until_idle=True, view=WatchedView(inner, change), when_idle=conversation(address, serve=serve)
+    )
+    if outcome.failure:
+        print(f"error: {outcome.failure}", file=sys.stderr)
+        return outcome.exit_code
+    print(f"\n{summary_text(summary(log, plan))}\n")
+    print(f"That took {time.monotonic() - started:.0f} seconds. What you saw: every question was scored before it was learned, a copy of")
+    print("the learner was served only where it beat the version before, and the change of policy was seen in the scores alone.")
+    print("How to go on:")
+    print(f"  .venv/bin/headrace models list --state {WORK.relative_to(Path.cwd()) if WORK.is_relative_to(Path.cwd()) else WORK}/state")
+    print("  make demo SERVE=1            keeps the gateway up, with OpenAI's API")
+    print("  examples/support/headrace.yaml is the whole declaration; put your own events, your own teacher and your own model in")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--serve", action="store_true", help="keep the gateway up when everything is learned")
+    parser.add_argument("--port", type=int, default=5000, help="port of the gateway")
+    parser.add_argument("--no-live", action="store_true", help="lines in place of the live view")
+    options = parser.parse_args()
+    missing = [check for check in examine(HERE) if check.needed and not check.ok]
+    for check in missing:
+        print(f"warning: {check.what}: {check.found}", file=sys.stderr)
+    try:
+        return run(serve=options.serve, live=sys.stderr.isatty() and not options.no_live, port=options.port)
+    except HeadraceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
