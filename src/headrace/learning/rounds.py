@@ -17,7 +17,6 @@ class _State(msgspec.Struct, frozen=True):
     round_size: int
     number: int
     pending: list[Fresh]
-    complete: bool
 
 
 class RoundAssembler:
@@ -30,7 +29,6 @@ class RoundAssembler:
         self._round_size = round_size
         self._number = 0
         self._pending: list[Fresh] = []
-        self._complete = True
 
     @property
     def pending(self) -> tuple[Fresh, ...]:
@@ -52,7 +50,6 @@ class RoundAssembler:
         if self._pending and self._pending[-1].row_id != item.row_id and len(self._pending) >= self._round_size:
             closed = self._close()
         self._pending.append(item)
-        self._complete = complete
         if closed is None and complete and len(self._pending) >= self._round_size:
             closed = self._close()
         return closed
@@ -65,15 +62,14 @@ class RoundAssembler:
         closed = Round(self._number, tuple(self._pending))
         self._number += 1
         self._pending = []
-        self._complete = True
         return closed
 
     def state(self) -> bytes:
-        return pack(_State(self._round_size, self._number, self._pending, self._complete))
+        return pack(_State(self._round_size, self._number, self._pending))
 
     @classmethod
     def from_state(cls, data: bytes) -> "RoundAssembler":
         state = unpack(data, _State)
         assembler = cls(state.round_size)
-        assembler._number, assembler._pending, assembler._complete = state.number, state.pending, state.complete
+        assembler._number, assembler._pending = state.number, state.pending
         return assembler

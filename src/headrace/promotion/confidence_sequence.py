@@ -109,3 +109,14 @@ def paths(differences: Floats) -> tuple[Floats, Floats]:
     before = np.concatenate((np.zeros((len(totals), 1)), totals[:, :-1]), axis=1)
     guesses = np.clip(before / np.arange(1, differences.shape[1] + 1), -GUESS_LIMIT, GUESS_LIMIT)
     return totals, np.cumsum((differences - guesses) ** 2, axis=1)
+
+
+def first_win(differences: Floats, alpha: float) -> npt.NDArray[np.int64]:
+    """The row (from 1) at which each stream's one-sided lower bound first lies above 0; 0 where it never does.
+
+    Shape [streams, rows] to [streams]. The boundary is interpolated between points of V that are 1/8 apart, from below.
+    """
+    totals, variances = paths(differences)
+    grid = np.arange(0.0, float(variances.max()) + 0.25, 0.125)
+    won = totals >= np.interp(variances, grid, boundary(grid, alpha))
+    return np.where(won.any(axis=1), won.argmax(axis=1) + 1, 0)

@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,7 @@ class MlflowMirror:
         buckets: dict[int, list[Record]] = defaultdict(list)
         for record in records:
             buckets[record.offset // BUCKET].append(record)
-        complete = [number for number, held in sorted(buckets.items()) if _is_complete(held, buckets, number)]
+        complete = [number for number in sorted(buckets) if self._is_whole(number, buckets)]
         points = [point for number in complete for point in _points(buckets[number])]
         for start in range(0, len(points), BATCH):
             self._client.log_batch(self._run, metrics=points[start : start + BATCH])
@@ -95,6 +95,14 @@ class MlflowMirror:
                 self._client.set_registered_model_alias(self._name, alias, mirrored[name])
             else:
                 self._client.delete_registered_model_alias(self._name, alias)
+
+    def _is_whole(self, number: int, buckets: Mapping[int, Sequence[Record]]) -> bool:
+        """Whether all of a bucket was read: up to its last record or into a later bucket, and from its first record, from
+        where the mirror had stopped, or from an earlier bucket. (Offsets may have gaps.)"""
+        held = buckets[number]
+        ended = held[-1].offset % BUCKET == BUCKET - 1 or max(buckets) > number
+        begun = held[0].offset % BUCKET == 0 or min(buckets) < number or self.next_offset("scores") == number * BUCKET
+        return ended and begun
 
     def _find_run(self) -> str:
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
@@ -132,11 +140,6 @@ class MlflowMirror:
         source = (checkpoints / version.digest).as_uri()
         made = self._client.create_model_version(self._name, source=source, run_id=self._run, tags=tags)
         return str(made.version)
-
-
-def _is_complete(held: Sequence[Record], buckets: dict[int, list[Record]], number: int) -> bool:
-    """A bucket is whole once its last record, or one of a later bucket, has been read; and only from its first record on."""
-    return held[-1].offset % BUCKET == BUCKET - 1 or max(buckets) > number
 
 
 def _points(records: Sequence[Record]) -> list["Metric"]:

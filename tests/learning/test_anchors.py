@@ -1,0 +1,65 @@
+"""Anchors are chosen by the root's hash alone and their labels are versioned."""
+
+import pytest
+
+from headrace.learning.anchors import SHARE, AnchorSet
+from headrace.learning.fresh import Fresh
+from headrace.models.sequence import TokenSequence
+
+
+def fresh(offset: int, answer: str = "old") -> Fresh:
+    return Fresh(offset, f"e{offset}", f"r{offset}", TokenSequence((1, 2), 1), answer)
+
+
+def test_the_same_roots_are_held_out_in_every_finetuner_and_after_the_set_is_full() -> None:
+    first, other = AnchorSet(2), AnchorSet(256)
+    roots = [f"root-{number}" for number in range(5000)]
+    before = [first.takes(root) for root in roots]
+    for offset in range(5):
+        first.add(fresh(offset))
+    assert [first.takes(root) for root in roots] == before == [other.takes(root) for root in roots]
+    assert abs(sum(before) / len(roots) - SHARE) < 0.01
+
+
+def test_nothing_is_held_out_where_no_anchors_are_wanted() -> None:
+    assert not any(AnchorSet(0).takes(str(number)) for number in range(1000))
+
+
+def test_the_first_ones_stay() -> None:
+    anchors = AnchorSet(2)
+    assert [anchors.add(fresh(offset)) for offset in (0, 0, 1, 2)] == [True, False, True, False]
+    assert [item.offset for item in anchors.items()] == [0, 1]
+
+
+def test_a_changed_label_opens_a_version_and_an_equal_one_does_not() -> None:
+    anchors = AnchorSet(4)
+    for offset in range(3):
+        anchors.add(fresh(offset))
+    sequence = TokenSequence((1, 9), 1)
+    assert anchors.relabel({"e0": ("old", sequence), "elsewhere": ("new", sequence)}) == 1
+    assert anchors.relabel({"e1": ("new", sequence)}) == 2
+    assert [item.answer for item in anchors.items()] == ["old", "new", "old"]
+    assert anchors.items()[1].sequence == sequence
+
+
+def test_dropped_anchors_make_room_and_open_a_version() -> None:
+    anchors = AnchorSet(2)
+    anchors.add(fresh(0))
+    anchors.add(fresh(1, "kept"))
+    assert anchors.discard(lambda item: item.answer == "old") == 1
+    assert anchors.version == 2
+    assert anchors.add(fresh(2))
+
+
+def test_a_restart_changes_nothing() -> None:
+    anchors = AnchorSet(5, share=0.5)
+    anchors.add(fresh(0))
+    anchors.relabel({"e0": ("new", TokenSequence((3,), 0))})
+    again = AnchorSet.from_state(anchors.state())
+    assert (again.items(), again.version, again.takes("x")) == (anchors.items(), anchors.version, anchors.takes("x"))
+    assert again.state() == anchors.state()
+
+
+def test_impossible_shares_are_refused() -> None:
+    with pytest.raises(ValueError, match="share"):
+        AnchorSet(5, share=1.0)

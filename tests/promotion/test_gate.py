@@ -1,0 +1,213 @@
+"""The gate promotes, rejects, rolls back and confirms by the rules, and records why."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.events.decision import Command
+from headrace.foundation.errors import CorruptDataError
+from headrace.promotion.gate import AnchorDifference, GateOptions, PromotionGate, RowDifference, Verdict
+from headrace.promotion.trial import spent_on
+
+
+def flips(mean: float, rows: int, seed: int = 0, discordance: float = 0.2) -> list[float]:
+    drawn = np.random.default_rng(seed).random(rows)
+    return np.where(drawn < (discordance + mean) / 2, 1.0, np.where(drawn < discordance, -1.0, 0.0)).tolist()
+
+
+def gate_on_trial(**options: object) -> PromotionGate:
+    gate = PromotionGate(GateOptions(**options))
+    gate.cut(99, "v1")
+    return gate
+
+
+def run(
+    gate: PromotionGate, ds: list[float], *, start: int = 100, anchors: AnchorDifference | None = None
+) -> Verdict | None:
+    """Feeds candidate rows until a verdict."""
+    for place, d in enumerate(ds):
+        verdict = gate.observe(RowDifference(start + place, start + place, d), (lambda: anchors) if anchors else None)
+        if verdict:
+            return verdict
+    return None
+
+
+def run_probation(gate: PromotionGate, ds: list[float]) -> Verdict | None:
+    for place, d in enumerate(ds):
+        verdict = gate.observe(RowDifference(5000 + place, 5000 + place, previous=d))
+        if verdict:
+            return verdict
+    return None
+
+
+def test_a_candidate_is_cut_every_so_many_examples_when_none_is_on_trial() -> None:
+    gate = PromotionGate(GateOptions(candidate_every=100))
+    assert [gate.learned(40), gate.learned(40), gate.learned(40)] == [False, False, True]
+    decision = gate.cut(119, "v1")
+    assert (decision.kind, decision.subject, decision.details["served"]) == ("cut", "candidate-1", "v0")
+    assert not gate.learned(500), "one is on trial"
+    with pytest.raises(ValueError, match="candidate-1 is on trial"):
+        gate.cut(200, "v1")
+    gate.abandon(300, "drift")
+    assert gate.learned(0), "enough has been learned since the last cut"
+    assert gate.cut(300, "v1").subject == "candidate-2"
+
+
+def test_a_better_candidate_is_promoted_with_its_evidence() -> None:
+    gate = gate_on_trial()
+    verdict = run(gate, flips(0.1, 2000), anchors=AnchorDifference(0.01, 100, 3))
+    assert verdict
+    assert (verdict.kind, verdict.subject, gate.served, gate.on_probation, gate.on_trial) == (
+        "promoted",
+        "v1",
+        "v1",
+        "v0",
+        None,
+    )
+    (decision,) = verdict.decisions
+    assert decision.difference
+    assert decision.anchors
+    assert decision.difference.lower > 0
+    assert decision.difference.rows == decision.last_offset - decision.first_offset + 1
+    assert (decision.first_offset, decision.anchor_version, decision.anchors.mean) == (100, 3, 0.01)
+    assert decision.details["candidate"] == "candidate-1"
+
+
+def test_a_candidate_that_does_not_win_within_max_rows_is_rejected() -> None:
+    gate = gate_on_trial(max_rows=100)
+    verdict = run(gate, flips(0.0, 200))
+    assert verdict
+    assert (verdict.kind, verdict.subject, gate.served, gate.on_trial) == ("rejected", "candidate-1", "v0", None)
+    assert verdict.decisions[0].difference
+    assert verdict.decisions[0].difference.rows == 100
+
+
+def test_a_hopeless_candidate_makes_room_before_max_rows() -> None:
+    verdict = run(gate_on_trial(), flips(-0.1, 2000))
+    assert verdict
+    assert verdict.kind == "rejected"
+    assert verdict.decisions[0].difference
+    assert verdict.decisions[0].difference.rows <= 256
+
+
+def test_a_drop_on_enough_anchors_rejects_and_on_too_few_does_not() -> None:
+    better = flips(0.1, 2000)
+    dropped = run(gate_on_trial(), better, anchors=AnchorDifference(-0.02, 50, 1))
+    assert dropped
+    assert dropped.kind == "rejected"
+    assert "anchors" in dropped.decisions[0].reason
+    few = run(gate_on_trial(), better, anchors=AnchorDifference(-0.5, 49, 1))
+    slight = run(gate_on_trial(), better, anchors=AnchorDifference(-0.019, 256, 1))
+    none = run(gate_on_trial(), better)
+    assert few
+    assert slight
+    assert none
+    assert [few.kind, slight.kind, none.kind] == ["promoted"] * 3
+    assert few.decisions[0].details["anchorsDecided"] is False
+    assert none.decisions[0].anchors is None
+
+
+def test_the_anchors_are_scored_only_when_the_trial_is_won() -> None:
+    gate = gate_on_trial(max_rows=50)
+
+    def never() -> AnchorDifference:
+        raise AssertionError("scored too early")
+
+    for place in range(50):
+        gate.observe(RowDifference(place, place, 0.0), never)
+    assert gate.on_trial is None
+
+
+def test_a_version_that_falls_behind_its_predecessor_is_rolled_back_and_the_trial_with_it() -> None:
+    gate = gate_on_trial()
+    run(gate, flips(0.1, 2000))
+    gate.cut(4999, "v2")
+    verdict = run_probation(gate, flips(0.2, 1000, seed=4))
+    assert verdict
+    assert (verdict.kind, verdict.subject) == ("rolled_back", "v0")
+    assert [decision.kind for decision in verdict.decisions] == ["rejected", "rolled_back"]
+    assert verdict.decisions[1].details["fallen"] == "v1"
+    assert (gate.served, gate.on_trial, gate.on_probation) == ("v0", None, None)
+
+
+def test_after_a_roll_back_the_next_candidate_gets_the_versions_next_share_of_alpha() -> None:
+    gate = gate_on_trial()
+    run(gate, flips(0.1, 2000))
+    run_probation(gate, flips(0.2, 1000, seed=4))
+    assert gate.cut(9000, "v2").details["attempt"] == 2
+
+
+def test_a_version_that_holds_is_confirmed_at_the_end_of_its_probation() -> None:
+    gate = gate_on_trial(probation_rows=200)
+    run(gate, flips(0.1, 2000))
+    verdict = run_probation(gate, flips(-0.05, 300))
+    assert verdict
+    assert (verdict.kind, verdict.subject, gate.on_probation) == ("confirmed", "v1", None)
+    assert verdict.decisions[0].difference
+    assert verdict.decisions[0].difference.rows == 200
+
+
+def test_a_row_that_settles_both_gives_the_trials_verdict_with_the_next_row() -> None:
+    gate = gate_on_trial(probation_rows=10)
+    run(gate, [1.0] * 100)
+    gate.cut(200, "v2")
+    kinds: list[str] = []
+    for place in range(60):
+        verdict = gate.observe(RowDifference(300 + place, 300 + place, 1.0, -0.1 if place >= 9 else None))
+        kinds += [verdict.kind] if verdict else []
+    assert kinds == ["promoted"] or kinds[:2] in (["confirmed", "promoted"], ["promoted", "confirmed"])
+
+
+def test_with_manual_approval_a_winner_waits_and_others_go_on_trying() -> None:
+    gate = gate_on_trial(approval="manual")
+    verdict = run(gate, flips(0.1, 2000))
+    assert verdict
+    assert (verdict.kind, gate.served, gate.awaiting, gate.on_trial) == ("awaiting_approval", "v0", "v1", None)
+    assert gate.cut(3000, "v2").details["attempt"] == 2
+    taken = gate.take_up(Command("promote", "v1", "looks right"), 3100)
+    assert [decision.kind for decision in taken.decisions] == ["rejected", "promoted"]
+    assert taken.decisions[1].manual
+    assert taken.decisions[1].reason == "looks right"
+    assert (gate.served, gate.on_probation, gate.awaiting) == ("v1", "v0", None)
+
+
+def test_a_persons_own_choice_is_not_put_on_probation() -> None:
+    gate = gate_on_trial()
+    run(gate, flips(0.1, 2000))
+    verdict = gate.take_up(Command("rollback", "v0"), 4000)
+    assert (verdict.kind, verdict.subject, gate.served, gate.on_probation) == ("rolled_back", "v0", "v0", None)
+    gate.take_up(Command("promote", "v1"), 4100)
+    assert (gate.served, gate.on_probation) == ("v1", None)
+
+
+def test_abandoning_without_a_trial_is_nothing() -> None:
+    assert PromotionGate(GateOptions()).abandon(5, "drift") is None
+
+
+def test_the_shares_of_alpha_sum_to_alpha() -> None:
+    assert sum(spent_on(attempt, 0.05) for attempt in range(1, 100_000)) == pytest.approx(0.05, rel=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 400), st.integers(0, 1000), st.sampled_from(["auto", "manual"]))
+def test_a_restart_at_any_row_changes_no_verdict(cut: int, seed: int, approval: str) -> None:
+    def life(restart: int | None) -> tuple[list[Verdict], bytes]:
+        gate = PromotionGate(GateOptions(candidate_every=50, probation_rows=60, max_rows=150, approval=approval))
+        verdicts: list[Verdict] = []
+        for place, d in enumerate(flips(0.15, 400, seed)):
+            if place == restart:
+                gate = PromotionGate.from_state(gate.state())
+            row = RowDifference(place, place, d if gate.on_trial else None, -d if gate.on_probation else None)
+            if verdict := gate.observe(row, lambda: AnchorDifference(0.0, 60, 1)):
+                verdicts.append(verdict)
+            if gate.learned(1):
+                gate.cut(place, f"v{place}")
+        return verdicts, gate.state()
+
+    assert life(cut) == life(None)
+
+
+def test_a_state_that_is_not_one_is_refused() -> None:
+    with pytest.raises(CorruptDataError, match="does not parse"):
+        PromotionGate.from_state(b"\xff")
