@@ -109,7 +109,7 @@ def _attend(block: Block, tensors: tuple[Tensor, Tensor, Tensor], *, dropout: fl
     return out if block.place is None else cast("Tensor", _Gather.apply(out, block.place))
 
 
-def packed_attention(  # noqa: PLR0917 - the signature is transformers' own
+def packed_attention(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,

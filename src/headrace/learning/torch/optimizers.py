@@ -5,7 +5,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
+
+from headrace.learning.torch.muon import StackedMuon
 
 CLIP_NORM = 1.0
 """Largest norm of all gradients together: one odd example cannot throw the weights away."""
@@ -24,9 +26,7 @@ def build(parameters: NamedParameters, embeddings: set[int], *, muon: bool, lear
     others = [p for _, p in parameters if id(p) not in chosen]
     optimizers: list[Optimizer] = []
     if matrices:
-        optimizers.append(
-            Muon(matrices, lr=learning_rate, weight_decay=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw")
-        )
+        optimizers.append(StackedMuon(matrices, lr=learning_rate))
     if others:
         optimizers.append(AdamW(others, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True))
     return optimizers
