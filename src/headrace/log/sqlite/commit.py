@@ -92,14 +92,16 @@ def _rows(records: Sequence[NewRecord], first: int, now_ms: int) -> Iterator[tup
 
 def _unseen(connection: sqlite3.Connection, topic: int, records: Sequence[NewRecord]) -> list[NewRecord]:
     """The records whose ids neither the topic holds nor an earlier one of them has."""
-    fresh = {record.id: record for record in reversed(records)}
+    fresh: dict[str, NewRecord] = {}
+    for record in records:
+        fresh.setdefault(record.id, record)
     ids = list(fresh)
     for start in range(0, len(ids), _IDS_PER_LOOKUP):
         some = ids[start : start + _IDS_PER_LOOKUP]
         marks = ",".join("?" * len(some))
         for (known,) in connection.execute(f"SELECT id FROM ids_{topic} WHERE id IN ({marks})", some):
             del fresh[known]
-    return list(reversed(fresh.values()))
+    return list(fresh.values())
 
 
 def _move_group(connection: sqlite3.Connection, offset: GroupOffset) -> None:

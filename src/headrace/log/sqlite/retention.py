@@ -36,7 +36,9 @@ def give_back_space(writer: GroupWriter) -> None:
 
 def _vacuum_some(connection: sqlite3.Connection) -> bool:
     free = connection.execute("PRAGMA freelist_count").fetchone()[0]
-    connection.execute(f"PRAGMA incremental_vacuum({_PAGES_PER_TRANSACTION})").fetchall()
+    connection.executescript(
+        f"PRAGMA incremental_vacuum({_PAGES_PER_TRANSACTION})"
+    )  # `execute` would free one page only
     return free > _PAGES_PER_TRANSACTION
 
 
