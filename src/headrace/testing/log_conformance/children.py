@@ -1,16 +1,20 @@
 """Threads and child processes of a test."""
 
-import multiprocessing
-import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Literal
+
+from headrace.testing import log_writers
 
 PATIENCE_SECONDS = 60.0
-_SPAWN = multiprocessing.get_context("spawn")
+Child = subprocess.Popen[bytes]
+Work = Literal["append_one", "count_up", "write_for_ever"]
+"""A name in `log_writers.WORKS`."""
 
 
 def in_threads(work: Callable[[int], object], count: int) -> None:
@@ -32,26 +36,23 @@ def in_threads(work: Callable[[int], object], count: int) -> None:
         raise error
 
 
-def start(work: Callable[..., None], technology: str, state: Path, *args: str) -> SpawnProcess:
-    process = _SPAWN.Process(target=work, args=(technology, state, *args), daemon=True)
-    process.start()
-    return process
-
-
-def end(process: SpawnProcess) -> None:
-    process.join(PATIENCE_SECONDS)
-    assert process.exitcode == 0
-
-
-def kill(process: SpawnProcess) -> None:
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join(PATIENCE_SECONDS)
-    assert process.exitcode == -signal.SIGKILL
-
-
 @contextmanager
-def child(work: Callable[..., None], technology: str, state: Path) -> Generator[None]:
-    process = start(work, technology, state)
-    yield
-    end(process)
+def child(work: Work, technology: str, state: Path, name: str = "child") -> Generator[Child]:
+    """Runs a work in a process of its own, which does not outlive the context."""
+    process = subprocess.Popen([sys.executable, "-m", log_writers.__name__, work, technology, str(state), name])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE_SECONDS)
+
+
+def end(process: Child) -> None:
+    """Waits until it has done its work."""
+    assert process.wait(PATIENCE_SECONDS) == 0
+
+
+def kill(process: Child) -> None:
+    """Kills it, which must still be at work."""
+    process.kill()
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL

@@ -1,15 +1,16 @@
 """Several processes on one log, and their sudden end."""
 
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from headrace.log.topic_log import TopicLog, TopicSpec
 from headrace.testing.builders import read_all
-from headrace.testing.log_conformance.children import PATIENCE_SECONDS, end, kill, start
+from headrace.testing.log_conformance.children import PATIENCE_SECONDS, child, end, kill
 from headrace.testing.log_conformance.place import LogPlace, OpenLog
-from headrace.testing.log_conformance.writers import COPY, COUNT, OUT, count_up, write_for_ever
+from headrace.testing.log_writers import COPY, COUNT, OUT
 
 
 class ProcessConformance(LogPlace):
@@ -19,9 +20,10 @@ class ProcessConformance(LogPlace):
     ) -> None:
         log = open_log()
         log.ensure_topic(TopicSpec(OUT))
-        writers = [start(count_up, self.technology, state, str(name)) for name in range(3)]
-        for writer in writers:
-            end(writer)
+        with ExitStack() as running:
+            writers = [running.enter_context(child("count_up", self.technology, state, str(name))) for name in range(3)]
+            for writer in writers:
+                end(writer)
 
         ids = [record.id.split("/") for record in read_all(log, OUT)]
         assert log.state(COUNT.owner)[COUNT.key].value == b"90"
@@ -34,12 +36,12 @@ class ProcessConformance(LogPlace):
         log = open_log()
         for topic in (OUT, COPY):
             log.ensure_topic(TopicSpec(topic))
-        for round_number in range(1, 5):
-            writer = start(write_for_ever, self.technology, state)
-            goal = log.topic(OUT).end_offset + 30 * round_number
-            while log.topic(OUT).end_offset < goal:
-                assert log.wait(PATIENCE_SECONDS)
-            kill(writer)
+        for round_number in range(1, 4):
+            goal = log.topic(OUT).end_offset + 20 * round_number
+            with child("write_for_ever", self.technology, state) as writer:
+                while log.topic(OUT).end_offset < goal:
+                    assert log.wait(PATIENCE_SECONDS)
+                kill(writer)
             _check_writer(log)
         log.close()
         _check_writer(open_log())
@@ -53,10 +55,9 @@ class ProcessConformance(LogPlace):
         for topic in (OUT, COPY):
             log.ensure_topic(TopicSpec(topic))
         monkeypatch.setenv("HEADRACE_FAILPOINT", f"log.commit.{point}:4")  # the first is its lease
-        writer = start(write_for_ever, self.technology, state)
-        writer.join(PATIENCE_SECONDS)
+        with child("write_for_ever", self.technology, state) as writer:
+            assert writer.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
-        assert writer.exitcode == -signal.SIGKILL
         assert _check_writer(log) == commits
         assert log.acquire_lease("writer", "the next").epoch == 2
 

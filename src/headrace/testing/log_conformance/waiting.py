@@ -5,9 +5,9 @@ from pathlib import Path
 from headrace.log.topic_log import TopicSpec
 from headrace.testing.builders import append, new_records
 from headrace.testing.clock import VirtualClock
-from headrace.testing.log_conformance.children import PATIENCE_SECONDS, child, in_threads
+from headrace.testing.log_conformance.children import PATIENCE_SECONDS, child, end, in_threads
 from headrace.testing.log_conformance.place import LogPlace, OpenLog
-from headrace.testing.log_conformance.writers import OUT, append_one
+from headrace.testing.log_writers import OUT
 
 
 class WaitingConformance(LogPlace):
@@ -31,7 +31,8 @@ class WaitingConformance(LogPlace):
         log.ensure_topic(TopicSpec(OUT))
         while log.wait(0):
             pass
-        with child(append_one, self.technology, state):
+        with child("append_one", self.technology, state) as writer:
             assert log.wait(PATIENCE_SECONDS)
             while not log.read(OUT, 0):
                 assert log.wait(PATIENCE_SECONDS)
+            end(writer)

@@ -1,5 +1,7 @@
-"""What the conformance suite of the log runs in processes of its own, to kill them."""
+"""What the conformance suite of the log runs in processes of its own, to kill them: `python -m … WORK TECHNOLOGY STATE [NAME]`."""
 
+import sys
+from collections.abc import Callable
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -17,10 +19,10 @@ RECORDS_PER_COMMIT = 3
 COMMITS_PER_COUNTER = 30
 
 
-def append_one(technology: str, state: Path) -> None:
-    """Writes one record."""
+def append_one(technology: str, state: Path, name: str) -> None:
+    """Writes one record, of the id `name`."""
     with closing(open_log(state, technology=technology)) as log:
-        append(log, OUT, new_records([0]))
+        append(log, OUT, new_records([name]))
 
 
 def count_up(technology: str, state: Path, name: str) -> None:
@@ -38,11 +40,11 @@ def count_up(technology: str, state: Path, name: str) -> None:
                 break
 
 
-def write_for_ever(technology: str, state: Path) -> None:
+def write_for_ever(technology: str, state: Path, name: str) -> None:
     """Goes on from the committed count: each commit is outputs, a copy of them, the count and the offset."""
     arm_from_environment()
     with closing(open_log(state, technology=technology)) as log:
-        lease = log.acquire_lease("writer", "child")
+        lease = log.acquire_lease("writer", name)
         entry = log.state(COUNT.owner).get(COUNT.key)
         for turn in count(int(entry.value) if entry else 0):
             records = new_records([f"{turn}/{n}" for n in range(RECORDS_PER_COMMIT)], b"x" * 500)
@@ -54,3 +56,14 @@ def write_for_ever(technology: str, state: Path) -> None:
                     lease=lease,
                 )
             )
+
+
+WORKS: dict[str, Callable[[str, Path, str], None]] = {
+    "append_one": append_one,
+    "count_up": count_up,
+    "write_for_ever": write_for_ever,
+}
+
+if __name__ == "__main__":
+    work, technology, folder, writer_name = sys.argv[1:]
+    WORKS[work](technology, Path(folder), writer_name)
