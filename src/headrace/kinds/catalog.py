@@ -1,26 +1,20 @@
 """Reads declarations: files → resources, and every mistake of every file in one pass."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import msgspec
-from pydantic import ValidationError
-
-from headrace.foundation.errors import CorruptDataError
-from headrace.kinds.document import Document, Place, path_text
+from headrace.kinds.document import Document, Place, Plain, path_text
 from headrace.kinds.envelope import Envelope, read_envelope
-from headrace.kinds.kind import Draft, Kind, Problem, World
+from headrace.kinds.kind import Draft, Problem, World
 from headrace.kinds.loader import load_documents
 from headrace.kinds.mistake import Mistake
-from headrace.kinds.placeholders import left_in
-from headrace.kinds.references import dangling
-from headrace.kinds.registry import KINDS
+from headrace.kinds.queries import QueryChecker
 from headrace.kinds.resource import Resource
-from headrace.kinds.secret_fields import secrets_in
-from headrace.kinds.spec_errors import problems_of
+from headrace.kinds.resource_json import resource_from_json, resource_to_json
 from headrace.kinds.spec_model import SpecModel
+from headrace.kinds.spec_reading import ReadSpec, read_spec
 from headrace.kinds.yaml_tree import parse
 
 __all__ = ["Loaded", "Resource", "load", "read_documents", "read_text", "resource_from_json", "resource_to_json"]
@@ -38,13 +32,20 @@ class Loaded:
     """What is allowed and probably not meant."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reading:
-    """One document half read."""
+    """One document, as far as it has been read."""
 
     document: Document
     envelope: Envelope
     draft: Draft | None
+    spec: SpecModel | None = None
+    problems: tuple[Problem, ...] = ()
+    """Locations start at the document's root."""
+
+    @property
+    def is_right(self) -> bool:
+        return self.spec is not None and all(problem.warning for problem in self.problems)
 
 
 def load(
@@ -56,8 +57,7 @@ def load(
     source's first records.
     """
     documents, mistakes = load_documents(paths)
-    loaded = read_documents(documents, existing=existing, streams=streams, look=look)
-    return Loaded(loaded.resources, sorted([*mistakes, *loaded.mistakes]), loaded.warnings)
+    return _with(mistakes, read_documents(documents, existing=existing, streams=streams, look=look))
 
 
 def read_text(
@@ -65,95 +65,63 @@ def read_text(
 ) -> Loaded:
     """The same of one text, whose relative paths start at `base_dir`."""
     documents, mistakes = parse(text, file, base_dir)
-    loaded = read_documents(documents, existing=existing, streams=streams)
-    return Loaded(loaded.resources, sorted([*mistakes, *loaded.mistakes]), loaded.warnings)
+    return _with(mistakes, read_documents(documents, existing=existing, streams=streams))
 
 
 def read_documents(
     documents: Sequence[Document], *, existing: Sequence[Resource] = (), streams: str = "duckdb", look: bool = True
 ) -> Loaded:
-    """The same of documents that are parsed already, such as those that a REST client sent."""
+    """The same of documents that are parsed already."""
     readings = [_reading(document) for document in documents]
     world = _world(readings, existing)
-    mistakes, warnings = _duplicates(readings), list[Mistake]()
-    resources: list[Resource] = []
     for reading in readings:
-        spec, problems = _read(reading, world)
-        found = [_mistake(reading, problem) for problem in problems]
-        wrong = [mistake for mistake, problem in zip(found, problems, strict=True) if not problem.warning]
-        mistakes += wrong
-        warnings += [mistake for mistake, problem in zip(found, problems, strict=True) if problem.warning]
-        if spec is not None and not wrong:
-            resources.append(_resource(reading, spec))
-    if not mistakes:
-        from headrace.kinds.queries import check_queries
-
-        for resource, problem in check_queries(_replaced(existing, resources), resources, streams=streams, look=look):
-            reading = next(one for one in readings if one.draft and (one.draft.kind, *_id(one.draft)) == resource.key)
+        _read_spec(reading, world)
+    right = {one.key: one for one in existing} | {
+        resource.key: resource for reading in readings if reading.is_right and (resource := _resource(reading))
+    }
+    _check_queries(readings, QueryChecker(list(right.values()), world, streams, look))
+    mistakes = _duplicates(readings)
+    warnings: list[Mistake] = []
+    for reading in readings:
+        for problem in reading.problems:
             (warnings if problem.warning else mistakes).append(_mistake(reading, problem))
+    resources = [resource for reading in readings if reading.is_right and (resource := _resource(reading))]
     return Loaded(resources, sorted(set(mistakes)), sorted(set(warnings)))
 
 
-def _id(draft: Draft) -> tuple[str, str]:
-    return draft.namespace, draft.name
-
-
-def _replaced(existing: Sequence[Resource], new: Sequence[Resource]) -> list[Resource]:
-    by_key = {resource.key: resource for resource in [*existing, *new]}
-    return list(by_key.values())
+def _with(mistakes: Sequence[Mistake], loaded: Loaded) -> Loaded:
+    return replace(loaded, mistakes=sorted([*mistakes, *loaded.mistakes]))
 
 
 def _reading(document: Document) -> _Reading:
     envelope = read_envelope(document)
-    return _Reading(document, envelope, envelope.draft())
+    return _Reading(document, envelope, envelope.draft(), problems=envelope.problems)
 
 
 def _world(readings: Sequence[_Reading], existing: Sequence[Resource]) -> World:
-    drafts = {one.key: Draft(one.kind, one.namespace, one.name, cast("Any", one.raw)) for one in existing}
-    drafts |= {(one.draft.kind, *_id(one.draft)): one.draft for one in readings if one.draft}
+    drafts = {one.key: Draft(*one.key, dict(one.raw)) for one in existing}
+    drafts |= {(one.draft.kind, one.draft.namespace, one.draft.name): one.draft for one in readings if one.draft}
     return World(drafts)
 
 
-def _read(reading: _Reading, world: World) -> tuple[SpecModel | None, list[Problem]]:
-    """The spec where it is right, and every problem, with locations from the document's root."""
-    problems = list(reading.envelope.problems)
-    kind, draft = reading.envelope.kind, reading.draft
-    if kind is None or reading.envelope.spec is None:
-        return None, problems
+def _read_spec(reading: _Reading, world: World) -> None:
+    envelope = reading.envelope
+    if envelope.kind is None or envelope.spec is None:
+        return
     # The rest of a document is worth checking even where its name is wrong.
-    draft = draft or Draft(kind.name, reading.envelope.namespace, "?", reading.envelope.spec)
-    spec, found = read_spec(kind, draft, world)
-    problems += [_below_spec(problem) for problem in found]
-    return spec, problems
+    draft = reading.draft or Draft(envelope.kind.name, envelope.namespace, "?", envelope.spec)
+    read: ReadSpec = read_spec(envelope.kind, draft, world)
+    reading.spec = read.spec
+    reading.problems += tuple(_below_spec(problem) for problem in read.problems)
 
 
-def read_spec(kind: Kind, draft: Draft, world: World) -> tuple[SpecModel | None, list[Problem]]:
-    """Everything that is wrong with a spec: its fields, placeholders, what it names, what its fields are together."""
-    model = kind.model(draft)
-    problems = [
-        Problem(location, f"the placeholder {word} was left in", hint="Write the value.")
-        for location, word in left_in(draft.spec, kind.free_text)
-    ]
-    covered = {problem.location for problem in problems}
-    spec: SpecModel | None = None
-    try:
-        spec = model.model_validate(draft.spec)
-    except ValidationError as error:
-        problems += [problem for problem in problems_of(error, model) if problem.location not in covered]
-    if not isinstance(draft.spec, dict):
-        return None, problems
-    checks = [*dangling(draft, model, world), *kind.check(draft, world)]
-    covered = {problem.location for problem in problems if not problem.of_key}
-    problems += [problem for problem in checks if problem.of_key or problem.location not in covered]
-    if spec is not None:
-        problems += _literal_placeholders(spec)
-    return spec, problems
-
-
-def _literal_placeholders(spec: SpecModel) -> Iterator[Problem]:
-    """A literal secret in capitals is allowed, because some are, and told."""
-    if any(secret.looks_like_sample() for secret in secrets_in(spec)):
-        yield Problem((), "a secret looks like the sample's own word", hint="Write ${ENV} in its place.", warning=True)
+def _check_queries(readings: Sequence[_Reading], checker: QueryChecker) -> None:
+    for reading in readings:
+        resource = _resource(reading)
+        if resource and resource.kind == "StreamFinetuner":
+            known = {(problem.location, problem.of_key) for problem in reading.problems}
+            found = [_below_spec(problem) for problem in checker.problems(resource)]
+            reading.problems += tuple(one for one in found if (one.location, one.of_key) not in known)
 
 
 def _below_spec(problem: Problem) -> Problem:
@@ -165,16 +133,9 @@ def _mistake(reading: _Reading, problem: Problem) -> Mistake:
     place = document.place(problem.location, of_key=problem.of_key)
     if problem.text_line is not None:
         place = _line_of_text(document, problem, place)
-    path = path_text(problem.location)
+    path = ": ".join(part for part in (title, path_text(problem.location)) if part)
     return Mistake(
-        document.file,
-        place.line,
-        place.column,
-        f"{title}: {path}" if path else title,
-        problem.message,
-        problem.valid,
-        problem.near,
-        problem.hint,
+        document.file, place.line, place.column, path, problem.message, problem.valid, problem.near, problem.hint
     )
 
 
@@ -186,80 +147,34 @@ def _line_of_text(document: Document, problem: Problem, start: Place) -> Place:
 
 
 def _duplicates(readings: Sequence[_Reading]) -> list[Mistake]:
-    seen: dict[tuple[str, str, str], _Reading] = {}
+    seen: dict[Draft, _Reading] = {}
     mistakes: list[Mistake] = []
     for reading in readings:
         if reading.draft is None:
             continue
-        key = (reading.draft.kind, *_id(reading.draft))
+        key = replace(reading.draft, spec=None)
         if first := seen.get(key):
             place = first.document.place(("metadata", "name"))
-            message = (
-                f"declared twice in namespace {reading.draft.namespace}; first at {first.document.file}:{place.line}"
-            )
+            message = f"declared twice in namespace {key.namespace}; first at {first.document.file}:{place.line}"
             mistakes.append(_mistake(reading, Problem(("metadata", "name"), message, hint="Keep one, or rename one.")))
         seen.setdefault(key, reading)
     return mistakes
 
 
-def _resource(reading: _Reading, spec: SpecModel) -> Resource:
+def _resource(reading: _Reading) -> Resource | None:
     envelope, document = reading.envelope, reading.document
-    assert envelope.kind is not None and envelope.name is not None and isinstance(envelope.spec, dict)  # noqa: PT018 - one fact
+    if reading.spec is None or reading.draft is None:
+        return None
     return Resource(
         envelope.api_version,
-        envelope.kind.name,
-        envelope.namespace,
-        envelope.name,
+        reading.draft.kind,
+        reading.draft.namespace,
+        reading.draft.name,
         envelope.labels,
         envelope.annotations,
-        spec,
-        envelope.spec,
+        reading.spec,
+        cast("Mapping[str, Plain]", envelope.spec),
         document.file,
         document.root.place.line,
         str(Path(document.base_dir).resolve()),
     )
-
-
-class _Stored(msgspec.Struct, frozen=True):
-    """A resource in the state store; literal secrets are in it as they were written."""
-
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
-    labels: dict[str, str]
-    annotations: dict[str, str]
-    spec: dict[str, Any]
-    base_dir: str
-
-
-def resource_to_json(resource: Resource) -> bytes:
-    """For the state store, which nobody else may read: secrets stand in it as they were given.
-
-    Equal resources give equal bytes: the place in a file is no part of it.
-    """
-    stored = _Stored(
-        resource.api_version, resource.kind, resource.namespace, resource.name,
-        dict(resource.labels), dict(resource.annotations), dict(resource.raw), resource.base_dir,
-    )  # fmt: skip
-    return msgspec.json.encode(stored, order="deterministic")
-
-
-def resource_from_json(data: bytes | msgspec.Raw) -> Resource:
-    """The inverse. CorruptDataError where the bytes are no resource that this version reads."""
-    try:
-        stored = msgspec.json.decode(data, type=_Stored)
-        kind = KINDS[stored.kind]
-        draft = Draft(stored.kind, stored.namespace, stored.name, stored.spec)
-        spec = kind.model(draft).model_validate(stored.spec)
-    except (msgspec.MsgspecError, KeyError) as error:
-        raise CorruptDataError(f"a stored resource does not parse: {error}") from error
-    except ValidationError as error:
-        problem = next(iter(problems_of(error, SpecModel)))
-        raise CorruptDataError(
-            f"a stored resource is not valid: {path_text(problem.location)}: {problem.message}"
-        ) from None
-    return Resource(
-        stored.api_version, stored.kind, stored.namespace, stored.name,
-        cast("Mapping[str, str]", stored.labels), stored.annotations, spec, stored.spec, base_dir=stored.base_dir,
-    )  # fmt: skip

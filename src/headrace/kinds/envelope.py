@@ -35,7 +35,9 @@ class Envelope:
 
     @property
     def title(self) -> str:
-        """`StreamFinetuner/desk`, for messages."""
+        """`StreamFinetuner/desk`, for messages; empty where nothing is known."""
+        if self.kind is None and self.name is None:
+            return ""
         return f"{self.kind.name if self.kind else '?'}/{self.name or '?'}"
 
     def draft(self) -> Draft | None:

@@ -9,12 +9,12 @@ from sqlglot import exp
 from headrace.connectors.source import EventTime, SourceOptions
 from headrace.events import topics
 from headrace.events.schema import Column, RowSchema
-from headrace.foundation.errors import InvalidQueryError
 from headrace.kinds.resource import Resource
 from headrace.kinds.stream_connector.spec import StreamConnectorSpec
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.stages.options import StreamBinding, TableBinding
 from headrace.streams.dialect import parse_query
+from headrace.streams.query_error import place_of
 
 SOURCE_STREAM = "source_stream"
 
@@ -33,7 +33,7 @@ def query_inputs(finetuner: Resource, connectors: Mapping[str, Resource]) -> Que
     own = _own_stream(finetuner.namespace, spec)
     streams: dict[str, StreamBinding] = {}
     tables: dict[str, TableBinding] = {}
-    for name in _named(spec.processing.pre_processing_sql):
+    for name in named_tables(spec.processing.pre_processing_sql):
         if name.lower() == SOURCE_STREAM:
             streams[name] = StreamBinding(name, own.topic, own.connector, own.finetuner)
         elif name in connectors and cast("StreamConnectorSpec", connectors[name].spec).direction == "source":
@@ -80,11 +80,12 @@ def _own_stream(namespace: str, spec: StreamFinetunerSpec) -> StreamBinding:
     return StreamBinding(SOURCE_STREAM, topics.events(namespace, name), name)
 
 
-def _named(sql: str) -> list[str]:
-    """The tables that stand in a query, each once, in order; names given by WITH are left out."""
+def named_tables(sql: str) -> dict[str, str]:
+    """The tables that stand in a query, in order, and where; names given by WITH and functions are left out. InvalidQueryError."""
     query = parse_query(sql)
     given = {one.alias.lower() for one in query.find_all(exp.CTE)}
-    names = [table.name for table in query.find_all(exp.Table) if table.name.lower() not in given]
-    if not names:
-        raise InvalidQueryError("the query reads nothing", next_step=f"write FROM {SOURCE_STREAM}")
-    return list(dict.fromkeys(names))
+    found: dict[str, str] = {}
+    for table in query.find_all(exp.Table):
+        if isinstance(table.this, exp.Identifier) and table.name.lower() not in given:
+            found.setdefault(table.name, place_of(sql, table))
+    return found

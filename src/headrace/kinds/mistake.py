@@ -47,3 +47,8 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
 def listed(words: Sequence[str], most: int = 24) -> tuple[str, ...]:
     """The words for a message: all of them, or the first `most` and how many more there are."""
     return tuple(words) if len(words) <= most else (*words[:most], f"… {len(words) - most} more")
+
+
+def sentence(text: str | None) -> str | None:
+    """A next step as a sentence; None where there is none."""
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" if text else None

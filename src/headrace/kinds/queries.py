@@ -1,8 +1,8 @@
 """Checks queries with the engine's own planner, and prompts against the columns that the queries give."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 from headrace.connectors.source import SourceOptions
@@ -10,9 +10,9 @@ from headrace.events.row_batch import RowBatch
 from headrace.events.schema import RowSchema
 from headrace.foundation.errors import HeadraceError, InvalidQueryError
 from headrace.kinds.document import Location
-from headrace.kinds.inputs import connectors_of, query_inputs, source_options
-from headrace.kinds.kind import Draft, Problem
-from headrace.kinds.mistake import listed, nearest
+from headrace.kinds.inputs import SOURCE_STREAM, connectors_of, named_tables, query_inputs, source_options
+from headrace.kinds.kind import Draft, Problem, World
+from headrace.kinds.mistake import listed, nearest, sentence
 from headrace.kinds.resource import Resource
 from headrace.kinds.samples import sample
 from headrace.kinds.stream_finetuner.checks import KNOWLEDGE, prompt_fields, query_location
@@ -20,59 +20,79 @@ from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.stages.options import StreamBinding, TableBinding
 from headrace.stages.row_source import EXAMPLE_COLUMNS
 from headrace.streams.registry import open_engine
-from headrace.streams.stream_engine import EngineCapabilities, QueryPlan, QuerySpec, StaticTable, StreamInput
-
-Found = tuple[Resource, Problem]
+from headrace.streams.stream_engine import QueryPlan, QuerySpec, StaticTable, StreamInput
 
 
-def check_queries(
-    all_resources: Sequence[Resource], fresh: Sequence[Resource], *, streams: str, look: bool
-) -> Iterator[Found]:
-    """Problems of the finetuners among `fresh`, which may name any of `all_resources`."""
-    for finetuner in fresh:
-        if finetuner.kind == "StreamFinetuner":
-            for problem in _check(finetuner, all_resources, streams, look):
-                yield finetuner, problem
+@dataclass(frozen=True, slots=True)
+class QueryChecker:
+    """Checks the queries of finetuners against everything that is declared."""
+
+    resources: Sequence[Resource]
+    """Those that are right."""
+    world: World
+    """All that are declared, right or not."""
+    streams: str
+    look: bool
+    """Whether a source's first records may be looked at."""
+
+    def problems(self, finetuner: Resource) -> Iterator[Problem]:
+        """What is wrong with a finetuner's query and with the columns that its prompts take from it."""
+        draft = Draft(*finetuner.key, dict(finetuner.raw))
+        try:
+            unknown = list(self._unknown(finetuner, draft))
+            yield from unknown
+            plan = None if unknown else self._plan(finetuner)
+        except InvalidQueryError as error:
+            yield _query_problem(draft, error)
+            return
+        except HeadraceError as error:
+            yield Problem(_query_place(draft), f"the query could not be checked: {error}", warning=True)
+            return
+        if plan is not None:
+            yield from check_prompts(draft, plan.output)
+
+    def _unknown(self, finetuner: Resource, draft: Draft) -> Iterator[Problem]:
+        """Names in the query that no source has."""
+        sql = cast("StreamFinetunerSpec", finetuner.spec).processing.pre_processing_sql
+        drafts = (
+            self.world.find("StreamConnector", draft.namespace, name)
+            for name in self.world.names("StreamConnector", draft.namespace)
+        )
+        known = (SOURCE_STREAM, *(one.name for one in drafts if one and one.text("direction") != "sink"))
+        for name, where in named_tables(sql).items():
+            if name not in known and name.lower() != SOURCE_STREAM:
+                error = InvalidQueryError(f"there is no stream {name!r}", where=where)
+                yield replace(_query_problem(draft, error), valid=listed(known), near=nearest(name, known))
+
+    def _plan(self, finetuner: Resource) -> QueryPlan | None:
+        spec = cast("StreamFinetunerSpec", finetuner.spec)
+        source = spec.finetuner_info.data_source
+        connectors = connectors_of(self.resources, finetuner.namespace)
+        named = {*named_tables(spec.processing.pre_processing_sql), source.source_stream_connector}
+        declared = set(self.world.names("StreamConnector", finetuner.namespace))
+        one_source = bool(source.source_stream_finetuner) != (source.source_stream_connector in connectors)
+        if named & declared - set(connectors) or not one_source:
+            return None  # what it reads is itself wrong or missing, which is said elsewhere
+        return plan_query(finetuner, connectors, streams=self.streams, look=self.look)
 
 
-def output_columns(
-    finetuner: Resource, resources: Sequence[Resource], *, streams: str = "duckdb", look: bool = True
+def plan_query(
+    finetuner: Resource, connectors: Mapping[str, Resource], *, streams: str, look: bool
 ) -> QueryPlan | None:
-    """What the query gives; None where the schema of an input is not known yet. InvalidQueryError, InvalidDeclarationError."""
-    connectors = connectors_of(resources, finetuner.namespace)
+    """The engine's plan of a finetuner's query; None where the schema of an input is not known yet. InvalidQueryError."""
     inputs = query_inputs(finetuner, connectors)
     found = [_stream_input(one, connectors, look) for one in inputs.streams]
     tables = [_static_table(one, look) for one in inputs.tables]
     if any(one is None for one in (*found, *tables)):
         return None
     spec = cast("StreamFinetunerSpec", finetuner.spec)
-    return open_engine(streams).plan(
-        QuerySpec(
-            spec.processing.pre_processing_sql,
-            [one for one in found if one],
-            [one for one in tables if one],
-            "event" if spec.timeline == "event" else "arrival",
-        )
+    query = QuerySpec(
+        spec.processing.pre_processing_sql,
+        [one for one in found if one],
+        [one for one in tables if one],
+        "event" if spec.timeline == "event" else "arrival",
     )
-
-
-def capabilities(streams: str) -> EngineCapabilities:
-    """What the chosen engine can do."""
-    return open_engine(streams).capabilities
-
-
-def _check(finetuner: Resource, resources: Sequence[Resource], streams: str, look: bool) -> Iterator[Problem]:
-    draft = Draft(finetuner.kind, finetuner.namespace, finetuner.name, dict(finetuner.raw))
-    try:
-        plan = output_columns(finetuner, resources, streams=streams, look=look)
-    except InvalidQueryError as error:
-        yield _query_problem(draft, error)
-        return
-    except HeadraceError as error:
-        yield Problem(_query_place(draft), f"the query could not be checked: {error}", warning=True)
-        return
-    if plan is not None:
-        yield from check_prompts(draft, plan.output)
+    return open_engine(streams).plan(query)
 
 
 def check_prompts(draft: Draft, output: RowSchema) -> Iterator[Problem]:
@@ -100,15 +120,11 @@ def _query_place(draft: Draft) -> Location:
 def _query_problem(draft: Draft, error: InvalidQueryError) -> Problem:
     place = re.search(r"line (\d+), column (\d+)", error.where or "")
     message = f"{error.message}, at {error.where} of the query" if error.where else error.message
-    problem = Problem(_query_place(draft), f"the query is wrong: {message}", hint=_sentence(error.next_step))
+    problem = Problem(_query_place(draft), f"the query is wrong: {message}", hint=sentence(error.next_step))
     return replace(problem, text_line=int(place[1])) if place else problem
 
 
-def _sentence(text: str | None) -> str | None:
-    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" if text else None
-
-
-def _stream_input(binding: StreamBinding, connectors: dict[str, Resource], look: bool) -> StreamInput | None:
+def _stream_input(binding: StreamBinding, connectors: Mapping[str, Resource], look: bool) -> StreamInput | None:
     if binding.finetuner:
         return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time")
     options = source_options(connectors[binding.connector])

@@ -1,7 +1,7 @@
 """Lets the option models of other rooms be written with secret references: `SecretStr` becomes `Secret`, and back again."""
 
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Union, cast, get_args, get_origin
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 from pydantic import BaseModel, Field, SecretStr, create_model
 from pydantic.fields import FieldInfo
 
+from headrace.kinds.document import Location
 from headrace.kinds.secrets import Secret, SecretSources, expand
 
 
@@ -70,14 +71,16 @@ def resolved(value: Any, sources: SecretSources, base_dir: Path) -> Any:
     return value
 
 
-def secrets_in(value: Any) -> list[Secret]:
-    """Every Secret of a spec, however deep."""
+def secrets_in(value: Any, above: Location = ()) -> Iterator[tuple[Location, Secret]]:
+    """Every Secret of a spec, however deep, with its location in the YAML."""
     if isinstance(value, Secret):
-        return [value]
-    if isinstance(value, BaseModel):
-        return [secret for name in type(value).model_fields for secret in secrets_in(getattr(value, name))]
-    if isinstance(value, Mapping):
-        return [secret for item in cast("Mapping[str, Any]", value).values() for secret in secrets_in(item)]
-    if isinstance(value, (list, tuple)):
-        return [secret for item in cast("Sequence[Any]", value) for secret in secrets_in(item)]
-    return []
+        yield above, value
+    elif isinstance(value, BaseModel):
+        for name, info in type(value).model_fields.items():
+            yield from secrets_in(getattr(value, name), (*above, info.alias or name))
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[str, Any]", value).items():
+            yield from secrets_in(item, (*above, key))
+    elif isinstance(value, (list, tuple)):
+        for place, item in enumerate(cast("Sequence[Any]", value)):
+            yield from secrets_in(item, (*above, place))

@@ -45,7 +45,10 @@ def _problem(
     if kind == "extra_forbidden":
         valid = keys_at(model, location[:-1])
         key = str(location[-1])
-        return Problem(location, f"unknown key {key!r}", valid, nearest(key, valid), of_key=True)
+        homes = list(homes_of(key, model))
+        hint = f"It belongs under {' or '.join(homes)}." if homes else None
+        near = None if homes else nearest(key, valid)
+        return Problem(location, f"unknown key {key!r}", valid, near, hint, of_key=True)
     if kind == "missing":
         return Problem(location[:-1], f"{location[-1]} is missing", hint=f"Write `{location[-1]}:`.", of_key=True)
     if isinstance(cause := context.get("error"), FieldError):
@@ -69,6 +72,16 @@ def keys_at(model: type[BaseModel], location: Location) -> tuple[str, ...]:
         found = next((info for name, info in current.model_fields.items() if step in (info.alias, name)), None)
         current = model_in(found.annotation) if found else None
     return tuple(info.alias or name for name, info in current.model_fields.items()) if current else ()
+
+
+def homes_of(key: str, model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """The blocks of a spec that have this key, such as `trainer` for `batchSize`."""
+    for name, info in model.model_fields.items():
+        own = info.alias or name
+        if above and own == key:
+            yield above
+        if inner := model_in(info.annotation):
+            yield from homes_of(key, inner, f"{above}.{own}" if above else own)
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:

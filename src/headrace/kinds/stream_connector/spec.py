@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from headrace.events.schema import arrow_type
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.kinds.fields import DurationMs, FieldError, Name, Names, Refers, Text, read_text, words
+from headrace.kinds.mistake import sentence
 from headrace.kinds.spec_model import SpecModel
 
 CONNECTOR_TOPICS = ("events", "dead")
@@ -24,7 +25,7 @@ def _read_type(value: object) -> str:
     try:
         arrow_type(text)
     except InvalidDeclarationError as error:
-        raise FieldError(error.message, hint=f"{(error.next_step or '').capitalize()}.") from None
+        raise FieldError(error.message, hint=sentence(error.next_step)) from None
     return text
 
 

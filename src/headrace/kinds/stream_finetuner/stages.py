@@ -131,7 +131,7 @@ def served(finetuner: Resource, base: Resource, folder: Path) -> ServedModel:
 
 def _learner(spec: StreamFinetunerSpec, base: Path, cpu: float | None, cores: int) -> LearnerOptions:
     trainer, learning = spec.trainer, spec.learning
-    threads = max(1, int(cpu)) if cpu is not None else min(cores, MAX_DEFAULT_THREADS)
+    threads = max(1, min(int(cpu), cores)) if cpu is not None else min(cores, MAX_DEFAULT_THREADS)
     return LearnerOptions(
         base,
         cast("Any", learning.method),
