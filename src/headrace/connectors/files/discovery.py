@@ -1,0 +1,85 @@
+"""Which files a path means, and what they hold."""
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from headrace.connectors.files.options import Options
+from headrace.connectors.source import SourceOptions
+from headrace.foundation.errors import InvalidDeclarationError, NotFoundError
+
+Format = Literal["json", "csv", "parquet"]
+_SUFFIXES: dict[str, Format] = {
+    ".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file to read."""
+
+    name: str
+    """Relative to the folder that is looked into; stands in ids, so moving the folder changes none."""
+    path: Path
+    format: Format
+    gzip: bool
+
+
+class Discovery:
+    """Looks a source's path up, again and again where it is followed."""
+
+    def __init__(self, source: SourceOptions, options: Options) -> None:
+        self._where = f"StreamConnector/{source.name}: spec.file"
+        self._options = options
+        self._pattern = str(source.base_dir / options.path)
+        self.single = not glob.has_magic(self._pattern) and not Path(self._pattern).is_dir()
+        """The path names one file."""
+
+    def files(self) -> list[FoundFile]:
+        """Sorted by name. NotFoundError where a path without wildcards is not there, or a bounded glob matches nothing."""
+        if self.single:
+            return [self._single()]
+        folder = self._folder()
+        pattern = str(Path(self._pattern).relative_to(folder))
+        paths = folder.iterdir() if pattern == "." else folder.glob(pattern)
+        found = [self._found(path, folder) for path in paths if path.is_file()]
+        files = sorted((file for file in found if file is not None), key=lambda file: file.name)
+        if not files and not self._options.follow:
+            raise NotFoundError(f"no file matches {self._options.path}", where=f"{self._where}.path")
+        return files
+
+    def _single(self) -> FoundFile:
+        path = Path(self._pattern)
+        if not path.is_file():
+            raise NotFoundError(
+                f"there is no file {self._options.path}", where=f"{self._where}.path",
+                next_step="give the path of a file, a folder or a glob, relative to the YAML file",
+            )  # fmt: skip
+        found = self._found(path, path.parent)
+        if found is None:
+            raise InvalidDeclarationError(
+                f"the suffix of {path.name} does not tell what it holds", where=f"{self._where}.format",
+                next_step="write format: json, csv or parquet",
+            )  # fmt: skip
+        return found
+
+    def _folder(self) -> Path:
+        """Where names start: the folder itself, or the part of a glob before the first wildcard."""
+        path = Path(self._pattern)
+        if path.is_dir():
+            return path
+        while glob.has_magic(str(path)):
+            path = path.parent
+        return path
+
+    def _found(self, path: Path, folder: Path) -> FoundFile | None:
+        """None: hidden (being written), or nothing that can be read."""
+        if path.name.startswith((".", "_")) and not self.single:
+            return None
+        gzip = path.suffix == ".gz"
+        suffix = Path(path.stem).suffix if gzip else path.suffix
+        kind = _SUFFIXES.get(suffix.lower()) if self._options.format == "auto" else self._options.format
+        if kind is None:
+            return None
+        return FoundFile(path.relative_to(folder).as_posix(), path, kind, gzip and kind != "parquet")

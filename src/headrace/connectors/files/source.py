@@ -1,0 +1,204 @@
+"""The source of files: bounded files (merged by event time where there are several) or a file or folder that is followed."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from headrace.connectors.files.discovery import Discovery, FoundFile
+from headrace.connectors.files.opening import FileReader, Opener, infer_schema
+from headrace.connectors.files.options import Options
+from headrace.connectors.files.position import (
+    FilesPosition,
+    FileState,
+    decode_position,
+    difference,
+    encode_position,
+    remember,
+)
+from headrace.connectors.files.taking import Merged, OneByOne, Taken
+from headrace.connectors.files.text_reader import BLOCK_BYTES
+from headrace.connectors.records.dead_letters import dead_letter
+from headrace.connectors.records.kernels import int64_array
+from headrace.connectors.records.rows import RowMaker
+from headrace.connectors.source import SourceBatch, SourceContext, SourceOptions
+from headrace.events.dead_letter import DeadLetter
+from headrace.events.schema import RowSchema
+from headrace.foundation.errors import CorruptDataError, FinalError, UnavailableError
+
+_LOOK_EVERY_SECONDS = 0.1
+_READ_AHEAD_BYTES = 32 << 20
+_NEXT_STEP = (
+    "put the file back as it was, or apply the connector under a new name to read what is there now from the beginning"
+)
+
+
+def open_source(options: SourceOptions, context: SourceContext) -> "FilesSource":
+    """Opens files as a source; see `Options` for its block."""
+    return FilesSource(options, context)
+
+
+class FilesSource:
+    """See the port. A position is JSON: per file the bytes and lines read and the hash of its beginning.
+
+    A file that shrank or was replaced is never read again in silence: where it is the only one, `open` or `poll` raises
+    FinalError; among several it is one dead letter, and the others go on.
+    """
+
+    def __init__(self, options: SourceOptions, context: SourceContext) -> None:
+        self._source = options
+        self._options = Options.model_validate(dict(options.options))
+        self._clock = context.clock
+        self._schema = options.schema
+        self._discovery = Discovery(options, self._options)
+        self._position = FilesPosition()
+        self._order: Merged | OneByOne | None = None
+        self._opener: Opener | None = None
+        self._files: dict[str, FoundFile] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._faults: list[tuple[str, DeadLetter]] = []
+
+    @property
+    def bounded(self) -> bool:
+        return not self._options.follow
+
+    @property
+    def schema(self) -> RowSchema | None:
+        return self._schema
+
+    def open(self, position: bytes | None) -> None:
+        self.close()
+        self._position = decode_position(position)
+        self._sizes.clear()
+        self._faults.clear()
+        self._look()
+
+    def poll(self, max_rows: int, timeout_seconds: float) -> SourceBatch:
+        deadline = self._clock.monotonic() + timeout_seconds
+        while True:
+            batch = self._take(max_rows)
+            if batch is not None:
+                return batch
+            if not self._options.follow:
+                return self._batch(None, [], end=True)
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                return self._batch(None, [], waiting=True)
+            self._clock.sleep(min(left, _LOOK_EVERY_SECONDS))
+            self._look()
+
+    def lag(self) -> int | None:
+        """Bytes behind the last row given; of gzipped files and Parquet, the size of those not begun."""
+        total = 0
+        for file in self._files.values():
+            read = self._position.files[file.name]
+            size = file.path.stat().st_size if file.path.exists() else 0
+            plain = file.format != "parquet" and not file.gzip
+            total += max(0, size - read.offset) if plain else size * (read.offset == 0)
+        return total
+
+    def close(self) -> None:
+        if self._order is not None:
+            self._order.close()
+            self._order = None
+
+    def _take(self, max_rows: int) -> SourceBatch | None:
+        if self._faults:
+            faults, self._faults = self._faults, []
+            return self._batch(None, faults)
+        taken = None if self._order is None else self._order.take(max_rows)
+        if taken is None:
+            return self._batch(None, self._take_faults()) if self._faults else None
+        return self._batch(taken, self._take_faults())
+
+    def _take_faults(self) -> list[tuple[str, DeadLetter]]:
+        faults, self._faults = self._faults, []
+        return faults
+
+    def _batch(
+        self, taken: Taken | None, faults: list[tuple[str, DeadLetter]], *, end: bool = False, waiting: bool = False
+    ) -> SourceBatch:
+        rows = None if taken is None else taken.rows
+        if rows is not None:
+            first = self._position.rows
+            rows = replace(rows, offsets=int64_array(np.arange(first, first + rows.num_rows)))
+            self._position.rows += rows.num_rows
+        letters = [] if taken is None else [(letter.id, letter.letter) for letter in taken.letters]
+        return SourceBatch(rows, [*faults, *letters], encode_position(self._position), end=end, waiting=waiting)
+
+    def _look(self) -> None:
+        """Finds files, checks the ones that are known, and queues what is new."""
+        found = self._discovery.files()
+        self._files = {file.name: file for file in found}
+        if self._opener is None and not self._prepare(found):
+            return
+        readable = [(file, state) for file in found if (state := self._check(file)) is not None]
+        if self._order is None:
+            self._order = self._arrange(readable)
+        if isinstance(self._order, OneByOne):
+            for file, state in readable:
+                self._queue(self._order, file, state)
+
+    def _prepare(self, found: list[FoundFile]) -> bool:
+        """Settles the schema. False: there is no record yet that it could be inferred from."""
+        if self._schema is None:
+            self._schema = infer_schema(found, self._options)
+        if self._schema is None:
+            return False
+        maker = RowMaker(self._source, self._schema, self._clock)
+        block = max(64 << 10, min(BLOCK_BYTES, _READ_AHEAD_BYTES // max(1, len(found))))
+        self._opener = Opener(self._options, self._source.name, maker, block_bytes=block)
+        return True
+
+    def _arrange(self, files: list[tuple[FoundFile, FileState]]) -> Merged | OneByOne:
+        if self.bounded and len(files) > 1 and self._source.event_time.column is not None:
+            return Merged(self._open, files)
+        return OneByOne(self._open)
+
+    def _queue(self, order: OneByOne, file: FoundFile, state: FileState) -> None:
+        """Queues a file that is new or has changed since it was last read to its end."""
+        stat = file.path.stat()
+        seen = (stat.st_size, stat.st_mtime_ns)
+        if self._sizes.get(file.name) != seen:
+            self._sizes[file.name] = seen
+            order.add(file, state)
+
+    def _check(self, file: FoundFile) -> FileState | None:
+        """The file's state, or None where the file is no longer the one that was read."""
+        state = self._position.files.setdefault(file.name, FileState())
+        try:
+            changed = difference(file.path, state, plain=file.format != "parquet" and not file.gzip)
+            if changed is None:
+                remember(file.path, state)
+                state.fault = ""
+                return state
+        except OSError as error:
+            raise UnavailableError(f"{file.name} cannot be read ({error.strerror})", where=str(file.path)) from error
+        if isinstance(self._order, OneByOne):
+            self._order.drop(file.name)
+            self._sizes.pop(file.name, None)
+        self._report(file, state, "file_changed", changed)
+        return None
+
+    def _report(self, file: FoundFile, state: FileState, code: str, reason: str) -> None:
+        """Tells once that a file cannot be read on."""
+        if self._discovery.single:
+            raise FinalError(reason, where=str(file.path), next_step=_NEXT_STEP)
+        if state.fault == reason:
+            return
+        state.fault = reason
+        source = f"{self._source.name}:{file.name}"
+        text = f"{file.name}: {reason} — {_NEXT_STEP}"
+        self._faults.append(
+            dead_letter(source=source, position=f"{state.line}!{code}", code=code, reason=text, raw=b"")
+        )
+
+    def _open(self, file: FoundFile) -> FileReader | None:
+        assert self._opener is not None
+        state = self._position.files[file.name]
+        try:
+            return self._opener.open(file, state)
+        except CorruptDataError as error:
+            self._report(file, state, "corrupt_file", error.message)
+        except OSError as error:
+            raise UnavailableError(f"{file.name} cannot be read ({error.strerror})", where=str(file.path)) from error
+        return None

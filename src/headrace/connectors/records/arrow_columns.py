@@ -1,0 +1,63 @@
+"""Columns that are typed already (Parquet) into the declared types.
+
+A float that is not finite is NULL, as everywhere in a topic of rows; what cannot be cast goes by way of its text.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.connectors.records.json_lines import without
+from headrace.connectors.records.kernels import pc
+from headrace.connectors.records.rows import column_text
+from headrace.connectors.records.text_columns import type_text
+from headrace.connectors.records.typed_block import Reject
+from headrace.events.schema import RowSchema
+
+
+def type_table(table: pa.Table, schema: RowSchema) -> tuple[pa.Table, tuple[Reject, ...]]:
+    """The good rows of the table under the schema, and the rejects of the others. Absent columns are NULL."""
+    rejects: dict[int, Reject] = {}
+    columns: list[pa.Array] = []
+    target = schema.to_arrow()
+    for declared, column in zip(schema.columns, target, strict=True):
+        typed, bad = _type_column(_column(table, declared.name), column.type)
+        columns.append(typed)
+        for index in bad:
+            shown = str(table.column(declared.name)[index].as_py())[:60]
+            reason = f"column {declared.name}: {shown!r} is not {declared.type}"
+            rejects.setdefault(index, Reject(index, "wrong_type", reason))
+    good = without(pa.Table.from_arrays(columns, schema=target), rejects)
+    return good, tuple(rejects[index] for index in sorted(rejects))
+
+
+def _column(table: pa.Table, name: str) -> pa.Array:
+    if name not in table.column_names:
+        return pa.nulls(table.num_rows)
+    column = table.column(name).combine_chunks()
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _type_column(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[int]]:
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+    if column.type == kind:
+        return column, []
+    try:
+        return _cast(column, kind), []
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        text = column_text(column)
+        if not pa.types.is_string(text.type):
+            return pa.nulls(len(column), kind), np.flatnonzero(
+                column.is_valid().to_numpy(zero_copy_only=False)
+            ).tolist()
+        return type_text(text, kind)
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_timestamp(kind) and pa.types.is_timestamp(column.type) and column.type.unit != kind.unit:
+        unit = {"ms": "millisecond", "us": "microsecond"}[kind.unit]
+        column = pc.floor_temporal(column.cast(pa.timestamp(column.type.unit)), unit=unit)
+        return column.cast(pa.timestamp(kind.unit)).cast(kind)
+    if pa.types.is_string(kind) or (pa.types.is_timestamp(kind) and pa.types.is_integer(column.type)):
+        raise pa.ArrowInvalid("by way of its text")
+    return column.cast(kind)

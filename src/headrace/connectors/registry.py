@@ -1,0 +1,61 @@
+"""Finds sources and sinks by the name of their type, among those that are installed."""
+
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Literal, cast
+
+from pydantic import BaseModel
+
+from headrace.connectors.sink import OpenSink, Sink, SinkOptions
+from headrace.connectors.source import OpenSource, Source, SourceContext, SourceOptions
+from headrace.foundation.errors import InvalidDeclarationError
+
+SOURCES = "headrace.sources"
+SINKS = "headrace.sinks"
+Direction = Literal["source", "sink"]
+
+
+def source_types() -> tuple[str, ...]:
+    """Names of the types that can be read from, sorted."""
+    return tuple(sorted(point.name for point in entry_points(group=SOURCES)))
+
+
+def sink_types() -> tuple[str, ...]:
+    """Names of the types that can be written to, sorted."""
+    return tuple(sorted(point.name for point in entry_points(group=SINKS)))
+
+
+def open_source(options: SourceOptions, context: SourceContext) -> Source:
+    """The source of a declaration, not yet opened at a position. InvalidDeclarationError names the installed types."""
+    found = cast("OpenSource", _find(SOURCES, options.type, f"StreamConnector/{options.name}: spec.type").load())
+    return found(options, context)
+
+
+def open_sink(options: SinkOptions) -> Sink:
+    """The sink of a declaration. InvalidDeclarationError names the installed types."""
+    found = cast("OpenSink", _find(SINKS, options.type, f"StreamConnector/{options.name}: spec.type").load())
+    return found(options)
+
+
+def options_model(direction: Direction, type_name: str) -> type[BaseModel]:
+    """The model of the type's own block of the YAML, without loading the client libraries behind the type.
+
+    It is the attribute `Options` of the module `options` beside the one that the entry point names; where a folder's
+    source and sink take different blocks, the sink's is `SinkOptions` there.
+    """
+    point = _find(SOURCES if direction == "source" else SINKS, type_name, "spec.type")
+    module = import_module(f"{point.module.rpartition('.')[0]}.options")
+    name = "SinkOptions" if direction == "sink" and hasattr(module, "SinkOptions") else "Options"
+    return cast("type[BaseModel]", getattr(module, name))
+
+
+def _find(group: str, type_name: str, where: str) -> EntryPoint:
+    found = {point.name: point for point in entry_points(group=group)}
+    if type_name not in found:
+        kind = "source" if group == SOURCES else "sink"
+        raise InvalidDeclarationError(
+            f"no {kind} of type {type_name!r} is installed",
+            where=where,
+            next_step=f"use one of: {', '.join(sorted(found))}",
+        )
+    return found[type_name]
