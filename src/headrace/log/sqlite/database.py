@@ -5,6 +5,7 @@ touches its last page only, and dropping the oldest frees whole pages. Values co
 times does not walk through them.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Generator
@@ -27,7 +28,9 @@ READABLE_SINCE = "0.1.0"
 APPLICATION_ID = 0x48524C47
 """'HRLG': the mark of a log in the file's header."""
 
-_BUSY_SECONDS = 30.0
+BUSY_SECONDS = 30.0
+"""For how long SQLite itself waits for programs that do not take turns, such as its own shell."""
+_ROOM_BYTES = 1 << 16
 _SETTINGS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=OFF",
@@ -74,7 +77,7 @@ class Database:
     def connect(self, *, writable: bool = False) -> sqlite3.Connection:
         """A connection in autocommit mode, usable from any one thread at a time."""
         connection = sqlite3.connect(
-            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         for setting in (*_SETTINGS, f"PRAGMA query_only={'OFF' if writable else 'ON'}"):
             connection.execute(setting)
@@ -82,10 +85,15 @@ class Database:
 
     def size(self) -> int:
         """Bytes on disk: the file and its write-ahead log."""
-        return sum(path.stat().st_size for path in (self.path, self.path.with_name("log.sqlite-wal")) if path.exists())
+        return self.path.stat().st_size + self.wal_size()
+
+    def wal_size(self) -> int:
+        """Bytes of the write-ahead log."""
+        wal = self.path.with_name("log.sqlite-wal")
+        return wal.stat().st_size if wal.exists() else 0
 
     def _prepare(self) -> None:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
@@ -139,12 +147,12 @@ def translate(error: Exception, path: Path) -> HeadraceError:
     where, text = str(path), f"the log: {error}"
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
-    if primary == sqlite3.SQLITE_FULL or (not isinstance(error, (sqlite3.ProgrammingError,)) and _disk_is_full(path)):
-        return DiskFullError(f"the disk has no room left for the log ({error})", where=where, next_step="make room")
     if primary in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}:
         return CorruptDataError(text, where=where, next_step="restore the state directory, or start a new one")
     if primary in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return UnavailableError(text, where=where, next_step="end the program that holds the file open, and try again")
+    if primary == sqlite3.SQLITE_FULL or _no_room(error, primary, path):
+        return DiskFullError(f"the disk has no room left for the log ({error})", where=where, next_step="make room")
     if isinstance(error, OSError) or primary in _TEMPORARY:
         return UnavailableError(text, where=where, next_step="check the disk and the folder's permissions")
     return FinalError(text, where=where)
@@ -162,9 +170,11 @@ _TEMPORARY = {
 }
 
 
-def _disk_is_full(path: Path) -> bool:
-    try:
-        disk = os.statvfs(path.parent)
-    except OSError:
+def _no_room(error: Exception, primary: int | None, path: Path) -> bool:
+    """Whether a failed write failed for want of room: SQLite reports some of these as errors of input and output."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if primary not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
         return False
-    return disk.f_bavail * disk.f_frsize < 1 << 16
+    disk = os.statvfs(path.parent)
+    return disk.f_bavail * disk.f_frsize < _ROOM_BYTES

@@ -7,11 +7,10 @@ from threading import Lock
 from typing import TypeVar, cast
 
 from headrace.foundation.clock import Clock
-from headrace.foundation.errors import FinalError, UnavailableError
+from headrace.foundation.errors import FinalError, HeadraceError, UnavailableError
 from headrace.foundation.failpoints import failpoint
 from headrace.log.sqlite.database import Database, translate, translated
 
-_MAX_GROUP = 256
 Result = TypeVar("Result")
 Change = Callable[[sqlite3.Connection, int], Result]
 """What a write does inside the transaction: gets the connection and the time of the transaction, ms since 1970 UTC."""
@@ -50,7 +49,7 @@ class GroupWriter:
         job = _Job(change)
         self._jobs.append(job)
         with self._leader:
-            while not job.done:
+            if not job.done:
                 self._lead()
         if job.error is not None:
             raise job.error
@@ -75,7 +74,7 @@ class GroupWriter:
             raise FinalError("the log is closed", where=str(self._database.path))
 
     def _lead(self) -> None:
-        jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), _MAX_GROUP))]
+        jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
         try:
             self._check_open()
             self._write_or_split(jobs)
@@ -92,9 +91,7 @@ class GroupWriter:
             self._transaction(jobs)
         except (sqlite3.Error, OSError) as error:
             if len(jobs) == 1:
-                wrapped = translate(error, self._database.path)
-                wrapped.__cause__ = error
-                jobs[0].settle(None, wrapped)
+                jobs[0].settle(None, self._translated(error))
                 return
             for job in jobs:
                 self._write_or_split([job])
@@ -127,6 +124,8 @@ class GroupWriter:
             outcome: tuple[object, Exception | None] = (job.change(self.connection, now_ms), None)
         except sqlite3.Error:
             raise
+        except (UnicodeError, OverflowError) as error:  # text or numbers that SQLite has no form for
+            outcome = (None, self._translated(error))
         except Exception as error:  # noqa: BLE001 - handed on to the caller whose change it is
             outcome = (None, error)
         if not alone:
@@ -134,3 +133,8 @@ class GroupWriter:
                 self.connection.execute("ROLLBACK TO job")
             self.connection.execute("RELEASE job")
         return outcome
+
+    def _translated(self, error: Exception) -> HeadraceError:
+        wrapped = translate(error, self._database.path)
+        wrapped.__cause__ = error
+        return wrapped

@@ -22,7 +22,7 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 class SequenceConformance(LogPlace):
     @given(st.data())
     @settings(
-        max_examples=40,
+        max_examples=25,
         deadline=None,
         suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow, HealthCheck.data_too_large],
     )
