@@ -6,6 +6,7 @@ from headrace.teachers.chat_completions import ChatRequest
 from headrace.teachers.openai import ChatTeacher
 from headrace.teachers.teacher import TeacherOptions
 from headrace.teachers.templates import AzureOpenAITemplate, read_template
+from headrace.teachers.transport import call_timeout
 
 
 def open_teacher(options: TeacherOptions) -> ChatTeacher:
@@ -17,6 +18,6 @@ def open_teacher(options: TeacherOptions) -> ChatTeacher:
         azure_endpoint=template.endpoint,
         api_version=template.api_version,
         max_retries=0,
-        timeout=options.timeout_seconds,
+        timeout=call_timeout(options.timeout_seconds),
     )
     return ChatTeacher(client, ChatRequest(template.deployment), template.deployment, key, options)

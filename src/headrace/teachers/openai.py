@@ -12,14 +12,7 @@ from headrace.teachers import chat_completions
 from headrace.teachers.failures import Failures
 from headrace.teachers.teacher import TeacherAnswer, TeacherOptions
 from headrace.teachers.templates import OpenAITemplate, read_template
-
-_NOT_SENT = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.UnsupportedProtocol,
-    httpx2.ProxyError,
-)
+from headrace.teachers.transport import call_timeout, lost
 
 
 def open_teacher(options: TeacherOptions) -> "ChatTeacher":
@@ -30,7 +23,7 @@ def open_teacher(options: TeacherOptions) -> "ChatTeacher":
         api_key=key or "none",  # the SDK wants one even for servers that do not
         base_url=template.endpoint,
         max_retries=0,
-        timeout=options.timeout_seconds,
+        timeout=call_timeout(options.timeout_seconds),
     )
     # OpenAI itself takes only the newer name with its newer models; compatible servers mostly know the older one.
     own = (urlsplit(template.endpoint).hostname or "").endswith("openai.com")
@@ -69,10 +62,9 @@ class ChatTeacher:
                     response = await self._post(body)
             except TimeoutError:
                 raise self._failures.timed_out(self._timeout_seconds) from None
-            except openai.APITimeoutError as error:
-                raise self._lost(error) from self._failures.safe_cause(error)
             except openai.APIConnectionError as error:
-                raise self._lost(error) from self._failures.safe_cause(error)
+                failure = lost(error, self._failures, self._timeout_seconds)
+                raise failure from self._failures.safe_cause(error)
             except openai.APIStatusError as error:
                 if self._request.adapts_to(chat_completions.error_object(error.body), body):
                     continue
@@ -85,14 +77,6 @@ class ChatTeacher:
     async def _post(self, body: dict[str, object]) -> httpx2.Response:
         """The response as it came: the typed method spends half of a call's time on copying a body that is right already."""
         return await self._client.post("/chat/completions", body=body, cast_to=httpx2.Response)
-
-    def _lost(self, error: openai.APIConnectionError) -> Exception:
-        cause = error.__cause__ or error
-        if isinstance(cause, _NOT_SENT):
-            return self._failures.no_connection(str(cause) or type(cause).__name__)
-        if isinstance(error, openai.APITimeoutError):
-            return self._failures.timed_out(self._timeout_seconds)
-        return self._failures.broken(str(cause) or type(cause).__name__)
 
     async def close(self) -> None:
         await self._client.close()
