@@ -93,11 +93,11 @@ def test_a_hopeless_candidate_makes_room_before_max_rows() -> None:
 
 def test_a_drop_on_enough_anchors_rejects_and_on_too_few_does_not() -> None:
     better = flips(0.1, 2000)
-    dropped = run(gate_on_trial(), better, anchors=AnchorDifference(-0.02, 50, 1))
+    dropped = run(gate_on_trial(), better, anchors=AnchorDifference(-0.02, 100, 1))
     assert dropped
     assert dropped.kind == "rejected"
     assert "anchors" in dropped.decisions[0].reason
-    few = run(gate_on_trial(), better, anchors=AnchorDifference(-0.5, 49, 1))
+    few = run(gate_on_trial(), better, anchors=AnchorDifference(-0.5, 99, 1))
     slight = run(gate_on_trial(), better, anchors=AnchorDifference(-0.019, 256, 1))
     none = run(gate_on_trial(), better)
     assert few
@@ -106,6 +106,14 @@ def test_a_drop_on_enough_anchors_rejects_and_on_too_few_does_not() -> None:
     assert [few.kind, slight.kind, none.kind] == ["promoted"] * 3
     assert few.decisions[0].details["anchorsDecided"] is False
     assert none.decisions[0].anchors is None
+
+
+def test_a_full_set_of_anchors_decides_however_small() -> None:
+    for max_drop in (0.02, 0.0):
+        gate = gate_on_trial(max_anchors=10, max_drop=max_drop)
+        verdict = run(gate, flips(0.1, 2000), anchors=AnchorDifference(-0.1, 10, 1))
+        assert verdict
+        assert verdict.kind == "rejected"
 
 
 def test_the_anchors_are_scored_only_when_the_trial_is_won() -> None:
@@ -149,14 +157,19 @@ def test_a_version_that_holds_is_confirmed_at_the_end_of_its_probation() -> None
 
 
 def test_a_row_that_settles_both_gives_the_trials_verdict_with_the_next_row() -> None:
-    gate = gate_on_trial(probation_rows=10)
+    first = run(gate_on_trial(), [1.0] * 100)
+    assert first
+    assert first.decisions[0].difference
+    winning_row = first.decisions[0].difference.rows
+    gate = gate_on_trial(probation_rows=5)
     run(gate, [1.0] * 100)
     gate.cut(200, "v2")
-    kinds: list[str] = []
-    for place in range(60):
-        verdict = gate.observe(RowDifference(300 + place, 300 + place, 1.0, -0.1 if place >= 9 else None))
-        kinds += [verdict.kind] if verdict else []
-    assert kinds == ["promoted"] or kinds[:2] in (["confirmed", "promoted"], ["promoted", "confirmed"])
+    kinds: list[str | None] = []
+    for row in range(1, winning_row + 2):
+        previous = -0.1 if row > winning_row - 5 else None
+        verdict = gate.observe(RowDifference(300 + row, 300 + row, 1.0, previous))
+        kinds.append(verdict.kind if verdict else None)
+    assert kinds[-3:] == [None, "confirmed", "promoted"]
 
 
 def test_with_manual_approval_a_winner_waits_and_others_go_on_trying() -> None:

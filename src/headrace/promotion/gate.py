@@ -7,6 +7,7 @@ expected number of wrong promotions is at most alpha x (promotions + 1). "Wrongl
 rows of the trial, each row's in expectation given its past, was not above 0. It certifies the stream that was seen, not the future.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -30,6 +31,8 @@ class GateOptions(msgspec.Struct, frozen=True):
     """Rows after which a trial that is not won is lost."""
     max_drop: float = 0.02
     """By how much the metric's mean on the anchors may fall."""
+    max_anchors: int = 256
+    """How many anchors there will be: a full set decides, however small."""
     probation_rows: int = 1000
     approval: Literal["auto", "manual"] = "auto"
 
@@ -209,8 +212,10 @@ class PromotionGate:
         return verdict
 
     def _decides(self, anchors: AnchorDifference) -> bool:
-        """Whether there are enough anchors that a single one weighs no more than `max_drop`."""
-        return anchors.count > 0 and anchors.count * self._options.max_drop >= 1.0
+        """Whether the set is full, or so large that a single anchor weighs no more than half of `max_drop`."""
+        o = self._options
+        enough = min(o.max_anchors, math.ceil(2 / o.max_drop)) if o.max_drop > 0 else o.max_anchors
+        return anchors.count >= max(1, enough)
 
     def _reject(self, trial: Trial, reason: str, anchors: AnchorDifference | None = None) -> Verdict:
         self._trial = None

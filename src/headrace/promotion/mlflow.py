@@ -51,14 +51,15 @@ class MlflowMirror:
 
     def __init__(self, store: Path, namespace: str, finetuner: str) -> None:
         """`store`: the SQLite file, made where there is none; several finetuners share it."""
-        self._client = _client(store)
+        self.client = _client(store)
+        """For whoever looks into the store beside the mirror."""
         self._artifacts = store.parent / "mlflow-artifacts"
         self._name = f"{namespace}.{finetuner}"
-        self._run = self._find_run()
+        self.run_id = self._find_run()
 
     def next_offset(self, topic: str) -> int:
         """Where to read on: the first offset of `scores` or `decisions` that is not mirrored for good."""
-        tags = self._client.get_run(self._run).data.tags
+        tags = self.client.get_run(self.run_id).data.tags
         return int(tags.get(f"headrace.next.{topic}", "0"))
 
     def scores(self, records: Iterable[Record]) -> int:
@@ -69,7 +70,7 @@ class MlflowMirror:
         complete = [number for number in sorted(buckets) if self._is_whole(number, buckets)]
         points = [point for number in complete for point in _points(buckets[number])]
         for start in range(0, len(points), BATCH):
-            self._client.log_batch(self._run, metrics=points[start : start + BATCH])
+            self.client.log_batch(self.run_id, metrics=points[start : start + BATCH])
         return self._advance("scores", (complete[-1] + 1) * BUCKET) if complete else self.next_offset("scores")
 
     def decisions(self, records: Sequence[Record]) -> int:
@@ -80,7 +81,7 @@ class MlflowMirror:
             decision = codec.decode(record, Decision)
             text = f"{decision.kind} {decision.subject}: {decision.reason}"
             tag = RunTag(f"headrace.decision.{record.offset:06d}", text[:5000])
-            self._client.log_batch(self._run, metrics=_bounds(decision, record.event_time), tags=[tag])
+            self.client.log_batch(self.run_id, metrics=_bounds(decision, record.event_time), tags=[tag])
         return self._advance("decisions", records[-1].offset + 1) if records else self.next_offset("decisions")
 
     def registry(self, registry: Registry, checkpoints: Path) -> None:
@@ -89,44 +90,47 @@ class MlflowMirror:
         for version in registry.versions:
             if version.name != BASE and version.name not in mirrored:
                 mirrored[version.name] = self._create_version(version, checkpoints)
-        self._client.set_registered_model_tag(self._name, "headrace.served", registry.served)
+        self.client.set_registered_model_tag(self._name, "headrace.served", registry.served)
         for alias, name in (("served", registry.served), ("previous", registry.previous)):
             if name in mirrored:
-                self._client.set_registered_model_alias(self._name, alias, mirrored[name])
+                self.client.set_registered_model_alias(self._name, alias, mirrored[name])
             else:
-                self._client.delete_registered_model_alias(self._name, alias)
+                self.client.delete_registered_model_alias(self._name, alias)
 
     def _is_whole(self, number: int, buckets: Mapping[int, Sequence[Record]]) -> bool:
-        """Whether all of a bucket was read: up to its last record or into a later bucket, and from its first record, from
-        where the mirror had stopped, or from an earlier bucket. (Offsets may have gaps.)"""
+        """Whether all of a bucket was read, although offsets may have gaps.
+
+        Up to its last record or into a later bucket; and from its first record, from where the mirror had stopped, or from
+        an earlier bucket.
+        """
         held = buckets[number]
         ended = held[-1].offset % BUCKET == BUCKET - 1 or max(buckets) > number
         begun = held[0].offset % BUCKET == 0 or min(buckets) < number or self.next_offset("scores") == number * BUCKET
         return ended and begun
 
     def _find_run(self) -> str:
-        experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
-            made = self._client.create_experiment(EXPERIMENT, artifact_location=self._artifacts.as_uri())
+            made = self.client.create_experiment(EXPERIMENT, artifact_location=self._artifacts.as_uri())
         else:
             made = experiment.experiment_id
-        runs = self._client.search_runs([made], filter_string=f"tags.`headrace.finetuner` = '{self._name}'")
+        runs = self.client.search_runs([made], filter_string=f"tags.`headrace.finetuner` = '{self._name}'")
         if runs:
             return runs[0].info.run_id
         tags = {"headrace.finetuner": self._name}
-        return self._client.create_run(made, run_name=self._name, tags=tags).info.run_id
+        return self.client.create_run(made, run_name=self._name, tags=tags).info.run_id
 
     def _advance(self, topic: str, offset: int) -> int:
         """Moves the progress forward; an older batch, mirrored again, does not move it back."""
         reached = max(offset, self.next_offset(topic))
-        self._client.set_tag(self._run, f"headrace.next.{topic}", str(reached))
+        self.client.set_tag(self.run_id, f"headrace.next.{topic}", str(reached))
         return reached
 
     def _versions(self) -> dict[str, str]:
         """MLflow's number of each mirrored version, by name; makes the registered model where there is none."""
-        if not self._client.search_registered_models(filter_string=f"name = '{self._name}'"):
-            self._client.create_registered_model(self._name)
-        found = self._client.search_model_versions(f"name = '{self._name}'", max_results=1000)
+        if not self.client.search_registered_models(filter_string=f"name = '{self._name}'"):
+            self.client.create_registered_model(self._name)
+        found = self.client.search_model_versions(f"name = '{self._name}'", max_results=1000)
         return {version.tags["headrace.version"]: str(version.version) for version in found}
 
     def _create_version(self, version: Version, checkpoints: Path) -> str:
@@ -138,7 +142,7 @@ class MlflowMirror:
             "headrace.reason": version.evidence.reason if version.evidence else "",
         }
         source = (checkpoints / version.digest).as_uri()
-        made = self._client.create_model_version(self._name, source=source, run_id=self._run, tags=tags)
+        made = self.client.create_model_version(self._name, source=source, run_id=self.run_id, tags=tags)
         return str(made.version)
 
 

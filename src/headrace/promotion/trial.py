@@ -8,7 +8,7 @@ from headrace.promotion.confidence_sequence import ConfidenceSequence, log_evide
 
 CHECK_EVERY = 64
 """Rows between two looks at whether a trial can still be won."""
-OPTIMISM = 2.0
+OPTIMISM = 2.5
 """Standard errors by which the rest of a trial is taken to go better than it went so far."""
 
 
