@@ -11,6 +11,9 @@ from headrace.stages.options import Note
 from headrace.streams.stream_engine import EngineCapabilities
 
 
+FLINK_MEMORY = frozenset({"flinkMemorySize", "managedMemorySize", "processMemorySize"})
+
+
 def notes_of(resources: Sequence[Resource], engine: EngineCapabilities, gpus: int) -> tuple[Note, ...]:
     """All notes, in the order of the resources; each is said once."""
     notes: list[Note] = []
@@ -34,7 +37,7 @@ def _of_finetuner(
         for name, info in type(template).model_fields.items()
         if name in template.model_fields_set
     ]
-    if ignored := [key for key in written if key in engine.ignored_settings]:
+    if ignored := [key for key in written if key in _without_meaning(engine)]:
         yield Note(
             *resource.key, "SettingsIgnored", f"{', '.join(ignored)} have no meaning on the {engine.name} engine"
         )
@@ -42,6 +45,11 @@ def _of_finetuner(
         message = f"KnowledgeBase/{spec.finetuner_info.knowledge_base}: {NOT_INDEXED}; no prompt has {{knowledge}}, so nothing is missing"
         yield Note(*resource.key, "KnowledgeUnused", message)
     yield from _gpu(resource, spec.finetuner_template.finetuner_resources.limits.gpu, gpus)
+
+
+def _without_meaning(engine: EngineCapabilities) -> frozenset[str]:
+    """An engine inside our own process has no processes of Flink's whose memory could be set."""
+    return engine.ignored_settings | (FLINK_MEMORY if engine.in_process else frozenset())
 
 
 def _gpu(resource: Resource, wanted: int, there: int) -> Iterator[Note]:

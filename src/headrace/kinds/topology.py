@@ -103,7 +103,7 @@ def topology(resources: Iterable[Resource], settings: Settings, environ: Mapping
         {one.key: one for one in ordered},
         SecretSources(environ, settings.secrets),
         environ,
-        "flinkMemorySize" not in engine.ignored_settings,
+        not engine.in_process,
         len(os.sched_getaffinity(0)),
     )
     for resource in [*_without_finetuners(ordered), *_chained(ordered)]:

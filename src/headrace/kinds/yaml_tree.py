@@ -148,7 +148,7 @@ _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "
 def _key(event: yaml.Event) -> tuple[str, bool]:
     if not isinstance(event, yaml.ScalarEvent):
         raise _Wrong("a key must be plain text", event.start_mark, "Quote it, or write {name} as '{name}'.")
-    return event.value, event.style is None
+    return event.value, not event.style
 
 
 def _scalar(event: yaml.ScalarEvent) -> Node:

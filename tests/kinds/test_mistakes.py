@@ -1,0 +1,773 @@
+"""Every mistake is found in one pass, with its place, and says what would be right."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headrace.kinds.catalog import load, read_text
+
+
+@dataclass(frozen=True)
+class Case:
+    """One change of base.yaml, and every line that it gives."""
+
+    name: str
+    old: str
+    new: str
+    lines: list[str]
+
+
+CASES: list[Case] = [
+    Case(
+        "a batch size that is no number",
+        "batchSize: 16",
+        "batchSize: lots",
+        [
+            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: 'lots' is not a whole number; write one such as 16",
+        ],
+    ),
+    Case(
+        "a batch size of zero",
+        "batchSize: 16",
+        "batchSize: 0",
+        [
+            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: must be at least 1",
+        ],
+    ),
+    Case(
+        "a fraction where a whole number is due",
+        "batchSize: 16",
+        "batchSize: 1.5",
+        [
+            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: 1.5 is not a whole number; write one such as 16",
+        ],
+    ),
+    Case(
+        "true where a number is due",
+        "batchSize: 16",
+        "batchSize: true",
+        [
+            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: true is not a whole number; write one such as 16",
+        ],
+    ),
+    Case(
+        "a number where true or false is due",
+        "useMixedPrecision: false",
+        "useMixedPrecision: 3",
+        [
+            "base.yaml:71:24: StreamFinetuner/desk: spec.trainer.useMixedPrecision: 3 is neither true nor false (valid: true, false)",
+        ],
+    ),
+    Case(
+        "a negative learning rate",
+        "learningRate: 0.001",
+        "learningRate: -1",
+        [
+            "base.yaml:70:19: StreamFinetuner/desk: spec.trainer.learningRate: must be more than 0",
+        ],
+    ),
+    Case(
+        "an unknown key with its nearest",
+        "batchSize: 16",
+        "batchsize: 16",
+        [
+            "base.yaml:69:5: StreamFinetuner/desk: spec.trainer.batchsize: unknown key 'batchsize'; did you mean 'batchSize'? (valid: batchSize, epochs, gradientAccumulationSteps, learningRate, useMixedPrecision)",
+        ],
+    ),
+    Case(
+        "an unknown key in a block of the spec",
+        "  trainer:\n",
+        "  trainers:\n",
+        [
+            "base.yaml:68:3: StreamFinetuner/desk: spec.trainers: unknown key 'trainers'; did you mean 'trainer'? (valid: finetunerInfo, finetunerTemplate, preProcessing, ioSequenceLength, promptTemplate, trainer, groundTruth, timeline, learning, promotion, teacher)",
+        ],
+    ),
+    Case(
+        "an unknown key at the top",
+        "kind: MegaModel",
+        "kinds: x\nkind: MegaModel",
+        [
+            "base.yaml:19:1: MegaModel/gpt: kinds: unknown key 'kinds'; did you mean 'kind'? (valid: apiVersion, kind, metadata, spec, status)",
+        ],
+    ),
+    Case(
+        "an unknown key of the metadata",
+        "  name: gpt",
+        "  name: gpt\n  nmespace: x",
+        [
+            "base.yaml:22:3: MegaModel/gpt: metadata.nmespace: unknown key 'nmespace'; did you mean 'namespace'? (valid: name, namespace, labels, annotations)",
+        ],
+    ),
+    Case(
+        "a duration without a unit",
+        "checkpointingInterval: 30s",
+        "checkpointingInterval: 30",
+        [
+            "base.yaml:53:30: StreamFinetuner/desk: spec.finetunerTemplate.dataProcessorTemplate.checkpointingInterval: '30' is not a duration; write a number and ms, s, m, h or d, such as 30s or 5m",
+        ],
+    ),
+    Case(
+        "a duration in an unknown unit",
+        "checkpointingInterval: 30s",
+        "checkpointingInterval: 3 weeks",
+        [
+            "base.yaml:53:30: StreamFinetuner/desk: spec.finetunerTemplate.dataProcessorTemplate.checkpointingInterval: 'weeks' in '3 weeks' is not a unit of time; use ms, s, m, h or d",
+        ],
+    ),
+    Case(
+        "memory in Flink's form where Kubernetes' is due",
+        "{cpu: 2, memory: 8Gi}",
+        "{cpu: 2, memory: 8192m}",
+        [
+            "base.yaml:56:32: StreamFinetuner/desk: spec.finetunerTemplate.finetunerResources.limits.memory: '8192m' is not a memory quantity; write bytes with Ki, Mi, Gi, Ti, k, M, G or T, such as 24Gi",
+        ],
+    ),
+    Case(
+        "Flink memory in Kubernetes' form",
+        "      parallelism: 1",
+        "      parallelism: 1\n      flinkMemorySize: 8Gi",
+        [
+            "base.yaml:55:24: StreamFinetuner/desk: spec.finetunerTemplate.dataProcessorTemplate.flinkMemorySize: '8Gi' is not a Flink memory size; write a whole number with b, kb, m, g or t, such as 8192m",
+        ],
+    ),
+    Case(
+        "a cpu that is no quantity",
+        "{cpu: 2, memory: 8Gi}",
+        "{cpu: two, memory: 8Gi}",
+        [
+            "base.yaml:56:21: StreamFinetuner/desk: spec.finetunerTemplate.finetunerResources.limits.cpu: 'two' is not a cpu quantity; write cores (2, 0.5) or thousandths (500m)",
+        ],
+    ),
+    Case(
+        "a sample ratio above one",
+        'sampleRatio: "0.5"',
+        'sampleRatio: "1.5"',
+        [
+            "base.yaml:61:18: StreamFinetuner/desk: spec.preProcessing.sampleRatio: must be at most 1",
+        ],
+    ),
+    Case(
+        "a word outside of a closed set",
+        "method: full",
+        "method: ful",
+        [
+            "base.yaml:73:13: StreamFinetuner/desk: spec.learning.method: 'ful' is not known here; did you mean 'full'? (valid: auto, full, lora)",
+        ],
+    ),
+    Case(
+        "a provider with other capitals",
+        "modelProvider: OpenAI",
+        "modelProvider: openai",
+        [
+            "base.yaml:23:18: MegaModel/gpt: spec.modelProvider: 'openai' is not known here; did you mean 'OpenAI'? (valid: Anthropic, AzureOpenAI, Gemini, OpenAI)",
+        ],
+    ),
+    Case(
+        "a missing key",
+        "    baseModel: tiny\n",
+        "",
+        [
+            "base.yaml:46:3: StreamFinetuner/desk: spec.finetunerInfo: baseModel is missing — Write `baseModel:`.",
+        ],
+    ),
+    Case(
+        "a missing spec",
+        "spec:\n  modelProvider: OpenAI\n  modelTemplate:\n    openAI:\n      apikey: sk-very-secret\n      model: gpt-4o-mini\n",
+        "",
+        [
+            "base.yaml:18:1: MegaModel/gpt: spec is missing — Write `spec:`.",
+        ],
+    ),
+    Case(
+        "an unknown kind",
+        "kind: MegaModel",
+        "kind: MegModel",
+        [
+            "base.yaml:19:7: ?/gpt: kind: there is no kind 'MegModel'; did you mean 'MegaModel'? (valid: StreamConnector, MegaModel, BaseModel, EmbeddingModel, KnowledgeBase, StreamFinetuner)",
+            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare a MegaModel in namespace default.",
+        ],
+    ),
+    Case(
+        "an unknown apiVersion",
+        "apiVersion: llm.nstream.ai/v1\nkind: MegaModel",
+        "apiVersion: llm.nstream.ai/v2\nkind: MegaModel",
+        [
+            "base.yaml:18:13: MegaModel/gpt: apiVersion: MegaModel has no apiVersion 'llm.nstream.ai/v2'; did you mean 'llm.nstream.ai/v1'? (valid: llm.nstream.ai/v1)",
+        ],
+    ),
+    Case(
+        "an apiVersion of other kinds",
+        "apiVersion: llm.nstream.ai/v1\nkind: MegaModel",
+        "apiVersion: streams.nstream.ai/v1\nkind: MegaModel",
+        [
+            "base.yaml:18:13: MegaModel/gpt: apiVersion: MegaModel has no apiVersion 'streams.nstream.ai/v1'; did you mean 'llm.nstream.ai/v1'? (valid: llm.nstream.ai/v1)",
+        ],
+    ),
+    Case(
+        "a missing apiVersion",
+        "apiVersion: llm.nstream.ai/v1\nkind: MegaModel",
+        "kind: MegaModel",
+        [
+            "base.yaml:18:1: MegaModel/gpt: apiVersion is missing — Write `apiVersion:`.",
+        ],
+    ),
+    Case(
+        "a name with capitals",
+        "  name: gpt",
+        "  name: My GPT",
+        [
+            "base.yaml:21:9: MegaModel/?: metadata.name: 'My GPT' is not a name; use small letters, digits and '-', with a letter or digit at both ends; did you mean 'my-gpt'?",
+            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare a MegaModel in namespace default.",
+        ],
+    ),
+    Case(
+        "a name that is a number",
+        "  name: gpt",
+        "  name: 4",
+        [
+            "base.yaml:21:9: MegaModel/?: metadata.name: 4 must be text — Put it in quotes.",
+            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare a MegaModel in namespace default.",
+        ],
+    ),
+    Case(
+        "a missing name",
+        "  name: gpt",
+        "  labels: {a: b}",
+        [
+            "base.yaml:20:1: MegaModel/?: metadata: name is missing — Write `name:`.",
+            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare a MegaModel in namespace default.",
+        ],
+    ),
+    Case(
+        "a label that is no text",
+        "  name: gpt",
+        "  name: gpt\n  labels: {tier: 1}",
+        [
+            "base.yaml:22:18: MegaModel/gpt: metadata.labels.tier: must be text — Put it in quotes.",
+        ],
+    ),
+    Case(
+        "a placeholder as a name",
+        "  name: gpt",
+        '  name: "MEGAMODEL_NAME"',
+        [
+            "base.yaml:21:9: MegaModel/?: metadata.name: the placeholder MEGAMODEL_NAME was left in — Write a name.",
+            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare a MegaModel in namespace default.",
+        ],
+    ),
+    Case(
+        "a placeholder as a number",
+        "batchSize: 16",
+        'batchSize: "BATCH_SIZE"',
+        [
+            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: the placeholder BATCH_SIZE was left in — Write the value.",
+        ],
+    ),
+    Case(
+        "a placeholder as a reference",
+        "baseModel: tiny",
+        'baseModel: "BASE_MODEL"',
+        [
+            "base.yaml:47:16: StreamFinetuner/desk: spec.finetunerInfo.baseModel: the placeholder BASE_MODEL was left in — Write the value.",
+        ],
+    ),
+    Case(
+        "a placeholder in angle brackets",
+        "model: gpt-4o-mini",
+        "model: <model>",
+        [
+            "base.yaml:27:14: MegaModel/gpt: spec.modelTemplate.openAI.model: the placeholder <model> was left in — Write the value.",
+        ],
+    ),
+    Case(
+        "a placeholder as a question",
+        'userQuestion: "Which intent is this? {text}"',
+        'userQuestion: "USER_QUESTION"',
+        [
+            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: the placeholder USER_QUESTION was left in — Write the value.",
+        ],
+    ),
+    Case(
+        "a placeholder as a secret, which is not repeated",
+        "apikey: sk-very-secret",
+        "apikey: APIKEY",
+        [
+            "base.yaml:26:15: MegaModel/gpt: spec.modelTemplate.openAI.apikey: the placeholder APIKEY was left in — Write the value.",
+        ],
+    ),
+    Case(
+        "a reference to nothing, with the nearest name",
+        "baseModel: tiny",
+        "baseModel: tinny",
+        [
+            "base.yaml:47:16: StreamFinetuner/desk: spec.finetunerInfo.baseModel: there is no BaseModel 'tinny' in namespace default; did you mean 'tiny'? (valid: tiny)",
+        ],
+    ),
+    Case(
+        "a reference into another namespace",
+        "kind: MegaModel\nmetadata:\n  name: gpt",
+        "kind: MegaModel\nmetadata:\n  name: gpt\n  namespace: other",
+        [
+            "base.yaml:51:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — The MegaModel 'gpt' is in namespace other, and namespaces do not see each other.",
+        ],
+    ),
+    Case(
+        "a source that is a sink",
+        "  direction: source\n",
+        "  direction: sink\n",
+        [
+            "base.yaml:5:1: StreamConnector/questions: spec: a sink needs `input` — Write input: {streamFinetuner: NAME, topic: rows}.",
+            "base.yaml:9:3: StreamConnector/questions: spec.schema: has no meaning in a sink — Leave it out.",
+            "base.yaml:14:3: StreamConnector/questions: spec.key: has no meaning in a sink — Leave it out.",
+            "base.yaml:15:3: StreamConnector/questions: spec.id: has no meaning in a sink — Leave it out.",
+            "base.yaml:16:3: StreamConnector/questions: spec.eventTime: has no meaning in a sink — Leave it out.",
+            "base.yaml:49:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamConnector: questions is a sink, not a source",
+        ],
+    ),
+    Case(
+        "two sources",
+        "      sourceStreamConnector: questions\n",
+        "      sourceStreamConnector: questions\n      sourceStreamFinetuner: desk2\n",
+        [
+            "base.yaml:50:7: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamFinetuner: sourceStreamConnector and sourceStreamFinetuner exclude each other — Keep one: a finetuner's examples come with their answers.",
+            "base.yaml:50:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamFinetuner: there is no StreamFinetuner 'desk2' in namespace default; did you mean 'desk'? (valid: desk)",
+            "base.yaml:51:5: StreamFinetuner/desk: spec.finetunerInfo.megaModel: a finetuner that reads another one's examples takes their answers and is not labelled again — Leave it out.",
+        ],
+    ),
+    Case(
+        "no source",
+        "    dataSource:\n      sourceStreamConnector: questions\n",
+        "    dataSource: {}\n",
+        [
+            "base.yaml:48:5: StreamFinetuner/desk: spec.finetunerInfo.dataSource: names no source (valid: sourceStreamConnector, sourceStreamFinetuner)",
+        ],
+    ),
+    Case(
+        "neither teacher nor ground truth",
+        "    megaModel: gpt\n",
+        "",
+        [
+            "base.yaml:46:3: StreamFinetuner/desk: spec.finetunerInfo: there is neither a megaModel nor a groundTruth, so nothing says what is right (valid: finetunerInfo.megaModel, groundTruth.column)",
+        ],
+    ),
+    Case(
+        "both teacher and ground truth",
+        "  learning:\n",
+        "  groundTruth: {column: category}\n  learning:\n",
+        [
+            "base.yaml:72:3: StreamFinetuner/desk: spec.groundTruth: megaModel and groundTruth exclude each other — Keep the one that is right.",
+        ],
+    ),
+    Case(
+        "a circle of one",
+        "      sourceStreamConnector: questions\n    megaModel: gpt\n",
+        "      sourceStreamFinetuner: desk\n",
+        [
+            "base.yaml:49:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamFinetuner: finetuners read each other in a circle: desk → desk — Let one of them read a StreamConnector.",
+            "base.yaml:58:1: StreamFinetuner/desk: spec.preProcessing.preProcessingSQL: the query is wrong: there is no column id, at line 1, column 8 of the query — Columns here: event_time, system_context, question, answer, teacher, prompt_index.",
+        ],
+    ),
+    Case(
+        "a second preProcessing",
+        "    dataProcessorTemplate:\n",
+        "    preProcessing: {sampleRatio: 0.1}\n    dataProcessorTemplate:\n",
+        [
+            "base.yaml:58:3: StreamFinetuner/desk: spec.preProcessing: stands here and under finetunerTemplate — Keep one of the two.",
+        ],
+    ),
+    Case(
+        "knowledge without a knowledge base",
+        "this? {text}",
+        "this? {text} {knowledge}",
+        [
+            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: {knowledge} stands in the prompt, and no knowledgeBase is named — Name one in finetunerInfo.knowledgeBase, or take {knowledge} out.",
+        ],
+    ),
+    Case(
+        "a column that the query does not give",
+        "this? {text}",
+        "this? {txt}",
+        [
+            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: the query gives no column 'txt'; did you mean 'text'? (valid: id, text, category)",
+        ],
+    ),
+    Case(
+        "a ground truth that the query does not give",
+        "    megaModel: gpt\n  finetunerTemplate:\n",
+        "  groundTruth: {column: categry}\n  finetunerTemplate:\n",
+        [
+            "base.yaml:50:25: StreamFinetuner/desk: spec.groundTruth.column: the query gives no column 'categry'; did you mean 'category'? (valid: id, text, category)",
+        ],
+    ),
+    Case(
+        "a query with a syntax error, in its own line",
+        "      FROM source_stream\n",
+        "      FROM\n",
+        [
+            "base.yaml:60:1: StreamFinetuner/desk: spec.preProcessing.preProcessingSQL: the query is wrong: expected table name but got <token token_type: tokentype.sentinel, text: sentinel, line: 1, col: 1, start: 0, end: 0, comments: []>, near 'FROM', at line 2, column 1 of the query — Correct the syntax.",
+        ],
+    ),
+    Case(
+        "a query of an unknown column",
+        "SELECT id, text, category",
+        "SELECT id, txt, category",
+        [
+            "base.yaml:59:1: StreamFinetuner/desk: spec.preProcessing.preProcessingSQL: the query is wrong: there is no column txt (did you mean text?), at line 1, column 12 of the query — Columns here: asked_at, id, text, category.",
+        ],
+    ),
+    Case(
+        "a query of an unknown table",
+        "FROM source_stream",
+        "FROM source_streams",
+        [
+            "base.yaml:60:1: StreamFinetuner/desk: spec.preProcessing.preProcessingSQL: the query is wrong: there is no stream 'source_streams', at line 2, column 6 of the query; did you mean 'source_stream'? (valid: source_stream, questions)",
+        ],
+    ),
+    Case(
+        "a query that opens a file",
+        "FROM source_stream",
+        "FROM read_csv('/etc/passwd')",
+        [
+            "base.yaml:60:1: StreamFinetuner/desk: spec.preProcessing.preProcessingSQL: the query is wrong: the table function READ_CSV is not allowed, at line 2, column 6 of the query — Select from a declared input, or FROM TABLE(TUMBLE(TABLE trades, DESCRIPTOR(event_time), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, ….",
+        ],
+    ),
+    Case(
+        "a request above its limit",
+        "{cpu: 500m, memory: 1Gi}",
+        "{cpu: 4, memory: 1Gi}",
+        [
+            "base.yaml:39:28: BaseModel/tiny: spec.baseModelServingTemplate.resourceRequest.cpu: asks for 4, more than its limit of 2",
+        ],
+    ),
+    Case(
+        "weights from nowhere",
+        "    path: models/tiny\n",
+        "    modelProvider: HUGGINGFACE\n",
+        [
+            "base.yaml:34:3: BaseModel/tiny: spec.baseModelServingInfo: names no weights (valid: hfModelId, path) — Give a Hugging Face id, or the path of a checkpoint's folder.",
+        ],
+    ),
+    Case(
+        "a path as a Hugging Face id",
+        "    path: models/tiny\n",
+        "    hfModelId: ./models/tiny\n",
+        [
+            "base.yaml:35:16: BaseModel/tiny: spec.baseModelServingInfo.hfModelId: './models/tiny' is not a Hugging Face id (OWNER/NAME) — Write a folder under `path`.",
+        ],
+    ),
+    Case(
+        "another provider's block",
+        "    openAI:\n",
+        "    azureOpenAI:\n",
+        [
+            "base.yaml:24:3: MegaModel/gpt: spec.modelTemplate: openAI is missing — Write `openAI:`.",
+            "base.yaml:25:5: MegaModel/gpt: spec.modelTemplate.azureOpenAI: this block is not OpenAI's; did you mean 'openAI'? (valid: openAI)",
+        ],
+    ),
+    Case(
+        "an address without http",
+        "      model: gpt-4o-mini\n",
+        "      model: gpt-4o-mini\n      endpoint: localhost:8700\n",
+        [
+            "base.yaml:28:17: MegaModel/gpt: spec.modelTemplate.openAI.endpoint: is not an address — Write it with http:// or https://.",
+        ],
+    ),
+    Case(
+        "an unknown type of connector",
+        "  type: file\n",
+        "  type: files\n",
+        [
+            "base.yaml:7:9: StreamConnector/questions: spec.type: 'files' is not known here; did you mean 'file'? (valid: file, generator, http)",
+        ],
+    ),
+    Case(
+        "a block of another type",
+        "  file: {path: questions.jsonl}\n",
+        "  file: {path: questions.jsonl}\n  http: {}\n",
+        [
+            "base.yaml:9:3: StreamConnector/questions: spec.http: this block belongs to type http, and the type is file",
+        ],
+    ),
+    Case(
+        "an unknown option of a type",
+        "{path: questions.jsonl}",
+        "{pth: questions.jsonl}",
+        [
+            "base.yaml:8:3: StreamConnector/questions: spec.file: path is missing — Write `path:`.",
+            "base.yaml:8:10: StreamConnector/questions: spec.file.pth: unknown key 'pth'; did you mean 'path'? (valid: path, format, follow, maxRecordBytes, delimiter, rollRecords, rollBytes, metadata)",
+        ],
+    ),
+    Case(
+        "a type of a column that does not exist",
+        "{name: text, type: STRING}",
+        "{name: text, type: TEXT}",
+        [
+            "base.yaml:12:26: StreamConnector/questions: spec.schema[2].type: 'TEXT' is not a type — Use one of: BOOLEAN, TINYINT, SMALLINT, INT, INTEGER, BIGINT, FLOAT, DOUBLE, DOUBLE PRECISION, STRING, BYTES, DATE, TIME, VARCHAR(n), CHAR(n), DECIMAL(p, s), TIMESTAMP(p), TIMESTAMP_LTZ(p), ARRAY<type>.",
+        ],
+    ),
+    Case(
+        "a column twice",
+        "{name: text, type: STRING}",
+        "{name: id, type: STRING}",
+        [
+            "base.yaml:12:14: StreamConnector/questions: spec.schema[2].name: the column 'id' stands twice",
+        ],
+    ),
+    Case(
+        "a key that is no column",
+        "  key: [id]\n",
+        "  key: [idd]\n",
+        [
+            "base.yaml:14:9: StreamConnector/questions: spec.key[0]: the schema has no column 'idd'; did you mean 'id'? (valid: asked_at, id, text, category)",
+        ],
+    ),
+    Case(
+        "an event time that is no column",
+        "column: asked_at",
+        "column: asked",
+        [
+            "base.yaml:16:23: StreamConnector/questions: spec.eventTime.column: the schema has no column 'asked'; did you mean 'asked_at'? (valid: asked_at, id, text, category)",
+        ],
+    ),
+    Case(
+        "an event time that is no time",
+        "{name: asked_at, type: TIMESTAMP_LTZ(3)}",
+        "{name: asked_at, type: STRING}",
+        [
+            "base.yaml:10:30: StreamConnector/questions: spec.schema[0].type: 'asked_at' carries the event time and is STRING (valid: TIMESTAMP_LTZ(3), TIMESTAMP(3), BIGINT)",
+        ],
+    ),
+    Case(
+        "an input of a source",
+        "  type: file\n",
+        "  type: file\n  input: {topic: answers}\n",
+        [
+            "base.yaml:8:3: StreamConnector/questions: spec.input: only a sink has an input — Write `direction: sink`.",
+        ],
+    ),
+    Case(
+        "a mapping where text is due",
+        "model: gpt-4o-mini",
+        "model: {a: b}",
+        [
+            "base.yaml:27:14: MegaModel/gpt: spec.modelTemplate.openAI.model: must be text",
+        ],
+    ),
+    Case(
+        "a list where a mapping is due",
+        "  trainer:\n    batchSize: 16\n    learningRate: 0.001\n    useMixedPrecision: false\n",
+        "  trainer: [1]\n",
+        [
+            "base.yaml:68:12: StreamFinetuner/desk: spec.trainer: must be a mapping",
+        ],
+    ),
+    Case(
+        "nothing where a block is due",
+        "  file: {path: questions.jsonl}\n",
+        "",
+        [
+            "base.yaml:5:1: StreamConnector/questions: spec: file is missing — Write `file:`.",
+        ],
+    ),
+    Case(
+        "an empty list of prompts",
+        '  promptTemplate:\n    - systemContext: You sort questions.\n      userQuestion: "Which intent is this? {text}"\n',
+        "  promptTemplate: []\n",
+        [
+            "base.yaml:65:19: StreamFinetuner/desk: spec.promptTemplate: must not be empty",
+        ],
+    ),
+    Case(
+        "a secret of a wrong form",
+        "apikey: sk-very-secret",
+        "apikey: {env: K}",
+        [
+            "base.yaml:26:15: MegaModel/gpt: spec.modelTemplate.openAI.apikey: is not a secret (valid: text, ${ENV}, {file: PATH}, {secretRef: {name: NAME, key: KEY}})",
+        ],
+    ),
+    Case(
+        "a key twice",
+        "    batchSize: 16\n",
+        "    batchSize: 16\n    batchSize: 8\n",
+        [
+            "base.yaml:70:5: the key 'batchSize' stands twice; it stood first in line 69 — Keep one of the two.",
+        ],
+    ),
+    Case(
+        "a tag",
+        "batchSize: 16",
+        "batchSize: !!python/object/apply:os.system [ls]",
+        [
+            "base.yaml:69:16: the tag tag:yaml.org,2002:python/object/apply:os.system is not allowed — Write the plain value.",
+        ],
+    ),
+    Case(
+        "an alias of nothing",
+        "batchSize: 16",
+        "batchSize: *b",
+        [
+            "base.yaml:69:16: the anchor &b is not defined above",
+        ],
+    ),
+    Case(
+        "a tabulator",
+        "    batchSize: 16",
+        "\tbatchSize: 16",
+        [
+            "base.yaml:69:1: not YAML: while scanning for the next token found character that cannot start any token",
+        ],
+    ),
+    Case(
+        "a resource declared twice",
+        "kind: BaseModel\nmetadata:\n  name: tiny",
+        "kind: BaseModel\nmetadata:\n  name: tiny\nspec: {baseModelServingInfo: {path: x}}\n---\napiVersion: llm.nstream.ai/v1\nkind: BaseModel\nmetadata:\n  name: tiny",
+        [
+            "base.yaml:38:9: BaseModel/tiny: metadata.name: declared twice in namespace default; first at base.yaml:32 — Keep one, or rename one.",
+        ],
+    ),
+    Case(
+        "a document that is a list",
+        "apiVersion: llm.nstream.ai/v1\nkind: StreamConnector",
+        "[]\n---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector",
+        [
+            "base.yaml:1:1: a resource is a mapping — Start with apiVersion, kind, metadata, spec.",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_mistake_is_told_with_its_line_and_what_would_be_right(base_text: str, case: Case) -> None:
+    assert base_text.count(case.old) == 1
+    loaded = read_text(base_text.replace(case.old, case.new), "base.yaml")
+    assert [str(mistake) for mistake in loaded.mistakes] == case.lines
+
+
+def test_there_are_cases() -> None:
+    assert len(CASES) >= 60
+
+
+def test_all_mistakes_of_all_files_come_in_one_pass(base_text: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        text = base_text.replace("batchSize: 16", "batchSize: lots").replace("SELECT id, text", "SELECT id, txt")
+        text = text.replace("baseModel: tiny", "baseModel: tinny").replace(
+            "\nmetadata:", f"\nmetadata:\n  namespace: {name}"
+        )
+        (tmp_path / f"{name}.yaml").write_text(text + "---\nkind: [\n", "utf-8")
+    found = [(Path(mistake.file).name, mistake.path, mistake.message[:30]) for mistake in load([tmp_path]).mistakes]
+    expected = [
+        ("StreamFinetuner/desk: spec.finetunerInfo.baseModel", "there is no BaseModel 'tinny' "),
+        ("StreamFinetuner/desk: spec.preProcessing.preProcessingSQL", "the query is wrong: there is n"),
+        ("StreamFinetuner/desk: spec.trainer.batchSize", "'lots' is not a whole number; "),
+        ("", "not YAML: while parsing a flow"),
+    ]
+    assert found == [(name, *one) for name in ("a.yaml", "b.yaml") for one in expected]
+
+
+def test_a_resource_that_was_applied_before_may_be_named(base_text: str) -> None:
+    applied = read_text(base_text, "base.yaml").resources
+    finetuner = base_text.rpartition("---\n")[2]
+    assert [mistake.message for mistake in read_text(finetuner, "f.yaml").mistakes] == [
+        "there is no BaseModel 'tiny' in namespace default",
+        "there is no StreamConnector 'questions' in namespace default",
+        "there is no MegaModel 'gpt' in namespace default",
+    ]
+    assert read_text(finetuner, "f.yaml", existing=applied).mistakes == []
+
+
+def test_a_secret_stands_in_no_mistake(base_text: str) -> None:
+    secret = "sk-very-secret"
+    for old, new in [
+        (secret, f"{{{secret}: 1}}"),
+        (f"apikey: {secret}", f"apikey: [{secret}]"),
+        (f"apikey: {secret}", f"apikey: {{file: {secret}, more: 1}}"),
+        (f"apikey: {secret}", f"apikey: {secret}\n      modl: x"),
+    ]:
+        loaded = read_text(base_text.replace(old, new), "base.yaml")
+        assert loaded.mistakes
+        assert secret not in "\n".join(str(mistake) for mistake in [*loaded.mistakes, *loaded.warnings])
+
+
+def test_a_secret_in_capitals_is_allowed_and_told(base_text: str) -> None:
+    loaded = read_text(base_text.replace("sk-very-secret", "SECRET_KEY"), "base.yaml")
+    assert loaded.mistakes == []
+    assert [str(warning) for warning in loaded.warnings] == [
+        "base.yaml:26:15: MegaModel/gpt: spec.modelTemplate.openAI.apikey: looks like the sample's own word — Write ${ENV} in its place."
+    ]
+
+
+def test_an_answer_in_its_own_question_is_told(base_text: str) -> None:
+    text = base_text.replace("    megaModel: gpt\n", "").replace(
+        "  trainer:\n", "  groundTruth: {column: category}\n  trainer:\n"
+    )
+    loaded = read_text(text.replace("{text}", "{text} {category}"), "base.yaml")
+    assert loaded.mistakes == []
+    assert [warning.message for warning in loaded.warnings] == ["the answer {category} stands in the question"]
+
+
+def test_a_circle_of_several_is_told_at_each_of_them(base_text: str) -> None:
+    finetuner = (
+        base_text.rpartition("---\n")[2]
+        .replace("    megaModel: gpt\n", "")
+        .replace("SELECT id, text, category", "SELECT question AS text")
+    )
+    texts = [
+        finetuner.replace("name: desk", f"name: {name}").replace(
+            "sourceStreamConnector: questions", f"sourceStreamFinetuner: {other}"
+        )
+        for name, other in (("one", "two"), ("two", "three"), ("three", "one"), ("four", "one"))
+    ]
+    loaded = read_text("---\n".join([base_text, *texts]), "base.yaml")
+    assert [mistake.message for mistake in loaded.mistakes] == [
+        "finetuners read each other in a circle: one → two → three → one",
+        "finetuners read each other in a circle: two → three → one → two",
+        "finetuners read each other in a circle: three → one → two → three",
+    ]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 10**7) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(
+        ["", "tiny", "desk", "gpt", "${K}", "5m", "8Gi", "SELECT", "SELECT * FROM source_stream", "{text}", "BATCH_SIZE", "é", "source", "sink"]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "type", "file", "path", "a", "column"]), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+def _places(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    if isinstance(value, dict):
+        return [above, *(place for key, item in value.items() for place in _places(item, (*above, key)))]
+    if isinstance(value, list):
+        return [above, *(place for index, item in enumerate(value) for place in _places(item, (*above, index)))]
+    return [above]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_changed_gives_resources_and_mistakes_and_nothing_else(base_text: str, data: st.DataObject) -> None:
+    documents = [json.loads(json.dumps(one, default=str)) for one in yaml.safe_load_all(base_text)]
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.sampled_from([place for place in _places(documents) if len(place) > 1]))
+        target = documents
+        for step in place[:-1]:
+            target = target[step]
+        target[place[-1]] = data.draw(JSON)
+    loaded = read_text(yaml.safe_dump_all(documents, sort_keys=False), "f.yaml")
+    for mistake in [*loaded.mistakes, *loaded.warnings]:
+        assert mistake.file == "f.yaml"
+        assert mistake.line >= 1
+        assert str(mistake)
+    assert len(loaded.resources) == len(documents) or loaded.mistakes
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=300))
+def test_arbitrary_text_gives_mistakes_and_nothing_else(text: str) -> None:
+    loaded = read_text(text, "f.yaml")
+    assert loaded.resources == []
