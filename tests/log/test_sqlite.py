@@ -253,6 +253,20 @@ def test_an_interruption_before_the_end_of_a_transaction_undoes_it(log: TopicLog
     assert [r.id for r in log.read("t", 0)] == ["r2"]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("after the fact")])
+def test_an_interruption_after_the_end_of_a_transaction_neither_undoes_nor_repeats_it(
+    log: TopicLog, error: BaseException
+) -> None:
+    def interrupt() -> None:
+        raise error
+
+    with armed("log.commit.after", interrupt), pytest.raises(type(error)):
+        append(log, "t", new_records([1]))
+
+    assert append(log, "t", new_records([2])) == 1
+    assert [r.id for r in log.read("t", 0)] == ["r1", "r2"]
+
+
 def test_a_value_that_cannot_be_stored_fails_alone_and_in_the_ports_words(log: TopicLog) -> None:
     good, bad = new_records([1])[0], new_records(["\ud800"])[0]
 

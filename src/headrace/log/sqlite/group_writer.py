@@ -77,7 +77,9 @@ class GroupWriter:
         jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
         try:
             self._check_open()
+            failpoint("log.commit.before")
             self._write_or_split(jobs)
+            failpoint("log.commit.after")
         except BaseException as error:
             lost = error if isinstance(error, FinalError) else UnavailableError("the write was interrupted")
             for job in jobs:
@@ -97,7 +99,6 @@ class GroupWriter:
                 self._write_or_split([job])
 
     def _transaction(self, jobs: list[_Job]) -> None:
-        failpoint("log.commit.before")
         with self._database.turn:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -111,7 +112,6 @@ class GroupWriter:
                 raise
         for job, (result, error) in zip(jobs, outcomes, strict=True):
             job.settle(result, error)
-        failpoint("log.commit.after")
 
     def _apply(self, job: _Job, now_ms: int, *, alone: bool) -> tuple[object, Exception | None]:
         """Runs one change. Its own error undoes it alone; an error of SQLite's undoes the whole transaction.
