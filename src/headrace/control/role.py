@@ -94,26 +94,19 @@ def open_stages(order: RoleOrder, log: TopicLog) -> list[Callable[[], Stage]]:
             raise HeadraceError(f"there is no role {other!r}")
 
 
-class _Runner:
-    """Steps stages until one fails or the end is asked for."""
+class StageThread(threading.Thread):
+    """Steps one stage until told to end, or until it fails for good."""
 
-    def __init__(self, log: TopicLog) -> None:
-        self._log = log
-        self.stop = threading.Event()
+    def __init__(self, opener: Callable[[], Stage], log: TopicLog, on_failure: Callable[[], None]) -> None:
+        """`opener` is called in the thread itself."""
+        super().__init__(daemon=True)
+        self._opener, self._log, self._on_failure = opener, log, on_failure
+        self._ending = threading.Event()
         self.exit_code = 0
 
-    def run(self, openers: Sequence[Callable[[], Stage]]) -> None:
-        threads = [threading.Thread(target=self._guarded, args=(opener,), daemon=True) for opener in openers[1:]]
-        for thread in threads:
-            thread.start()
-        self._guarded(openers[0])
-        self.stop.wait()
-        for thread in threads:
-            thread.join(timeout=10)
-
-    def _guarded(self, opener: Callable[[], Stage]) -> None:
+    def run(self) -> None:
         try:
-            self._loop(opener)
+            self._loop(self._opener())
         except FencedError as error:
             self._fail(error.exit_code, str(error))
         except HeadraceError as error:
@@ -121,11 +114,15 @@ class _Runner:
         except BaseException as error:  # noqa: BLE001 - whatever ends a stage must end its process, visibly
             self._fail(1, f"{type(error).__name__}: {error}", traceback.format_exc())
 
-    def _loop(self, opener: Callable[[], Stage]) -> None:
-        stage = opener()
+    def stop(self, timeout_seconds: float = 10.0) -> None:
+        """Asks it to end after its step, and waits."""
+        self._ending.set()
+        self.join(timeout_seconds)
+
+    def _loop(self, stage: Stage) -> None:
         last_error = ""
         try:
-            while not self.stop.is_set():
+            while not self._ending.is_set():
                 try:
                     worked = stage.step()
                     last_error = ""
@@ -133,7 +130,7 @@ class _Runner:
                     if str(error) != last_error:
                         _say(f"{stage.name}: {error}; trying again")
                     last_error = str(error)
-                    self.stop.wait(error.retry_after_seconds or RETRY_SECONDS)
+                    self._ending.wait(error.retry_after_seconds or RETRY_SECONDS)
                     continue
                 if not worked:
                     self._log.wait(WAIT_SECONDS)
@@ -144,8 +141,19 @@ class _Runner:
         _say(f"error: {message}")
         if details:
             _say(details)
-        self.exit_code = self.exit_code or code
-        self.stop.set()
+        self.exit_code = code
+        self._on_failure()
+
+
+def run_stages(openers: Sequence[Callable[[], Stage]], log: TopicLog, stop: threading.Event) -> int:
+    """Runs every stage in a thread of its own until `stop` is set or one fails; returns the exit code of the first that failed."""
+    threads = [StageThread(opener, log, stop.set) for opener in openers]
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    for thread in threads:
+        thread.stop()
+    return next((thread.exit_code for thread in threads if thread.exit_code), 0)
 
 
 def _say(text: str) -> None:
@@ -166,14 +174,12 @@ def main() -> int:
     """Runs the order on standard input. Exit codes: 0 told to end; 6 fenced; else what failed is on standard error."""
     order = read_order()
     log = open_log(order.state, technology=order.log, clock=SYSTEM_CLOCK)
-    runner = _Runner(log)
+    stop = threading.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, lambda *_: runner.stop.set())
-    openers = open_stages(order, log)
-    if openers:
-        runner.run(openers)
+        signal.signal(sign, lambda *_: stop.set())
+    exit_code = run_stages(open_stages(order, log), log, stop)
     log.close()
-    return runner.exit_code
+    return exit_code
 
 
 if __name__ == "__main__":

@@ -75,15 +75,12 @@ def run_until(
         try:
             supervisor.start()
             with view:
-                return _watch(
-                    supervisor,
-                    topology,
-                    log,
-                    until_idle=until_idle,
-                    view=view,
-                    stop_requests=stop_requests,
-                    clock=clock,
+                outcome = _watch(
+                    supervisor, topology, log, until_idle=until_idle, view=view, stop_requests=stop_requests, clock=clock
                 )
+            if when_idle and not outcome.failure:
+                when_idle()
+            return outcome
         finally:
             supervisor.stop()
 

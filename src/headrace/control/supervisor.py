@@ -26,7 +26,7 @@ from headrace.stages.stage import Condition, StageReporter
 
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 HEALTHY_AFTER_SECONDS = 60.0
-GRACE_SECONDS = 15.0
+GRACE_SECONDS = 40.0
 MEMORY_CHECK_SECONDS = 1.0
 SERVE_MODULE = "headrace.doors.serve_role"
 """Started by name: a door stands above this room, and is never imported here."""

@@ -71,12 +71,13 @@ class _Policy(msgspec.Struct, frozen=True):
 def gate_options(options: TrainOptions) -> GateOptions:
     promotion = options.promotion
     return GateOptions(
-        promotion.candidate_every,
-        promotion.alpha,
-        promotion.max_rows,
-        promotion.anchors.max_drop,
-        promotion.probation_rows,
-        promotion.approval,
+        candidate_every=promotion.candidate_every,
+        alpha=promotion.alpha,
+        max_rows=promotion.max_rows,
+        max_drop=promotion.anchors.max_drop,
+        max_anchors=promotion.anchors.max,
+        probation_rows=promotion.probation_rows,
+        approval=promotion.approval,
     )
 
 
@@ -115,6 +116,10 @@ class FinetuneLoop:
     def at_round_boundary(self) -> bool:
         """Whether every example so far is scored: where a person's command is taken up."""
         return not self._rounds.pending and not self._held
+
+    def scored_before(self, offset: int) -> int:
+        """Every example before the returned offset is scored; `offset`: the next to be taken. The others wait for their round."""
+        return min((record.offset for record in self._sources.values()), default=offset)
 
     def progress(self) -> dict[str, int | float | str]:
         """Figures for people."""
@@ -297,9 +302,13 @@ class FinetuneLoop:
         return ModelScore(slot, self._version_of(slot), score.exact, score.loss, value)
 
     def _metric_kind(self) -> MetricKind:
-        if self._metric is None:
-            self._metric = choose_metric(self._first_answers)
-        return self._metric
+        """`metric: auto` is settled once there are answers enough to tell, or at the first cut; before, as it looks."""
+        if self._metric is not None:
+            return self._metric
+        kind = choose_metric(self._first_answers)
+        if len(self._first_answers) >= METRIC_SAMPLE or self._gate.on_trial:
+            self._metric = kind
+        return kind
 
     # Judge
 

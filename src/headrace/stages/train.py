@@ -211,9 +211,8 @@ class TrainStage:
     def _checkpoint(self) -> None:
         digest = self._store.put(self._loop.save)
         checkpoint = Checkpoint(digest, self._offset, self._commands_offset, self._loop.weights_sha256())
-        state = TrainState(
-            [*self._state.checkpoints, checkpoint][-CHECKPOINTS_KEPT:], max(self._state.published, self._offset)
-        )
+        published = max(self._state.published, self._loop.scored_before(self._offset))
+        state = TrainState([*self._state.checkpoints, checkpoint][-CHECKPOINTS_KEPT:], published)
         failpoint("train.commit.before")
         self._commit(state)
         failpoint("train.commit.after")

@@ -24,6 +24,7 @@ class LearnerState:
     """Everything that the next step depends on."""
 
     steps_since_warm: int
+    steps_averaged: int
     random: Tensor
     """State of PyTorch's CPU generator (dropout), bytes."""
     parameters: Weights
@@ -48,7 +49,7 @@ def write(path: Path, state: LearnerState) -> None:
             file = path / f"{part}.safetensors"
             write_tensors(file, tensors)
             files[file.name] = _sha256(file)
-    manifest = {"version": VERSION, "stepsSinceWarm": state.steps_since_warm, "files": files}
+    manifest = {"version": VERSION, "stepsSinceWarm": state.steps_since_warm, "stepsAveraged": state.steps_averaged, "files": files}
     (path / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -62,6 +63,7 @@ def read(path: Path, device: torch.device) -> LearnerState:
     tensors = {part: read_tensors(file, device) for part, file in parts.items()}
     return LearnerState(
         steps_since_warm=manifest["stepsSinceWarm"],
+        steps_averaged=manifest["stepsAveraged"],
         random=tensors["random"]["cpu"].cpu(),
         parameters=tensors["parameters"],
         average=tensors["average"],

@@ -208,6 +208,7 @@ class TorchLearner:
             path,
             checkpoint.LearnerState(
                 steps_since_warm=self._steps_since_warm,
+                steps_averaged=trainee.steps_averaged,
                 random=self._random,
                 parameters={name: p.detach() for name, p in trainee.parameters},
                 average=dict(zip((name for name, _ in trainee.parameters), trainee.average, strict=True)),
@@ -227,6 +228,7 @@ class TorchLearner:
             for average, (name, parameter) in zip(trainee.average, trainee.parameters, strict=True):
                 parameter.copy_(state.parameters[name])
                 average.copy_(state.average[name])
+        trainee.steps_averaged = state.steps_averaged
         self._begin()
         optimizers.put_back(self._optimizers, trainee.parameters, state.optimizer)
         self._steps_since_warm, self._random = state.steps_since_warm, state.random

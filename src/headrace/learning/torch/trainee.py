@@ -29,6 +29,7 @@ class Trainee:
         self._adapted = _adapted_layers(self.module) if self._lora else {}
         self.parameters = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
         self.average = [p.detach().clone() for _, p in self.parameters]
+        self.steps_averaged = 0
 
     @property
     def lora(self) -> bool:
@@ -39,8 +40,14 @@ class Trainee:
         return {id(p) for table in self._tables if table is not None for p in table.parameters()}
 
     def follow(self, decay: float) -> None:
-        """Takes a step: average ← decay · average + (1 − decay) · parameters."""
-        get_ema_multi_avg_fn(decay)(self.average, [p.detach() for _, p in self.parameters], 0)
+        """Takes a step: average ← d · average + (1 − d) · parameters, d = min(decay, (1 + n) / (10 + n)) at the n-th step.
+
+        The rising decay keeps the first weights, which know nothing, out of early averages (as TensorFlow's
+        ExponentialMovingAverage does with `num_updates`).
+        """
+        rising = (1 + self.steps_averaged) / (10 + self.steps_averaged)
+        get_ema_multi_avg_fn(min(decay, rising))(self.average, [p.detach() for _, p in self.parameters], 0)
+        self.steps_averaged += 1
 
     def start(self, dense: Weights) -> None:
         """Begins again from dense weights: fresh adapters, the average at the new start."""
@@ -51,6 +58,7 @@ class Trainee:
             for layer in self._adapted.values():
                 layer.reset_lora_parameters(_ADAPTER, True)
         self._copy(into=self.average, values=[p for _, p in self.parameters])
+        self.steps_averaged = 0
 
     def frozen(self) -> dict[str, Tensor]:
         """The dense tensors that never learn, shared, not copied."""
