@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.events import codec
+from headrace.events import codec, topics
 from headrace.events.decision import Decision
 from headrace.events.score import Score
 from headrace.log.record import Record
-from headrace.promotion.registry import BASE, Registry, Version
+from headrace.log.topic_log import TopicLog
+from headrace.promotion.registry import BASE, Registry, Version, load
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,6 +29,8 @@ BUCKET = 50
 """Scores that make one point of a curve: records 0 to 49 of the topic, 50 to 99 …"""
 BATCH = 900
 """Metrics of one call; MLflow takes up to 1,000."""
+READ = 5_000
+"""Records of one read, many buckets."""
 EXPERIMENT = "headrace"
 
 
@@ -54,8 +57,24 @@ class MlflowMirror:
         self.client = _client(store)
         """For whoever looks into the store beside the mirror."""
         self._artifacts = store.parent / "mlflow-artifacts"
+        self._namespace, self._finetuner = namespace, finetuner
         self._name = f"{namespace}.{finetuner}"
         self.run_id = self._find_run()
+
+    def catch_up(self, log: TopicLog, checkpoints: Path) -> None:
+        """Mirrors all that the log holds and the mirror lacks: scores, decisions, then the registry. The topics must exist.
+
+        `checkpoints`: the folder in which a version's digest names its directory.
+        """
+        scores = topics.scores(self._namespace, self._finetuner)
+        start = self.next_offset("scores")
+        while (reached := self.scores(log.read(scores, start, max_records=READ))) > start:
+            start = reached
+        decisions = topics.decisions(self._namespace, self._finetuner)
+        while records := log.read(decisions, self.next_offset("decisions"), max_records=READ):
+            self.decisions(records)
+        if found := load(log, self._namespace, self._finetuner):
+            self.registry(found[0], checkpoints)
 
     def next_offset(self, topic: str) -> int:
         """Where to read on: the first offset of `scores` or `decisions` that is not mirrored for good."""
