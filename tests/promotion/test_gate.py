@@ -202,7 +202,7 @@ def test_the_shares_of_alpha_sum_to_alpha() -> None:
     assert sum(spent_on(attempt, 0.05) for attempt in range(1, 100_000)) == pytest.approx(0.05, rel=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 400), st.integers(0, 1000), st.sampled_from(["auto", "manual"]))
 def test_a_restart_at_any_row_changes_no_verdict(cut: int, seed: int, approval: str) -> None:
     def life(restart: int | None) -> tuple[list[Verdict], bytes]:
