@@ -1,0 +1,138 @@
+"""The FastAPI application: routes, errors, life cycle."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from headrace import __version__
+from headrace.doors.gateway import chat_completions, completions, errors, feedback
+from headrace.doors.gateway.chat_completions import ChatShape
+from headrace.doors.gateway.completions import CompletionShape
+from headrace.doors.gateway.exchange import Exchange
+from headrace.doors.gateway.gateway_metrics import GatewayMetrics
+from headrace.doors.gateway.metrics import CONTENT_TYPE
+from headrace.doors.gateway.openai_requests import ChatCompletionBody, CompletionBody
+from headrace.doors.gateway.security import BearerKey, BodyLimit
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import HeadraceError
+from headrace.serving.answering import AnswerService
+from headrace.serving.version_source import FeedbackSink, ModelCard
+
+MAX_BODY_BYTES = 8 * 2**20
+DRAIN_SECONDS = 30.0
+
+
+def create_app(
+    service: AnswerService,
+    *,
+    feedback_sink: FeedbackSink | None = None,
+    api_key: str | None = None,
+    routers: Sequence[APIRouter] = (),
+    clock: Clock = SYSTEM_CLOCK,
+    drain_seconds: float = DRAIN_SECONDS,
+) -> FastAPI:
+    """The gateway over a service, which it starts and ends; `routers` are further doors at the same address.
+
+    `serve` refuses to open it to other machines without an `api_key`.
+    """
+    starting: list[asyncio.Task[None]] = []
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        starting.append(asyncio.create_task(service.start(), name="service-start"))
+        try:
+            yield
+        finally:
+            await service.drain(drain_seconds)
+            starting[0].cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+            await service.close()
+
+    app = FastAPI(title="Headrace", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.api_key = api_key
+    metrics = GatewayMetrics(service)
+    app.include_router(_openai_routes(service, Exchange(service, metrics, clock)))
+    app.include_router(_service_routes(service, metrics, starting))
+    if feedback_sink is not None:
+        app.include_router(feedback.routes(feedback_sink))
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(HeadraceError, errors.on_headrace_error)
+    app.add_exception_handler(RequestValidationError, errors.on_invalid_body)
+    app.add_exception_handler(HTTPException, errors.on_http_error)
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    if api_key:
+        app.add_middleware(BearerKey, api_key=api_key)
+    return app
+
+
+def _openai_routes(service: AnswerService, exchange: Exchange) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+    @router.post("/chat/completions", response_model=None)
+    async def chat(request: Request, body: ChatCompletionBody) -> Response:
+        """Answers a conversation."""
+        wishes = chat_completions.wishes(body)
+        return await exchange.answer(request, body, [chat_completions.question(body)], wishes, ChatShape(body))
+
+    @router.post("/completions", response_model=None)
+    async def complete(request: Request, body: CompletionBody) -> Response:
+        """Goes on with a text."""
+        wishes = completions.wishes(body)
+        return await exchange.answer(request, body, completions.questions(body), wishes, CompletionShape(body))
+
+    @router.get("/models")
+    async def models() -> dict[str, Any]:
+        """The models that can be asked."""
+        return {"object": "list", "data": [_model(card) for card in service.models()]}
+
+    @router.get("/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        """One model; `NAME@vN` is that version."""
+        version = service.resolve(name)
+        card = next((card for card in service.models() if card.name == name), None)
+        return _model(card or ModelCard(name, version.version))
+
+    return router
+
+
+def _service_routes(service: AnswerService, metrics: GatewayMetrics, starting: list[asyncio.Task[None]]) -> APIRouter:
+    router = APIRouter(tags=["service"])
+
+    @router.get("/healthz")
+    async def health() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def ready() -> JSONResponse:
+        """Every model has a replica that can answer."""
+        started = bool(starting) and starting[0].done()
+        replicas = {model: state.replicas for model, state in service.pools.items()}
+        whole = started and service.ready
+        return JSONResponse({"status": "ok" if whole else "starting", "replicas": replicas}, 200 if whole else 503)
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def counters() -> PlainTextResponse:
+        """For Prometheus."""
+        return PlainTextResponse(metrics.page(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+def _model(card: ModelCard) -> dict[str, Any]:
+    return {
+        "id": card.name,
+        "object": "model",
+        "created": card.created_ms // 1000,
+        "owned_by": "headrace",
+        "version": card.version,
+        "base": card.base or None,
+    }

@@ -1,0 +1,40 @@
+"""`POST /v1/feedback`: what people say of an answer, by its id."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from headrace.events.answer import Feedback
+from headrace.serving.version_source import FeedbackSink
+
+
+class FeedbackBody(BaseModel):
+    """At least one of rating, correction and comment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    answer_id: str = Field(min_length=1, max_length=200)
+    """As in the header `x-headrace-answer-id`."""
+    rating: float | None = Field(default=None, ge=-1, le=1)
+    """−1 bad, 1 good."""
+    correction: str | None = Field(default=None, max_length=100_000)
+    """What the answer should have been; it overrides the teacher's."""
+    comment: str = Field(default="", max_length=100_000)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "FeedbackBody":
+        if self.rating is None and self.correction is None and not self.comment:
+            raise ValueError("give a rating, a correction or a comment")
+        return self
+
+
+def routes(sink: FeedbackSink) -> APIRouter:
+    """The door over a sink."""
+    router = APIRouter(prefix="/v1", tags=["feedback"])
+
+    @router.post("/feedback", status_code=202)
+    async def give(body: FeedbackBody) -> dict[str, str]:
+        """Takes feedback; it is durable when this returns."""
+        await sink.give(Feedback(body.answer_id, body.rating, body.correction, body.comment))
+        return {"status": "accepted", "answer_id": body.answer_id}
+
+    return router

@@ -1,0 +1,120 @@
+"""From a question to a running answer: pins the version, renders the prompt with it, and has a replica write."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+
+from headrace.foundation.errors import HeadraceError, NotFoundError
+from headrace.serving.open_answer import Choice, OpenAnswer
+from headrace.serving.question import (
+    ModelSettings,
+    Question,
+    Wishes,
+    generation_requests,
+    prompt_ids,
+    with_system_context,
+)
+from headrace.serving.replica_pool import PoolState, ReplicaPool
+from headrace.serving.served_versions import ServedVersions
+from headrace.serving.version_facts import FactsShelf
+from headrace.serving.version_source import AnswerSink, ModelCard, VersionRef, VersionSource
+
+
+class AnswerService:
+    """The room's one door inwards. Belongs to one event loop: `start`, `ask`, `close`."""
+
+    def __init__(
+        self,
+        source: VersionSource,
+        pools: Mapping[str, ReplicaPool],
+        answers: AnswerSink,
+        settings: Mapping[str, ModelSettings] | None = None,
+        *,
+        poll_seconds: float = 0.1,
+    ) -> None:
+        """`pools` and `settings` by `VersionRef.model`."""
+        self._source = source
+        self._pools = dict(pools)
+        self._answers = answers
+        self._settings = dict(settings or {})
+        self._facts = FactsShelf()
+        self.versions = ServedVersions(source, self._prepare, poll_seconds=poll_seconds)
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def pools(self) -> Mapping[str, PoolState]:
+        """How each model's replicas are doing."""
+        return {model: pool.state for model, pool in self._pools.items()}
+
+    @property
+    def ready(self) -> bool:
+        """Every model has a replica that is alive."""
+        return all(state.replicas > 0 for state in self.pools.values())
+
+    def models(self) -> list[ModelCard]:
+        return self._source.models()
+
+    def resolve(self, name: str) -> VersionRef:
+        """What a name points to, loaded or not. NotFoundError gives the nearest names."""
+        return self._source.resolve(name)
+
+    async def start(self) -> None:
+        """Starts the replicas and loads what the names point to now; a version that cannot be loaded is told when asked."""
+        self._watch = asyncio.create_task(self.versions.watch(), name="alias-watch")
+        await asyncio.gather(*(pool.start() for pool in self._pools.values()))
+        names = [card.name for card in self._source.models()]
+        outcomes = await asyncio.gather(*(self.versions.pin(name) for name in names), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, HeadraceError):
+                raise outcome
+
+    async def ask(self, model: str, questions: Sequence[Question], wishes: Wishes, *, prefix: str = "") -> OpenAnswer:
+        """An answer whose first piece is there; the caller reads `steps` and calls `close`.
+
+        NotFoundError (no such model), TooLongError, InvalidDeclarationError (`where` names the parameter), BusyError,
+        UnavailableError, CorruptDataError (no version of the model can be loaded).
+        """
+        version = await self.versions.pin(model)
+        settings = self._settings.get(version.model, ModelSettings())
+        facts = await self._facts.get(version.path)
+        answer_id = f"{prefix}{uuid.uuid4().hex}"  # drawn: an answer is made once and never replayed
+        choices: list[Choice] = []
+        prompt_tokens = 0
+        for question in questions:
+            asked = with_system_context(question, settings)
+            ids = prompt_ids(asked, facts, settings)
+            requests = generation_requests(answer_id, ids, wishes, facts, settings, first=len(choices))
+            prompt_tokens += len(ids)
+            choices += [Choice(request, asked.messages) for request in requests]
+        answer = OpenAnswer(answer_id, version, facts, choices, prompt_tokens, self._answers.record)
+        pool = self._pool(version)
+        try:
+            await answer.begin(lambda request: pool.generate(version.path, request))
+        except BaseException:
+            await answer.close()
+            raise
+        return answer
+
+    async def drain(self, timeout_seconds: float = 30.0) -> bool:
+        """Takes nothing new and waits for the answers that are being written; False where the time was over first."""
+        done = await asyncio.gather(*(pool.drain(timeout_seconds) for pool in self._pools.values()))
+        return all(done)
+
+    async def close(self) -> None:
+        """Ends the replicas."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self.versions.close()
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+
+    def _pool(self, version: VersionRef) -> ReplicaPool:
+        try:
+            return self._pools[version.model]
+        except KeyError as error:
+            known = ", ".join(sorted(self._pools)) or "none"
+            raise NotFoundError(f"{version.model} has no replicas; these have: {known}") from error
+
+    async def _prepare(self, version: VersionRef) -> None:
+        await self._facts.get(version.path)
+        await self._pool(version).prepare(version.path)

@@ -1,0 +1,39 @@
+"""The engines in the order they are tried, and the choice for a checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from headrace.foundation.errors import InvalidDeclarationError
+from headrace.serving.checkpoint import read_config
+from headrace.serving.engine import Engine
+
+
+def _numpy() -> Engine:
+    from headrace.serving.numpy.engine import NumpyEngine
+
+    return NumpyEngine()
+
+
+def _transformers() -> Engine:
+    from headrace.serving.transformers.engine import TransformersEngine
+
+    return TransformersEngine()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"numpy": _numpy, "transformers": _transformers}
+"""Lightest first; the last runs any causal model. Opened when asked for: torch is imported with the last one alone."""
+
+
+def engine_for(path: Path, only: str | None = None) -> Engine:
+    """The first engine that runs the checkpoint; InvalidDeclarationError where none does, or `only` does not."""
+    if only is not None and only not in ENGINES:
+        raise InvalidDeclarationError(f"{only!r} is no engine", next_step=f"Use one of: {', '.join(ENGINES)}.")
+    config = read_config(path)
+    reasons: list[str] = []
+    for name in ENGINES if only is None else (only,):
+        engine = ENGINES[name]()
+        reason = engine.refuses(config)
+        if reason is None:
+            return engine
+        reasons.append(f"{name}: {reason}")
+    raise InvalidDeclarationError(f"no engine runs this checkpoint ({'; '.join(reasons)})", where=str(path))

@@ -1,0 +1,119 @@
+"""An answer while it is written: all its choices as one stream of pieces, ended at once when nobody listens."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from headrace.events.answer import Answer
+from headrace.events.message import Message
+from headrace.foundation.errors import HeadraceError
+from headrace.serving.generation import GenerationRequest, GenerationStep
+from headrace.serving.version_facts import VersionFacts
+from headrace.serving.version_source import VersionRef
+
+
+@dataclass(slots=True)
+class Choice:
+    """One of the answer's texts."""
+
+    request: GenerationRequest
+    messages: tuple[Message, ...]
+    text: list[str] = field(default_factory=list[str])
+    tokens: int = 0
+    finish_reason: str | None = None
+    """None while it is written."""
+
+
+class OpenAnswer:
+    """`steps` once, then `close`, whatever happened."""
+
+    def __init__(
+        self,
+        answer_id: str,
+        version: VersionRef,
+        facts: VersionFacts,
+        choices: Sequence[Choice],
+        prompt_tokens: int,
+        record: Callable[[str, Answer], None],
+    ) -> None:
+        self.id = answer_id
+        self.version = version
+        self.choices = tuple(choices)
+        self.prompt_tokens = prompt_tokens
+        self._renderer = facts.renderer
+        self._record = record
+        self._pieces: asyncio.Queue[tuple[int, GenerationStep] | HeadraceError] = asyncio.Queue()
+        self._pumps: list[asyncio.Task[None]] = []
+        self._first: tuple[int, GenerationStep] | None = None
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(choice.tokens for choice in self.choices)
+
+    def token_text(self, token: int) -> str:
+        """One token's own text, for log-probabilities."""
+        return self._renderer.decode([token])
+
+    def prompt_text(self, index: int) -> str:
+        """What a choice's prompt says, as its tokens have it."""
+        return self._renderer.decode(self.choices[index].request.prompt_ids)
+
+    async def begin(self, generate: Callable[[GenerationRequest], AsyncGenerator[GenerationStep]]) -> None:
+        """Starts every choice and waits for the first piece: what is refused is refused here, before anything is sent.
+
+        BusyError, UnavailableError as `ReplicaPool.generate` raises them.
+        """
+        self._pumps = [
+            asyncio.create_task(self._pump(index, generate(choice.request)))
+            for index, choice in enumerate(self.choices)
+        ]
+        self._first = await self._next()
+
+    async def steps(self) -> AsyncGenerator[tuple[int, GenerationStep]]:
+        """Pieces with the index of their choice, until every choice has ended."""
+        if self._first is not None:
+            yield self._take(*self._first)
+        while any(choice.finish_reason is None for choice in self.choices):
+            yield self._take(*await self._next())
+
+    async def close(self) -> None:
+        """Ends what is still running, in the replicas too, and records what has been said."""
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        for choice in self.choices:
+            if choice.tokens or choice.finish_reason is not None:
+                self._record(choice.request.id, self._answer(choice))
+
+    async def _next(self) -> tuple[int, GenerationStep]:
+        piece = await self._pieces.get()
+        if isinstance(piece, HeadraceError):
+            raise piece
+        return piece
+
+    async def _pump(self, index: int, steps: AsyncGenerator[GenerationStep]) -> None:
+        try:
+            async for step in steps:
+                self._pieces.put_nowait((index, step))
+        except HeadraceError as error:
+            self._pieces.put_nowait(error)
+        finally:
+            await steps.aclose()
+
+    def _take(self, index: int, step: GenerationStep) -> tuple[int, GenerationStep]:
+        choice = self.choices[index]
+        choice.text.append(step.text)
+        choice.tokens = max(choice.tokens, step.tokens)
+        choice.finish_reason = step.finish_reason
+        return index, step
+
+    def _answer(self, choice: Choice) -> Answer:
+        return Answer(
+            model=self.version.model,
+            version=self.version.version,
+            messages=list(choice.messages),
+            text="".join(choice.text),
+            finish_reason=choice.finish_reason or "cancelled",
+            input_tokens=len(choice.request.prompt_ids),
+            output_tokens=choice.tokens,
+        )

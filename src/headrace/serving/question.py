@@ -1,0 +1,102 @@
+"""What a client asks, freed from any wire format."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from headrace.events.message import Message
+from headrace.foundation.errors import InvalidDeclarationError
+from headrace.models.prompt_renderer import TooLongError
+from headrace.serving.generation import GenerationRequest
+from headrace.serving.version_facts import VersionFacts
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What a served model adds to its requests."""
+
+    system_context: str = ""
+    """Put before the messages where the client sends no system message."""
+    input_max: int | None = None
+    """Tokens of a prompt at most; None: as many as the model has positions for."""
+    output_max: int = 256
+    """Tokens of an answer where the client names no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How the answer is to be written."""
+
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    top_logprobs: int | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
+    choices: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One prompt."""
+
+    messages: tuple[Message, ...]
+    plain: bool = False
+    """The one message's text is encoded as it is, without a chat template."""
+    ids: tuple[int, ...] | None = None
+    """Tokens in place of text; the messages are for the record alone."""
+
+
+def with_system_context(question: Question, settings: ModelSettings) -> Question:
+    """Adds the model's `systemContext` where the client sends no system message."""
+    chat = not question.plain and question.ids is None
+    if not chat or not settings.system_context or any(message.role == "system" for message in question.messages):
+        return question
+    return replace(question, messages=(Message("system", settings.system_context), *question.messages))
+
+
+def prompt_ids(question: Question, facts: VersionFacts, settings: ModelSettings) -> tuple[int, ...]:
+    """The tokens that the model reads. TooLongError, or InvalidDeclarationError for an empty or foreign prompt."""
+    longest = min(settings.input_max or facts.max_positions, facts.max_positions - 1)
+    if question.ids is not None:
+        ids = question.ids
+        if not all(0 <= token < facts.vocabulary_size for token in ids):
+            raise InvalidDeclarationError(f"token ids are 0 to {facts.vocabulary_size - 1}", where="prompt")
+    elif question.plain:
+        ids = facts.renderer.encode(question.messages[0].content)
+    else:
+        ids = facts.renderer.prompt(question.messages, input_max=longest)
+    if not ids:
+        raise InvalidDeclarationError("the prompt has no tokens", where="prompt")
+    if len(ids) > longest:
+        raise TooLongError(f"the prompt has {len(ids)} tokens, more than {longest}")
+    return ids
+
+
+def generation_requests(
+    answer_id: str, ids: tuple[int, ...], wishes: Wishes, facts: VersionFacts, settings: ModelSettings, first: int = 0
+) -> list[GenerationRequest]:
+    """One request per choice, numbered from `first`; with a seed, choice i draws with seed + i."""
+    if any(not 0 <= token < facts.vocabulary_size for token in wishes.logit_bias):
+        raise InvalidDeclarationError(f"token ids are 0 to {facts.vocabulary_size - 1}", where="logit_bias")
+    room = facts.max_positions - len(ids)
+    return [
+        GenerationRequest(
+            id=choice_id(answer_id, index),
+            prompt_ids=ids,
+            max_tokens=min(wishes.max_tokens or settings.output_max, room),
+            temperature=wishes.temperature,
+            top_p=wishes.top_p,
+            seed=None if wishes.seed is None else wishes.seed + index,
+            stop=wishes.stop,
+            stop_ids=facts.stop_ids,
+            top_logprobs=wishes.top_logprobs,
+            logit_bias=wishes.logit_bias,
+        )
+        for index in range(first, first + wishes.choices)
+    ]
+
+
+def choice_id(answer_id: str, index: int) -> str:
+    """The first choice has the answer's own id; the others are numbered behind it."""
+    return answer_id if index == 0 else f"{answer_id}.{index}"
