@@ -27,7 +27,8 @@ def lags(log: TopicLog, topology: Topology) -> dict[str, int]:
     ends = {info.spec.name: info.end_offset for info in log.topics()}
     result: dict[str, int] = {}
     for group, topic in consumers(topology):
-        result[group] = result.get(group, 0) + ends.get(topic, 0) - min(log.offset(group, topic), ends.get(topic, 0))
+        if topic in ends:
+            result[group] = result.get(group, 0) + ends[topic] - min(log.offset(group, topic), ends[topic])
     return result
 
 

@@ -8,10 +8,11 @@ import signal
 import sys
 import threading
 
+from fastapi import APIRouter
+
 from headrace.control.role import RoleOrder, StageThread, read_order
 from headrace.doors.gateway.app import create_app
 from headrace.doors.gateway.server import serve
-from headrace.doors.push import push_router
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
@@ -43,18 +44,22 @@ def run(order: RoleOrder, log: TopicLog) -> int:
     """Serves until SIGTERM or SIGINT; answers that are being written are finished. Returns the exit code."""
     options = order.topology.serve
     stage = ServeStage(options, log, order.holder, order.state)
-    inboxes = {(one.namespace, one.name): one for one in options.inboxes}
     app = create_app(
-        build_service(options, stage),
-        feedback_sink=stage,
-        api_key=options.api_key,
-        routers=[push_router(inboxes, log, clock=SYSTEM_CLOCK)] if inboxes else [],
+        build_service(options, stage), feedback_sink=stage, api_key=options.api_key, routers=_push_doors(options, log)
     )
     thread = StageThread(lambda: stage, log, on_failure=lambda: signal.raise_signal(signal.SIGTERM))
     thread.start()
     serve(app, options.host, options.port)
     thread.stop()
     return thread.exit_code
+
+
+def _push_doors(options: ServeOptions, log: TopicLog) -> list[APIRouter]:
+    if not options.inboxes:
+        return []
+    from headrace.doors.push import push_router
+
+    return [push_router({(one.namespace, one.name): one for one in options.inboxes}, log, clock=SYSTEM_CLOCK)]
 
 
 def main() -> int:

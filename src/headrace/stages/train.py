@@ -33,7 +33,7 @@ from headrace.stages.options import TrainOptions
 from headrace.stages.reask import Reasker
 from headrace.stages.stage import Condition, StageReporter, take_lease
 
-MAX_EXAMPLES = 512
+MAX_EXAMPLES = 64
 CHECKPOINTS_KEPT = 2
 
 

@@ -104,8 +104,9 @@ class TransformStage:
 
     def _start(self) -> StreamQuery | None:
         """Starts the query once every input's schema is known."""
-        inputs = [self._input(binding) for binding in self._options.streams]
-        if any(one is None for one in inputs):
+        known = {info.spec.name for info in self._log.topics()}
+        inputs = [self._input(binding) for binding in self._options.streams if binding.topic in known]
+        if len(inputs) < len(self._options.streams) or any(one is None for one in inputs):
             self._reporter.say(
                 Condition("Transforming", "False", "WaitingForSchema", "no record of its source has arrived yet")
             )
