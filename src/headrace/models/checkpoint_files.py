@@ -8,7 +8,7 @@ from headrace.models.json_file import read_json_object
 
 WEIGHTS = "model.safetensors"
 _SIDE_SUFFIXES = (".json", ".jinja", ".txt", ".model", ".md")
-_NOT_COPIED = ("model.safetensors.index.json", "trainer_state.json")
+_NOT_COPIED = ("model.safetensors.index.json", "trainer_state.json", "headrace-manifest.json")
 
 
 def copy_side_files(source: Path, target: Path) -> None:

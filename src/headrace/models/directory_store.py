@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from headrace.foundation.errors import CorruptDataError, DiskFullError, NotFoundError
@@ -95,7 +96,7 @@ class DirectoryStore:
             return ()
         return tuple(sorted(entry.name for entry in self._root.iterdir() if _is_digest(entry.name)))
 
-    def collect(self, keep: Set[str]) -> tuple[str, ...]:
+    def collect(self, keep: AbstractSet[str]) -> tuple[str, ...]:
         """Removes every directory but those in `keep`, and what a killed writer left half-built: the digests removed."""
         removed = tuple(digest for digest in self.digests() if digest not in keep)
         for digest in removed:
@@ -147,5 +148,7 @@ def _sync(path: Path) -> None:
 
 def _explained(error: OSError, root: Path) -> Exception:
     if error.errno in _FULL:
-        return DiskFullError("the disk has no room left", where=str(root), next_step="Make room; the work goes on then.")
+        return DiskFullError(
+            "the disk has no room left", where=str(root), next_step="Make room; the work goes on then."
+        )
     return error

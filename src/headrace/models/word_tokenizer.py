@@ -6,7 +6,7 @@ two digits, which a small model learns far faster than single digits or longer, 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
@@ -45,7 +45,7 @@ def train_word_tokenizer(text: Iterable[str], *, vocabulary: int) -> Tokenizer:
     Equal texts give equal tokenizers. ValueError where `vocabulary` is below the 480 or so that are always there.
     """
     splitter = _splitter()
-    counts = Counter(piece for sample in text for piece, _ in splitter.pre_tokenize_str(sample))
+    counts = Counter(piece for sample in text for piece in _pieces(sample, splitter))
     always = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet()), *_number_pieces()]
     pieces = dict.fromkeys(always)
     if vocabulary < len(pieces):
@@ -55,6 +55,12 @@ def train_word_tokenizer(text: Iterable[str], *, vocabulary: int) -> Tokenizer:
             break
         pieces.setdefault(piece)
     return _assemble(list(pieces), splitter)
+
+
+def _pieces(sample: str, splitter: pre_tokenizers.PreTokenizer) -> Iterator[str]:
+    """A sample's pieces as they stand in a question, behind a blank, and its first as it stands in an answer, without."""
+    for text, most in ((sample, 1), (f" {sample}", None)):
+        yield from (piece for piece, _ in splitter.pre_tokenize_str(text)[:most])
 
 
 def _assemble(pieces: list[str], splitter: pre_tokenizers.PreTokenizer) -> Tokenizer:

@@ -87,7 +87,7 @@ class TorchLearner:
 
     def _weights(self, slot: str) -> Weights:
         if slot not in self._slots:
-            raise NotFoundError(f"there is no slot {slot!r}; there are {', '.join(self.slots())}")
+            raise NotFoundError(f"there is no frozen slot {slot!r}; there are {', '.join(self.slots())}")
         return self._slots[slot]
 
     def _micro_batches(self, sequences: Sequence[TokenSequence], at_most: int) -> list[list[int]]:
@@ -159,7 +159,8 @@ class TorchLearner:
         self.drop(source)
 
     def drop(self, slot: str) -> None:
-        self._weights(slot)
+        if slot not in self._slots:
+            raise NotFoundError(f"there is no frozen slot {slot!r}; there are {', '.join(self.slots())}")
         del self._slots[slot]
         self._on_disk.discard(slot)
 
