@@ -18,6 +18,7 @@ from headrace.connectors.files.position import (
 from headrace.connectors.files.taking import Merged, OneByOne, Taken
 from headrace.connectors.files.text_reader import BLOCK_BYTES
 from headrace.connectors.records.dead_letters import dead_letter
+from headrace.connectors.records.inference import UNKNOWN
 from headrace.connectors.records.kernels import int64_array
 from headrace.connectors.records.rows import RowMaker
 from headrace.connectors.source import SourceBatch, SourceContext, SourceOptions
@@ -27,6 +28,7 @@ from headrace.foundation.errors import CorruptDataError, FinalError, Unavailable
 
 _LOOK_EVERY_SECONDS = 0.1
 _READ_AHEAD_BYTES = 32 << 20
+_SAMPLE_BYTES = 4 << 20
 _NEXT_STEP = (
     "put the file back as it was, or apply the connector under a new name to read what is there now from the beginning"
 )
@@ -142,6 +144,9 @@ class FilesSource:
         """Settles the schema. False: there is no record yet that it could be inferred from."""
         if self._schema is None:
             self._schema = infer_schema(found, self._options)
+            held = max((file.path.stat().st_size for file in found), default=0)
+            if self._schema is None and held > (_SAMPLE_BYTES if self._options.follow else 0):
+                self._schema = UNKNOWN
         if self._schema is None:
             return False
         maker = RowMaker(self._source, self._schema, self._clock)

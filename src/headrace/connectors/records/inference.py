@@ -17,6 +17,8 @@ _WHOLE = re.compile(r"-?(0|[1-9]\d*)")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 _BIGINT = range(-(2**63), 2**63)
 _NO_VALUE = ""
+UNKNOWN = RowSchema((Column("value", "STRING"),))
+"""What stands in where records are there and none tells a schema: each of them becomes a dead letter."""
 
 
 def infer_json(lines: Iterable[bytes]) -> RowSchema | None:

@@ -33,6 +33,8 @@ class Arrivals:
     """[n] ids that the records brought themselves; None: derived as the port says."""
     ingested_at: pa.Array | None = None
     """[n] ms since 1970 UTC; None: not stamped yet."""
+    topic: str = ""
+    """The topic that they were read from, where it was one: then positions are its offsets."""
 
 
 class RowMaker:
@@ -111,6 +113,9 @@ class RowMaker:
 
     def _origins(self, arrivals: Arrivals) -> pa.Array:
         """As `encode_origin` writes it, for whole columns."""
+        if arrivals.topic:
+            head = '{"topic":' + msgspec.json.encode(arrivals.topic).decode() + ',"offset":'
+            return pc.binary_join_element_wise(head, _digits(arrivals.positions), "}", "")
         source = f"{self._options.name}:{arrivals.source}" if arrivals.source else self._options.name
         head = '{"source":' + msgspec.json.encode(source).decode() + ',"position":"'
         return pc.binary_join_element_wise(head, _digits(arrivals.positions), '"}', "")

@@ -1,0 +1,54 @@
+"""The `http:` and `webhook:` blocks of a StreamConnector."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic.alias_generators import to_camel
+
+from headrace.foundation.quantities import parse_duration_ms
+
+_CONFIG = ConfigDict(
+    alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
+)
+
+
+def _duration(text: str) -> str:
+    parse_duration_ms(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+
+
+class Options(BaseModel):
+    """Events pushed as JSON (an object or an array) or NDJSON to `POST …/streamconnectors/NAME/events`."""
+
+    model_config = _CONFIG
+
+    max_body_bytes: int = Field(default=8 << 20, ge=1, le=256 << 20)
+    """A larger request is refused with 413."""
+    max_record_bytes: int = Field(default=1 << 20, ge=16, le=256 << 20)
+    """A request with a larger event is refused with 400."""
+    keep: Duration = "7d"
+    """How long a pushed event, and so the memory of its id, is kept once it has been read: within this time a repeat is harmless."""
+
+
+class SinkOptions(BaseModel):
+    """Records sent as JSON to a server, again and again until it takes them."""
+
+    model_config = _CONFIG
+
+    url: str = Field(pattern=r"^https?://")
+    """Where records are sent."""
+    method: Literal["POST", "PUT"] = "POST"
+    """With which method."""
+    headers: dict[str, SecretStr] = {}
+    """Further headers, such as `Authorization`; their values are never shown."""
+    batch_records: int = Field(default=1, ge=1, le=10_000)
+    """1: each record is a request of its own, its id the `Idempotency-Key`. More: a JSON array of up to so many, with a key made of their ids."""
+    timeout: Duration = "10s"
+    """How long one answer is waited for."""
+    retry_for: Duration = "1m"
+    """How long a request is tried again, with growing pauses, before the sink reports the server as unavailable."""
+    metadata: bool = False
+    """Adds `_id` and `_eventTime` (ms since 1970 UTC) to every record."""

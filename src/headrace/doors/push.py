@@ -1,0 +1,103 @@
+"""The HTTP door for events: `POST /apis/streams.nstream.ai/v1/namespaces/{ns}/streamconnectors/{name}/events`."""
+
+from collections.abc import Mapping
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from headrace.connectors.http.inbox import (
+    MalformedPushError,
+    UnsupportedContentError,
+    accept,
+    inbox_topic,
+    ingest_group,
+)
+from headrace.connectors.http.options import Options
+from headrace.connectors.source import SourceOptions
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import RetryableError
+from headrace.log.record import NewRecord
+from headrace.log.topic_log import Append, Commit, TopicLog
+
+PATH = "/apis/streams.nstream.ai/v1/namespaces/{namespace}/streamconnectors/{name}/events"
+_RETRY_AFTER_SECONDS = 1
+
+
+def push_router(
+    inboxes: Mapping[tuple[str, str], SourceOptions],
+    log: TopicLog,
+    *,
+    max_pending: int = 100_000,
+    clock: Clock = SYSTEM_CLOCK,
+) -> APIRouter:
+    """The door of the pushed sources, by (namespace, name).
+
+    202 `{"accepted", "duplicates"}` once the events are on disk; 400 malformed, 404 no such source, 413 too large, 415 not
+    JSON, 429 with `Retry-After` while `max_pending` events wait to be read, 503 while the log cannot write.
+    """
+    router = APIRouter()
+    for options in inboxes.values():
+        log.ensure_topic(inbox_topic(options))
+
+    @router.post(PATH, status_code=202, summary="Pushes events into a stream", tags=["streamconnectors"])
+    async def push(namespace: str, name: str, request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        options = inboxes.get((namespace, name))
+        if options is None:
+            known = ", ".join(sorted(f"{space}/{known}" for space, known in inboxes)) or "none"
+            return _error(404, "NotFound", f"there is no http source {namespace}/{name}; there are: {known}")
+        limit = Options.model_validate(dict(options.options)).max_body_bytes
+        body = await _read(request, limit)
+        if body is None:
+            return _error(
+                413, "TooLarge", f"the body has more than {limit} bytes (http.maxBodyBytes); send smaller requests"
+            )
+        if encoding := request.headers.get("content-encoding"):
+            return _error(415, "UnsupportedContent", f"content encoding {encoding!r} is not taken in; send plain JSON")
+        return await run_in_threadpool(_take_in, options, log, request, body, max_pending, clock)
+
+    return router
+
+
+def _take_in(
+    options: SourceOptions, log: TopicLog, request: Request, body: bytes, max_pending: int, clock: Clock
+) -> JSONResponse:
+    """Parses and commits; runs in a thread, so that requests that arrive together share one fsync."""
+    headers = request.headers
+    try:
+        records = accept(options, body, headers.get("content-type", ""), headers.get("idempotency-key"), clock.now_ms())
+    except MalformedPushError as error:
+        lines = [{"line": problem.line, "reason": problem.reason} for problem in error.problems]
+        return _error(400, "Malformed", str(error), lines=lines)
+    except UnsupportedContentError as error:
+        return _error(415, "UnsupportedContent", str(error))
+    try:
+        return _commit(options, log, records, max_pending)
+    except RetryableError as error:
+        return _error(503, "Unavailable", str(error), retry=True)
+
+
+def _commit(options: SourceOptions, log: TopicLog, records: list[NewRecord], max_pending: int) -> JSONResponse:
+    topic = inbox_topic(options).name
+    pending = log.topic(topic).end_offset - log.offset(ingest_group(options), topic)
+    if pending + len(records) > max_pending and pending > 0:
+        return _error(429, "Busy", f"{pending} events wait to be read; at most {max_pending} may", retry=True)
+    duplicates = 0
+    if records:
+        duplicates = log.commit(Commit(appends=[Append(topic, records)])).duplicates.get(topic, 0)
+    return JSONResponse({"accepted": len(records) - duplicates, "duplicates": duplicates}, status_code=202)
+
+
+async def _read(request: Request, limit: int) -> bytes | None:
+    """The body; None: it is larger than the limit, and the rest of it was not read."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            return None
+    return bytes(body)
+
+
+def _error(status: int, code: str, message: str, *, retry: bool = False, **more: object) -> JSONResponse:
+    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if retry else None
+    return JSONResponse({"error": {"code": code, "message": message, **more}}, status_code=status, headers=headers)
