@@ -143,13 +143,11 @@ class Desks:
         """Runs `main` with a desk on a fresh connection to the store, as after a restart."""
 
         async def run() -> Result:
-            store = self.store()
-            desk = self.desk(teacher, store, **options)
+            desk = self.desk(teacher, self.store(), **options)
             try:
                 return await main(desk)
             finally:
                 await desk.close()
-                await store.close()
 
         return run_virtually(run)
 

@@ -425,7 +425,7 @@ class TestCancellation:
         assert (spent.calls, spent.open_reservations) == (1, 0)
         assert teacher.asked == ["first"]
 
-    def test_closing_ends_the_calls_and_the_teacher(self, desks):
+    def test_closing_ends_the_calls_the_teacher_and_the_store(self, desks):
         teacher = desks.scripted(seconds=100.0)
 
         async def close(desk: TeacherDesk):
@@ -434,6 +434,8 @@ class TestCancellation:
             await desk.close()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            with pytest.raises(RuntimeError, match="closed"):
+                await ask(desk, "later", fresh=True)
 
         desks.use(teacher, close)
         assert teacher.closed

@@ -27,7 +27,6 @@ def test_every_question_is_answered_once_though_the_server_fails_in_between(stor
         answers = await asyncio.gather(*(desk.ask(prompt, finetuner="f", max_output_tokens=8) for prompt in prompts))
         spent = desk.spent("f")
         await desk.close()
-        await store.close()
         return answers, spent
 
     with ProviderServer(OpenAIProtocol(), last_word) as server:

@@ -94,7 +94,7 @@ class _Asking:
 
 
 class TeacherDesk:
-    """Used from one event loop. Several desks, in several processes, may share a store and its budget."""
+    """Used from one event loop, and owns its teacher and its store; the stores of several desks may be one file."""
 
     def __init__(self, teacher: Teacher, options: DeskOptions, store: AnswerStore, clock: Clock = SYSTEM_CLOCK) -> None:
         self._teacher = teacher
@@ -150,12 +150,13 @@ class TeacherDesk:
         return self._store.spent(finetuner)
 
     async def close(self) -> None:
-        """Ends what is on the way and closes the teacher; the store stays open."""
+        """Ends what is on the way, then closes the teacher and the store."""
         tasks = [asking.task for asking in self._on_the_way.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._teacher.close()
+        await self._store.close()
 
     async def _lead(self, ask: AskRecord, messages: Sequence[Message], max_output_tokens: int) -> StoredAnswer:
         """Asks for everybody who comes with this prompt while the answer is on its way."""
