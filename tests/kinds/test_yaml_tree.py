@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.kinds.document import Document
@@ -31,14 +31,16 @@ def only(text: str) -> Document:
     return document
 
 
+@settings(max_examples=50, deadline=None)
 @given(PLAIN.filter(lambda value: value is not None))
 def test_json_is_read_as_json_says(value: object) -> None:
     assert only(json.dumps(value, ensure_ascii=False)).root.plain() == value
 
 
+@settings(max_examples=50, deadline=None)
 @given(PLAIN.filter(lambda value: value is not None))
 def test_what_yaml_writes_is_read_back(value: object) -> None:
-    assert only(yaml.safe_dump(value, allow_unicode=True)).root.plain() == value
+    assert only(yaml.safe_dump(value, allow_unicode=True, default_style='"')).root.plain() == value
 
 
 @given(st.text())
@@ -127,12 +129,14 @@ def test_documents_before_a_syntax_error_are_read() -> None:
 
 def test_folders_globs_and_files_are_each_read_once(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
-    for name in ("b.yaml", "a.yml", "sub/c.yaml", "note.txt", ".hidden.yaml"):
+    for name in ("b.yaml", "a.yml", "sub/c.yaml", "config.json", "note.txt", ".hidden.yaml"):
         (tmp_path / name).write_text(f"name: {name}\n", "utf-8")
     documents, mistakes = load_documents([tmp_path, str(tmp_path / "*.yaml"), tmp_path / "b.yaml"])
     assert mistakes == []
-    assert [Path(document.file).name for document in documents] == ["a.yml", "b.yaml", "c.yaml"]
-    assert documents[2].base_dir == str(tmp_path / "sub")
+    assert [Path(document.file).name for document in documents] == ["a.yml", "b.yaml"]
+    below, _ = load_documents([str(tmp_path / "**" / "*.yaml")])
+    assert [Path(document.file).name for document in below] == ["b.yaml", "c.yaml"]
+    assert below[1].base_dir == str(tmp_path / "sub")
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
             continue
         if key in KEYS:
             found[key] = value
-        elif near := difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8):
+        elif near := difflib.get_close_matches(key, KEYS, n=1, cutoff=0.7):
             raise InvalidDeclarationError(
                 f"there is no setting {name}", next_step=f"did you mean {PREFIX}{near[0].upper()}?"
             )

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal
 
 from headrace.kinds.document import Location, Plain
 from headrace.kinds.spec_model import SpecModel
 
-Cost = Literal["none", "restart", "re-ingest", "re-run query", "re-label", "re-embed", "new base"]
+Cost = Literal["none", "restart", "re-run query", "re-ingest", "re-embed", "re-label", "new base"]
 """What changing a field costs, cheapest first."""
 COSTS: Mapping[Cost, str] = {
     "none": "takes effect at once",
     "restart": "the roles that use it restart and go on where they were",
-    "re-ingest": "the source is read again from its beginning",
     "re-run query": "the query runs again over the events that are kept",
-    "re-label": "prompts are answered by the teacher again",
+    "re-ingest": "the source is read again from its beginning",
     "re-embed": "every document is embedded again",
+    "re-label": "prompts are answered by the teacher again",
     "new base": "a new model is tuned from the new base; old versions stay until they are deleted",
 }
 LLM = "llm.nstream.ai/v1"
@@ -106,6 +106,8 @@ class Kind:
     choose: Callable[[Draft], str] = lambda _: ""
     """Which variant a draft is of."""
     check: Callable[[Draft, World], Iterable[Problem]] = no_checks
+    otherwise: Callable[[str], Cost] = lambda _: "restart"
+    """What changing a field of a variant costs that `costs` does not name."""
     free_text: frozenset[str] = frozenset()
     """Keys whose values people choose freely, so that capitals in them are no sign of a placeholder."""
 
@@ -113,10 +115,10 @@ class Kind:
         """The model that reads a draft's spec."""
         return self.variant(self.choose(draft))
 
-    def cost(self, path: str) -> Cost:
+    def cost(self, path: str, variant: str) -> Cost:
         """What changing `trainer.batchSize` or the like costs; list indices are left out of paths."""
         while path:
             if path in self.costs:
                 return self.costs[path]
             path = path.rpartition(".")[0]
-        return cast("Cost", "restart")
+        return self.otherwise(variant)

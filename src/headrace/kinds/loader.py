@@ -2,7 +2,7 @@
 
 import glob
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.kinds.document import Document
@@ -10,11 +10,12 @@ from headrace.kinds.mistake import Mistake
 from headrace.kinds.yaml_tree import MAX_BYTES, parse
 
 STDIN = "-"
-SUFFIXES = (".yaml", ".yml", ".json")
+SUFFIXES = (".yaml", ".yml")
+"""Of the files that a folder is searched for; a file that is named itself may end in anything, JSON included."""
 
 
 def load_documents(paths: Sequence[str | Path]) -> tuple[list[Document], list[Mistake]]:
-    """Every document of every file, in the order given; a folder's files in order of name, its subfolders' included."""
+    """Every document of every file, in the order given; of a folder its own files, in order of name, as kubectl does."""
     documents: list[Document] = []
     mistakes: list[Mistake] = []
     seen: set[Path] = set()
@@ -59,20 +60,22 @@ def _read(path: Path) -> bytes:
 
 def _expand(path: str) -> list[str]:
     if Path(path).is_dir():
-        return [str(file) for file in _sorted(Path(path).rglob("*")) if file.suffix in SUFFIXES and file.is_file()]
+        files = (file for file in Path(path).iterdir() if file.suffix in SUFFIXES and not file.name.startswith("."))
+        return sorted(str(file) for file in files if file.is_file())
     if Path(path).exists():
         return [path]
     return sorted(name for name in glob.glob(path, recursive=True) if Path(name).is_file())  # noqa: PTH207 - a pattern may be absolute
 
 
-def _sorted(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if not any(part.startswith(".") for part in path.parts[-1:]))
-
-
 def _missing(path: str) -> Mistake:
     if Path(path).is_dir():
         return Mistake(
-            path, 0, 0, "", "holds no YAML", hint=f"Name a folder with files that end in {', '.join(SUFFIXES)}."
+            path,
+            0,
+            0,
+            "",
+            "holds no YAML",
+            hint="For the folders below it, write a pattern such as 'FOLDER/**/*.yaml'.",
         )
     return Mistake(
         path, 0, 0, "", "there is no such file", hint="Name a file, a folder, a pattern, or - for standard input."

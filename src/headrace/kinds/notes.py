@@ -10,7 +10,6 @@ from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.stages.options import Note
 from headrace.streams.stream_engine import EngineCapabilities
 
-
 FLINK_MEMORY = frozenset({"flinkMemorySize", "managedMemorySize", "processMemorySize"})
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from pydantic import BaseModel
+
 from headrace.kinds.document import Location, path_text
 from headrace.kinds.kind import COSTS, Cost, Draft
 from headrace.kinds.references import references
@@ -80,9 +82,10 @@ def _deleted(old: Resource, remaining: Mapping[tuple[str, str, str], Resource]) 
 
 def _fields(old: Resource, new: Resource) -> Iterator[FieldChange]:
     """Compares what the specs mean: `16` and `'16'`, and a default written out, are no change."""
-    before, after = (dict(_leaves(one.spec.model_dump(by_alias=True))) for one in (old, new))
+    before, after = (dict(_leaves(one.spec)) for one in (old, new))
     shown = (old.shown()["spec"], new.shown()["spec"])
     kind = KINDS[new.kind]
+    variant = kind.choose(Draft(*new.key, dict(new.raw)))
     for location in dict.fromkeys([*before, *after]):
         if before.get(location, _ABSENT) != after.get(location, _ABSENT):
             path = path_text(location)
@@ -90,7 +93,7 @@ def _fields(old: Resource, new: Resource) -> Iterator[FieldChange]:
                 _text(_at(one, location), leaves.get(location))
                 for one, leaves in zip(shown, (before, after), strict=True)
             ]
-            yield FieldChange(path, values[0], values[1], kind.cost(_keys(location)))
+            yield FieldChange(path, values[0], values[1], kind.cost(_keys(location), variant))
     for key in ("labels", "annotations"):
         values = [json.dumps(dict(getattr(one, key)), ensure_ascii=False, sort_keys=True) for one in (old, new)]
         if values[0] != values[1]:
@@ -101,10 +104,14 @@ _ABSENT = object()
 
 
 def _leaves(value: Any, above: Location = ()) -> Iterator[tuple[Location, Any]]:
-    if isinstance(value, Mapping) and value:
+    """What a spec means, by the keys of the YAML. Not pydantic's dump, in which one secret looks like another."""
+    if isinstance(value, BaseModel):
+        for name, info in type(value).model_fields.items():
+            yield from _leaves(getattr(value, name), (*above, info.alias or name))
+    elif isinstance(value, Mapping) and value:
         for key, inner in cast("Mapping[str, Any]", value).items():
             yield from _leaves(inner, (*above, key))
-    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, BaseModel)) for item in value):
         for place, inner in enumerate(cast("Sequence[Any]", value)):
             yield from _leaves(inner, (*above, place))
     else:

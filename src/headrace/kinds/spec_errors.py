@@ -1,11 +1,13 @@
 """What pydantic found → problems in the words of this house."""
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from dataclasses import replace
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from headrace.kinds.document import Location
+from headrace.kinds.document import Location, Plain
 from headrace.kinds.fields import FieldError
 from headrace.kinds.kind import Problem
 from headrace.kinds.mistake import nearest
@@ -33,10 +35,25 @@ _SHAPES = {
 }
 
 
-def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
-    """One problem per error. No value is repeated that a FieldError did not choose to show."""
+def problems_of(error: ValidationError, model: type[BaseModel], given: Plain = None) -> Iterator[Problem]:
+    """One problem per error. No value of `given` is repeated that a FieldError did not choose to show."""
     for item in error.errors(include_url=False, include_input=False):
-        yield _problem(item["type"], tuple(item["loc"]), item["msg"], item.get("ctx", {}), model)
+        problem = _problem(item["type"], tuple(item["loc"]), item["msg"], item.get("ctx", {}), model)
+        yield replace(problem, location=_in_yaml(problem.location, given))
+
+
+def _in_yaml(location: Location, given: Plain) -> Location:
+    """Without the tags that pydantic puts between a list's index and a key."""
+    kept: list[str | int] = []
+    for place, step in enumerate(location):
+        if isinstance(given, dict) and isinstance(step, str):
+            if step not in given and place + 1 < len(location):
+                continue
+            given = given.get(step)
+        elif isinstance(given, list) and isinstance(step, int):
+            given = given[step] if step < len(given) else None
+        kept.append(step)
+    return tuple(kept)
 
 
 def _problem(
@@ -56,22 +73,39 @@ def _problem(
     if kind in _LIMITS:
         name, form = _LIMITS[kind]
         return Problem(location, form.format(context.get(name)))
-    if kind == "literal_error":
-        return Problem(location, f"must be {context.get('expected', 'one of the valid words')}")
+    if kind in ("literal_error", "union_tag_invalid"):
+        expected = str(context.get("expected_tags" if kind == "union_tag_invalid" else "expected", ""))
+        return Problem(location, "is not known here", tuple(re.findall(r"'([^']*)'", expected)))
+    if kind == "union_tag_not_found":
+        return Problem(location, f"{str(context.get('discriminator', '')).strip(chr(39))} is missing", of_key=True)
     if kind in ("too_short", "string_too_short"):
         return Problem(location, "must not be empty")
     return Problem(location, _SHAPES.get(kind, message.removeprefix("Value error, ")))
 
 
 def keys_at(model: type[BaseModel], location: Location) -> tuple[str, ...]:
-    """The keys that a block of the YAML may have."""
-    current: type[BaseModel] | None = model
+    """The keys that a block of the YAML may have. `location` may name the tag of a block that is one of several."""
+    current = [model]
     for step in location:
-        if isinstance(step, int) or current is None:
+        if isinstance(step, int):
             continue
-        found = next((info for name, info in current.model_fields.items() if step in (info.alias, name)), None)
-        current = model_in(found.annotation) if found else None
-    return tuple(info.alias or name for name, info in current.model_fields.items()) if current else ()
+        found = [inner for one in current for inner in _below(one, step)]
+        current = found or [one for one in current if step in tags_of(one)]
+    keys = [info.alias or name for one in current for name, info in one.model_fields.items()]
+    return tuple(dict.fromkeys(keys))
+
+
+def _below(model: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    fields = model.model_fields.items()
+    return [inner for name, info in fields if key in (info.alias, name) for inner in models_in(info.annotation)]
+
+
+def tags_of(model: type[BaseModel]) -> frozenset[str]:
+    """The words that tell a block from others that may stand in its place."""
+    words = (
+        get_args(info.annotation) for info in model.model_fields.values() if get_origin(info.annotation) is Literal
+    )
+    return frozenset(str(word) for literal in words if len(literal) == 1 for word in literal)
 
 
 def homes_of(key: str, model: type[BaseModel], above: str = "") -> Iterator[str]:
@@ -84,11 +118,13 @@ def homes_of(key: str, model: type[BaseModel], above: str = "") -> Iterator[str]
             yield from homes_of(key, inner, f"{above}.{own}" if above else own)
 
 
-def model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model inside of `Model | None`, `tuple[Model, ...]` and the like."""
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside of `Model | None`, `tuple[Model, ...]`, `A | B` and the like."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in get_args(annotation):
-        if found := model_in(argument):
-            return found
-    return None
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in models_in(argument)]
+
+
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """The first of them."""
+    return next(iter(models_in(annotation)), None)

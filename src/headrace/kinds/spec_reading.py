@@ -62,8 +62,8 @@ def _validated(model: type[SpecModel], given: Plain) -> tuple[SpecModel | None, 
     try:
         return model.model_validate(given), []
     except ValidationError as error:
-        problems = list(problems_of(error, model))
-        locations = [tuple(item["loc"]) for item in error.errors(include_input=False) if item["type"] != "missing"]
+        problems = list(problems_of(error, model, given))
+    locations = [problem.location for problem in problems]
     pruned = copy.deepcopy(given)
     for location in locations:
         _remove(pruned, location)

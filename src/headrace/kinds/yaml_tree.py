@@ -153,8 +153,8 @@ def _key(event: yaml.Event) -> tuple[str, bool]:
 
 def _scalar(event: yaml.ScalarEvent) -> Node:
     place, block = _place(event.start_mark), event.style in ("|", ">")
-    quoted = bool(event.style) or event.tag in ("!", "tag:yaml.org,2002:str")
-    return Node(place, event.value if quoted else _resolve(event.value), block=block)
+    is_text = event.tag in ("!", "tag:yaml.org,2002:str") or (bool(event.style) and not event.tag)
+    return Node(place, event.value if is_text else _resolve(event.value), block=block)
 
 
 def _resolve(text: str) -> Scalar:

@@ -15,5 +15,6 @@ KIND = Kind(
     choose=models.choose,
     costs=changes.COSTS,
     check=checks.check,
+    otherwise=changes.of_block,
     free_text=frozenset({"*"}),
 )

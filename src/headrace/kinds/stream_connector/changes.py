@@ -17,3 +17,8 @@ COSTS: dict[str, Cost] = {
     "table": "re-run query",
     "input": "restart",
 }
+
+
+def of_block(variant: str) -> Cost:
+    """A source's own options say what is read, a sink's only how it is written."""
+    return "re-ingest" if variant.startswith("source/") else "restart"

@@ -1,0 +1,340 @@
+"""Resources → the options of the stages."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headrace.foundation.settings import Settings
+from headrace.kinds.base_model.stages import cached
+from headrace.kinds.catalog import Resource, read_text
+from headrace.kinds.devices import gpu_count
+from headrace.kinds.topology import topology
+from headrace.stages.options import Topology
+
+ENVIRON = {"THE_KEY": "sk-from-env"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, checkpoint: Path) -> Path:
+    assert checkpoint.is_dir()
+    return tmp_path
+
+
+def build(text: str, folder: Path, settings: Settings, environ: dict[str, str] = ENVIRON) -> Topology:
+    loaded = read_text(text, "f.yaml", str(folder))
+    assert loaded.mistakes == []
+    return topology(loaded.resources, settings, {"HF_HOME": str(folder / "hf"), **environ})
+
+
+def test_a_finetuner_gets_every_stage(base_text: str, folder: Path, settings: Settings) -> None:
+    built = build(base_text, folder, settings)
+    assert built.not_ready == ()
+    (ingest,), (transform,), (prompt,), (label,), (train,) = (
+        built.ingest,
+        built.transform,
+        built.prompt,
+        built.label,
+        built.train,
+    )
+    assert (ingest.source.name, ingest.source.type, ingest.source.options) == (
+        "questions",
+        "file",
+        {"path": "questions.jsonl"},
+    )
+    assert ingest.source.base_dir == folder.resolve()
+    assert ingest.unique_ids
+    assert ingest.source.event_time.out_of_orderness_ms == 5_000
+    assert [(one.name, one.topic, one.connector) for one in transform.streams] == [
+        ("source_stream", "default.questions.events", "questions")
+    ]
+    assert transform.checkpoint_interval_ms == train.checkpoint_interval_ms == 30_000
+    assert (prompt.sample_ratio, prompt.templates[0].user_question) == (0.5, "Which intent is this? {text}")
+    assert label.teacher is not None
+    assert label.teacher.template == {"apikey": "sk-very-secret", "model": "gpt-4o-mini"}
+    assert (label.output_max, train.output_max, train.input_max) == (64, 32, 256)
+    assert train.learner.base == folder / "models" / "tiny"
+    assert (train.learner.batch_size, train.learner.learning_rate, train.learner.method) == (16, 0.001, "full")
+    assert train.promotion.metric == "exact"
+    assert train.teacher == label
+    assert train.limits.memory_bytes == 8 * 2**30
+    assert [(model.name, model.finetuner) for model in built.serve.models] == [("tiny", None), ("desk", "desk")]
+    assert built.serve.models[1].system_context == "You sort questions."
+    assert built.serve.models[1].limits.cpu == 2.0
+
+
+def test_every_key_of_the_block_reaches_its_option(base_text: str, folder: Path, settings: Settings) -> None:
+    start = base_text.index("  learning:")
+    block = """  timeline: event
+  learning:  {method: lora, optimizer: adamw, warmupSteps: 3, replay: {perFresh: 0.5, capacity: 7}, seed: 9}
+  promotion: {metric: loss, candidateEvery: 5, alpha: 0.01, maxRows: 50, anchors: {max: 4, maxDrop: 0.5}, probationRows: 6, approval: manual, keepVersions: 2}
+  teacher:   {concurrency: 2, requestsPerMinute: 30, budget: {tokens: 1000, usd: 1.5}, unavailableTimeout: 1m}
+"""
+    text = base_text[:start] + block
+    text = text.replace(
+        "useMixedPrecision: false", "useMixedPrecision: true\n    epochs: 3\n    gradientAccumulationSteps: 4"
+    )
+    text = text.replace(
+        "      model: gpt-4o-mini\n",
+        "      model: gpt-4o-mini\n  timeout: 5s\n  price: {inputPerMillion: 2.5, outputPerMillion: 10}\n",
+    )
+    built = build(text, folder, settings)
+    (transform,), (label,), (train,) = built.transform, built.label, built.train
+    learner, promotion = train.learner, train.promotion
+    assert transform.timeline == "event"
+    assert (learner.method, learner.optimizer, learner.warmup_steps, learner.seed, train.seed) == (
+        "lora",
+        "adamw",
+        3,
+        9,
+        9,
+    )
+    assert (learner.epochs, learner.gradient_accumulation_steps, learner.mixed_precision) == (3, 4, True)
+    assert (train.replay.per_fresh, train.replay.capacity) == (0.5, 7)
+    assert (promotion.metric, promotion.candidate_every, promotion.alpha, promotion.max_rows) == ("loss", 5, 0.01, 50)
+    assert (promotion.anchors.max, promotion.anchors.max_drop, promotion.probation_rows) == (4, 0.5, 6)
+    assert (promotion.approval, promotion.keep_versions) == ("manual", 2)
+    assert (label.concurrency, label.requests_per_minute, label.budget.tokens, label.budget.usd) == (2, 30.0, 1000, 1.5)
+    assert label.unavailable_timeout_ms == 60_000
+    assert label.teacher is not None
+    assert (label.teacher.timeout_seconds, label.teacher.usd_per_million_input_tokens) == (5.0, 2.5)
+    assert label.teacher.usd_per_million_output_tokens == 10.0
+
+
+def test_ground_truth_needs_no_teacher(base_text: str, folder: Path, settings: Settings) -> None:
+    text = base_text.replace("    megaModel: gpt\n", "").replace(
+        "  trainer:\n", "  groundTruth: {column: category}\n  trainer:\n"
+    )
+    built = build(text, folder, settings)
+    assert built.prompt[0].ground_truth_column == "category"
+    assert built.label[0].teacher is None
+    assert built.train[0].teacher is None
+
+
+def chain(base_text: str, name: str, source: str) -> str:
+    text = base_text.rpartition("---\n")[2].replace("name: desk", f"name: {name}").replace("    megaModel: gpt\n", "")
+    return text.replace("sourceStreamConnector: questions", f"sourceStreamFinetuner: {source}").replace(
+        "SELECT id, text, category", "SELECT question AS text, answer, teacher"
+    )
+
+
+def test_a_chain_reads_the_other_ones_examples(base_text: str, folder: Path, settings: Settings) -> None:
+    built = build("---\n".join([base_text, chain(base_text, "a-second", "desk")]), folder, settings)
+    assert built.not_ready == ()
+    assert [one.finetuner for one in built.train] == ["desk", "a-second"]
+    second = built.transform[1]
+    assert [(one.name, one.topic, one.connector, one.finetuner) for one in second.streams] == [
+        ("source_stream", "default.desk.examples", "", "desk")
+    ]
+    assert built.prompt[1].chained
+    assert built.label[1].teacher is None
+
+
+def test_a_chain_behind_what_is_not_ready_is_not_ready_with_its_reason(
+    base_text: str, tmp_path: Path, settings: Settings
+) -> None:
+    built = build("---\n".join([base_text, chain(base_text, "second", "desk")]), tmp_path, settings)
+    assert [(one.kind, one.name, one.reason) for one in built.not_ready] == [
+        ("BaseModel", "tiny", "BaseModelNotFound"),
+        ("StreamFinetuner", "desk", "BaseModelNotFound"),
+        ("StreamFinetuner", "second", "BaseModelNotFound"),
+    ]
+    assert "there is no folder" in built.not_ready[2].message
+    assert built.transform == built.train == built.serve.models == ()
+    assert len(built.ingest) == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.json", "holds no config.json"),
+        ("tokenizer.json", "holds no tokenizer.json"),
+        ("model.safetensors", "holds no safetensors"),
+    ],
+)
+def test_a_checkpoint_that_lacks_a_file_is_not_ready(
+    base_text: str, folder: Path, settings: Settings, missing: str, message: str
+) -> None:
+    (folder / "models" / "tiny" / missing).unlink()
+    built = build(base_text, folder, settings)
+    assert {one.reason for one in built.not_ready} == {"BaseModelNotFound"}
+    assert message in built.not_ready[0].message
+
+
+def test_a_hub_id_is_looked_up_in_the_local_cache_alone(base_text: str, folder: Path, settings: Settings) -> None:
+    text = base_text.replace("path: models/tiny", "hfModelId: acme/small")
+    built = build(text, folder, settings)
+    assert "acme/small is not in the local Hugging Face cache" in built.not_ready[0].message
+    repository = folder / "hf" / "hub" / "models--acme--small"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc123", "utf-8")
+    (repository / "snapshots").mkdir()
+    (folder / "models" / "tiny").rename(repository / "snapshots" / "abc123")
+    built = build(text, folder, settings)
+    assert built.not_ready == ()
+    assert built.train[0].learner.base == repository / "snapshots" / "abc123"
+    assert cached("acme/small", {"HF_HUB_CACHE": str(folder / "hf" / "hub")}) == repository / "snapshots" / "abc123"
+
+
+def test_a_missing_secret_makes_its_teacher_and_its_finetuner_not_ready(
+    base_text: str, folder: Path, settings: Settings
+) -> None:
+    text = base_text.replace("apikey: sk-very-secret", 'apikey: "${THE_KEY}"')
+    built = build(text, folder, settings, {})
+    assert [(one.kind, one.reason) for one in built.not_ready] == [
+        ("MegaModel", "SecretNotFound"),
+        ("StreamFinetuner", "SecretNotFound"),
+    ]
+    assert "the environment variable THE_KEY is not set" in built.not_ready[0].message
+    built = build(text, folder, settings)
+    assert built.label[0].teacher is not None
+    assert built.label[0].teacher.template["apikey"] == "sk-from-env"
+    assert "sk-from-env" not in repr(built)
+
+
+def test_threads_follow_the_cpu_limit_and_the_machine(base_text: str, folder: Path, settings: Settings) -> None:
+    import os
+
+    cores = len(os.sched_getaffinity(0))
+    for written, threads in (("500m", 1), ("1", 1), ("8000m", min(8, cores))):
+        built = build(base_text.replace("{cpu: 2, memory: 8Gi}", f"{{cpu: {written}}}"), folder, settings)
+        assert built.train[0].learner.threads == threads
+    left_out = build(base_text.replace("{cpu: 2, memory: 8Gi}", "{}"), folder, settings)
+    assert left_out.train[0].learner.threads == min(4, cores)
+    assert left_out.train[0].limits.cpu is None
+
+
+def test_a_gpu_that_is_not_there_is_a_note(base_text: str, folder: Path, settings: Settings) -> None:
+    built = build(base_text.replace("{cpu: 2, memory: 8Gi}", '{cpu: 2, gpu: "99"}'), folder, settings)
+    assert built.not_ready == ()
+    (note,) = built.notes
+    assert (note.kind, note.name, note.reason) == ("StreamFinetuner", "desk", "GpuMissing")
+    assert note.message.startswith("99 gpu wanted and ")
+
+
+def test_devices_are_counted(tmp_path: Path) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "null"):
+        (tmp_path / name).touch()
+    assert gpu_count(tmp_path) == 2
+
+
+def test_keys_without_a_meaning_on_the_engine_are_said_once(base_text: str, folder: Path, settings: Settings) -> None:
+    text = base_text.replace(
+        "      parallelism: 1", "      parallelism: 3\n      flinkMemorySize: 8192m\n      processMemorySize: 9g"
+    )
+    built = build(text, folder, settings)
+    assert built.transform[0].parallelism == 3
+    assert built.transform[0].memory_bytes is None
+    assert [note.message for note in built.notes] == [
+        "flinkMemorySize, processMemorySize have no meaning on the duckdb engine"
+    ]
+
+
+KNOWLEDGE = """---
+apiVersion: llm.nstream.ai/v1
+kind: EmbeddingModel
+metadata: {name: minilm}
+spec: {embeddingModelServingInfo: {hfModelId: a/b}}
+---
+apiVersion: llm.nstream.ai/v1
+kind: KnowledgeBase
+metadata: {name: policies}
+spec:
+  embeddingModel: minilm
+  dataSource: {sourceStreamConnector: questions}
+  document: {id: id, text: text}
+"""
+
+
+def test_knowledge_that_a_prompt_asks_for_makes_a_finetuner_not_ready(
+    base_text: str, folder: Path, settings: Settings
+) -> None:
+    text = base_text.replace("    megaModel: gpt\n", "    megaModel: gpt\n    knowledgeBase: policies\n") + KNOWLEDGE
+    built = build(text, folder, settings)
+    assert built.not_ready == ()
+    assert [(note.kind, note.reason) for note in built.notes] == [
+        ("EmbeddingModel", "NotIndexed"),
+        ("KnowledgeBase", "NotIndexed"),
+        ("StreamFinetuner", "KnowledgeUnused"),
+    ]
+    built = build(text.replace("{text}", "{text} {knowledge}"), folder, settings)
+    assert [(one.name, one.reason) for one in built.not_ready] == [("desk", "KnowledgeBaseNotSupported")]
+    assert "{knowledge} in the prompts would be empty" in built.not_ready[0].message
+
+
+CATEGORIES = """---
+apiVersion: streams.nstream.ai/v1
+kind: StreamConnector
+metadata: {name: categories}
+spec:
+  type: file
+  file: {path: categories.csv}
+  schema: [{name: category, type: STRING}, {name: team, type: STRING}, {name: since, type: TIMESTAMP_LTZ(3)}]
+  key: category
+  table: {validFrom: since}
+"""
+
+
+def test_a_table_is_joined_and_not_taken_in(base_text: str, folder: Path, settings: Settings) -> None:
+    query = "SELECT id, text, team\n      FROM source_stream s\n      JOIN categories c ON s.category = c.category\n"
+    text = base_text.replace("SELECT id, text, category\n      FROM source_stream\n", query) + CATEGORIES
+    built = build(text, folder, settings)
+    assert built.not_ready == ()
+    assert [one.source.name for one in built.ingest] == ["questions"]
+    assert [(one.name, one.valid_from, one.source.key) for one in built.transform[0].tables] == [
+        ("categories", "since", ("category",))
+    ]
+
+
+SINKS = [
+    ("{streamFinetuner: desk}", "default.desk.rows"),
+    ("{streamFinetuner: desk, topic: examples}", "default.desk.examples"),
+    ("{streamFinetuner: desk, topic: dead.label}", "default.desk.dead.label"),
+    ("{streamConnector: questions}", "default.questions.events"),
+    ("{streamConnector: questions, topic: dead}", "default.questions.dead"),
+    ("{topic: answers}", "default.answers"),
+]
+
+
+@pytest.mark.parametrize(("written", "topic"), SINKS)
+def test_a_sink_writes_the_topic_that_its_input_names(
+    base_text: str, folder: Path, settings: Settings, written: str, topic: str
+) -> None:
+    sink = f"---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {{name: out}}\nspec: {{direction: sink, type: file, file: {{path: out}}, input: {written}}}\n"
+    built = build(base_text + sink, folder, settings)
+    assert [(one.sink.name, one.topic, one.sink.options) for one in built.sinks] == [("out", topic, {"path": "out"})]
+
+
+def test_a_sink_of_what_is_not_ready_is_not_ready(base_text: str, tmp_path: Path, settings: Settings) -> None:
+    sink = "---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {name: out}\nspec: {direction: sink, type: file, file: {path: out}, input: {streamFinetuner: desk}}\n"
+    built = build(base_text + sink, tmp_path, settings)
+    assert built.sinks == ()
+    assert built.not_ready[-1].name == "out"
+
+
+def test_the_order_of_the_files_does_not_matter(resources: list[Resource], folder: Path, settings: Settings) -> None:
+    assert folder.is_dir()
+    assert topology(resources, settings, ENVIRON) == topology(reversed(resources), settings, ENVIRON)
+
+
+def test_namespaces_do_not_see_each_other(base_text: str, folder: Path, settings: Settings) -> None:
+    other = re.sub(r"\nmetadata:\n", "\nmetadata:\n  namespace: other\n", base_text)
+    built = build("---\n".join([base_text, other]), folder, settings)
+    assert [(one.namespace, one.streams[0].topic) for one in built.transform] == [
+        ("default", "default.questions.events"),
+        ("other", "other.questions.events"),
+    ]
+    moved = [
+        replace(one, namespace="third") if one.kind == "BaseModel" else one
+        for one in read_text(base_text, "f", str(folder)).resources
+    ]
+    assert [(one.name, one.reason) for one in topology(moved, settings, ENVIRON).not_ready] == [
+        ("desk", "BaseModelNotFound")
+    ]
+
+
+def test_the_doors_get_the_settings(base_text: str, folder: Path, settings: Settings) -> None:
+    built = build(base_text, folder, replace(settings, host="10.0.0.1", port=8080, api_key="very-secret"))
+    assert (built.serve.host, built.serve.port, built.serve.api_key) == ("10.0.0.1", 8080, "very-secret")
+    assert "very-secret" not in repr(built)
