@@ -306,6 +306,29 @@ def test_a_sink_writes_the_topic_that_its_input_names(
     assert [(one.sink.name, one.topic, one.sink.options) for one in built.sinks] == [("out", topic, {"path": "out"})]
 
 
+def test_a_sinks_secrets_are_resolved_and_not_shown(base_text: str, folder: Path, settings: Settings) -> None:
+    sink = """---
+apiVersion: llm.nstream.ai/v1
+kind: StreamConnector
+metadata: {name: out}
+spec:
+  direction: sink
+  type: webhook
+  webhook: {url: "https://example.com/in", headers: {Authorization: "Bearer ${THE_KEY}", X-Team: {file: team.txt}}}
+  input: {streamFinetuner: desk}
+"""
+    (folder / "team.txt").write_text("blue", "utf-8")
+    built = build(base_text + sink, folder, settings)
+    headers = {"Authorization": "Bearer sk-from-env", "X-Team": "blue"}
+    assert built.sinks[0].sink.options == {"url": "https://example.com/in", "headers": headers}
+    resource = read_text(base_text + sink, "f.yaml", str(folder)).resources[-1]
+    assert resource.shown()["spec"]["webhook"]["headers"] == {
+        "Authorization": "**********",
+        "X-Team": {"file": "team.txt"},
+    }
+    assert [one.name for one in build(base_text + sink, folder, settings, {}).not_ready] == ["out"]
+
+
 def test_a_sink_of_what_is_not_ready_is_not_ready(base_text: str, tmp_path: Path, settings: Settings) -> None:
     sink = "---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {name: out}\nspec: {direction: sink, type: file, file: {path: out}, input: {streamFinetuner: desk}}\n"
     built = build(base_text + sink, tmp_path, settings)

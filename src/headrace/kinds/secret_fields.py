@@ -56,6 +56,22 @@ def _swap(annotation: Any) -> Any:
     return cast("Any", origin)[swapped]
 
 
+def as_written(value: Any) -> Any:
+    """Models as mappings of the keys that were written; secrets stay references, which pydantic's own dump would mask."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields.items()
+        return {
+            info.alias or name: as_written(getattr(value, name))
+            for name, info in fields
+            if name in value.model_fields_set
+        }
+    if isinstance(value, Mapping):
+        return {key: as_written(item) for key, item in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [as_written(item) for item in cast("Sequence[Any]", value)]
+    return value
+
+
 def resolved(value: Any, sources: SecretSources, base_dir: Path) -> Any:
     """Plain data with every secret in clear and every `${ENV}` inside of text filled in. SecretNotFoundError."""
     if isinstance(value, Secret):

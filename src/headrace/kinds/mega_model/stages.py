@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from headrace.kinds.mega_model.models import BLOCK
 from headrace.kinds.mega_model.spec import MegaModelSpec
 from headrace.kinds.resource import Resource
-from headrace.kinds.secret_fields import resolved
+from headrace.kinds.secret_fields import as_written, resolved
 from headrace.kinds.secrets import SecretSources
 from headrace.teachers.teacher import TeacherOptions
 
@@ -16,15 +16,10 @@ def teacher_options(model: Resource, sources: SecretSources) -> TeacherOptions:
     """Secrets in clear. SecretNotFoundError."""
     spec = cast("MegaModelSpec", model.spec)
     block: BaseModel = getattr(cast("Any", spec).model_template, BLOCK)
-    given: dict[str, Any] = {
-        info.alias or name: getattr(block, name)
-        for name, info in type(block).model_fields.items()
-        if name in block.model_fields_set
-    }
     return TeacherOptions(
         model.name,
         spec.model_provider,
-        resolved(given, sources, model.folder),
+        resolved(as_written(block), sources, model.folder),
         spec.timeout / 1000,
         spec.price.input_per_million,
         spec.price.output_per_million,

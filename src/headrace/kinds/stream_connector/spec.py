@@ -9,6 +9,7 @@ from headrace.events.schema import arrow_type
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.kinds.fields import DurationMs, FieldError, Name, Names, Refers, Text, read_text, words
 from headrace.kinds.mistake import sentence
+from headrace.kinds.secret_fields import as_written
 from headrace.kinds.spec_model import SpecModel
 
 CONNECTOR_TOPICS = ("events", "dead")
@@ -97,7 +98,7 @@ class StreamConnectorSpec(SpecModel):
     def block(self) -> Mapping[str, Any]:
         """The type's own options, validated, as they were written; secrets are still references."""
         options = getattr(self, OPTIONS, None)
-        return options.model_dump(by_alias=True, exclude_unset=True) if isinstance(options, BaseModel) else {}
+        return as_written(options) if isinstance(options, BaseModel) else {}
 
 
 OPTIONS = "type_options"
