@@ -33,7 +33,7 @@ class LearnerOptions:
     """bf16 autocast"""
     threads: int = 1
     seed: int = 0
-    average_decay: float = 0.98
+    average_decay: float = 0.95
     """Of the exponential average of the weights, per step; a candidate is cut from it."""
     lora_rank: int = 16
     device: str = "auto"

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from headrace.models import word_tokenizer
 from headrace.models.word_tokenizer import train_word_tokenizer
+from headrace.models.word_vectors import related_vectors
 
 Size = Literal["tiny", "1m", "10m", "100m"]
 
@@ -51,7 +52,7 @@ def new_checkpoint(
     shape = SHAPES[size]
     tokenizer = train_word_tokenizer(text, vocabulary=vocabulary or shape.vocabulary)
     path.mkdir(parents=True, exist_ok=True)
-    save_file(_weights(shape, tokenizer.get_vocab_size(), seed), path / "model.safetensors", metadata={"format": "pt"})
+    save_file(_weights(shape, tokenizer.get_vocab(), seed), path / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save(str(path / "tokenizer.json"))
     ids = tokenizer.get_vocab()
     end, pad = ids[word_tokenizer.END], ids[word_tokenizer.PAD]
@@ -61,14 +62,15 @@ def new_checkpoint(
     (path / "chat_template.jinja").write_text(word_tokenizer.CHAT_TEMPLATE, encoding="utf-8")
 
 
-def _weights(shape: Shape, vocabulary: int, seed: int) -> dict[str, NDArray[np.float32]]:
+def _weights(shape: Shape, vocabulary: dict[str, int], seed: int) -> dict[str, NDArray[np.float32]]:
     generator = np.random.default_rng(seed)
 
     def matrix(rows: int, columns: int) -> NDArray[np.float32]:
         return (generator.standard_normal((rows, columns)) * shape.initializer_range).astype(np.float32)
 
     ones = np.ones(shape.hidden, np.float32)
-    weights = {"model.embed_tokens.weight": matrix(vocabulary, shape.hidden), "model.norm.weight": ones}
+    table = related_vectors(matrix(len(vocabulary), shape.hidden), vocabulary, shape.initializer_range)
+    weights = {"model.embed_tokens.weight": table, "model.norm.weight": ones}
     for layer in range(shape.layers):
         prefix = f"model.layers.{layer}."
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
