@@ -191,7 +191,7 @@ CASES: list[Case] = [
         "kind: MegModel",
         [
             "base.yaml:19:7: ?/gpt: kind: there is no kind 'MegModel'; did you mean 'MegaModel'? (valid: StreamConnector, MegaModel, BaseModel, EmbeddingModel, KnowledgeBase, StreamFinetuner)",
-            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare a MegaModel in namespace default.",
+            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare one in namespace default.",
         ],
     ),
     Case(
@@ -224,7 +224,7 @@ CASES: list[Case] = [
         "  name: My GPT",
         [
             "base.yaml:21:9: MegaModel/?: metadata.name: 'My GPT' is not a name; use small letters, digits and '-', with a letter or digit at both ends; did you mean 'my-gpt'?",
-            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare a MegaModel in namespace default.",
+            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare one in namespace default.",
         ],
     ),
     Case(
@@ -233,7 +233,7 @@ CASES: list[Case] = [
         "  name: 4",
         [
             "base.yaml:21:9: MegaModel/?: metadata.name: 4 must be text — Put it in quotes.",
-            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare a MegaModel in namespace default.",
+            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare one in namespace default.",
         ],
     ),
     Case(
@@ -242,7 +242,7 @@ CASES: list[Case] = [
         "  labels: {a: b}",
         [
             "base.yaml:20:1: MegaModel/?: metadata: name is missing — Write `name:`.",
-            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare a MegaModel in namespace default.",
+            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare one in namespace default.",
         ],
     ),
     Case(
@@ -259,7 +259,7 @@ CASES: list[Case] = [
         '  name: "MEGAMODEL_NAME"',
         [
             "base.yaml:21:9: MegaModel/?: metadata.name: the placeholder MEGAMODEL_NAME was left in — Write a name.",
-            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare a MegaModel in namespace default.",
+            "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare one in namespace default.",
         ],
     ),
     Case(
@@ -640,6 +640,113 @@ CASES: list[Case] = [
             "base.yaml:1:1: a resource is a mapping — Start with apiVersion, kind, metadata, spec.",
         ],
     ),
+    Case(
+        "an interval of nothing",
+        "checkpointingInterval: 30s",
+        "checkpointingInterval: 0s",
+        [
+            "base.yaml:53:30: StreamFinetuner/desk: spec.finetunerTemplate.dataProcessorTemplate.checkpointingInterval: must be more than 0",
+        ],
+    ),
+    Case(
+        "memory of nothing",
+        "{cpu: 2, memory: 8Gi}",
+        "{cpu: 2, memory: 0Gi}",
+        [
+            "base.yaml:56:32: StreamFinetuner/desk: spec.finetunerTemplate.finetunerResources.limits.memory: must be more than 0",
+        ],
+    ),
+    Case(
+        "a table without an end",
+        "  file: {path: questions.jsonl}\n",
+        "  file: {path: questions.jsonl, follow: true}\n  table: {}\n",
+        [
+            "base.yaml:9:3: StreamConnector/questions: spec.table: a table is read to its end, and this source has none — Join it as a stream: leave `table` out.",
+            "base.yaml:50:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamConnector: questions is a table, not a stream — Join it in the query, or take `table` out of it.",
+        ],
+    ),
+    Case(
+        "a finetuner with its base's name",
+        "kind: StreamFinetuner\nmetadata:\n  name: desk",
+        "kind: StreamFinetuner\nmetadata:\n  name: tiny",
+        [
+            "base.yaml:45:1: StreamFinetuner/tiny: spec: a BaseModel has the same name, and both are served under theirs — Rename one.",
+        ],
+    ),
+    Case(
+        "a stream that is a table",
+        "  direction: source\n",
+        "  direction: source\n  table: {}\n",
+        [
+            "base.yaml:50:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamConnector: questions is a table, not a stream — Join it in the query, or take `table` out of it.",
+        ],
+    ),
+    Case(
+        "a key that belongs elsewhere",
+        "  trainer:\n",
+        "  batchSize: 8\n  trainer:\n",
+        [
+            "base.yaml:68:3: StreamFinetuner/desk: spec.batchSize: unknown key 'batchSize' (valid: finetunerInfo, finetunerTemplate, preProcessing, ioSequenceLength, promptTemplate, trainer, groundTruth, timeline, learning, promotion, teacher) — It belongs under trainer.",
+        ],
+    ),
+    Case(
+        "an unknown word in a type's own block",
+        "type: file\n  file: {path: questions.jsonl}",
+        "type: file\n  file: {path: questions.jsonl, format: xml}",
+        [
+            "base.yaml:8:41: StreamConnector/questions: spec.file.format: 'xml' is not known here (valid: auto, json, csv, parquet)",
+        ],
+    ),
+    Case(
+        "a block that is one of several, with an unknown key",
+        "type: file\n  file: {path: questions.jsonl}",
+        "type: generator\n  generator: {count: 5, fields: [{name: id, kind: sequence, strt: 1}]}",
+        [
+            "base.yaml:8:61: StreamConnector/questions: spec.generator.fields[0].strt: unknown key 'strt'; did you mean 'start'? (valid: name, kind, start, step)",
+        ],
+    ),
+    Case(
+        "a block that is none of several",
+        "type: file\n  file: {path: questions.jsonl}",
+        "type: generator\n  generator: {count: 5, fields: [{name: id, kind: sequences}]}",
+        [
+            "base.yaml:8:51: StreamConnector/questions: spec.generator.fields[0].kind: 'sequences' is not known here; did you mean 'sequence'? (valid: sequence, uniform, normal, choice, walk, timestamp)",
+        ],
+    ),
+    Case(
+        "a topic that a connector does not have",
+        "    metric: exact\n",
+        "    metric: exact\n---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {name: out}\nspec:\n  direction: sink\n  type: stdout\n  input: {streamConnector: questions, topic: rows}\n",
+        [
+            "base.yaml:83:46: StreamConnector/out: spec.input.topic: a StreamConnector has no topic 'rows' (valid: events, dead)",
+        ],
+    ),
+    Case(
+        "a sink without an input",
+        "    metric: exact\n",
+        "    metric: exact\n---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {name: out}\nspec:\n  direction: sink\n  type: stdout\n",
+        [
+            "base.yaml:80:1: StreamConnector/out: spec: a sink needs `input` — Write input: {streamFinetuner: NAME, topic: rows}.",
+        ],
+    ),
+    Case(
+        "a sink of two streams",
+        "    metric: exact\n",
+        "    metric: exact\n---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {name: out}\nspec:\n  direction: sink\n  type: stdout\n  input: {streamConnector: questions, streamFinetuner: desk}\n",
+        [
+            "base.yaml:83:11: StreamConnector/out: spec.input.streamConnector: an input is a finetuner's or a connector's, not both",
+        ],
+    ),
+    Case(
+        "a knowledge base whose overlap is its chunk",
+        "    metric: exact\n",
+        "    metric: exact\n---\napiVersion: llm.nstream.ai/v1\nkind: KnowledgeBase\nmetadata: {name: kb}\nspec:\n  embeddingModel: minilm\n  dataSource: {sourceStreamConnector: questions}\n  document: {id: id, text: txt}\n  chunking: {maxTokens: 20, overlap: 20}\n",
+        [
+            "base.yaml:81:19: KnowledgeBase/kb: spec.embeddingModel: there is no EmbeddingModel 'minilm' in namespace default — Declare one in namespace default.",
+            "base.yaml:83:28: KnowledgeBase/kb: spec.document.text: the source has no column 'txt'; did you mean 'text'? (valid: asked_at, id, text, category)",
+            "base.yaml:84:38: KnowledgeBase/kb: spec.chunking.overlap: an overlap of 20 leaves nothing of a chunk of 20 tokens",
+        ],
+    ),
 ]
 
 
@@ -733,6 +840,19 @@ def test_a_circle_of_several_is_told_at_each_of_them(base_text: str) -> None:
         "finetuners read each other in a circle: two → three → one → two",
         "finetuners read each other in a circle: three → one → two → three",
     ]
+
+
+QUESTIONS = '{"asked_at": "2024-01-01T00:00:00Z", "id": 1, "text": "Where is my card?", "category": "card"}\n'
+
+
+def test_a_schema_that_is_left_out_is_looked_up_in_the_file(base_text: str, tmp_path: Path) -> None:
+    start, end = base_text.index("  schema:"), base_text.index("  key: [id]")
+    text = (base_text[:start] + base_text[end:]).replace("this? {text}", "this? {txt}")
+    assert read_text(text, "f.yaml", str(tmp_path)).mistakes == []
+    (tmp_path / "questions.jsonl").write_text(QUESTIONS, "utf-8")
+    (mistake,) = read_text(text, "f.yaml", str(tmp_path)).mistakes
+    assert mistake.message == "the query gives no column 'txt'"
+    assert (mistake.nearest, mistake.valid_values) == ("text", ("id", "text", "category"))
 
 
 JSON = st.recursive(

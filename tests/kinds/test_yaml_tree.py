@@ -74,6 +74,10 @@ def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
     assert only(f"x: {text}").root.plain() == {"x": value}
 
 
+def test_json_with_escaped_pairs_is_read() -> None:
+    assert only(json.dumps({"a": "\U0001f600 é"})).root.plain() == {"a": "\U0001f600 é"}
+
+
 def test_every_node_knows_its_place() -> None:
     document = only("a:\n  - b: 1\n    c: two\n")
     place = document.place(("a", 0, "c"))

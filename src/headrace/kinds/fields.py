@@ -218,7 +218,9 @@ DurationMs = Annotated[
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
     Form("duration, such as 30s", is_duration=True),
 ]
-"""Milliseconds, written as a duration."""
+"""Milliseconds, written as a duration; 0s allowed."""
+PositiveDurationMs = Annotated[DurationMs, Field(gt=0)]
+"""The same, more than 0."""
 Cpu = Annotated[
     float,
     BeforeValidator(_quantity(parse_cpu)),
@@ -229,6 +231,7 @@ Cpu = Annotated[
 Memory = Annotated[
     int,
     BeforeValidator(_quantity(parse_memory)),
+    Field(gt=0),
     _schema("integer", r"^\d+(\.\d+)?(|k|M|G|T|Ki|Mi|Gi|Ti)$"),
     Form("memory, such as 24Gi"),
 ]
@@ -236,6 +239,7 @@ Memory = Annotated[
 FlinkMemory = Annotated[
     int,
     BeforeValidator(_quantity(parse_flink_memory)),
+    Field(gt=0),
     _schema("integer", r"^\d+\s*([bB]|[kmgtKMGT][bB]?|bytes)?$"),
     Form("memory as Flink writes it, such as 8192m"),
 ]

@@ -36,7 +36,7 @@ def dangling(draft: Draft, model: type[BaseModel], world: World) -> Iterator[Pro
         if world.find(kind, draft.namespace, name) is not None:
             continue
         there = world.names(kind, draft.namespace)
-        hint = None if there else f"Declare a {kind} in namespace {draft.namespace}."
+        hint = None if there else f"Declare one in namespace {draft.namespace}."
         message = f"there is no {kind} {name!r} in namespace {draft.namespace}"
         elsewhere = [n for k, n, other in world.drafts if k == kind and other == name]
         if elsewhere:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from headrace.kinds.document import Location, Plain
-from headrace.kinds.fields import FieldError
+from headrace.kinds.fields import MAX_NAME, FieldError
 from headrace.kinds.kind import Problem
 from headrace.kinds.mistake import nearest
 
@@ -39,7 +39,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], given: Plain = N
     """One problem per error. No value of `given` is repeated that a FieldError did not choose to show."""
     for item in error.errors(include_url=False, include_input=False):
         problem = _problem(item["type"], tuple(item["loc"]), item["msg"], item.get("ctx", {}), model)
-        yield replace(problem, location=_in_yaml(problem.location, given))
+        yield _with_nearest(replace(problem, location=_in_yaml(problem.location, given)), given)
 
 
 def _in_yaml(location: Location, given: Plain) -> Location:
@@ -73,14 +73,34 @@ def _problem(
     if kind in _LIMITS:
         name, form = _LIMITS[kind]
         return Problem(location, form.format(context.get(name)))
-    if kind in ("literal_error", "union_tag_invalid"):
-        expected = str(context.get("expected_tags" if kind == "union_tag_invalid" else "expected", ""))
-        return Problem(location, "is not known here", tuple(re.findall(r"'([^']*)'", expected)))
+    if kind == "literal_error":
+        return Problem(location, "is not known here", _quoted(context.get("expected")))
+    if kind == "union_tag_invalid":
+        tag = _quoted(context.get("discriminator"))
+        return Problem((*location, *tag), "is not known here", _quoted(context.get("expected_tags")))
     if kind == "union_tag_not_found":
-        return Problem(location, f"{str(context.get('discriminator', '')).strip(chr(39))} is missing", of_key=True)
+        return Problem(location, f"{' '.join(_quoted(context.get('discriminator')))} is missing", of_key=True)
     if kind in ("too_short", "string_too_short"):
         return Problem(location, "must not be empty")
     return Problem(location, _SHAPES.get(kind, message.removeprefix("Value error, ")))
+
+
+def _quoted(text: object) -> tuple[str, ...]:
+    """The words in quotes: pydantic's list of valid ones."""
+    return tuple(re.findall(r"'([^']*)'", str(text)))
+
+
+def _with_nearest(problem: Problem, given: Plain) -> Problem:
+    """Of one of a few words the wrong one may be shown, and the nearest one named."""
+    value = given
+    for step in problem.location:
+        if isinstance(value, dict) and isinstance(step, str):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int):
+            value = value[step]
+    if problem.message != "is not known here" or not isinstance(value, str) or len(value) > MAX_NAME:
+        return problem
+    return replace(problem, message=f"{value!r} is not known here", near=nearest(value, problem.valid))
 
 
 def keys_at(model: type[BaseModel], location: Location) -> tuple[str, ...]:

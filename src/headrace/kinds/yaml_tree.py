@@ -19,6 +19,7 @@ MAX_DEPTH = 64
 MAX_NODES = 200_000
 """Of one document, aliases written out."""
 
+_PAIR = re.compile(r"(?<!\\)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -40,7 +41,7 @@ def parse(text: str, file: str, base_dir: str = ".") -> tuple[list[Document], li
     mistakes: list[Mistake] = []
     documents: list[Document] = []
     try:
-        for root in _roots(text, file, mistakes):
+        for root in _roots(_without_pairs(text), file, mistakes):
             documents.append(Document(file, root, base_dir, len(documents)))
     except yaml.MarkedYAMLError as error:
         problem = " ".join(part for part in (error.context, error.problem) if part) or "it does not parse"
@@ -50,6 +51,15 @@ def parse(text: str, file: str, base_dir: str = ".") -> tuple[list[Document], li
     except _Wrong as error:
         mistakes.append(_mistake(file, error.mark, error.message, error.hint))
     return documents, mistakes
+
+
+def _without_pairs(text: str) -> str:
+    """JSON writes some characters as two escapes, which YAML does not know."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    return _PAIR.sub(
+        lambda match: chr(0x10000 + ((int(match[1], 16) & 0x3FF) << 10) + (int(match[2], 16) & 0x3FF)), text
+    )
 
 
 def _roots(text: str, file: str, mistakes: list[Mistake]) -> Iterator[Node]:

@@ -1,6 +1,6 @@
 """What a MegaModel declares; `models.py` adds the providers' own blocks."""
 
-from headrace.kinds.fields import DurationMs, NonNegative, Text
+from headrace.kinds.fields import NonNegative, PositiveDurationMs, Text
 from headrace.kinds.spec_model import SpecModel
 
 
@@ -18,7 +18,7 @@ class MegaModelSpec(SpecModel):
 
     model_provider: Text
     """Who provides the model."""
-    timeout: DurationMs = 60_000
+    timeout: PositiveDurationMs = 60_000
     """Longest time that one call may take."""
     price: Price = Price()
     """What tokens cost; budgets and reports go by it."""

@@ -15,6 +15,7 @@ def check(draft: Draft, _world: World) -> Iterator[Problem]:
     """Keys belong to the direction; blocks to the type; columns exist; a sink's input is one stream and a topic it has."""
     direction = draft.text("direction") or "source"
     yield from _columns(draft)
+    yield from _bounded_table(draft)
     if direction in DIRECTIONS:
         yield from _foreign_blocks(draft, direction)
     if direction == "sink":
@@ -65,6 +66,23 @@ def _event_time_type(draft: Draft, column: str | None) -> Iterator[Problem]:
                     f"{column!r} carries the event time and is {kind}",
                     ("TIMESTAMP_LTZ(3)", "TIMESTAMP(3)", "BIGINT"),
                 )
+
+
+def _bounded_table(draft: Draft) -> Iterator[Problem]:
+    if draft.given("table") is None:
+        return
+    endless = {
+        "file": draft.given("file", "follow") in (True, "true"),
+        "generator": draft.given("generator", "count") in (None, 0, "0"),
+        "http": True,
+    }
+    if endless.get(draft.text("type") or ""):
+        yield Problem(
+            ("table",),
+            "a table is read to its end, and this source has none",
+            hint="Join it as a stream: leave `table` out.",
+            of_key=True,
+        )
 
 
 def _foreign_blocks(draft: Draft, direction: str) -> Iterator[Problem]:

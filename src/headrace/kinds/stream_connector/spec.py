@@ -7,7 +7,17 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from headrace.events.schema import arrow_type
 from headrace.foundation.errors import InvalidDeclarationError
-from headrace.kinds.fields import DurationMs, FieldError, Name, Names, Refers, Text, read_text, words
+from headrace.kinds.fields import (
+    DurationMs,
+    FieldError,
+    Name,
+    Names,
+    PositiveDurationMs,
+    Refers,
+    Text,
+    read_text,
+    words,
+)
 from headrace.kinds.mistake import sentence
 from headrace.kinds.secret_fields import as_written
 from headrace.kinds.spec_model import SpecModel
@@ -87,7 +97,7 @@ class StreamConnectorSpec(SpecModel):
     """Which column says when something happened, and how far to trust it."""
     timeline: Annotated[str, words("arrival", "event")] = "arrival"
     """event: records of the past, whose clock is their own (`maxAhead` is not checked)."""
-    retention: DurationMs | None = None
+    retention: PositiveDurationMs | None = None
     """How long events are kept in the log, never past the slowest reader; left out: for ever."""
     table: TableSpec | None = None
     """Marks a bounded source as a table that queries join."""

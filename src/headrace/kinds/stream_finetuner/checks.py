@@ -14,6 +14,10 @@ _TEMPLATE = ("finetunerTemplate", "preProcessing")
 
 def check(draft: Draft, world: World) -> Iterator[Problem]:
     """One source, one kind of ground truth, one place of preProcessing, no circle, prompts that can be filled in."""
+    if world.find("BaseModel", draft.namespace, draft.name):
+        yield Problem(
+            (), "a BaseModel has the same name, and both are served under theirs", hint="Rename one.", of_key=True
+        )
     yield from _one_source(draft, world)
     yield from _one_truth(draft)
     yield from _one_processing(draft)

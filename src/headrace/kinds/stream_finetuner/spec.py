@@ -7,13 +7,13 @@ from pydantic import Field
 from headrace.kinds.fields import (
     Count,
     Cpu,
-    DurationMs,
     Flag,
     FlinkMemory,
     Memory,
     Name,
     NonNegative,
     Positive,
+    PositiveDurationMs,
     Ratio,
     Refers,
     Text,
@@ -49,7 +49,7 @@ class FinetunerInfo(SpecModel):
 class DataProcessorTemplate(SpecModel):
     """How the stream engine runs the query."""
 
-    checkpointing_interval: DurationMs | None = None
+    checkpointing_interval: PositiveDurationMs | None = None
     """Longest time between two durable steps of the query and of the learner; left out: 1s and 60s."""
     flink_memory_size: FlinkMemory | None = None
     """Memory of Flink's task managers without the JVM's own, such as 8192m; said to have no meaning on the embedded engine."""
