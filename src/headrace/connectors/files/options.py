@@ -23,7 +23,7 @@ class Options(BaseModel):
     """Go on when the end is reached: new lines and new files are read as they come, in the order of the files' names. A last line without a newline waits for its rest."""
     max_record_bytes: int = Field(default=8 << 20, ge=16, le=256 << 20)
     """A longer record is passed over and becomes a dead letter."""
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    delimiter: str = Field(default=",", pattern=r"^[\t !#-~]$")
     """What separates the fields of CSV."""
 
 

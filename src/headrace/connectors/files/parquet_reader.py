@@ -42,7 +42,7 @@ class ParquetReader:
         except (pa.ArrowException, OSError) as error:
             self._batches = iter(())
             reason = f"the file cannot be read as Parquet ({str(error).splitlines()[0][:200]})"
-            return self._pieces.fault("corrupt_file", reason, self._row + 1, self._row, b"")
+            return self._pieces.fault("corrupt_file", reason, self._row + 1, self._row, b"", ends_file=True)
         if found is None:
             return None
         table, first = found

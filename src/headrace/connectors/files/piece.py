@@ -1,7 +1,7 @@
 """Consecutive records of one file, read and checked but not yet handed on."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,8 @@ class Piece:
     """[n] where to go on behind each record: byte, or row of Parquet"""
     last_lines: Places
     """[n] lines read up to each record"""
+    ends_file: str = ""
+    """Why nothing can be read behind it: the code of its last letter."""
 
     @property
     def count(self) -> int:
@@ -83,11 +85,12 @@ class PieceMaker:
         )
         return Piece(placed, letters, ends, last_lines)
 
-    def fault(self, code: str, reason: str, line: int, end: int, raw: bytes) -> Piece:
+    def fault(self, code: str, reason: str, line: int, end: int, raw: bytes, *, ends_file: bool = False) -> Piece:
         """A piece of one record, which is at fault."""
         empty = self.maker.schema.to_arrow().empty_table()
         places = np.array([line], np.int64)
-        return self.make(empty, [Reject(0, code, reason)], places, np.array([end], np.int64), places, lambda _: raw)
+        piece = self.make(empty, [Reject(0, code, reason)], places, np.array([end], np.int64), places, lambda _: raw)
+        return replace(piece, ends_file=code if ends_file else "")
 
     def _letter(self, fault: Reject, line: int, raw: bytes) -> Letter:
         record_id, letter = dead_letter(

@@ -23,7 +23,9 @@ class FileState(msgspec.Struct, omit_defaults=True):
     prefix_hash: str = ""
     """… and their hash: another one means another file."""
     fault: str = ""
-    """Why reading stopped for ever; told once."""
+    """What is no longer as it was; told once."""
+    ended: str = ""
+    """Why nothing more can be read of it, for ever."""
 
 
 class FilesPosition(msgspec.Struct, omit_defaults=True):

@@ -200,9 +200,12 @@ class FilesSource:
     def _open(self, file: FoundFile) -> FileReader | None:
         assert self._opener is not None
         state = self._position.files[file.name]
+        if state.ended:
+            return None
         try:
             return self._opener.open(file, state)
         except CorruptDataError as error:
+            state.ended = "corrupt_file"
             self._report(file, state, "corrupt_file", error.message)
         except OSError as error:
             raise UnavailableError(f"{file.name} cannot be read ({error.strerror})", where=str(file.path)) from error

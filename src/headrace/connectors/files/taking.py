@@ -74,6 +74,8 @@ class _Head:
         self.state.offset = int(self.piece.ends[stop - 1])
         self.state.line = int(self.piece.last_lines[stop - 1])
         self.state.high = int(self.keys[stop - 1])
+        if stop == self.piece.count and self.piece.ends_file:
+            self.state.ended = self.piece.ends_file
         self.at = stop
         return taken
 

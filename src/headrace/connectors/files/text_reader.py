@@ -100,7 +100,7 @@ class TextReader:
 
     def _broken(self, code: str, reason: str) -> Piece:
         self._ended = True
-        return self._pieces.fault(code, reason, self._line + 1, self._offset, self._data)
+        return self._pieces.fault(code, reason, self._line + 1, self._offset, self._data, ends_file=True)
 
     def close(self) -> None:
         self._stream.close()

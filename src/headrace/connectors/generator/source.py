@@ -17,6 +17,9 @@ from headrace.connectors.source import SourceBatch, SourceContext, SourceOptions
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.schema import Column, RowSchema
 
+_ROUNDING = 1e-5
+"""Rows: what the clock's own rounding may take from a row that is due."""
+
 
 class _Position(msgspec.Struct):
     """Rows given so far."""
@@ -86,7 +89,7 @@ class GeneratorSource:
         if not self._options.rate:
             return left
         passed = self._clock.monotonic() - self._opened
-        return max(0, min(left, self._first + 1 + int(passed * self._options.rate) - self._next))
+        return max(0, min(left, self._first + 1 + int(passed * self._options.rate + _ROUNDING) - self._next))
 
     def _until_next(self) -> float:
         """Seconds until the next row is due, never nothing."""

@@ -1,8 +1,10 @@
 """Sends records to a server as JSON, until it takes them or refuses them for good."""
 
+import ssl
 from collections.abc import Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
@@ -40,7 +42,9 @@ class WebhookSink:
         self._where = f"StreamConnector/{options.name}: spec.webhook.url"
         self._clock = clock
         headers = {name: secret.get_secret_value() for name, secret in self._options.headers.items()}
-        self._client = httpx.Client(timeout=parse_duration_ms(self._options.timeout) / 1000, headers=headers)
+        self._client = httpx.Client(
+            timeout=parse_duration_ms(self._options.timeout) / 1000, headers=headers, verify=_trusted()
+        )
         self._waiting: list[Record] = []
         self._refused: list[Refused] = []
 
@@ -104,6 +108,12 @@ class WebhookSink:
             after = _retry_after_seconds(answer.headers.get("retry-after"), self._clock)
             raise UnavailableError(reason, where=self._where, retry_after_seconds=after)
         raise _RefusalError(reason)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates that this machine trusts; reading them takes longer than many a request."""
+    return httpx.create_ssl_context()
 
 
 class _RefusalError(Exception):

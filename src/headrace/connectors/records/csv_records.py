@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
@@ -45,7 +46,7 @@ class CsvRecords:
 
     def _read_whole(self, data: bytes) -> TypedBlock | None:
         """By Arrow, or None where a record may be at fault."""
-        ends, lines = _record_ends(data)
+        ends, lines = _record_ends(data, self._delimiter)
         if not len(ends) or not self._read:
             return None
         starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
@@ -200,16 +201,27 @@ def _csv_reason(feed: _Lines, error: Exception) -> str:
     return "a quote is opened and not closed" if feed.starved else str(error)
 
 
-def _record_ends(data: bytes) -> tuple[Places, Places]:
-    """Offsets behind the records, and their last lines' numbers, where every quote is one of a quoted field."""
+def _record_ends(data: bytes, delimiter: str) -> tuple[Places, Places]:
+    """Offsets behind the records, and their last lines' numbers; nothing where a quote stands in a place that is odd."""
     view = np.frombuffer(data, np.uint8)
     newlines = np.flatnonzero(view == _NEWLINE).astype(np.int64)
     numbers = np.arange(1, len(newlines) + 1, dtype=np.int64)
     if b'"' in data:
         quotes = np.flatnonzero(view == _QUOTE)
+        if not _quotes_enclose_fields(view, quotes, delimiter):
+            return newlines[:0], numbers[:0]
         outside = np.searchsorted(quotes, newlines) % 2 == 0
         newlines, numbers = newlines[outside], numbers[outside]
     return newlines + 1, numbers
+
+
+def _quotes_enclose_fields(view: npt.NDArray[np.uint8], quotes: Places, delimiter: str) -> bool:
+    """Every first quote stands before a field, every second one behind it, two together inside."""
+    around = np.array([*delimiter.encode(), _NEWLINE, _QUOTE, ord("\r")], np.uint8)
+    opening, closing = quotes[::2], quotes[1::2]
+    before = view[opening[opening > 0] - 1]
+    behind = view[closing[closing < len(view) - 1] + 1]
+    return bool(np.isin(before, around).all() and np.isin(behind, around).all())
 
 
 def _types(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
