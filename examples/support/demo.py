@@ -84,7 +84,9 @@ class WatchedView:
         self._inner.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._inner.__exit__(kind, error, trace)
 
     def refresh(self, died: list[RoleProcess]) -> None:
@@ -108,7 +110,9 @@ def start_teacher(policy: Path) -> subprocess.Popen[bytes]:
     """The example's own teacher; waits until it answers."""
     with socket.socket() as probe:
         if probe.connect_ex(TEACHER) == 0:
-            raise HeadraceError(f"something already listens at {TEACHER[0]}:{TEACHER[1]}", next_step="stop it, then try again")
+            raise HeadraceError(
+                f"something already listens at {TEACHER[0]}:{TEACHER[1]}", next_step="stop it, then try again"
+            )
     process = subprocess.Popen(
         [sys.executable, str(HERE / "teacher_server.py"), "--port", str(TEACHER[1]), "--policy", str(policy)],
         stdout=subprocess.DEVNULL,
@@ -121,7 +125,9 @@ def start_teacher(policy: Path) -> subprocess.Popen[bytes]:
         if process.poll() is not None:
             break
         time.sleep(0.05)
-    raise HeadraceError("the example's teacher did not start", next_step="run examples/support/teacher_server.py by hand to see why")
+    raise HeadraceError(
+        "the example's teacher did not start", next_step="run examples/support/teacher_server.py by hand to see why"
+    )
 
 
 def three_answers(address: str, question: str) -> None:
@@ -129,7 +135,11 @@ def three_answers(address: str, question: str) -> None:
     teacher = f"http://{TEACHER[0]}:{TEACHER[1]}"
     message = [Message("user", question)]
     print(f"\n  {question}")
-    for who, where, model in (("base", address, "tiny"), ("served", address, "support-desk"), ("teacher", teacher, "desk-lead")):
+    for who, where, model in (
+        ("base", address, "tiny"),
+        ("served", address, "support-desk"),
+        ("teacher", teacher, "desk-lead"),
+    ):
         print(f"    {who:>8}: {' '.join(ask_gateway(where, model, message).split())}")
 
 
@@ -188,18 +198,31 @@ def follow(policy: Path, *, serve: bool, live: bool, port: int) -> int:
     address = f"http://{settings.host}:{settings.port}"
     started = time.monotonic()
     outcome = run_until(
-        plan, log, settings, until_idle=True, view=WatchedView(inner, change), when_idle=conversation(address, serve=serve)
+        plan,
+        log,
+        settings,
+        until_idle=True,
+        view=WatchedView(inner, change),
+        when_idle=conversation(address, serve=serve),
     )
     if outcome.failure:
         print(f"error: {outcome.failure}", file=sys.stderr)
         return outcome.exit_code
     print(f"\n{summary_text(summary(log, plan))}\n")
-    print(f"That took {time.monotonic() - started:.0f} seconds. What you saw: every question was scored before it was learned, a copy of")
-    print("the learner was served only where it beat the version before, and the change of policy was seen in the scores alone.")
+    print(
+        f"That took {time.monotonic() - started:.0f} seconds. What you saw: every question was scored before it was learned, a copy of"
+    )
+    print(
+        "the learner was served only where it beat the version before, and the change of policy was seen in the scores alone."
+    )
     print("How to go on:")
-    print(f"  .venv/bin/headrace models list --state {WORK.relative_to(Path.cwd()) if WORK.is_relative_to(Path.cwd()) else WORK}/state")
+    print(
+        f"  .venv/bin/headrace models list --state {WORK.relative_to(Path.cwd()) if WORK.is_relative_to(Path.cwd()) else WORK}/state"
+    )
     print("  make demo SERVE=1            keeps the gateway up, with OpenAI's API")
-    print("  examples/support/headrace.yaml is the whole declaration; put your own events, your own teacher and your own model in")
+    print(
+        "  examples/support/headrace.yaml is the whole declaration; put your own events, your own teacher and your own model in"
+    )
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from headrace.events import topics
 from headrace.log.topic_log import TopicLog
-from headrace.stages import ingest
+from headrace.stages import ingest, mirror
 from headrace.stages.options import Topology
 
 
@@ -17,6 +17,9 @@ def consumers(topology: Topology) -> list[tuple[str, str]]:
         pairs.append((f"label/{one.namespace}.{one.finetuner}", topics.prompts(one.namespace, one.finetuner)))
     for one in topology.train:
         pairs.append((f"train/{one.namespace}.{one.finetuner}", topics.examples(one.namespace, one.finetuner)))
+    for one in topology.mirror:
+        pairs.append((mirror.group(one.namespace, one.finetuner), topics.scores(one.namespace, one.finetuner)))
+        pairs.append((mirror.group(one.namespace, one.finetuner), topics.decisions(one.namespace, one.finetuner)))
     for one in topology.sinks:
         pairs.append((f"sink/{one.sink.namespace}.{one.sink.name}", one.topic))
     return pairs
@@ -24,11 +27,13 @@ def consumers(topology: Topology) -> list[tuple[str, str]]:
 
 def lags(log: TopicLog, topology: Topology) -> dict[str, int]:
     """Records that each consumer group has still to read."""
+    known = {info.spec.name for info in log.topics()}
+    # Offsets before ends: whoever had reached an end that is read afterwards was still there at that moment, all at once.
+    read = [(group, topic, log.offset(group, topic)) for group, topic in consumers(topology) if topic in known]
     ends = {info.spec.name: info.end_offset for info in log.topics()}
     result: dict[str, int] = {}
-    for group, topic in consumers(topology):
-        if topic in ends:
-            result[group] = result.get(group, 0) + ends[topic] - min(log.offset(group, topic), ends[topic])
+    for group, topic, offset in read:
+        result[group] = result.get(group, 0) + max(0, ends[topic] - offset)
     return result
 
 

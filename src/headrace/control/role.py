@@ -33,7 +33,7 @@ class RoleOrder:
     """What a role's process is told."""
 
     role: str
-    """ingest, transform, label, train/NAMESPACE.NAME or serve"""
+    """ingest, transform, label, train/NAMESPACE.NAME, mirror or serve"""
     topology: Topology
     """Its own part alone."""
     state: Path
@@ -90,8 +90,47 @@ def open_stages(order: RoleOrder, log: TopicLog) -> list[Callable[[], Stage]]:
             from headrace.stages.train import TrainStage
 
             return [lambda o=o: TrainStage(o, log, holder, order.state) for o in topology.train]
+        case "mirror":
+            from headrace.stages.mirror import MirrorStage
+
+            return [lambda o=o: MirrorStage(o, log, holder, order.state) for o in topology.mirror]
         case other:
             raise HeadraceError(f"there is no role {other!r}")
+
+
+class ReopenedStage:
+    """A stage that is opened anew, from what it last committed, after an error that may pass.
+
+    Whatever it had taken in but not committed, a source's rows or a query's half-made windows, is read again: a full disk loses no
+    more than a kill does. Opening takes the lease, so a stage that was replaced meanwhile and replaces its successor in turn is
+    itself fenced by the successor's restart.
+    """
+
+    def __init__(self, opener: Callable[[], Stage]) -> None:
+        self._opener = opener
+        self._stage: Stage | None = None
+        self.name = ""
+
+    def open(self) -> None:
+        """Opens it; errors are the stage's own."""
+        self._stage = self._opener()
+        self.name = self._stage.name
+
+    def step(self) -> bool:
+        """One step. After a RetryableError, which it raises, the next step opens the stage anew first."""
+        if self._stage is None:
+            self.open()
+            assert self._stage is not None
+        try:
+            return self._stage.step()
+        except RetryableError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        stage, self._stage = self._stage, None
+        if stage is not None:
+            stage.close()
 
 
 class StageThread(threading.Thread):
@@ -106,7 +145,9 @@ class StageThread(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._loop(self._opener())
+            stage = ReopenedStage(self._opener)
+            stage.open()
+            self._loop(stage)
         except FencedError as error:
             self._fail(error.exit_code, str(error))
         except HeadraceError as error:
@@ -119,7 +160,7 @@ class StageThread(threading.Thread):
         self._ending.set()
         self.join(timeout_seconds)
 
-    def _loop(self, stage: Stage) -> None:
+    def _loop(self, stage: ReopenedStage) -> None:
         last_error = ""
         try:
             while not self._ending.is_set():

@@ -76,7 +76,13 @@ def run_until(
             supervisor.start()
             with view:
                 outcome = _watch(
-                    supervisor, topology, log, until_idle=until_idle, view=view, stop_requests=stop_requests, clock=clock
+                    supervisor,
+                    topology,
+                    log,
+                    until_idle=until_idle,
+                    view=view,
+                    stop_requests=stop_requests,
+                    clock=clock,
                 )
             if when_idle and not outcome.failure:
                 when_idle()

@@ -92,6 +92,8 @@ def orders(
         yield replace(
             base, role=f"train/{one.namespace}.{one.finetuner}", topology=Topology(train=(one,)), limits=one.limits
         )
+    if topology.mirror:
+        yield replace(base, role="mirror", topology=Topology(mirror=topology.mirror))
     if topology.serve != ServeOptions(host=topology.serve.host, port=topology.serve.port):
         yield replace(base, role="serve", topology=Topology(serve=topology.serve), module=SERVE_MODULE)
 

@@ -31,12 +31,17 @@ class Settings:
     api_key: str | None = field(default=None, repr=False, metadata=_doc("Key that clients must send; never shown."))
     log: str = field(default="sqlite", metadata=_doc("Technology of the log."))
     streams: str = field(default="duckdb", metadata=_doc("Engine that runs stream queries."))
+    tracking: str = field(
+        default="mlflow",
+        metadata=_doc("Where curves, versions and decisions are mirrored to: mlflow (STATE/mlflow.db) or none."),
+    )
     secrets: Path | None = field(default=None, metadata=_doc("Folder that Secrets are mounted under, as NAME/KEY."))
     log_level: str = field(
         default="info", metadata=_doc("Least level of the program's own messages: debug, info, warning or error.")
     )
 
 
+TRACKING = ("mlflow", "none")
 LEVELS = ("debug", "info", "warning", "error")
 KEYS = tuple(field.name for field in dataclasses.fields(Settings))
 _NOT_SETTINGS = frozenset({"failpoint"})
@@ -142,7 +147,14 @@ def _level(value: object) -> str:
     return str(value)
 
 
+def _tracking(value: object) -> str:
+    if value not in TRACKING:
+        raise ValueError(f"must be one of: {', '.join(TRACKING)}")
+    return str(value)
+
+
 _READERS: dict[str, Callable[[object], object]] = {
     "state": _path, "secrets": _path, "port": _port, "log_level": _level,
+    "tracking": _tracking,
     "api_key": lambda value: None if value is None else _text(value),
 }  # fmt: skip

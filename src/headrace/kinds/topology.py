@@ -127,6 +127,7 @@ def topology(resources: Iterable[Resource], settings: Settings, environ: Mapping
         ),
         tuple(building.failed.values()),
         notes_of(ordered, engine, gpu_count()),
+        tuple(building.train) if settings.tracking == "mlflow" else (),
     )
 
 

@@ -241,3 +241,5 @@ class Topology:
     serve: ServeOptions = ServeOptions()
     not_ready: tuple[NotReady, ...] = ()
     notes: tuple[Note, ...] = ()
+    mirror: tuple[TrainOptions, ...] = ()
+    """Finetuners whose curves and versions are mirrored for people."""

@@ -8,7 +8,12 @@ from headrace.promotion.registry import Registry
 
 def versions(state: Path, namespace: str, finetuner: str) -> DirectoryStore:
     """A finetuner's immutable model versions, by content."""
-    return DirectoryStore(state / "versions" / f"{namespace}.{finetuner}")
+    return DirectoryStore(versions_folder(state, namespace, finetuner))
+
+
+def versions_folder(state: Path, namespace: str, finetuner: str) -> Path:
+    """The folder in which a version's digest names its directory."""
+    return state / "versions" / f"{namespace}.{finetuner}"
 
 
 def checkpoints(state: Path, namespace: str, finetuner: str) -> DirectoryStore:
