@@ -1,0 +1,41 @@
+"""One locked DuckDB in memory: no files, no extensions to fetch, no settings to change."""
+
+import duckdb
+import pyarrow as pa
+
+from headrace.streams.stream_engine import EngineOptions
+
+Error = duckdb.Error
+DEFAULT_MEMORY_BYTES = 1 << 30
+
+
+class Database:
+    """Runs SQL over Arrow tables. One thread."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._connection = duckdb.connect(":memory:", config={"threads": max(1, options.parallelism)})
+        memory = options.memory_bytes or DEFAULT_MEMORY_BYTES
+        for setting in (
+            "SET TimeZone = 'UTC'",
+            f"SET memory_limit = '{max(memory, 64 << 20)}B'",
+            "SET temp_directory = ''",
+            "SET enable_external_access = false",
+            "SET autoinstall_known_extensions = false",
+            "SET autoload_known_extensions = false",
+            "SET python_enable_replacements = false",
+            "SET lock_configuration = true",
+        ):
+            self._connection.execute(setting)
+
+    def register(self, name: str, table: pa.Table) -> None:
+        """Makes a table readable under a name, until it is registered anew."""
+        self._connection.register(name, table)
+
+    def query(self, sql: str) -> pa.Table:
+        """All rows of a query. Raises `Error`."""
+        table = self._connection.sql(sql).to_arrow_table()
+        assert table is not None
+        return table
+
+    def close(self) -> None:
+        self._connection.close()

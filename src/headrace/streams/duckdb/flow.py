@@ -1,0 +1,73 @@
+"""What passes from one step of a query to the next.
+
+Rows are an Arrow table of the plan's columns (times as TIMESTAMP without zone, in UTC) beside hidden ones: `_t` event time,
+`_g` ingested at, `_n` now (all ms), `_b` the watermark before the row (absent: the row is never late), `_i` its place in the batch
+that was handed in; and, where the step after needs them, `_id`, `_key` and `_offset` or `_origin`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from headrace.streams.watermark import BEGINNING
+
+Times = npt.NDArray[np.int64]
+FOREVER = 1 << 62
+
+
+@dataclass(slots=True)
+class Flow:
+    """Rows, and how far time has come once they are through."""
+
+    rows: pa.Table | None
+    level: int = BEGINNING
+    """The watermark after the rows."""
+    holds: bool = True
+    """False: this side is idle or has ended, and holds the watermark back no longer."""
+    final: bool = False
+    """All inputs have ended: every window closes."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What steps set aside while a batch goes through."""
+
+    late: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """(place in the batch, by how many ms)"""
+    failed: list[tuple[int | None, str, str]] = field(default_factory=list[tuple[int | None, str, str]])
+    """(place in the batch, or None; id of what it was; why)"""
+
+
+class Step(Protocol):
+    """One operator."""
+
+    def run(self, port: int, flow: Flow, report: Report) -> Flow: ...
+
+    def snapshot(self) -> dict[str, bytes | None]: ...
+
+    def progress(self) -> dict[str, Any]:
+        """Its small state, kept in the one entry of all steps."""
+        ...
+
+    def restore(self, entries: dict[str, bytes], progress: dict[str, Any]) -> None: ...
+
+
+def times(table: pa.Table, name: str = "_t") -> Times:
+    """A hidden column of integers."""
+    column = table[name]
+    return column.to_numpy() if column.num_chunks != 1 else column.chunk(0).to_numpy(zero_copy_only=False)
+
+
+def put(table: pa.Table, name: str, values: Times | pa.Array) -> pa.Table:
+    """The table with one more column, or with it replaced."""
+    column = values if isinstance(values, pa.Array) else pa.array(values, pa.int64())
+    place = table.schema.get_field_index(name)
+    return table.append_column(name, column) if place < 0 else table.set_column(place, name, column)
+
+
+def without(table: pa.Table, *names: str) -> pa.Table:
+    """The table less some columns, where it has them."""
+    return table.select([name for name in table.column_names if name not in names])
