@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headrace.serving.engine import Logits
+from headrace.serving.numpy.blas_threads import threads_for
 from headrace.serving.numpy.decoder import forward, logits
 from headrace.serving.numpy.key_value_cache import KeyValueCache, hiding
 from headrace.serving.numpy.weights import Array, DecoderWeights
@@ -71,10 +72,11 @@ class NumpySequenceBatch:
         def attend(layer: int, queries: Array, keys: Array, values: Array) -> Array:
             return self._cache.attend_rows(layer, positions, mask, queries, keys, values)
 
-        hidden = forward(self._weights, tokens, positions, attend)
+        with threads_for(len(tokens)):
+            values = logits(self._weights, forward(self._weights, tokens, positions, attend))
         for row in self._writing:
             row.length += 1
-        return logits(self._weights, hidden)
+        return values
 
     def _read(self) -> tuple[tuple[int, ...], Array]:
         """Reads up to PROMPT_TOKENS_PER_STEP prompt tokens; the sequences whose prompt ended, and their logits."""
@@ -97,7 +99,8 @@ class NumpySequenceBatch:
                 begin += size
             return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
-        hidden = forward(self._weights, np.array(tokens, np.intp), np.array(positions, np.intp), attend)
+        with threads_for(len(tokens)):
+            hidden = forward(self._weights, np.array(tokens, np.intp), np.array(positions, np.intp), attend)
         ends = np.cumsum([size for _, size in pieces]) - 1
         for row, size in pieces:
             row.length += size
