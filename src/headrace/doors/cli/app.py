@@ -7,6 +7,7 @@ import typer
 
 from headrace import __version__
 from headrace.doors.cli import declare, inspect, models, operate
+from headrace.doors.cli.sql import EPILOG as SQL_EPILOG
 from headrace.doors.cli.sql import sql_command
 from headrace.foundation.errors import HeadraceError
 
@@ -39,7 +40,7 @@ declare.register(app)
 operate.register(app)
 inspect.register(app)
 models.register(app)
-app.command("sql")(sql_command)
+app.command("sql", epilog=SQL_EPILOG)(sql_command)
 
 
 def main() -> None:

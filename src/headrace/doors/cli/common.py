@@ -22,6 +22,15 @@ class Output(str, Enum):
     table = "table"
 
 
+class RowOutput(str, Enum):
+    """How rows of a query are printed."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+    table = "table"
+    parquet = "parquet"
+
+
 State = Annotated[
     Path | None, typer.Option("--state", help="State directory. Default: ./.headrace", show_default=False)
 ]

@@ -1,0 +1,186 @@
+"""A stream query over sources, without topics: what `headrace sql` runs.
+
+Rows are polled, processed and handed out; a checkpoint is one commit of the query's changed state with every source's
+position, in a log of its own. A run that is taken up again goes on after its last checkpoint: rows handed out since then are
+handed out again, with the same ids.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from headrace.connectors.source import EventTime, Source, SourceBatch
+from headrace.events.dead_letter import DeadLetter
+from headrace.events.row_batch import RowBatch
+from headrace.events.row_codec import batch_to_records
+from headrace.foundation.errors import InvalidDeclarationError
+from headrace.log.record import NewRecord
+from headrace.log.registry import open_log
+from headrace.log.topic_log import Commit, StateKey, TopicLog
+from headrace.streams.registry import open_engine
+from headrace.streams.stream_engine import (
+    EngineOptions,
+    QueryOutput,
+    QueryPlan,
+    QuerySpec,
+    StaticTable,
+    StreamInput,
+    StreamQuery,
+)
+
+OWNER = "query"
+POLL_ROWS = 50_000
+
+
+@dataclass(slots=True)
+class QueryReport:
+    """What a run came to."""
+
+    read: int = 0
+    rows: int = 0
+    late: int = 0
+    dead: int = 0
+    checkpoints: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Receivers:
+    """Who takes what comes out."""
+
+    on_rows: Callable[[RowBatch], None]
+    on_late: Callable[[NewRecord, int], None] = lambda record, by_ms: None  # noqa: ARG005 - ignored unless asked for
+    on_dead: Callable[[DeadLetter], None] = lambda letter: None  # noqa: ARG005
+    on_progress: Callable[[QueryReport], None] = lambda report: None  # noqa: ARG005
+
+
+@dataclass(frozen=True, slots=True)
+class FileQuery:
+    """A query and what it reads."""
+
+    sql: str
+    sources: Mapping[str, Source]
+    event_times: Mapping[str, EventTime]
+    tables: Sequence[StaticTable] = ()
+    timeline: Literal["arrival", "event"] = "event"
+    engine: str = "duckdb"
+    parallelism: int = 1
+    checkpoint: Path | None = None
+    """Where progress is kept; None: nowhere."""
+    checkpoint_rows: int = POLL_ROWS
+    """Rows between two checkpoints, at most."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run under way."""
+
+    query: StreamQuery
+    plan: QueryPlan
+    log: TopicLog | None
+    positions: dict[str, bytes]
+    ended: set[str] = field(default_factory=set[str])
+    report: QueryReport = field(default_factory=QueryReport)
+    since_checkpoint: int = 0
+
+
+def run_query(wanted: FileQuery, receivers: Receivers) -> QueryReport:
+    """Runs a query until every bounded source is read; an unbounded one is followed until interrupted.
+
+    Errors: InvalidQueryError; InvalidDeclarationError where a checkpoint is another query's; what the sources raise.
+    """
+    log = open_log(wanted.checkpoint) if wanted.checkpoint else None
+    try:
+        saved = {key: entry.value for key, entry in log.state(OWNER).items()} if log else {}
+        positions = msgspec.msgpack.decode(saved.get("positions", b"\x80"), type=dict[str, bytes])
+        for name, source in wanted.sources.items():
+            source.open(positions.get(name))
+        first = {name: source.poll(wanted.checkpoint_rows, 1.0) for name, source in wanted.sources.items()}
+        run = _start(wanted, log, saved, positions)
+        for name, batch in first.items():
+            _take(wanted, run, name, batch, receivers)
+        while len(run.ended) < len(wanted.sources):
+            for name, source in wanted.sources.items():
+                if name not in run.ended:
+                    _take(wanted, run, name, source.poll(wanted.checkpoint_rows, 0.2), receivers)
+        _checkpoint(run)
+        return run.report
+    finally:
+        for source in wanted.sources.values():
+            source.close()
+        if log:
+            log.close()
+
+
+def _start(wanted: FileQuery, log: TopicLog | None, saved: Mapping[str, bytes], positions: dict[str, bytes]) -> _Run:
+    inputs = [_input(name, source, wanted.event_times[name]) for name, source in wanted.sources.items()]
+    spec = QuerySpec(wanted.sql, inputs, wanted.tables, wanted.timeline)
+    engine = open_engine(wanted.engine)
+    plan = engine.plan(spec)
+    digest = saved.get("digest", plan.digest.encode()).decode()
+    if digest != plan.digest:
+        raise InvalidDeclarationError(
+            f"the checkpoint in {wanted.checkpoint} belongs to another query",
+            next_step="name another folder with --checkpoint",
+        )
+    state = {key.removeprefix("state/"): value for key, value in saved.items() if key.startswith("state/")}
+    return _Run(engine.start(spec, plan, state, EngineOptions(wanted.parallelism)), plan, log, positions)
+
+
+def _input(name: str, source: Source, event_time: EventTime) -> StreamInput:
+    if source.schema is None:
+        raise InvalidDeclarationError(
+            f"{name} holds no record from which its columns could be told", next_step="declare them with --schema"
+        )
+    return StreamInput(name, source.schema, name, event_time.column, event_time.out_of_orderness_ms)
+
+
+def _take(wanted: FileQuery, run: _Run, name: str, batch: SourceBatch, receivers: Receivers) -> None:
+    """One batch of one source through the query, and a checkpoint when due."""
+    for _, letter in batch.dead:
+        _dead(run, letter, receivers)
+    if batch.rows is not None and batch.rows.num_rows:
+        _hand_out(run, run.query.process(name, batch.rows), batch.rows, receivers)
+        run.report.read += batch.rows.num_rows
+        run.since_checkpoint += batch.rows.num_rows
+    if batch.end:
+        run.ended.add(name)
+        _hand_out(run, run.query.end_of_input(name), None, receivers)
+    run.positions[name] = batch.position
+    if run.since_checkpoint >= wanted.checkpoint_rows:
+        _checkpoint(run)
+    receivers.on_progress(run.report)
+
+
+def _hand_out(run: _Run, output: QueryOutput, taken: RowBatch | None, receivers: Receivers) -> None:
+    if output.rows is not None and output.rows.num_rows:
+        run.report.rows += output.rows.num_rows
+        receivers.on_rows(output.rows)
+    if taken is not None and output.late:
+        records = batch_to_records(taken)
+        run.report.late += len(output.late)
+        for late in output.late:
+            receivers.on_late(records[late.index], late.by_ms)
+    for _, letter in output.dead:
+        _dead(run, letter, receivers)
+
+
+def _dead(run: _Run, letter: DeadLetter, receivers: Receivers) -> None:
+    run.report.dead += 1
+    receivers.on_dead(letter)
+
+
+def _checkpoint(run: _Run) -> None:
+    """Makes positions and changed state durable at once; what was handed out must have been flushed by its receiver."""
+    run.since_checkpoint = 0
+    if run.log is None:
+        return
+    state: dict[StateKey, bytes | None] = {
+        StateKey(OWNER, f"state/{key}"): value for key, value in run.query.snapshot().items()
+    }
+    state[StateKey(OWNER, "positions")] = msgspec.msgpack.encode(run.positions)
+    state[StateKey(OWNER, "digest")] = run.plan.digest.encode()
+    run.log.commit(Commit(state=state))
+    run.report.checkpoints += 1
