@@ -1,4 +1,10 @@
-"""How many threads a matrix product may use: one for few rows, where handing work over costs more than it saves."""
+"""How many threads a matrix product may use: chosen by what was faster lately.
+
+BLAS threads wait for each other at every product. Alone on the machine a second one pays from a few rows on; with a
+trainer on the same cores each wait costs a time slice, and a step takes ten times as long as on one thread. Which of the
+two holds changes while the process runs, so it is measured: every work is timed, and what was slower is tried again
+from time to time, the more rarely the slower it was.
+"""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -7,25 +13,72 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+
 MANY_ROWS = 8
-"""From here on a second thread pays. Below, and with another process on the cores, waiting for it costs several times the work."""
+"""Below, one thread is always as fast: the work is reading the weights once."""
+_FIRST_RETRY, _LAST_RETRY = 16, 4096
+"""Works until the slower choice is tried again."""
+_SMOOTHING = 0.3
 
 
-@contextmanager
-def threads_for(rows: int) -> Generator[None]:
-    """Holds BLAS to one thread while few rows are worked on; more rows use what the process was started with."""
-    libraries = _libraries()
-    if rows >= MANY_ROWS or not libraries:
-        yield
-        return
-    before = [library.num_threads for library in libraries]
-    for library in libraries:
-        library.set_num_threads(1)
-    try:
-        yield
-    finally:
-        for library, threads in zip(libraries, before, strict=True):
+class ThreadChoice:
+    """Picks between one thread and many by seconds per row."""
+
+    def __init__(self, many: int, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._many = many
+        self._clock = clock
+        self._seconds: dict[int, float] = {}
+        """Smoothed seconds per row, by threads."""
+        self._works = 0
+        self._retry_at = _FIRST_RETRY
+        self._retry_after = _FIRST_RETRY
+
+    def pick(self, rows: int) -> int:
+        """Threads for the next work."""
+        if rows < MANY_ROWS or self._many == 1:
+            return 1
+        self._works += 1
+        for threads in (self._many, 1):
+            if threads not in self._seconds:
+                return threads
+        faster = min(self._seconds, key=self._seconds.__getitem__)
+        if self._works < self._retry_at:
+            return faster
+        slower = self._many if faster == 1 else 1
+        clearly = self._seconds[slower] > 1.5 * self._seconds[faster]
+        self._retry_after = min(2 * self._retry_after, _LAST_RETRY) if clearly else _FIRST_RETRY
+        self._retry_at = self._works + self._retry_after
+        return slower
+
+    def learn(self, rows: int, threads: int, seconds: float) -> None:
+        """Takes in how long a work took."""
+        if rows < MANY_ROWS:
+            return
+        sample = seconds / rows
+        before = min(self._seconds.get(threads, sample), sample)  # a better time shows that an older one is out of date
+        self._seconds[threads] = before + _SMOOTHING * (sample - before)
+
+    @contextmanager
+    def work(self, rows: int) -> Generator[None]:
+        """Holds BLAS to the threads picked for `rows` rows of work, times it, and gives the threads back."""
+        threads = self.pick(rows)
+        libraries = _libraries() if threads < self._many else []
+        for library in libraries:
             library.set_num_threads(threads)
+        began = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self.learn(rows, threads, self._clock.monotonic() - began)
+            for library in libraries:
+                library.set_num_threads(self._many)
+
+
+@cache
+def process_choice() -> ThreadChoice:
+    """The process's own: BLAS has one setting for all its callers."""
+    return ThreadChoice(max((library.num_threads for library in _libraries()), default=1))
 
 
 @cache

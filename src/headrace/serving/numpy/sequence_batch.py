@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headrace.serving.engine import Logits
-from headrace.serving.numpy.blas_threads import threads_for
+from headrace.serving.numpy.blas_threads import process_choice
 from headrace.serving.numpy.decoder import forward, logits
 from headrace.serving.numpy.key_value_cache import KeyValueCache, hiding
 from headrace.serving.numpy.weights import Array, DecoderWeights
@@ -72,7 +72,7 @@ class NumpySequenceBatch:
         def attend(layer: int, queries: Array, keys: Array, values: Array) -> Array:
             return self._cache.attend_rows(layer, positions, mask, queries, keys, values)
 
-        with threads_for(len(tokens)):
+        with process_choice().work(len(tokens)):
             values = logits(self._weights, forward(self._weights, tokens, positions, attend))
         for row in self._writing:
             row.length += 1
@@ -99,7 +99,7 @@ class NumpySequenceBatch:
                 begin += size
             return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
-        with threads_for(len(tokens)):
+        with process_choice().work(len(tokens)):
             hidden = forward(self._weights, np.array(tokens, np.intp), np.array(positions, np.intp), attend)
         ends = np.cumsum([size for _, size in pieces]) - 1
         for row, size in pieces:
