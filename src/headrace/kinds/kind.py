@@ -108,6 +108,8 @@ class Kind:
     check: Callable[[Draft, World], Iterable[Problem]] = no_checks
     otherwise: Callable[[str], Cost] = lambda _: "restart"
     """What changing a field of a variant costs that `costs` does not name."""
+    own_block: str = ""
+    """The field of the variants' models that holds what only this variant has; '' where there is one variant."""
     free_text: frozenset[str] = frozenset()
     """Keys whose values people choose freely, so that capitals in them are no sign of a placeholder."""
 

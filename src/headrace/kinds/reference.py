@@ -35,20 +35,25 @@ class Row:
 
 def kind_page(kind: Kind) -> str:
     """Markdown."""
-    first = kind.variant(kind.variants()[0])
-    own = [kind.variant(name) for name in kind.variants()]
-    parts = [GENERATED, f"# {kind.name}\n", f"{_sentence(inspect.getdoc(first) or '')}\n", _facts(kind)]
-    parts.append(
-        _table(
-            "spec",
-            list(
-                rows(first, kind, skip=frozenset({"type_options", "model_template"}) if len(own) > 1 else frozenset())
-            ),
-        )
-    )
-    if len(own) > 1:
-        parts += [_variant(kind, name) for name in kind.variants()]
+    names = kind.variants()
+    doc = inspect.getdoc(kind.variant(names[0])) or ""
+    parts = [GENERATED, f"# {kind.name}\n", f"{_sentence(doc)}\n", _facts(kind), _table(_shared_rows(kind))]
+    if len(names) > 1:
+        parts += [_variant_part(kind, name) for name in names]
     return "\n".join(parts)
+
+
+def _shared_rows(kind: Kind) -> list[Row]:
+    """The fields that every variant has; where variants take other words, all of them."""
+    found: dict[str, list[Row]] = {}
+    for name in kind.variants():
+        for row in rows(kind.variant(name), kind, skip=frozenset({kind.own_block})):
+            found.setdefault(row.path, []).append(row)
+    forms = {
+        path: ", ".join(dict.fromkeys(word for row in same for word in row.form.split(", ")))
+        for path, same in found.items()
+    }
+    return [replace(same[0], form=forms[path]) for path, same in found.items()]
 
 
 def rows(
@@ -65,8 +70,8 @@ def rows(
         yield Row(path, form_text(info), _default(info), cost, info.description or "")
         if len(inner) > 1:
             yield from _one_of(inner, kind, f"{path}.", variant)
-        for one in inner[:1] if len(inner) == 1 else ():
-            yield from rows(one, kind, f"{path}.", variant=variant)
+        elif inner:
+            yield from rows(inner[0], kind, f"{path}.", variant=variant)
 
 
 def _one_of(models: list[type[BaseModel]], kind: Kind, above: str, variant: str) -> Iterator[Row]:
@@ -81,18 +86,14 @@ def _one_of(models: list[type[BaseModel]], kind: Kind, above: str, variant: str)
                 yield replace(row, path=f"{row.path} ({words})")
 
 
-def _variant(kind: Kind, name: str) -> str:
-    """The part of a variant that the others do not have."""
-    model = kind.variant(name)
-    field = "type_options" if "type_options" in model.model_fields else "model_template"
-    info = model.model_fields[field]
-    title = name.replace("/", ": ") if "/" in name else name
+def _variant_part(kind: Kind, name: str) -> str:
+    """What a variant has and the others do not."""
+    info = kind.variant(name).model_fields[kind.own_block]
     inner = model_in(info.annotation)
-    key = info.alias or field
-    body = list(rows(inner, kind, f"{key}.", variant=name)) if inner else []
-    note = f"{_sentence(inspect.getdoc(inner) or '')}\n" if inner else ""
-    table = _table("spec", body) if body else "It has no options.\n"
-    return f"## {title}\n\n{note}\n{table}"
+    assert inner is not None
+    body = list(rows(inner, kind, f"{info.alias or kind.own_block}.", variant=name))
+    table = _table(body) if body else "It has no options.\n"
+    return f"## {name.replace('/', ': ')}\n\n{_sentence(inspect.getdoc(inner) or '')}\n\n{table}"
 
 
 def _facts(kind: Kind) -> str:
@@ -100,9 +101,9 @@ def _facts(kind: Kind) -> str:
     return f"`apiVersion` {versions}; `kind: {kind.name}`; in paths and commands `{kind.plural}`.\n"
 
 
-def _table(top: str, body: list[Row]) -> str:
+def _table(body: list[Row]) -> str:
     lines = [
-        f"| key below `{top}` | value | default | a change costs | what it does |",
+        "| key below `spec` | value | default | a change costs | what it does |",
         "| --- | --- | --- | --- | --- |",
     ]
     lines += [

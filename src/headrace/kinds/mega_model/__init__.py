@@ -15,4 +15,5 @@ KIND = Kind(
     choose=models.choose,
     costs=changes.COSTS,
     check=checks.check,
+    own_block=models.TEMPLATE,
 )

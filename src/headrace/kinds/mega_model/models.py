@@ -16,6 +16,7 @@ from headrace.teachers.templates import TEMPLATES
 
 GROUP = "headrace.teachers"
 _create: Any = pydantic.create_model
+TEMPLATE = "model_template"
 BLOCK = "block"
 """The field of a variant's `model_template` that holds the provider's block."""
 
@@ -57,5 +58,5 @@ def variant(provider: str) -> type[SpecModel]:
         __base__=MegaModelSpec,
         __doc__=MegaModelSpec.__doc__,
         model_provider=(Annotated[str, words(*providers())], Field(description="Who provides the model.")),
-        model_template=(template, Field(description="The provider's own options, in a block named for it.")),
+        **{TEMPLATE: (template, Field(description="The provider's own options, in a block named for it."))},
     )

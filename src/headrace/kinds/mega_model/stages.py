@@ -1,10 +1,10 @@
 """A MegaModel → how its provider is opened."""
 
-from typing import Any, cast
+from typing import cast
 
 from pydantic import BaseModel
 
-from headrace.kinds.mega_model.models import BLOCK
+from headrace.kinds.mega_model.models import BLOCK, TEMPLATE
 from headrace.kinds.mega_model.spec import MegaModelSpec
 from headrace.kinds.resource import Resource
 from headrace.kinds.secret_fields import as_written, resolved
@@ -15,7 +15,7 @@ from headrace.teachers.teacher import TeacherOptions
 def teacher_options(model: Resource, sources: SecretSources) -> TeacherOptions:
     """Secrets in clear. SecretNotFoundError."""
     spec = cast("MegaModelSpec", model.spec)
-    block: BaseModel = getattr(cast("Any", spec).model_template, BLOCK)
+    block: BaseModel = getattr(getattr(spec, TEMPLATE), BLOCK)
     return TeacherOptions(
         model.name,
         spec.model_provider,

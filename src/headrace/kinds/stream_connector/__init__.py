@@ -4,7 +4,7 @@ May import kinds' own files, the connectors' registry and stages' options. Never
 """
 
 from headrace.kinds.kind import LLM, STREAMS, Kind
-from headrace.kinds.stream_connector import changes, checks, models
+from headrace.kinds.stream_connector import changes, checks, models, spec
 
 KIND = Kind(
     "StreamConnector",
@@ -16,5 +16,6 @@ KIND = Kind(
     costs=changes.COSTS,
     check=checks.check,
     otherwise=changes.of_block,
+    own_block=spec.OPTIONS,
     free_text=frozenset({"*"}),
 )
