@@ -130,9 +130,9 @@ def packed_attention(
         unknown.append("sliding_window")
     if unknown or attention_mask is not None or not getattr(module, "is_causal", True):
         raise UnpackableError(f"attention with {', '.join(unknown) or 'a mask of its own'} cannot be packed")
-    kind = query.dtype
-    if query.device.type == "cpu" and kind != torch.float32:
-        query, key, value = query.float(), key.float(), value.float()
+    kind = value.dtype  # autocast leaves rotated queries and keys in fp32
+    computed = torch.float32 if value.device.type == "cpu" else kind
+    query, key, value = query.to(computed), key.to(computed), value.to(computed)
     with torch.autocast(query.device.type, enabled=False):
         outs = [_attend(block, (query, key, value), dropout=dropout, scaling=scaling) for block in blocks]
     out = outs[0] if len(outs) == 1 else torch.cat(outs)

@@ -17,8 +17,6 @@ from headrace.learning.torch.batch import Batch, to_batch
 from headrace.models.checkpoint_check import inspect_checkpoint
 from headrace.models.sequence import TokenSequence
 
-PLAIN_ATTENTION = "sdpa"
-
 
 def prepare_process(threads: int) -> None:
     """Fixes what bit-for-bit repetition depends on: thread count and deterministic kernels."""
@@ -38,7 +36,6 @@ def open_model(path: Path, device: torch.device) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=torch.float32,
-            attn_implementation=PLAIN_ATTENTION,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
@@ -90,7 +87,7 @@ def can_pack(model: PreTrainedModel) -> bool:
     size = model.config.get_text_config().vocab_size
     ids = [(7 * place * place + 3 * place + 1) % size for place in range(14)]
     samples = [TokenSequence(tuple(ids[:length]), 1) for length in (3, 5, 5, 14)]
-    training = model.training
+    training, own_attention = model.training, model.config._attn_implementation  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     model.eval()
     try:
         with torch.no_grad():
@@ -105,5 +102,5 @@ def can_pack(model: PreTrainedModel) -> bool:
     finally:
         model.train(training)
     if not close:
-        model.set_attn_implementation(PLAIN_ATTENTION)
+        model.set_attn_implementation(cast("str", own_attention))
     return close

@@ -49,7 +49,12 @@ def write(path: Path, state: LearnerState) -> None:
             file = path / f"{part}.safetensors"
             write_tensors(file, tensors)
             files[file.name] = _sha256(file)
-    manifest = {"version": VERSION, "stepsSinceWarm": state.steps_since_warm, "stepsAveraged": state.steps_averaged, "files": files}
+    manifest = {
+        "version": VERSION,
+        "stepsSinceWarm": state.steps_since_warm,
+        "stepsAveraged": state.steps_averaged,
+        "files": files,
+    }
     (path / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
 """The model that learns: its trainable parameters, their average, and both as dense weights, full or LoRA."""
 
+import warnings
 from typing import Any, cast
 
 import torch
@@ -97,7 +98,8 @@ def _with_adapters(model: PreTrainedModel, rank: int, seed: int) -> nn.Module:
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)  # peft reads what transformers has renamed
         torch.manual_seed(seed)
         return cast("nn.Module", get_peft_model(model, config))
 
