@@ -62,11 +62,12 @@ class StageReporter:
     _written: bytes = b""
     _written_at: float = -1.0
     _conditions: tuple[Condition, ...] = ()
+    _progress: dict[str, int | float | str] | None = None
 
     def say(
         self, *conditions: Condition, progress: Mapping[str, int | float | str] | None = None, now: bool = False
     ) -> None:
-        """Says it; `now` skips the pause between two writings."""
+        """Says it; `now` skips the pause between two writings. Without `progress`, the figures said last stand, also a former run's."""
         stamped = tuple(self._stamp(condition) for condition in conditions)
         urgent = now or [(c.type, c.status, c.reason) for c in stamped] != [
             (c.type, c.status, c.reason) for c in self._conditions
@@ -74,11 +75,22 @@ class StageReporter:
         self._conditions = stamped
         if not urgent and self.clock.monotonic() - self._written_at < 0.5:
             return
-        status = msgspec.json.encode(StageStatus(self.resource, self.stage, list(stamped), dict(progress or {})))
+        self._progress = dict(progress) if progress is not None else self._last_progress()
+        status = msgspec.json.encode(StageStatus(self.resource, self.stage, list(stamped), self._progress))
         if status == self._written:
             return
-        self.log.commit(Commit(state={StateKey(STATUS_OWNER, f"{self.resource}/{self.stage}"): status}))
+        self.log.commit(Commit(state={StateKey(STATUS_OWNER, self._key): status}))
         self._written, self._written_at = status, self.clock.monotonic()
+
+    @property
+    def _key(self) -> str:
+        return f"{self.resource}/{self.stage}"
+
+    def _last_progress(self) -> dict[str, int | float | str]:
+        if self._progress is not None:
+            return self._progress
+        entry = self.log.state(STATUS_OWNER, self._key).get(self._key)
+        return msgspec.json.decode(entry.value, type=StageStatus).progress if entry else {}
 
     def _stamp(self, condition: Condition) -> Condition:
         for known in self._conditions:
