@@ -57,6 +57,8 @@ class SourceBatch:
     """A bounded source is fully read with this batch."""
     waiting: bool = False
     """Nothing new just now."""
+    read_up_to: tuple[str, int] | None = None
+    """A source that reads a topic of the log: its name and the next offset, committed by the stage as its group's own."""
 
 
 class Source(Protocol):

@@ -20,7 +20,7 @@ from headrace.foundation.errors import NotFoundError, UnavailableError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord
-from headrace.log.topic_log import Append, Commit, StateKey, TopicLog, TopicSpec
+from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
 from headrace.stages.options import IngestOptions
 from headrace.stages.stage import Condition, StageReporter, take_lease
 
@@ -41,6 +41,8 @@ class IngestState(msgspec.Struct, frozen=True):
     """The source was read to its end, and the topic says so."""
     ended_for: str = ""
     """The lease holder that saw the end: a later one looks again."""
+    idle: bool = False
+    """The topic says that the source is idle, and no row has come since."""
 
 
 EMPTY = IngestState(b"", [], 0, 0, ended=False)
@@ -89,7 +91,7 @@ class IngestStage:
         self._reporter = StageReporter(log, f"StreamConnector/{source.namespace}/{source.name}", "ingest", clock)
         self._source: Source | None = None
         self._last_row = clock.monotonic()
-        self._idle_written = False
+        self._idle_written = self._state.idle
 
     def step(self) -> bool:
         try:
@@ -136,11 +138,13 @@ class IngestStage:
             self._state.dead + len(dead),
             ended=batch.end,
             ended_for=self._lease.holder if batch.end else "",
+            idle=self._state.idle and not rows,
         )
         control = [self._end(batch.position)] if batch.end else []
         appends = [Append(self._topic, [*rows, *control]), Append(self._dead, dead)]
         commit = Commit(
             appends=[append for append in appends if append.records],
+            offsets=[GroupOffset(self.name, *batch.read_up_to)] if batch.read_up_to else [],
             state={self._key: msgspec.msgpack.encode(state)},
             lease=self._lease,
         )
@@ -153,15 +157,26 @@ class IngestStage:
 
     def _confirm_end(self) -> None:
         state = msgspec.structs.replace(self._state, ended_for=self._lease.holder)
+        failpoint("ingest.confirm.before")
         self._log.commit(Commit(state={self._key: msgspec.msgpack.encode(state)}, lease=self._lease))
+        failpoint("ingest.confirm.after")
         self._state = state
 
     def _write_idle_when_due(self) -> bool:
         quiet_ms = (self._clock.monotonic() - self._last_row) * 1000
         if self._state.ended or self._idle_written or quiet_ms < self._options.source.event_time.idle_timeout_ms:
             return False
-        self._log.commit(Commit(appends=[Append(self._topic, [self._idle()])], lease=self._lease))
-        self._idle_written = True
+        state = msgspec.structs.replace(self._state, idle=True)
+        failpoint("ingest.idle.before")
+        self._log.commit(
+            Commit(
+                appends=[Append(self._topic, [self._idle()])],
+                state={self._key: msgspec.msgpack.encode(state)},
+                lease=self._lease,
+            )
+        )
+        failpoint("ingest.idle.after")
+        self._state, self._idle_written = state, True
         return True
 
     def _idle(self) -> NewRecord:

@@ -12,6 +12,7 @@ from headrace.events import codec, topics
 from headrace.events.example import Example
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import FinalError, RetryableError
+from headrace.foundation.failpoints import failpoint
 from headrace.learning.fresh import Fresh
 from headrace.log.topic_log import Commit, Lease, StateKey, TopicLog
 from headrace.stages.options import TrainOptions
@@ -47,7 +48,9 @@ class Reasker:
         if known:
             return msgspec.json.decode(known.value, type=dict[str, str])
         answers = self._loop.run_until_complete(self._ask_all(items, at_offset)) if self._desk else {}
+        failpoint("train.reask.before")
         self._log.commit(Commit(state={key: msgspec.json.encode(answers)}, lease=self._lease))
+        failpoint("train.reask.after")
         return answers
 
     def close(self) -> None:

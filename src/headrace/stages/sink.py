@@ -54,7 +54,9 @@ class SinkStage:
             )
         )
         failpoint("sink.commit.after")
+        failpoint("sink.publish.before")
         self._sink.publish()
+        failpoint("sink.publish.after")
         self._offset = records[-1].offset + 1
         self._written += len(data) - len(dead)
         self._reporter.say(Condition("Writing", "True", "Running"), progress={"written": self._written})

@@ -173,7 +173,9 @@ class TrainStage:
         digest = self._versions.put(lambda path: _copy_checkpoint(base, path))
         first = Registry.of_base(digest, digest, self._clock.now_ms())
         key, value, expected = registry.save(first, self._options.namespace, self._options.finetuner, 0)
+        failpoint("train.registry.before")
         self._log.commit(Commit(state={key: value}, expect={key: expected}, lease=self._lease))
+        failpoint("train.registry.after")
         return self._load_registry()
 
     def _load_registry(self) -> tuple[Registry, int]:

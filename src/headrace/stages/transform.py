@@ -127,7 +127,9 @@ class TransformStage:
                 next_step="run `headrace delete` and `apply`, which reads the source anew, or put the old query back",
             )
         if not saved:
+            failpoint("transform.begin.before")
             self._log.commit(Commit(state={StateKey(self.name, "digest"): plan.digest.encode()}, lease=self._lease))
+            failpoint("transform.begin.after")
         options = EngineOptions(self._options.parallelism, self._options.memory_bytes)
         for binding in self._options.streams:
             self._offsets[binding.name] = self._log.offset(self.name, binding.topic)

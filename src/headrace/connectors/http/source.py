@@ -75,7 +75,8 @@ class HttpSource:
         parser, maker = self._ready(records)
         self._offset = records[-1].offset + 1
         raw = [record for record in records if record.kind == RAW]
-        return self._batch(raw, parser, maker) if raw else SourceBatch(None, (), self._position())
+        batch = self._batch(raw, parser, maker) if raw else SourceBatch(None, (), self._position())
+        return replace(batch, read_up_to=(self._topic.name, self._offset))
 
     def lag(self) -> int | None:
         """Events that were pushed and not read."""
