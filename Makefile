@@ -47,3 +47,22 @@ unit: setup
 	@$(BIN)/python -m pytest
 
 test: lint types contracts unit ## Lint, types, import contracts, all tests
+
+.venv-bench/.installed: $(VENV)/.installed requirements/bench.lock
+	@echo "Setting up the benchmarks' peers in .venv-bench (once)" >&2
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@$(UV) pip sync -q --python .venv-bench/bin/python --require-hashes requirements/bench.lock
+	@$(UV) pip install -q --python .venv-bench/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+bench: setup .venv-bench/.installed ## Measures everything against its peers, into benchmarks/RESULTS.md (needs a quiet machine)
+	@$(BIN)/python benchmarks/run.py $(NAMES)
+
+crash: setup ## Kills the whole process group 500 times at random points; KILLS=N for another number
+	@$(BIN)/python benchmarks/crash.py $(if $(KILLS),--kills $(KILLS))
+
+schemas: setup ## Generates docs/schemas and docs/reference anew
+	@$(BIN)/python -m headrace.kinds.generate
+
+clean: ## Removes everything that was made
+	@rm -rf $(VENV) .venv-bench .headrace examples/*/.demo build dist src/*.egg-info

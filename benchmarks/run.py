@@ -1,0 +1,80 @@
+"""Runs every benchmark, one after the other, and writes what they print to benchmarks/RESULTS.md.
+
+    python benchmarks/run.py [NAME …] [--peers-python .venv-bench/bin/python]
+
+A quiet machine is needed; ratios within one run are what to trust. Sections that were not run keep what they held.
+"""
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "RESULTS.md"
+PEERS = HERE.parent / ".venv-bench"
+BENCHMARKS = {
+    "bars": ("Two million trades to one-minute bars", ["bars.py"]),
+    "log": ("The log", ["log_throughput.py"]),
+    "training": ("Training", ["training.py"]),
+    "serving": ("Serving", ["serving.py"]),
+    "hot_swap": ("Swapping versions under 16 clients", ["hot_swap.py"]),
+    "promotion": ("Promotion: power", ["promotion_power.py"]),
+    "start": ("Starting", ["start.py"]),
+    "demo": ("The demo's stream, unthrottled", ["support_desk.py"]),
+}
+
+
+def machine() -> str:
+    """What it ran on, in a line."""
+    model = "unknown processor"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and (found := re.search(r"model name\s*: (.*)", cpuinfo.read_text())):
+        model = found[1]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+
+
+def sections() -> dict[str, str]:
+    """What RESULTS.md holds, by benchmark."""
+    if not RESULTS.exists():
+        return {}
+    parts = re.split(r"<!-- (\w+) -->\n", RESULTS.read_text("utf-8"))
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def measure(name: str) -> str:
+    """Runs one benchmark; its standard output is its section."""
+    title, (script, *arguments) = BENCHMARKS[name]
+    print(f"{name}: {title} …", flush=True)
+    command = [sys.executable, str(HERE / script), *arguments]
+    done = subprocess.run(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, flush=True)
+    if done.returncode:
+        sys.exit(f"{name} ended with exit code {done.returncode}")
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    repeat = f"python benchmarks/{script}" + "".join(f" {argument}" for argument in arguments)
+    return f"## {title}\n\n`{repeat}` · {when} · {machine()}\n\n```\n{done.stdout.rstrip()}\n```\n\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; left out: all")
+    chosen = parser.parse_args().names or list(BENCHMARKS)
+    held = sections()
+    for name in chosen:
+        held[name] = measure(name)
+        body = "".join(f"<!-- {one} -->\n{held[one]}" for one in BENCHMARKS if one in held)
+        RESULTS.write_text(
+            "# Measured\n\nEvery figure was printed by the command above it; `make bench` repeats them all. Times on shared machines move:\n"
+            f"trust the ratios, which come from one run.\n\n{body}",
+            "utf-8",
+        )
+
+
+if __name__ == "__main__":
+    main()
