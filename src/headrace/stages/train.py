@@ -118,7 +118,8 @@ class TrainStage:
         self._pending = LoopOutput()
         self._keep_alias = False
         self._checkpointed_at = clock.monotonic()
-        self._started_at, self._started_examples = clock.monotonic(), self._loop.examples
+        self._started_at: float | None = None
+        self._started_examples = self._loop.examples
 
     def step(self) -> bool:
         records = self._log.read(self._examples, self._offset, max_records=MAX_EXAMPLES)
@@ -279,8 +280,10 @@ class TrainStage:
         self._versions.collect({version.digest for version in self._registry.versions})
 
     def _report(self, records: list[Record]) -> None:
-        elapsed = max(self._clock.monotonic() - self._started_at, 1e-9)
-        rate = (self._loop.examples - self._started_examples) / elapsed
+        now = self._clock.monotonic()
+        if records and self._started_at is None:
+            self._started_at = now
+        rate = (self._loop.examples - self._started_examples) / max(now - (self._started_at or now), 1.0)
         condition = (
             Condition("Learning", "True", "Running")
             if records
