@@ -253,7 +253,7 @@ def test_feedback_is_taken_for_answers_that_were_given(client, gateway) -> None:
     body = {"answer_id": answer.id, "rating": -1, "correction": "card | payments"}
     assert httpx.post(url, json=body).status_code == 202
     assert gateway.recorder.feedback[-1].correction == "card | payments"
-    assert httpx.post(url, json={"answer_id": "none", "rating": 1}).status_code == 404
+    assert httpx.post(url, json={"answer_id": "none", "rating": 1}).json()["error"]["code"] == "not_found"
     assert httpx.post(url, json={"answer_id": answer.id}).status_code == 400
 
 

@@ -65,12 +65,21 @@ def prompt_ids(question: Question, facts: VersionFacts, settings: ModelSettings)
     elif question.plain:
         ids = facts.renderer.encode(question.messages[0].content)
     else:
-        ids = facts.renderer.prompt(question.messages, input_max=longest)
+        ids = _rendered(question, facts, longest)
     if not ids:
         raise InvalidDeclarationError("the prompt has no tokens", where="prompt")
     if len(ids) > longest:
         raise TooLongError(f"the prompt has {len(ids)} tokens, more than {longest}")
     return ids
+
+
+def _rendered(question: Question, facts: VersionFacts, longest: int) -> tuple[int, ...]:
+    try:
+        return facts.renderer.prompt(question.messages, input_max=longest)
+    except (
+        InvalidDeclarationError
+    ) as error:  # a template refuses some conversations; its place is not the client's affair
+        raise InvalidDeclarationError(error.message, where="messages") from error
 
 
 def generation_requests(

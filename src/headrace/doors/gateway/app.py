@@ -114,10 +114,9 @@ def _service_routes(service: AnswerService, metrics: GatewayMetrics, starting: l
     @router.get("/readyz")
     async def ready() -> JSONResponse:
         """Every model has a replica that can answer."""
-        started = bool(starting) and starting[0].done()
         replicas = {model: state.replicas for model, state in service.pools.items()}
-        whole = started and service.ready
-        return JSONResponse({"status": "ok" if whole else "starting", "replicas": replicas}, 200 if whole else 503)
+        status = _status(service, starting)
+        return JSONResponse({"status": status, "replicas": replicas}, 200 if status == "ok" else 503)
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def counters() -> PlainTextResponse:
@@ -125,6 +124,14 @@ def _service_routes(service: AnswerService, metrics: GatewayMetrics, starting: l
         return PlainTextResponse(metrics.page(), media_type=CONTENT_TYPE)
 
     return router
+
+
+def _status(service: AnswerService, starting: list[asyncio.Task[None]]) -> str:
+    if not starting or not starting[0].done():
+        return "starting"
+    if not starting[0].cancelled() and (error := starting[0].exception()) is not None:
+        return f"failed: {error}"
+    return "ok" if service.ready else "a model has no replica"
 
 
 def _model(card: ModelCard) -> dict[str, Any]:

@@ -69,7 +69,7 @@ async def on_invalid_body(_: Request, error: Exception) -> JSONResponse:
 async def on_http_error(_: Request, error: Exception) -> JSONResponse:
     """Unknown paths and methods, and a missing key."""
     assert isinstance(error, HTTPException)
-    code = {401: "invalid_api_key", 413: "body_too_large"}.get(error.status_code)
+    code = {401: "invalid_api_key", 404: "not_found", 413: "body_too_large"}.get(error.status_code)
     content = body(str(error.detail), kind="invalid_request_error", code=code)
     return JSONResponse(content, error.status_code, error.headers)
 

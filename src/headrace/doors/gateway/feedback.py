@@ -1,9 +1,10 @@
 """`POST /v1/feedback`: what people say of an answer, by its id."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headrace.events.answer import Feedback
+from headrace.foundation.errors import NotFoundError
 from headrace.serving.version_source import FeedbackSink
 
 
@@ -34,7 +35,10 @@ def routes(sink: FeedbackSink) -> APIRouter:
     @router.post("/feedback", status_code=202)
     async def give(body: FeedbackBody) -> dict[str, str]:
         """Takes feedback; it is durable when this returns."""
-        await sink.give(Feedback(body.answer_id, body.rating, body.correction, body.comment))
+        try:
+            await sink.give(Feedback(body.answer_id, body.rating, body.correction, body.comment))
+        except NotFoundError as error:
+            raise HTTPException(404, str(error)) from error
         return {"status": "accepted", "answer_id": body.answer_id}
 
     return router
