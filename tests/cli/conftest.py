@@ -63,11 +63,15 @@ spec:
 """
 
 
-def headrace(*arguments: str, cwd: Path, check: int | None = 0, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+def headrace(
+    *arguments: str, cwd: Path, check: int | None = 0, timeout: float = 200
+) -> subprocess.CompletedProcess[str]:
     """Runs the console script as a user would, without the MLflow mirror."""
     environment = {**os.environ, "HEADRACE_TRACKING": "none", "OMP_NUM_THREADS": "1"}
     command = [str(Path(sys.executable).parent / "headrace"), *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+    )
     assert check is None or done.returncode == check, done.stderr
     return done
 

@@ -69,7 +69,9 @@ def test_lineage_walks_from_a_score_to_the_event_and_back(desk: Any):
     assert "default.questions.events" in topics
     event = next(step["id"] for step in walked["cameFrom"] if step["topic"] == "default.questions.events")
     became = json.loads(desk.run("lineage", event, "-o", "json").stdout)["became"]
-    assert {"default.desk.prompts", "default.desk.examples", "default.desk.scores"} <= {step["topic"] for step in became}
+    assert {"default.desk.prompts", "default.desk.examples", "default.desk.scores"} <= {
+        step["topic"] for step in became
+    }
 
 
 def test_an_exported_version_loads_in_transformers(desk: Any, tmp_path: Path):
@@ -86,7 +88,11 @@ def test_an_exported_version_loads_in_transformers(desk: Any, tmp_path: Path):
 def test_a_plan_of_the_same_files_changes_nothing_and_of_others_tells_the_cost(desk: Any, tmp_path: Path):
     same = json.loads(desk.run("plan", "-f", "headrace.yaml", "-o", "json").stdout)
     assert {row["action"] for row in same} == {"unchanged"}
-    text = (desk.folder / "headrace.yaml").read_text().replace("SELECT id, text, category", "SELECT id, text, category, event_time")
+    text = (
+        (desk.folder / "headrace.yaml")
+        .read_text()
+        .replace("SELECT id, text, category", "SELECT id, text, category, event_time")
+    )
     (desk.folder / "other.yaml").write_text(text)
     changed = json.loads(desk.run("plan", "-f", "other.yaml", "-o", "json").stdout)
     assert any(row["action"] == "update" and "query" in row["what"] for row in changed)

@@ -56,14 +56,21 @@ class Running:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         self.address = f"http://127.0.0.1:{self.port}"
-        environment = {**os.environ, "HEADRACE_TRACKING": "none", "OMP_NUM_THREADS": "1", "HEADRACE_PORT": str(self.port)}
+        environment = {
+            **os.environ,
+            "HEADRACE_TRACKING": "none",
+            "OMP_NUM_THREADS": "1",
+            "HEADRACE_PORT": str(self.port),
+        }
         self.process = subprocess.Popen(
             [str(Path(sys.executable).parent / "headrace"), "up"],
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
     def pids(self) -> set[int]:
-        found = subprocess.run(["ps", "-o", "pid=", "-g", str(self.process.pid)], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["ps", "-o", "pid=", "-g", str(self.process.pid)], capture_output=True, text=True, check=False
+        )
         return {int(pid) for pid in found.stdout.split()}
 
     def end(self) -> None:
@@ -79,7 +86,9 @@ def running(desk: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     (folder / "model").symlink_to(desk.folder / "model")
     text = (desk.folder / "headrace.yaml").read_text()
     _, _, rest = text.partition("---\n")
-    finetuner = rest.replace("sourceStreamConnector: questions", "sourceStreamConnector: pushed").replace("  timeline: event\n", "")
+    finetuner = rest.replace("sourceStreamConnector: questions", "sourceStreamConnector: pushed").replace(
+        "  timeline: event\n", ""
+    )
     (folder / "headrace.yaml").write_text(PUSHED + finetuner)
     type(desk)(folder, {}).run("apply", "-f", "headrace.yaml")
     started = Running(folder)
@@ -111,7 +120,9 @@ def test_pushed_events_become_examples_and_a_repeat_is_harmless(running: Running
 
 def test_the_base_answers_before_anything_is_promoted_and_the_answer_is_traceable(running: Running, desk: Any):
     asked = json.loads(
-        type(desk)(running.folder, {}).run("ask", "desk", "Where is my card?", "--port", str(running.port), "-o", "json").stdout
+        type(desk)(running.folder, {})
+        .run("ask", "desk", "Where is my card?", "--port", str(running.port), "-o", "json")
+        .stdout
     )
     assert asked["version"] in ("v0", "base")
     assert asked["answerId"]
@@ -131,7 +142,12 @@ def test_a_second_supervisor_on_the_state_is_refused(running: Running, desk: Any
 
 def test_a_role_that_is_killed_comes_back(running: Running, desk: Any):
     def ingest() -> set[int]:
-        found = subprocess.run(["pgrep", "-g", str(running.process.pid), "-f", "headrace.control.role"], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["pgrep", "-g", str(running.process.pid), "-f", "headrace.control.role"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return {int(pid) for pid in found.stdout.split()}
 
     before = ingest()

@@ -37,7 +37,15 @@ def log(tmp_path: Path) -> Iterator[TopicLog]:
 @pytest.fixture(scope="module")
 def teacher_url() -> Iterator[str]:
     process = subprocess.Popen(
-        [sys.executable, str(SUPPORT / "teacher_server.py"), "--port", "0", "--print-port", "--policy", str(SUPPORT / "routing.md")],
+        [
+            sys.executable,
+            str(SUPPORT / "teacher_server.py"),
+            "--port",
+            "0",
+            "--print-port",
+            "--policy",
+            str(SUPPORT / "routing.md"),
+        ],
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
@@ -130,7 +138,11 @@ def run_until(stage: LabelStage, log: TopicLog, length: int) -> list[Example]:
 
 
 def test_answers_are_committed_in_the_order_of_the_prompts(log: TopicLog, tmp_path: Path, teacher_url: str):
-    questions = ["It looks like I was charged twice for a single transaction", "activate my card", "why the fee on a transfer"]
+    questions = [
+        "It looks like I was charged twice for a single transaction",
+        "activate my card",
+        "why the fee on a transfer",
+    ]
     prompted(log, *(row(n, text=questions[n % 3] + "." * (n // 3)) for n in range(60)), end())
     stage = label(log, tmp_path, teacher_url)
     examples = run_until(stage, log, 61)

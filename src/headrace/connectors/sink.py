@@ -15,7 +15,7 @@ class SinkOptions:
     namespace: str
     name: str
     type: str
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     base_dir: Path = Path()
 
 

@@ -32,7 +32,7 @@ class SourceOptions:
     namespace: str
     name: str
     type: str
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     schema: RowSchema | None = None
     """None: inferred from the first records; the stage then fixes it for ever."""
     key: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from headrace.foundation.settings import Settings
 from headrace.kinds.catalog import Resource
 from headrace.kinds.topology import topology
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import NotReady
+from headrace.stages.options import Note, NotReady
 from headrace.stages.stage import StageStatus, read_statuses
 
 
@@ -32,15 +32,24 @@ def resource_views(log: TopicLog, settings: Settings) -> list[ResourceView]:
     """Every applied resource with its conditions."""
     store = ResourceStore(log)
     resources = store.all()
-    missing = {(one.kind, one.namespace, one.name): one for one in topology(resources, settings).not_ready}
+    plan = topology(resources, settings)
+    missing = {(one.kind, one.namespace, one.name): one for one in plan.not_ready}
     statuses = read_statuses(log)
     return [
-        _view(r, store.generation(r.kind, r.namespace, r.name), missing.get((r.kind, r.namespace, r.name)), statuses)
-        for r in resources
+        _view(
+            resource,
+            store.generation(*resource.key),
+            missing.get(resource.key),
+            [note for note in plan.notes if (note.kind, note.namespace, note.name) == resource.key],
+            statuses,
+        )
+        for resource in resources
     ]
 
 
-def _view(resource: Resource, generation: int, missing: NotReady | None, statuses: list[StageStatus]) -> ResourceView:
+def _view(
+    resource: Resource, generation: int, missing: NotReady | None, notes: list[Note], statuses: list[StageStatus]
+) -> ResourceView:
     mine = [one for one in statuses if one.resource == f"{resource.kind}/{resource.namespace}/{resource.name}"]
     failing = [
         c for one in mine for c in one.conditions if c.status == "False" and c.reason not in ("Finished", "Waiting")
@@ -52,6 +61,7 @@ def _view(resource: Resource, generation: int, missing: NotReady | None, statuse
     else:
         ready, reason, message = "True", "Accepted", ""
     conditions = [{"type": "Ready", "status": ready, "reason": reason, "message": message}]
+    conditions += [{"type": n.reason, "status": "True", "reason": n.reason, "message": n.message} for n in notes]
     conditions += [msgspec.to_builtins(condition) for one in mine for condition in one.conditions]
     document = {
         **resource.shown(),

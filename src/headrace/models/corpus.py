@@ -18,9 +18,8 @@ def read_texts(paths: Iterable[Path]) -> Iterator[str]:
 
 
 def _read(path: Path) -> Iterator[str]:
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
     name = path.name.removesuffix(".gz")
-    with opened as file:
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
         if name.endswith((".jsonl", ".ndjson")):
             for line in file:
                 yield from _strings(json.loads(line))

@@ -47,5 +47,5 @@ class PromptRenderer(Protocol):
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of an answer's tokens; special tokens are left out. decode(example(...).answer_ids) == answer for answers the tokenizer can write."""
+        """Text of an answer's tokens; special tokens are left out. What `example` made of an answer comes back as that answer."""
         ...

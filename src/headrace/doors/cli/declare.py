@@ -37,6 +37,8 @@ def validate(files: Files, output: Format = Output.table) -> None:
     from headrace.kinds.catalog import load
 
     loaded = load(files)
+    for warning in loaded.warnings:
+        say(f"warning: {warning}")
     for mistake in loaded.mistakes:
         say(str(mistake))
     rows = [{"kind": r.kind, "namespace": r.namespace, "name": r.name} for r in loaded.resources]
