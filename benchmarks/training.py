@@ -24,7 +24,7 @@ from pathlib import Path
 THREADS = 2
 BATCH = 8
 WARM_UP = 2
-STEPS = {"10m": 26, "1m": 50}
+STEPS = {"10m": 16, "1m": 40}
 CONTENDERS = ("headrace", "trl", "hf-group-by-length")
 TARGETS = {("10m", "trl"): 4.0, ("10m", "hf-group-by-length"): 2.0, ("1m", "trl"): 8.0}
 SAME_LOSS = 0.02

@@ -28,8 +28,7 @@ class UnpackableError(Exception):
 class Block:
     """A group with its tensors: where each of its tokens stands in [count · longest], None where nothing is padded."""
 
-    start: int
-    stop: int
+    tokens: int
     count: int
     longest: int
     place: Tensor | None
@@ -48,7 +47,7 @@ def _to_block(group: Group, device: torch.device) -> Block:
     if not group.even:
         flat = [row * longest + column for row, length in enumerate(group.lengths) for column in range(length)]
         place = torch.tensor(flat, device=device)
-    return Block(group.start, group.start + group.tokens, count, longest, place)
+    return Block(group.tokens, count, longest, place)
 
 
 @contextmanager
@@ -90,20 +89,18 @@ class _Gather(torch.autograd.Function):
         return grads[0].new_zeros(ctx.size).index_copy_(0, place, grads[0]), None
 
 
-def _lay_out(flat: Tensor, block: Block) -> Tensor:
-    """[1, heads, tokens, channels] → [count, heads, longest, channels] of one block."""
-    part = flat[0, :, block.start : block.stop].transpose(0, 1)
+def _lay_out(part: Tensor, block: Block) -> Tensor:
+    """[tokens, heads, channels] → [count, heads, longest, channels] of one block."""
     if block.place is not None:
         part = cast("Tensor", _Spread.apply(part, block.place, block.count * block.longest))
     return part.reshape(block.count, block.longest, *part.shape[1:]).transpose(1, 2)
 
 
-def _attend(block: Block, tensors: tuple[Tensor, Tensor, Tensor], *, dropout: float, scaling: float | None) -> Tensor:
-    """[tokens of the block, heads, channels]."""
-    query, key, _ = tensors
-    parts = [_lay_out(part, block) for part in tensors]
+def _attend(block: Block, parts: tuple[Tensor, ...], *, dropout: float, scaling: float | None) -> Tensor:
+    """Queries, keys and values of a block, [tokens, heads, channels] each → [tokens, heads, channels]."""
+    query, key, value = (_lay_out(part, block) for part in parts)
     out = scaled_dot_product_attention(
-        *parts, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+        query, key, value, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
     )
     out = out.transpose(1, 2).reshape(block.count * block.longest, *out.shape[1::2])
     return out if block.place is None else cast("Tensor", _Gather.apply(out, block.place))
@@ -132,9 +129,14 @@ def packed_attention(
         raise UnpackableError(f"attention with {', '.join(unknown) or 'a mask of its own'} cannot be packed")
     kind = value.dtype  # autocast leaves rotated queries and keys in fp32
     computed = torch.float32 if value.device.type == "cpu" else kind
-    query, key, value = query.to(computed), key.to(computed), value.to(computed)
+    # split, not sliced: the gradient of a split is one concatenation, that of each slice a whole tensor of zeros
+    sizes = [block.tokens for block in blocks]
+    parts = [tensor.to(computed)[0].transpose(0, 1).split(sizes) for tensor in (query, key, value)]
     with torch.autocast(query.device.type, enabled=False):
-        outs = [_attend(block, (query, key, value), dropout=dropout, scaling=scaling) for block in blocks]
+        outs = [
+            _attend(block, part, dropout=dropout, scaling=scaling)
+            for block, part in zip(blocks, zip(*parts, strict=True), strict=True)
+        ]
     out = outs[0] if len(outs) == 1 else torch.cat(outs)
     return out.unsqueeze(0).to(kind), None
 
