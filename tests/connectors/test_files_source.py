@@ -221,6 +221,29 @@ def test_a_single_file_that_shrank_or_was_replaced_is_a_clear_error(tmp_path: Pa
     assert "new name" in str(caught.value)
 
 
+def test_a_bounded_file_that_shrinks_while_it_is_read_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write_numbers(path, range(10))
+    source = make(path, NUMBERS)
+    source.open(None)
+    source.poll(100, 0)
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(FinalError, match="only 50 now"):
+        source.poll(100, 0)
+
+
+def test_a_followed_file_that_is_written_anew_with_the_same_beginning_is_read_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write_numbers(path, range(3), end='\n{"n": 3, "te')
+    source = make(path, NUMBERS, follow=True)
+    assert column(drain(source)[0], "n") == [0, 1, 2]
+    (tmp_path / "new").write_text(path.read_text() + 'xt": "x"}\n{"n": 4}\n')
+    (tmp_path / "new").rename(path)
+    batch = source.poll(10, 1)
+    assert batch.rows is not None
+    assert batch.rows.table.column("n").to_pylist() == [3, 4]
+
+
 def test_among_several_files_a_changed_one_is_told_once_and_the_others_go_on(tmp_path: Path) -> None:
     for name, start in (("a.jsonl", 0), ("b.jsonl", 100)):
         write_numbers(tmp_path / name, range(start, start + 10))

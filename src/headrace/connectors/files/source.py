@@ -56,7 +56,7 @@ class FilesSource:
         self._order: Merged | OneByOne | None = None
         self._opener: Opener | None = None
         self._files: dict[str, FoundFile] = {}
-        self._sizes: dict[str, tuple[int, int]] = {}
+        self._sizes: dict[str, tuple[int, int, int]] = {}
         self._faults: list[tuple[str, DeadLetter]] = []
 
     @property
@@ -81,7 +81,8 @@ class FilesSource:
             if batch is not None:
                 return batch
             if not self._options.follow:
-                return self._batch(None, [], end=True)
+                self._check_all()
+                return self._batch(None, self._take_faults(), end=True)
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 return self._batch(None, [], waiting=True)
@@ -162,8 +163,11 @@ class FilesSource:
     def _queue(self, order: OneByOne, file: FoundFile, state: FileState) -> None:
         """Queues a file that is new or has changed since it was last read to its end."""
         stat = file.path.stat()
-        seen = (stat.st_size, stat.st_mtime_ns)
-        if self._sizes.get(file.name) != seen:
+        seen = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        before = self._sizes.get(file.name)
+        if before is not None and before[2] != stat.st_ino:
+            order.drop(file.name)
+        if before != seen:
             self._sizes[file.name] = seen
             order.add(file, state)
 
@@ -183,6 +187,12 @@ class FilesSource:
             self._sizes.pop(file.name, None)
         self._report(file, state, "file_changed", changed)
         return None
+
+    def _check_all(self) -> None:
+        """At the end: a file that shrank while it was read may have lost records that nobody saw."""
+        for file in self._files.values():
+            if file.path.exists():
+                self._check(file)
 
     def _report(self, file: FoundFile, state: FileState, code: str, reason: str) -> None:
         """Tells once that a file cannot be read on."""

@@ -65,7 +65,7 @@ class JsonLines:
 
     def _columns(self, data: bytes, view: np.ndarray, starts: Places, ends: Places) -> tuple[pa.Table, list[Reject]]:
         if not len(ends):
-            return self._schema.empty_table(), []
+            return pa.Table.from_batches([], self._schema), []
         whole = self._read_whole(data, view, starts, ends)
         if whole is not None:
             return whole

@@ -1,7 +1,8 @@
 """Arrow's compute functions, and whole numbers between Arrow and numpy.
 
-pyarrow makes its compute functions while it is imported, where no type checker can see them. Numbers pass by their
-buffers: nothing is copied, and pyarrow does not look for pandas, which takes longer than a block of rows.
+pyarrow makes its compute functions while it is imported, where no type checker can see them. `pa.array`, `pa.scalar`,
+`to_numpy` and plain constants in a compute function make pyarrow look for pandas, and load it where it is installed: more
+than a second and 40 MB. The path that every row takes goes by buffers instead.
 """
 
 from typing import Any
@@ -25,3 +26,21 @@ def int64_numpy(values: pa.Array) -> npt.NDArray[np.int64]:
     assert values.type == pa.int64()
     assert not values.null_count
     return np.frombuffer(values.buffers()[1], np.int64)[values.offset : values.offset + len(values)]
+
+
+def text_scalar(text: str) -> pa.Scalar:
+    """A string constant for a compute function."""
+    data = text.encode()
+    offsets = np.array([0, len(data)], np.int32)
+    return pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])[0]
+
+
+def empty_texts(count: int) -> pa.Array:
+    """[count] empty strings."""
+    offsets = np.zeros(count + 1, np.int32)
+    return pa.Array.from_buffers(pa.string(), count, [None, pa.py_buffer(offsets), pa.py_buffer(b"")])
+
+
+def surrounded(before: str, texts: pa.Array, behind: str = "") -> pa.Array:
+    """Each text between two constants."""
+    return pc.binary_join_element_wise(text_scalar(before), texts, text_scalar(behind), text_scalar(""))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.connectors.records.json_lines import without
-from headrace.connectors.records.kernels import int64_array, pc
+from headrace.connectors.records.kernels import empty_texts, int64_array, pc, surrounded, text_scalar
 from headrace.connectors.records.text_columns import type_text
 from headrace.connectors.records.typed_block import Places, Reject
 from headrace.connectors.source import SourceOptions
@@ -106,28 +106,28 @@ class RowMaker:
     def _ids(self, table: pa.Table, arrivals: Arrivals) -> pa.Array:
         name = self._options.name
         if self._options.id:
-            return pc.binary_join_element_wise(f"{name}:", joined(table, self._options.id), "")
+            return surrounded(f"{name}:", joined(table, self._options.id))
         if arrivals.ids is not None:
             return arrivals.ids
-        return pc.binary_join_element_wise(f"{name}:{arrivals.source}@", _digits(arrivals.positions), "")
+        return surrounded(f"{name}:{arrivals.source}@", _digits(arrivals.positions))
 
     def _origins(self, arrivals: Arrivals) -> pa.Array:
         """As `encode_origin` writes it, for whole columns."""
         if arrivals.topic:
             head = '{"topic":' + msgspec.json.encode(arrivals.topic).decode() + ',"offset":'
-            return pc.binary_join_element_wise(head, _digits(arrivals.positions), "}", "")
+            return surrounded(head, _digits(arrivals.positions), "}")
         source = f"{self._options.name}:{arrivals.source}" if arrivals.source else self._options.name
         head = '{"source":' + msgspec.json.encode(source).decode() + ',"position":"'
-        return pc.binary_join_element_wise(head, _digits(arrivals.positions), '"}', "")
+        return surrounded(head, _digits(arrivals.positions), '"}')
 
 
 def joined(table: pa.Table, names: Sequence[str]) -> pa.Array:
     """The columns' text joined by `/`, one string per row, '' where a column is NULL or none is named."""
     if not names:
-        return pa.repeat("", table.num_rows)
+        return empty_texts(table.num_rows)
     texts = [column_text(table.column(name).combine_chunks()) for name in names]
-    texts = [pc.fill_null(text, "") if text.null_count else text for text in texts]
-    return texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, "/")
+    texts = [pc.fill_null(text, text_scalar("")) if text.null_count else text for text in texts]
+    return texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, text_scalar("/"))
 
 
 def column_text(column: pa.Array) -> pa.Array:
@@ -139,7 +139,7 @@ def column_text(column: pa.Array) -> pa.Array:
         return column.cast(pa.string())
     if pa.types.is_timestamp(kind):
         text = pc.strftime(column.cast(pa.timestamp(kind.unit)), format="%Y-%m-%dT%H:%M:%S")
-        return pc.binary_join_element_wise(text, "Z", "") if kind.tz else text
+        return surrounded("", text, "Z") if kind.tz else text
     return pa.array([None if value is None else _plain(value) for value in column.to_pylist()], pa.string())
 
 

@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal, DecimalException
 import msgspec
 import pyarrow as pa
 
-from headrace.connectors.records.kernels import pc
+from headrace.connectors.records.kernels import pc, surrounded
 
 _WIDE = pa.decimal256(76, 38)
 _EXACT = Context(prec=200)
@@ -126,7 +126,7 @@ def _to_precision(parsed: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _times(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    stamped = pc.binary_join_element_wise("1970-01-01T", values, "")
+    stamped = surrounded("1970-01-01T", values)
     return stamped.cast(pa.timestamp("us")).cast(kind)
 
 
