@@ -221,6 +221,21 @@ def test_a_single_file_that_shrank_or_was_replaced_is_a_clear_error(tmp_path: Pa
     assert "new name" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "head.csv", "crlf.csv"])
+def test_a_last_line_without_a_newline_is_whole_and_read_once(tmp_path: Path, name: str) -> None:
+    data = {
+        "a.jsonl": '{"n": 1}\n{"n": 2}',
+        "a.csv": 'n,text\n1,x\n2,"y"',
+        "head.csv": "n,text",
+        "crlf.csv": "n,text\r\n1,x\r\n2,",
+    }
+    (tmp_path / name).write_bytes(data[name].encode())
+    source = make(tmp_path / name, NUMBERS)
+    batches, dead, position = drain(source, 1)
+    assert (column(batches, "n"), dead, source.lag()) == ([] if name == "head.csv" else [1, 2], [], 0)
+    assert drain(make(tmp_path / name, NUMBERS), position=position)[:2] == ([], [])
+
+
 def test_a_bounded_file_that_shrinks_while_it_is_read_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     write_numbers(path, range(10))

@@ -125,6 +125,7 @@ def _header(file: FoundFile, options: Options, *, final: bool) -> tuple[list[str
     data = _sample(file, 0)
     bom = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     data = data[bom:]
+    size = len(data)
     if final and data and b"\n" not in data:
         data += b"\n"
     found = read_header(data, options.delimiter)
@@ -132,7 +133,7 @@ def _header(file: FoundFile, options: Options, *, final: bool) -> tuple[list[str
         if final and data:
             raise CorruptDataError("the header of the file cannot be read as CSV", where=str(file.path))
         return None
-    return found[0], found[1] + bom, data[: found[1]].count(b"\n")
+    return found[0], min(found[1], size) + bom, data[: found[1]].count(b"\n")
 
 
 def _sample(file: FoundFile, offset: int) -> bytes:

@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+import numpy as np
+
 from headrace.connectors.files.byte_stream import ByteStream
 from headrace.connectors.files.piece import Piece, PieceMaker
 from headrace.connectors.files.position import FileState
@@ -67,14 +69,15 @@ class TextReader:
         self._data = data[block.consumed :]
         if not block.consumed and len(data) > self._limit:
             self._head, self._skipped, self._data = data[:_HEAD_BYTES], len(data), b""
-        piece = self._piece(block) if block.count else None
-        self._offset += block.consumed
+        piece = self._piece(block, len(data)) if block.count else None
+        self._offset += min(block.consumed, len(data))
         self._line += block.consumed_lines
         return piece
 
-    def _piece(self, block: TypedBlock) -> Piece:
+    def _piece(self, block: TypedBlock, size: int) -> Piece:
+        """`size` of the data: a parser counts a newline behind the last record, whether it is there or not."""
         return self._pieces.make(
-            block.table, block.rejects, block.lines + self._line, block.ends + self._offset,
+            block.table, block.rejects, block.lines + self._line, np.minimum(block.ends, size) + self._offset,
             block.last_lines + self._line, block.raw,
         )  # fmt: skip
 
