@@ -102,7 +102,7 @@ def test_the_yaml_holds_the_query_of_flow_sql_word_for_word() -> None:
     plain = "\n".join(line for line in lines if not line.startswith("--"))
     documents = yaml.safe_load_all((MARKET / "headrace.yaml").read_text("utf-8"))
     finetuner = next(one for one in documents if one["kind"] == "StreamFinetuner")
-    assert finetuner["spec"]["preProcessing"]["preProcessingSQL"].strip() == plain.strip()
+    assert finetuner["spec"]["finetunerTemplate"]["preProcessing"]["preProcessingSQL"].strip() == plain.strip()
 
 
 def test_the_example_says_what_is_missing_until_the_model_is_made(tmp_path: Path) -> None:
