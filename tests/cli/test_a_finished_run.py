@@ -116,6 +116,7 @@ def test_what_a_role_wrote_is_shown(desk: Any):
         (["lineage", "nothing-like-it"], 4, "headrace read"),
         (["sql", "SELECT 1"], 2, "--source"),
         (["topics", "--state", "nowhere"], 4, "headrace apply"),
+        (["up", "--host", "0.0.0.0"], 2, "api_key"),
     ],
 )
 def test_a_wrong_word_is_answered_with_what_would_be_right(desk: Any, command: list[str], exit_code: int, words: str):

@@ -158,6 +158,26 @@ def test_a_role_that_is_killed_comes_back(running: Running, desk: Any):
     eventually(lambda: topics(running, desk)["default.desk.examples"] == 60)
 
 
+COUNTING = """
+apiVersion: streams.nstream.ai/v1
+kind: StreamConnector
+metadata: {name: numbers}
+spec:
+  direction: source
+  type: generator
+  generator: {seed: 1, rate: 0, count: 5, fields: [{name: n, kind: sequence}]}
+"""
+
+
+def test_what_is_applied_or_deleted_meanwhile_takes_effect(running: Running, desk: Any):
+    (running.folder / "numbers.yaml").write_text(COUNTING)
+    type(desk)(running.folder, {}).run("apply", "-f", "numbers.yaml")
+    eventually(lambda: topics(running, desk).get("default.numbers.events") == 6)
+    type(desk)(running.folder, {}).run("delete", "streamconnector", "numbers")
+    shown = json.loads(type(desk)(running.folder, {}).run("get", "streamconnector", "-o", "json").stdout)
+    assert [one["metadata"]["name"] for one in shown] == ["pushed", "results"]
+
+
 def test_ctrl_c_ends_everything_cleanly(running: Running):
     os.kill(running.process.pid, signal.SIGINT)
     _, errors = running.process.communicate(timeout=60)

@@ -35,6 +35,10 @@ class ResourceStore:
         entries = self._log.state(OWNER)
         return [resource_from_json(self._decode(entries[key]).resource) for key in sorted(entries)]
 
+    def versions(self) -> dict[str, int]:
+        """How often each entry was written: equal maps mean that nothing was applied or deleted in between."""
+        return {key: entry.version for key, entry in self._log.state(OWNER).items()}
+
     def generation(self, kind: str, namespace: str, name: str) -> int:
         """NotFoundError where it was never applied."""
         entry = self._log.state(OWNER).get(key_of(kind, namespace, name).key)

@@ -1,6 +1,7 @@
 """act: runs a topology until it is told to end, is idle, or cannot go on."""
 
 import signal
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Protocol, Self
 from headrace.control.idleness import is_idle
 from headrace.control.supervisor import RoleProcess, Supervisor
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import UnavailableError
+from headrace.foundation.errors import RetryableError, UnavailableError
 from headrace.foundation.settings import Settings
 from headrace.log.topic_log import TopicLog
 from headrace.stages.options import Topology
@@ -19,6 +20,7 @@ from headrace.stages.stage import read_statuses
 POLL_SECONDS = 0.1
 HOPELESS_RESTARTS = 5
 TRIM_SECONDS = 60.0
+RECONCILE_SECONDS = 1.0
 _FINAL = {"UnavailableTimeout", "Rejected"}
 
 
@@ -63,12 +65,14 @@ def run_until(
     until_idle: bool,
     view: View,
     when_idle: Callable[[], None] | None = None,
+    applied: Callable[[], Topology | None] = lambda: None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Outcome:
     """Starts every role and watches; ends them cleanly whatever happens.
 
     `until_idle`: ends once everything is read and learned; `when_idle` is called then, while the roles still run. Interrupted:
-    exit code 130 with `until_idle`; without it, that is how a run ends.
+    exit code 130 with `until_idle`; without it, that is how a run ends. `applied` is asked now and then for a topology that
+    was applied meanwhile; None: nothing changed.
     """
     supervisor = Supervisor(topology, log, settings.state, streams=settings.streams, clock=clock)
     with _stop_requests() as stop_requests:
@@ -82,6 +86,7 @@ def run_until(
                     until_idle=until_idle,
                     view=view,
                     stop_requests=stop_requests,
+                    applied=applied,
                     clock=clock,
                 )
             if when_idle and not outcome.failure:
@@ -99,9 +104,10 @@ def _watch(
     until_idle: bool,
     view: View,
     stop_requests: list[int],
+    applied: Callable[[], Topology | None],
     clock: Clock,
 ) -> Outcome:
-    trimmed_at = clock.monotonic()
+    trimmed_at = looked_at = clock.monotonic()
     while not stop_requests:
         view.refresh(supervisor.poll())
         if until_idle:
@@ -109,11 +115,24 @@ def _watch(
                 return Outcome()
             if failure := _hopeless(supervisor, log):
                 return failure
+        if clock.monotonic() - looked_at > RECONCILE_SECONDS:
+            looked_at = clock.monotonic()
+            if changed := applied():
+                topology = changed
+                for what in supervisor.reconcile(changed):
+                    sys.stderr.write(f"applied: {what}\n")
         if clock.monotonic() - trimmed_at > TRIM_SECONDS:
-            log.trim(clock.now_ms())
             trimmed_at = clock.monotonic()
+            _trim(log, clock)
         log.wait(POLL_SECONDS)
     return Outcome("interrupted before everything was done", 130) if until_idle else Outcome()
+
+
+def _trim(log: TopicLog, clock: Clock) -> None:
+    try:
+        log.trim(clock.now_ms())
+    except RetryableError as error:  # retention comes round again in a minute
+        sys.stderr.write(f"retention could not work: {error}\n")
 
 
 def _hopeless(supervisor: Supervisor, log: TopicLog) -> Outcome | None:

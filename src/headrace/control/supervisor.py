@@ -10,7 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -19,7 +19,7 @@ import psutil
 
 from headrace.control.role import RoleOrder
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import BusyError
+from headrace.foundation.errors import BusyError, RetryableError
 from headrace.log.topic_log import TopicLog
 from headrace.stages.options import ResourceLimits, ServeOptions, Topology
 from headrace.stages.stage import Condition, StageReporter
@@ -107,16 +107,38 @@ class Supervisor:
         self._log, self._state, self._clock = log, state, clock
         self.holder = f"{os.getpid()}-{clock.now_ms()}"
         self.started_ms = clock.now_ms()
+        self._streams = streams
         self._lock = StateLock(state)
-        self.roles = [RoleProcess(order) for order in orders(topology, state, self.holder, streams=streams)]
-        for role in self.roles:
-            role.reporter = StageReporter(log, f"Role/-/{role.order.role.replace('/', ':')}", "supervisor", clock)
+        self.roles = [self._role(order) for order in orders(topology, state, self.holder, streams=streams)]
         (state / "logs").mkdir(exist_ok=True)
         self._memory_checked = 0.0
 
     def start(self) -> None:
         for role in self.roles:
             self._start(role)
+
+    def _role(self, order: RoleOrder) -> RoleProcess:
+        resource = f"Role/-/{order.role.replace('/', ':')}"
+        return RoleProcess(order, reporter=StageReporter(self._log, resource, "supervisor", self._clock))
+
+    def reconcile(self, topology: Topology) -> list[str]:
+        """Makes the roles those of another topology: ends what is gone or changed, starts what is new or changed; says what it did."""
+        wanted = {order.role: order for order in orders(topology, self._state, self.holder, streams=self._streams)}
+        known = {role.order.role: role for role in self.roles}
+        changed = [name for name, order in wanted.items() if name in known and known[name].order != order]
+        gone = [name for name in known if name not in wanted]
+        self._end([known[name] for name in [*changed, *gone]])
+        kept = [role for name, role in known.items() if name in wanted and name not in changed]
+        fresh = [self._role(order) for name, order in wanted.items() if name in changed or name not in known]
+        self.roles = [*kept, *fresh]
+        for role in fresh:
+            self._start(role)
+        new = [name for name in wanted if name not in known]
+        return [
+            *(f"{name} ended" for name in gone),
+            *(f"{name} restarted" for name in changed),
+            *(f"{name} started" for name in new),
+        ]
 
     def poll(self) -> list[RoleProcess]:
         """Restarts what has died and is due; returns the roles that died since the last call."""
@@ -137,8 +159,13 @@ class Supervisor:
         return died
 
     def stop(self) -> None:
-        """Asks every role to end, waits, then kills what is left."""
-        running = [role.process for role in self.roles if role.process and role.process.poll() is None]
+        """Ends every role and gives the state directory up."""
+        self._end(self.roles)
+        self._lock.release()
+
+    def _end(self, roles: Sequence[RoleProcess]) -> None:
+        """Asks the roles to end, waits, then kills what is left."""
+        running = [role.process for role in roles if role.process and role.process.poll() is None]
         for process in running:
             process.send_signal(signal.SIGTERM)
         deadline = self._clock.monotonic() + GRACE_SECONDS
@@ -148,7 +175,6 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._lock.release()
 
     def log_path(self, role: str) -> Path:
         return self._state / "logs" / f"{role.replace('/', '.')}.log"
@@ -194,7 +220,10 @@ class Supervisor:
 
     def _report(self, role: RoleProcess, condition: Condition) -> None:
         assert role.reporter is not None
-        role.reporter.say(condition, progress={"restarts": role.restarts}, now=True)
+        try:
+            role.reporter.say(condition, progress={"restarts": role.restarts}, now=True)
+        except RetryableError as error:  # a full disk must not end the supervisor; the next report says it again
+            sys.stderr.write(f"the status of {role.order.role} could not be written: {error}\n")
 
     def _enforce_memory(self) -> None:
         for role in self.roles:

@@ -67,11 +67,15 @@ def _supervise(
 ) -> None:
     import sys
 
+    from headrace.control.address import open_address
+    from headrace.control.applied import Applied
+    from headrace.control.resource_store import ResourceStore
     from headrace.control.run import run_until
     from headrace.control.summary import summary
     from headrace.doors.cli.live_view import open_view
     from headrace.kinds.topology import topology
 
+    chosen = open_address(chosen)
     plan = topology(resources, chosen)
     for one in plan.not_ready:
         say(f"{one.kind}/{one.name}: Ready=False ({one.reason}): {one.message}")
@@ -79,7 +83,11 @@ def _supervise(
         say(f"{note.kind}/{note.name}: {note.message}")
     shown = sys.stderr.isatty() if live is None else live
     view = open_view(log, plan, live=shown)
-    outcome = run_until(plan, log, chosen, until_idle=until_idle, view=view)
+    if not until_idle and plan.serve.models:
+        say(f"the gateway answers at http://{chosen.host}:{chosen.port} once its models are loaded; Ctrl-C ends")
+    outcome = run_until(
+        plan, log, chosen, until_idle=until_idle, view=view, applied=Applied(ResourceStore(log), chosen).look
+    )
     result = summary(log, plan)
     if until_idle:
         if output is Output.table:
@@ -91,6 +99,8 @@ def _supervise(
     if outcome.failure:
         say(f"error: {outcome.failure}")
         raise typer.Exit(outcome.exit_code)
+    if until_idle and plan.not_ready:
+        raise typer.Exit(1)
 
 
 def logs(
