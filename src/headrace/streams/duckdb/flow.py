@@ -8,13 +8,12 @@ that was handed in; and, where the step after needs them, `_id`, `_key` and `_of
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from headrace.streams.duckdb.numbers import Numbers, from_numbers, to_numbers
 from headrace.streams.watermark import BEGINNING
 
-Times = npt.NDArray[np.int64]
+Times = Numbers
 FOREVER = 1 << 62
 
 
@@ -57,13 +56,12 @@ class Step(Protocol):
 
 def times(table: pa.Table, name: str = "_t") -> Times:
     """A hidden column of integers."""
-    column = table[name]
-    return column.to_numpy() if column.num_chunks != 1 else column.chunk(0).to_numpy(zero_copy_only=False)
+    return to_numbers(table[name])
 
 
 def put(table: pa.Table, name: str, values: Times | pa.Array) -> pa.Table:
     """The table with one more column, or with it replaced."""
-    column = values if isinstance(values, pa.Array) else pa.array(values, pa.int64())
+    column = values if isinstance(values, pa.Array) else from_numbers(values)
     place = table.schema.get_field_index(name)
     return table.append_column(name, column) if place < 0 else table.set_column(place, name, column)
 

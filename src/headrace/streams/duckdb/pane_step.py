@@ -15,6 +15,7 @@ from headrace.foundation.errors import InvalidQueryError
 from headrace.streams.duckdb.chunk_store import ChunkStore
 from headrace.streams.duckdb.connection import Database
 from headrace.streams.duckdb.flow import FOREVER, Flow, Report, Times, put, times, without
+from headrace.streams.duckdb.numbers import from_numbers
 from headrace.streams.duckdb.sql_writer import (
     BASE,
     Fragment,
@@ -228,7 +229,7 @@ class PaneStep:
             return
         panes = pa.concat_tables(list(self._panes)).combine_chunks()
         order = np.argsort(times(panes, "_p"), kind="stable")
-        panes = panes.take(pa.array(order))
+        panes = panes.take(from_numbers(order))
         moments, before = times(panes, "_p") - 1, times(panes, "_b")
         for low, high in slices(moments, self._frame, after, until):
             found = assign(moments, before, self._frame, low, high)

@@ -16,6 +16,7 @@ from headrace.foundation.errors import CorruptDataError, InvalidDeclarationError
 from headrace.foundation.ids import derive_id
 from headrace.streams.duckdb.arrow_form import inward, outward
 from headrace.streams.duckdb.flow import Flow, Report, Step
+from headrace.streams.duckdb.numbers import from_numbers, to_numbers
 from headrace.streams.logical_plan import Scan
 from headrace.streams.stream_engine import LateRow, QueryOutput, QueryPlan, QuerySpec, StreamInput
 from headrace.streams.watermark import BEGINNING, InputWatermark, Times, combined
@@ -74,7 +75,7 @@ class DuckDBQuery:
     def process(self, name: str, rows: RowBatch) -> QueryOutput:
         self._known(name)
         self._ended.discard(name)
-        times = rows.event_times.to_numpy(zero_copy_only=False)
+        times = to_numbers(rows.event_times)
         mark = self._marks[name]
         if not len(times):
             return QueryOutput(None)
@@ -120,10 +121,10 @@ class DuckDBQuery:
     def _table(self, leaf: Leaf, rows: RowBatch, running: Times, before: Times) -> pa.Table:
         """The columns that the query reads, beside the hidden ones."""
         columns = [inward(rows.table[name], slot.type) for name, slot in leaf.scan.columns]
-        now = rows.ingested_at if self._spec.timeline == "arrival" else pa.array(running)
+        now = rows.ingested_at if self._spec.timeline == "arrival" else from_numbers(running)
         hidden = {
-            "_t": rows.event_times, "_g": rows.ingested_at, "_n": now, "_b": pa.array(before),
-            "_i": pa.array(np.arange(rows.num_rows, dtype=np.int64)),
+            "_t": rows.event_times, "_g": rows.ingested_at, "_n": now, "_b": from_numbers(before),
+            "_i": from_numbers(np.arange(rows.num_rows)),
         }  # fmt: skip
         if leaf.named:
             hidden |= {"_id": rows.ids, "_key": rows.keys, "_origin": _origins(leaf.scan.stream, rows)}
@@ -151,7 +152,7 @@ class DuckDBQuery:
         columns = [outward(table[one], kind) for one, kind in zip(self._columns, kinds, strict=True)]
         hidden = [table[one].combine_chunks() for one in ("_id", "_key", "_t", "_g", "_origin")]
         ids, keys, moments, ingested, origins = hidden
-        offsets = pa.array(np.arange(table.num_rows, dtype=np.int64))
+        offsets = from_numbers(np.arange(table.num_rows))
         schema = self._plan.output.to_arrow()
         typed = pa.table(columns, schema=schema) if names else pa.table({})
         return RowBatch(typed, self._plan.output, ids, keys, moments, ingested, origins, offsets)

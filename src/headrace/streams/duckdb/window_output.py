@@ -13,6 +13,7 @@ from headrace.foundation.ids import derive_id
 from headrace.streams.duckdb.arrow_form import inner_schema, shaped
 from headrace.streams.duckdb.connection import Database, Error
 from headrace.streams.duckdb.flow import Report, times
+from headrace.streams.duckdb.numbers import from_texts
 from headrace.streams.duckdb.sql_writer import BASE, Fragment
 from headrace.streams.expression import Slot
 
@@ -78,7 +79,7 @@ class WindowOutput:
         origins = [self._origin(*parts) for parts in zip(keys, starts, ends, strict=True)]
         table = table.select([*self._columns, "_t", "_g"])
         for name, values in (("_id", ids), ("_key", keys), ("_origin", origins)):
-            table = table.append_column(name, pa.array(values, pa.string()))
+            table = table.append_column(name, from_texts(values))
         return table
 
     def _origin(self, key: str, start: int, end: int) -> str:

@@ -4,17 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.streams.duckdb.chunk_store import ChunkStore
 from headrace.streams.duckdb.flow import FOREVER, Flow, Report, Times, put, times, without
+from headrace.streams.duckdb.numbers import Bits, from_bits, from_numbers
 from headrace.streams.duckdb.window_output import WindowOutput
 from headrace.streams.logical_plan import Frame
 from headrace.streams.watermark import BEGINNING
 from headrace.streams.windows import Assignment, assign, first_end, last_end
 
-Bits = npt.NDArray[np.bool_]
 FIRE_ROWS = 400_000
 """Rows handed to DuckDB at once, where windows overlap: fewer windows at a time, the same rows in the same order."""
 
@@ -37,7 +36,7 @@ class LateRows:
             return rows, before
         for place in np.flatnonzero(late).tolist():
             self.report(rows, place, int(before[place] - ends[place]), report)
-        return rows.filter(pa.array(~late)), before[~late]
+        return rows.filter(from_bits(~late)), before[~late]
 
     def report(self, rows: pa.Table, place: int, by_ms: int, report: Report) -> None:
         if "_i" in rows.column_names:
@@ -125,7 +124,7 @@ class WindowStep:
 
 
 def where(table: pa.Table, mask: Bits) -> pa.Table:
-    return table if mask.all() else table.filter(pa.array(mask))
+    return table if mask.all() else table.filter(from_bits(mask))
 
 
 def in_order(rows: pa.Table) -> tuple[pa.Table, Times | slice]:
@@ -134,13 +133,13 @@ def in_order(rows: pa.Table) -> tuple[pa.Table, Times | slice]:
     if (np.diff(moments) >= 0).all():
         return rows, slice(None)
     order = np.argsort(moments, kind="stable")
-    return rows.take(pa.array(order)), order
+    return rows.take(from_numbers(order)), order
 
 
 def placed(rows: pa.Table, found: Assignment) -> pa.Table:
     """Each row in each of its windows."""
     once = len(found.rows) == rows.num_rows and bool((np.diff(found.rows) == 1).all())
-    table = rows if once else rows.take(pa.array(found.rows))
+    table = rows if once else rows.take(from_numbers(found.rows))
     return put(put(put(table, "_o", found.rows), "_ws", found.starts), "_we", found.ends)
 
 
