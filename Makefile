@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 UV := $(BIN)/uv
-CI ?=
+
+# Modules are compiled once, also where the environment says otherwise: every role is a process of its own.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types contracts unit crash bench bench-setup lock schemas clean

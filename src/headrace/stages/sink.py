@@ -3,6 +3,7 @@
 Prepare makes the records durable outside; one commit holds the offset and what was prepared; publish makes them visible.
 """
 
+from headrace.connectors.refusal import RefusedRecordsError
 from headrace.connectors.registry import open_sink
 from headrace.events import codec, topics
 from headrace.events.dead_letter import DeadLetter
@@ -43,7 +44,8 @@ class SinkStage:
             return False
         data = [record for record in records if record.kind != codec.CONTROL]
         dead = self._write(data)
-        prepared = self._sink.prepare(end=records[-1].kind == codec.CONTROL)
+        prepared, refused = self._prepare(end=records[-1].kind == codec.CONTROL)
+        dead += refused
         failpoint("sink.commit.before")
         self._log.commit(
             Commit(
@@ -65,6 +67,15 @@ class SinkStage:
     def close(self) -> None:
         self._sink.close()
 
+    def _prepare(self, *, end: bool) -> tuple[bytes, list[NewRecord]]:
+        """What was made durable, and the letters of what the other side would not take."""
+        refused: list[NewRecord] = []
+        while True:
+            try:
+                return self._sink.prepare(end=end), refused
+            except RefusedRecordsError as error:
+                refused += [self._letter(one.record, one.reason) for one in error.refused]
+
     def _write(self, records: list[Record]) -> list[NewRecord]:
         """Writes all; records that the other side refuses for good become dead letters, one by one."""
         try:
@@ -74,13 +85,13 @@ class SinkStage:
             raise
         except FinalError as error:
             if len(records) == 1:
-                return [self._letter(records[0], error)]
+                return [self._letter(records[0], str(error))]
         middle = len(records) // 2
         return self._write(records[:middle]) + self._write(records[middle:])
 
-    def _letter(self, record: Record, error: FinalError) -> NewRecord:
+    def _letter(self, record: Record, reason: str) -> NewRecord:
         letter = DeadLetter(
-            "sink", "refused", str(error), record.id, record.value.decode(errors="backslashreplace")[: 64 << 10],
+            "sink", "refused", reason, record.id, record.value.decode(errors="backslashreplace")[: 64 << 10],
             source_topic=self._topic, source_offset=record.offset, replayable=True,
         )  # fmt: skip
         return dead_record(derive_id(self._topic, record.offset, self.name), letter, record.event_time)
