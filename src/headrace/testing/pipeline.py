@@ -1,0 +1,232 @@
+"""The whole job in one process: every stage of a topology on one state directory, stepped by turns, the same way every time.
+
+    with Pipeline(topology, state, learner=open_light_learner) as pipeline:
+        pipeline.run()
+    assert not differences(snapshot(topology, state), undisturbed)
+
+A Pipeline that is let go of without `close` is what a kill leaves: nothing is flushed or committed; the next one on the directory
+goes on from there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from headrace.control.idleness import is_idle, lags
+from headrace.control.role import ReopenedStage
+from headrace.events import codec
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import FinalError, InvalidDeclarationError, RetryableError
+from headrace.foundation.settings import Settings
+from headrace.kinds.catalog import load
+from headrace.kinds.topology import topology as make_topology
+from headrace.learning.learner import Learner, LearnerOptions
+from headrace.log.record import Record
+from headrace.log.registry import open_log
+from headrace.log.topic_log import TopicLog
+from headrace.promotion import registry
+from headrace.stages.ingest import IngestStage
+from headrace.stages.label import LabelStage
+from headrace.stages.options import Topology
+from headrace.stages.prompt import PromptStage
+from headrace.stages.sink import SinkStage
+from headrace.stages.stage import Stage
+from headrace.stages.train import TrainStage, read_train_state
+from headrace.stages.transform import TransformStage
+from headrace.testing.builders import read_all
+
+PAUSE_SECONDS = 0.01
+MAX_TURNS = 2_000
+OpenLearner = Callable[[LearnerOptions], Learner]
+
+
+class SmallReads:
+    """A log that gives at most so many records at once, so that a small input makes many commits. Else the log itself."""
+
+    def __init__(self, log: TopicLog, at_most: int) -> None:
+        self._log, self._at_most = log, at_most
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def read(self, topic: str, offset: int, *, max_records: int = 10_000, **limits: int) -> list[Record]:
+        return self._log.read(topic, offset, max_records=min(max_records, self._at_most), **limits)
+
+
+class Pipeline:
+    """All stages but serve and mirror. Errors that may pass open a stage anew, as in a role's process; every other error leaves `turn`."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        state: Path,
+        *,
+        learner: OpenLearner | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        holder: str = "pipeline",
+        at_most: int | None = None,
+    ) -> None:
+        """`learner`: opens each trainer's learner; None: PyTorch's. `at_most`: records that a stage reads from the log at once."""
+        self.topology, self.state, self.holder = replace(topology, mirror=()), state, holder
+        self._clock, self._learner, self._at_most = clock, learner, at_most
+        self._log: TopicLog | None = None
+        self.stages: list[ReopenedStage] = []
+        self.errors: list[str] = []
+        """Errors that may pass, in the order in which they came."""
+
+    @property
+    def log(self) -> TopicLog:
+        """The log, once it is open."""
+        if self._log is None:
+            raise FinalError("the pipeline is not open")
+        return self._log
+
+    def open(self) -> None:
+        """Opens the log and every stage, which takes the leases."""
+        log = self._log = open_log(self.state, clock=self._clock)
+        for opener in self._openers(SmallReads(log, self._at_most) if self._at_most else log):
+            stage = ReopenedStage(opener)
+            self.stages.append(stage)
+            stage.open()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def turn(self) -> bool:
+        """One step of every stage, sources first. False: there was nothing to do."""
+        worked = False
+        for stage in self.stages:
+            try:
+                worked |= stage.step()
+            except RetryableError as error:
+                self.errors.append(f"{stage.name}: {error}")
+        return worked
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything is read, learned and written."""
+        return is_idle(self.log, self.topology, self.holder)
+
+    def run(self, *, max_turns: int = MAX_TURNS) -> None:
+        """Turns until it is idle; TimeoutError after `max_turns`, with the last error."""
+        for _ in range(max_turns):
+            if self.turn():
+                continue
+            if self.idle:
+                return
+            self._clock.sleep(PAUSE_SECONDS)
+        raise TimeoutError(
+            f"not done after {max_turns} turns; behind: {lags(self.log, self.topology)}; {self.errors[-1:] or 'no error'}"
+        )
+
+    def close(self) -> None:
+        """Ends every stage and closes the log; commits nothing."""
+        for stage in self.stages:
+            stage.close()
+        if self._log:
+            self._log.close()
+
+    def _openers(self, log: Any) -> Sequence[Callable[[], Stage]]:
+        one, holder, clock, state = self.topology, self.holder, self._clock, self.state
+        sources = {ingest.source.name: ingest.source for ingest in one.ingest}
+        return [
+            *(lambda o=o: IngestStage(o, log, holder, clock) for o in one.ingest),
+            *(lambda o=o: TransformStage(o, sources, log, holder, clock) for o in one.transform),
+            *(lambda o=o: PromptStage(o, log, holder, clock) for o in one.prompt),
+            *(lambda o=o: LabelStage(o, log, holder, state, clock) for o in one.label),
+            *(
+                lambda o=o: TrainStage(
+                    o, log, holder, state, clock, learner=self._learner(o.learner) if self._learner else None
+                )
+                for o in one.train
+            ),
+            *(lambda o=o: SinkStage(o, log, holder, clock) for o in one.sinks),
+        ]
+
+
+def declared(file: Path, state: Path, *, checkpoint_interval_ms: int | None = None) -> Topology:
+    """What a file of declarations needs to run on a state directory. InvalidDeclarationError says every mistake and what is not ready.
+
+    `checkpoint_interval_ms` replaces the trainers' own; 0: a checkpoint after every step.
+    """
+    loaded = load([file])
+    found = make_topology(loaded.resources, Settings(state=state), {})
+    wrong = [*map(str, loaded.mistakes), *(f"{one.kind}/{one.name}: {one.message}" for one in found.not_ready)]
+    if wrong:
+        raise InvalidDeclarationError("; ".join(wrong), where=str(file))
+    if checkpoint_interval_ms is None:
+        return found
+    trainers = tuple(replace(one, checkpoint_interval_ms=checkpoint_interval_ms) for one in found.train)
+    return replace(found, train=trainers)
+
+
+def snapshot(topology: Topology, state: Path) -> dict[str, Any]:
+    """Everything that a kill must not change: topics, registries, weights, and the files that sinks wrote.
+
+    Left out is what tells of the clock alone: times of arrival, of creation, and the event times of decisions and dead letters.
+    """
+    log = open_log(state)
+    try:
+        found: dict[str, Any] = {info.spec.name: _records(log, info.spec.name) for info in log.topics()}
+        for one in topology.train:
+            name = f"{one.namespace}/{one.finetuner}"
+            found[f"registry {name}"] = _registry(log, one.namespace, one.finetuner)
+            trained = read_train_state(log, one.namespace, one.finetuner)
+            found[f"weights {name}"] = trained.weights_sha256 if trained else None
+    finally:
+        log.close()
+    for sink in topology.sinks:
+        folder = sink.sink.base_dir / str(sink.sink.options.get("path", "."))
+        if sink.sink.type == "file":
+            found[f"files {sink.sink.name}"] = {
+                file.name: file.read_bytes() for file in sorted(folder.iterdir()) if not file.name.startswith(".")
+            }
+    return found
+
+
+def differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    """Where two snapshots differ, a line each; empty where they are equal."""
+    lines: list[str] = []
+    for name in sorted(left.keys() | right.keys()):
+        one, other = left.get(name), right.get(name)
+        if one == other:
+            continue
+        if isinstance(one, list) and isinstance(other, list):
+            place = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
+            where = f"first at {place}: {one[place]} | {other[place]}" if place is not None else "one goes on"
+            lines.append(f"{name}: {len(one)} | {len(other)} records, {where}")
+        else:
+            lines.append(f"{name}: {str(one)[:500]} | {str(other)[:500]}")
+    return lines
+
+
+def _records(log: TopicLog, topic: str) -> list[tuple[Any, ...]]:
+    timeless = ("decision/1", "dead/1", "command/1")
+    return [
+        (one.id, one.kind, one.key, one.value, None if one.kind in timeless else one.event_time, _origin(one))
+        for one in read_all(log, topic)
+    ]
+
+
+def _origin(record: Record) -> str:
+    return record.origin if record.kind != codec.CONTROL else ""
+
+
+def _registry(log: TopicLog, namespace: str, finetuner: str) -> Any:
+    found = registry.load(log, namespace, finetuner)
+    if found is None:
+        return None
+    plain = msgspec.to_builtins(found[0])
+    for version in plain["versions"]:
+        del version["created_ms"]
+    return plain

@@ -1,0 +1,78 @@
+"""Real kills: `headrace run` in a session of its own, ended by SIGKILL to the whole process group when the log has come so far."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.log.topic_log import TopicLog
+
+POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Chosen by progress, never by the clock: a topic holds at least so many records."""
+
+    topic: str
+    records: int
+
+    def has_come(self, log: TopicLog) -> bool:
+        return any(info.spec.name == self.topic and info.end_offset >= self.records for info in log.topics())
+
+
+class WholeRun:
+    """`headrace run -f FILE --until-idle` with all its roles, as a process group."""
+
+    def __init__(self, file: Path, state: Path, *, environ: Mapping[str, str], words: Path) -> None:
+        """`words`: where its standard output and error go, at the end of what is there."""
+        command = "from headrace.doors.cli import main; main()"
+        arguments = [
+            "run",
+            "-f",
+            str(file),
+            "--state",
+            str(state),
+            "--until-idle",
+            "-o",
+            "json",
+            "--port",
+            "0",
+            "--no-live",
+        ]
+        with words.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", command, *arguments],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env={**os.environ, **environ}, start_new_session=True,
+            )  # fmt: skip
+
+    def kill_at(self, moment: Moment, log: TopicLog, *, timeout_seconds: float) -> bool:
+        """Waits for the moment and kills the group. False: it had ended by itself before. TimeoutError: neither came."""
+        deadline = SYSTEM_CLOCK.monotonic() + timeout_seconds
+        while SYSTEM_CLOCK.monotonic() < deadline:
+            if moment.has_come(log):
+                self.kill()
+                return True
+            if self._process.poll() is not None:
+                return False
+            SYSTEM_CLOCK.sleep(POLL_SECONDS)
+        self.kill()
+        raise TimeoutError(f"{moment} did not come in {timeout_seconds:.0f} s")
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the group."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def wait(self, *, timeout_seconds: float) -> int:
+        """Its exit code; the group is killed where it takes longer."""
+        try:
+            return self._process.wait(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
