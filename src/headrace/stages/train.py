@@ -55,6 +55,10 @@ class TrainState(msgspec.Struct, frozen=True):
     """Oldest first."""
     published: int = 0
     """Scores and decisions of examples before this offset are in their topics."""
+    taken: int = 0
+    """Dead letters of examples before this offset are in their topic."""
+    taken_up: dict[int, int] = {}
+    """By a command's offset: the example before which it was taken up. A run from an older checkpoint takes it up there again."""
 
     @property
     def offset(self) -> int:
@@ -117,6 +121,7 @@ class TrainStage:
         self._offset, self._commands_offset = self._restore()
         self._pending = LoopOutput()
         self._keep_alias = False
+        self._taken_up = dict(self._state.taken_up)
         self._checkpointed_at = clock.monotonic()
         self._started_at: float | None = None
         self._started_examples = self._loop.examples
@@ -124,7 +129,7 @@ class TrainStage:
     def step(self) -> bool:
         records = self._log.read(self._examples, self._offset, max_records=MAX_EXAMPLES)
         for record in records:
-            if self._loop.at_round_boundary:
+            if self._loop.at_round_boundary or self._offset in self._taken_up.values():
                 self._take_commands()
             self._feed(record)
             self._offset = record.offset + 1
@@ -159,9 +164,16 @@ class TrainStage:
 
     def _take_commands(self) -> None:
         for record in self._log.read(self._commands, self._commands_offset):
+            again = record.offset in self._taken_up
+            if again and self._offset < self._taken_up[record.offset]:
+                return
             command = codec.decode(record, Command)
             self._registry, self._registry_version = self._load_registry()
-            self._pending.extend(self._loop.take_up(command, self._registry, self._offset))
+            output = self._loop.take_up(command, self._registry, self._offset)
+            if again:
+                output.decisions.clear()  # they are in their topic
+            self._pending.extend(output)
+            self._taken_up.setdefault(record.offset, self._offset)
             self._keep_alias = True
             self._commands_offset = record.offset + 1
 
@@ -215,11 +227,13 @@ class TrainStage:
         digest = self._store.put(self._loop.save)
         checkpoint = Checkpoint(digest, self._offset, self._commands_offset, self._loop.weights_sha256())
         published = max(self._state.published, self._loop.scored_before(self._offset))
-        state = TrainState([*self._state.checkpoints, checkpoint][-CHECKPOINTS_KEPT:], published)
+        checkpoints = [*self._state.checkpoints, checkpoint][-CHECKPOINTS_KEPT:]
+        taken_up = {command: at for command, at in self._taken_up.items() if command >= checkpoints[0].commands}
+        state = TrainState(checkpoints, published, max(self._state.taken, self._offset), taken_up)
         failpoint("train.commit.before")
         self._commit(state)
         failpoint("train.commit.after")
-        self._state = state
+        self._state, self._taken_up = state, dict(taken_up)
         self._pending = LoopOutput()
         self._keep_alias = False
         self._checkpointed_at = self._clock.monotonic()
@@ -246,7 +260,8 @@ class TrainStage:
                 self._decisions, [self._decision(d) for d in output.decisions if d.last_offset >= published or d.manual]
             ),
             Append(
-                self._dead, [self._dead_letter(letter) for letter in output.dead if letter.source_offset >= published]
+                self._dead,
+                [self._dead_letter(one) for one in output.dead if one.source_offset >= self._state.taken],
             ),
         ]
         moves = [move for move in output.moves if move.offset >= published]
