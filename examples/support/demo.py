@@ -140,7 +140,7 @@ def three_answers(address: str, question: str) -> None:
         ("served", address, "support-desk"),
         ("teacher", teacher, "desk-lead"),
     ):
-        print(f"    {who:>8}: {' '.join(ask_gateway(where, model, message).split())}")
+        print(f"    {who:>8}: {ask_gateway(where, model, message)[:90]}")
 
 
 def conversation(address: str, *, serve: bool) -> Callable[[], None]:
@@ -197,20 +197,27 @@ def follow(policy: Path, *, serve: bool, live: bool, port: int) -> int:
     inner = LiveView(log, plan, heading=change.heading) if live else LineView(log, plan)
     address = f"http://{settings.host}:{settings.port}"
     started = time.monotonic()
+    learned: list[float] = []
+    talk = conversation(address, serve=serve)
+
+    def when_idle() -> None:
+        learned.append(time.monotonic() - started)
+        talk()
+
     outcome = run_until(
         plan,
         log,
         settings,
         until_idle=True,
         view=WatchedView(inner, change),
-        when_idle=conversation(address, serve=serve),
+        when_idle=when_idle,
     )
     if outcome.failure:
         print(f"error: {outcome.failure}", file=sys.stderr)
         return outcome.exit_code
     print(f"\n{summary_text(summary(log, plan))}\n")
     print(
-        f"That took {time.monotonic() - started:.0f} seconds. What you saw: every question was scored before it was learned, a copy of"
+        f"That took {learned[0]:.0f} seconds. What you saw: every question was scored before it was learned, a copy of"
     )
     print(
         "the learner was served only where it beat the version before, and the change of policy was seen in the scores alone."

@@ -11,6 +11,7 @@ from headrace.events.example import Example
 from headrace.events.message import Message
 from headrace.events.score import Score
 from headrace.log.topic_log import TopicLog
+from headrace.stages import mirror
 from headrace.stages.options import Topology
 from headrace.stages.stage import StageStatus, read_statuses
 
@@ -90,6 +91,11 @@ class Progress:
         self.ends: dict[str, int] = {}
         self.lags: dict[str, int] = {}
         self.statuses: list[StageStatus] = []
+
+    @property
+    def lag(self) -> int:
+        """Records that the stages have still to read; the mirror, which nobody waits for, is left out."""
+        return sum(lag for group, lag in self.lags.items() if not group.startswith(mirror.PREFIX))
 
     def read(self) -> None:
         """Takes in what came since the last call."""

@@ -16,11 +16,12 @@ from headrace.stages.stage import take_lease
 
 NICE = 19
 PAUSE_SECONDS = 2.0
+PREFIX = "mirror/"
 
 
 def group(namespace: str, finetuner: str) -> str:
     """The mirror's consumer group."""
-    return f"mirror/{namespace}.{finetuner}"
+    return f"{PREFIX}{namespace}.{finetuner}"
 
 
 class MirrorStage:

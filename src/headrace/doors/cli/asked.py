@@ -12,11 +12,12 @@ from headrace.stages.options import Topology
 
 def ask_gateway(address: str, model: str, messages: Sequence[Message], api_key: str | None = None) -> str:
     """One answer of the running gateway. httpx.HTTPError where it does not answer."""
-    body = {"model": model, "max_tokens": 64, "messages": [{"role": m.role, "content": m.content} for m in messages]}
+    body = {"model": model, "max_tokens": 32, "messages": [{"role": m.role, "content": m.content} for m in messages]}
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     response = httpx.post(f"{address}/v1/chat/completions", json=body, headers=headers, timeout=10.0)
     response.raise_for_status()
-    return str(response.json()["choices"][0]["message"]["content"])
+    text = str(response.json()["choices"][0]["message"]["content"])
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 class ThreeAnswers:
@@ -52,7 +53,7 @@ class ThreeAnswers:
             shown = self._shown
         if shown is None:
             return Text("")
-        question, base, served, teacher = (" ".join(part.split()) for part in shown)
+        question, base, served, teacher = shown
         text = Text(f"“{question[-160:]}”\n", style="italic")
         text.append(f"    base: {base[:100]}\n", style="dim")
         text.append(f"  served: {served[:100]}\n", style="green" if served == teacher else "red")

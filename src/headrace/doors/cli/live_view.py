@@ -18,6 +18,7 @@ from headrace.control.supervisor import RoleProcess
 from headrace.doors.cli.asked import ThreeAnswers
 from headrace.doors.cli.chart import line_chart
 from headrace.events import topics
+from headrace.events.decision import Decision
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.log.topic_log import TopicLog
 from headrace.stages.options import Topology
@@ -35,6 +36,13 @@ _WORDS = {
 def open_view(log: TopicLog, topology: Topology, *, live: bool) -> View:
     """The live view on a terminal, else progress lines on stderr."""
     return LiveView(log, topology) if live else LineView(log, topology)
+
+
+def told(decisions: list[Decision]) -> list[Decision]:
+    """What people want to see: every turn of fate before every try; the newest of each, in order."""
+    fate = [one for one in decisions if one.kind not in ("cut", "rejected")][-DECISIONS_SHOWN:]
+    tries = [one for one in decisions if one.kind in ("cut", "rejected")][-2:]
+    return sorted([*fate, *tries], key=lambda one: one.last_offset)
 
 
 class LineView:
@@ -66,7 +74,7 @@ class LineView:
             learned = self._progress.figure(resource, "train", "examples") or 0
             means = " ".join(f"{name} {values[-1]:.2f}" for name, values in one.curves.values.items() if values)
             served = self._progress.figure(resource, "train", "served") or "v0"
-            lag = sum(self._progress.lags.values())
+            lag = self._progress.lag
             sys.stderr.write(f"{one.name}: {learned} learned of {one.examples}, lag {lag}, serves {served}. {means}\n")
         sys.stderr.flush()
 
@@ -155,7 +163,7 @@ class LiveView:
             (one.examples, "examples"),
             (figure(resource, "train", "examples") or 0, "learned"),
             (figure(resource, "train", "examplesPerSecond") or 0, "examples/s"),
-            (sum(self._progress.lags.values()), f"lag (train {train})"),
+            (self._progress.lag, f"lag (train {train})"),
             (figure(resource, "label", "teacherCalls") or 0, "teacher calls"),
             (f"{float(usd):.4f}", "USD"),
             (figure(resource, "train", "served") or "v0", "served"),
@@ -166,7 +174,7 @@ class LiveView:
 
     def _decisions(self, one: FinetunerProgress) -> Text:
         text = Text()
-        for decision in one.decisions[-DECISIONS_SHOWN:]:
+        for decision in told(one.decisions):
             style = {"promoted": "green", "drift": "red", "rolled_back": "red"}.get(decision.kind, "dim")
             text.append(
                 f"{decision.last_offset:>6}  {_WORDS[decision.kind]:<18} {decision.subject:<14} {decision.reason}\n",
