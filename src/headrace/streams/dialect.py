@@ -158,17 +158,29 @@ def parse_query(sql: str) -> exp.Select:
     """The one SELECT of a query; a trailing `;` may stand. InvalidQueryError says the place."""
     if len(sql) > MAX_QUERY_LENGTH:
         raise InvalidQueryError(f"the query is longer than {MAX_QUERY_LENGTH:,} characters", next_step="shorten it")
+    _must_be_a_query(sql)
     try:
         statements = [
             one for one in sqlglot.parse(sql, dialect=Flink) if one is not None and not isinstance(one, exp.Semicolon)
         ]
     except (SqlglotError, RecursionError) as error:
         raise _syntax_error(sql, error) from error
-    if not statements:
-        raise InvalidQueryError("the query is empty", where="line 1, column 1", next_step="write one SELECT")
     if len(statements) > 1:
         raise refuse(sql, statements[1], "there is more than one statement", "write one SELECT")
     return _one_select(sql, statements[0])
+
+
+def _must_be_a_query(sql: str) -> None:
+    try:
+        tokens = Flink().tokenize(sql)
+    except SqlglotError as error:
+        raise _syntax_error(sql, error) from error
+    if not tokens or all(one.token_type == TokenType.SEMICOLON for one in tokens):
+        raise InvalidQueryError("the query is empty", where="line 1, column 1", next_step="write one SELECT")
+    if tokens[0].token_type not in (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN):
+        reason = f"{tokens[0].text.upper()} is not a query"
+        where = place_at(sql, tokens[0].start)
+        raise InvalidQueryError(reason, where=where, next_step="write one SELECT over declared inputs")
 
 
 def normalised(sql: str) -> str:
@@ -192,10 +204,7 @@ def _one_select(sql: str, statement: exp.Expr) -> exp.Select:
         name = type(statement).__name__.upper()
         raise refuse(sql, statement, f"{name} of queries is not supported", "give each SELECT a finetuner of its own")
     if not isinstance(statement, exp.Select):
-        word = sql.split(maxsplit=1)[0].upper()
-        raise InvalidQueryError(
-            f"{word} is not a query", where="line 1, column 1", next_step="write one SELECT over declared inputs"
-        )
+        raise refuse(sql, statement, "this is not a SELECT", "write one SELECT over declared inputs")
     return statement
 
 

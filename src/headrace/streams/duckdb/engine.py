@@ -5,11 +5,12 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from headrace.events.row_batch import RowBatch
 from headrace.events.schema import Column, RowSchema, type_name
 from headrace.foundation.errors import InvalidQueryError
 from headrace.streams.dialect import normalised
 from headrace.streams.duckdb.arrow_form import inner_type, inward
-from headrace.streams.duckdb.connection import Database
+from headrace.streams.duckdb.connection import Database, Error
 from headrace.streams.duckdb.flow import Step
 from headrace.streams.duckdb.join_step import JoinStep
 from headrace.streams.duckdb.pane_step import PaneStep, pane_note, pane_sql
@@ -27,6 +28,7 @@ from headrace.streams.stream_engine import (
     EngineOptions,
     QueryPlan,
     QuerySpec,
+    StreamInput,
     StreamQuery,
 )
 from headrace.streams.validate import plan_query
@@ -55,7 +57,20 @@ class DuckDBEngine:
         notes += [note for one in windows if (note := pane_note(root, one)) is not None]
         output = RowSchema(tuple(Column(name, type_name(slot.type)) for name, slot in logical.columns))
         names = tuple(one.name for one in spec.inputs if one.name in read)
-        return QueryPlan(spec.sql, _digest(spec, names), logical.shape, names, output, tuple(notes))
+        plan = QueryPlan(spec.sql, _digest(spec, names), logical.shape, names, output, tuple(notes))
+        self._rehearse(spec, plan)
+        return plan
+
+    def _rehearse(self, spec: QuerySpec, plan: QueryPlan) -> None:
+        """Runs the query over a row of NULLs, so that what DuckDB itself refuses (a regular expression, say) is told now."""
+        query = self.start(spec, plan, {}, EngineOptions())
+        try:
+            outputs = [query.process(one.name, _row_of_nulls(one)) for one in spec.inputs if one.name in plan.inputs]
+            outputs += [query.end_of_input(name) for name in plan.inputs]
+        except Error as error:
+            raise InvalidQueryError(f"DuckDB refuses the query: {str(error).splitlines()[0]}") from error
+        for _, letter in (dead for output in outputs for dead in output.dead):
+            raise InvalidQueryError(letter.reason, next_step="correct the constants of the query")
 
     def start(
         self, spec: QuerySpec, plan: QueryPlan, state: Mapping[str, bytes], options: EngineOptions
@@ -66,6 +81,13 @@ class DuckDBEngine:
         outputs = tuple(slot for _, slot in logical.columns)
         builder.build(_optimised(logical), outputs, named=True)
         return DuckDBQuery(spec, plan, builder.machine, tuple(slot.column for slot in outputs), state)
+
+
+def _row_of_nulls(stream: StreamInput) -> RowBatch:
+    schema = stream.schema.to_arrow()
+    table = pa.table([pa.nulls(1, field.type) for field in schema], schema=schema)
+    text, zero = pa.array([""], pa.string()), pa.array([0], pa.int64())
+    return RowBatch(table, stream.schema, text, text, zero, zero, text, zero)
 
 
 def _optimised(logical: LogicalPlan) -> Relation:

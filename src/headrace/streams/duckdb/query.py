@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.origin import Origin, encode_origin
 from headrace.events.row_batch import RowBatch
+from headrace.events.row_codec import batch_to_records
 from headrace.foundation.errors import CorruptDataError, InvalidDeclarationError, StateVersionError
 from headrace.foundation.ids import derive_id
 from headrace.streams.duckdb.arrow_form import inward, outward
@@ -143,7 +144,7 @@ class DuckDBQuery:
 
     def _output(self, name: str, rows: RowBatch | None, report: Report, out: list[pa.Table]) -> QueryOutput:
         late = [LateRow(name, place, by_ms) for place, by_ms in sorted(set(report.late))]
-        dead = [self._letter(rows, *failure) for failure in report.failed]
+        dead = [self._letter(name, rows, *failure) for failure in report.failed]
         return QueryOutput(self._batch(pa.concat_tables(out)) if out else None, late, dead)
 
     def _batch(self, table: pa.Table) -> RowBatch:
@@ -157,11 +158,13 @@ class DuckDBQuery:
         typed = pa.table(columns, schema=schema) if names else pa.table({})
         return RowBatch(typed, self._plan.output, ids, keys, moments, ingested, origins, offsets)
 
-    def _letter(self, rows: RowBatch | None, place: int | None, name: str, reason: str) -> tuple[str, DeadLetter]:
-        payload, offset, topic = "", -1, ""
+    def _letter(
+        self, stream: str, rows: RowBatch | None, place: int | None, name: str, reason: str
+    ) -> tuple[str, DeadLetter]:
+        payload, offset, topic = "", -1, self._inputs[stream].topic
         if rows is not None and place is not None:
             name, offset = rows.ids[place].as_py(), rows.offsets[place].as_py()
-            payload = str(rows.table.slice(place, 1).to_pylist()[0])[:_PAYLOAD_LIMIT]
+            payload = batch_to_records(rows.slice(place, 1))[0].value.decode()[:_PAYLOAD_LIMIT]
         letter = DeadLetter(
             stage="transform", code="query_failed", reason=f"the query cannot be computed: {reason}", origin_id=name,
             payload=payload, source_topic=topic, source_offset=offset,

@@ -149,7 +149,7 @@ def _concat(arguments: tuple[str, ...]) -> str:
 
 
 def _instant_of(arguments: tuple[str, ...]) -> str:
-    value, precision = arguments
+    value, precision = f"CAST({arguments[0]} AS BIGINT)", arguments[1]
     return f"try(make_timestamp(CASE {precision} WHEN 0 THEN {value} * 1000000 WHEN 3 THEN {value} * 1000 END))"
 
 
@@ -179,7 +179,9 @@ SCALAR_SQL: dict[str, Callable[[tuple[str, ...]], str]] = {
     "REGEXP_EXTRACT": lambda a: f"try(CASE WHEN regexp_matches({a[0]}, {a[1]}) THEN regexp_extract({a[0]}, {a[1]}, {a[2] if len(a) > 2 else 0}) END)",
     "REGEXP_REPLACE": _template("try(regexp_replace({0}, {1}, {2}, 'g'))"),
     "MD5": _function("md5"), "SHA256": _function("sha256"),
-    "JSON_VALUE": _template("try(CASE WHEN json_type({0}, {1}) NOT IN ('OBJECT', 'ARRAY', 'NULL') THEN json_extract_string({0}, {1}) END)"),
+    "JSON_VALUE": _template(
+        "(CASE WHEN try(json_type({0}, {1})) NOT IN ('OBJECT', 'ARRAY', 'NULL') THEN try(json_extract_string({0}, {1})) END)"
+    ),
     "JSON_EXISTS": _template("coalesce(try(json_exists({0}, {1})), FALSE)"),
     "EXTRACT": lambda a: f"date_part({a[0].lower()}, {a[1]})",
     "YEAR": _function("year"), "MONTH": _function("month"), "DAYOFMONTH": _function("day"),
