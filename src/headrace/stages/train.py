@@ -115,10 +115,14 @@ class TrainStage:
         self._state = read_train_state(log, namespace, finetuner) or TrainState()
         self._registry, self._registry_version = self._first_registry()
         self._reasker = Reasker(options, log, self.name, self._lease, state, clock)
-        self._loop = FinetuneLoop(
-            options, learner or open_learner(options), open_renderer(options.learner.base), self._versions, self._reasker, clock
-        )  # fmt: skip
-        self._offset, self._commands_offset = self._restore()
+        try:
+            self._loop = FinetuneLoop(
+                options, learner or open_learner(options), open_renderer(options.learner.base), self._versions, self._reasker, clock
+            )  # fmt: skip
+            self._offset, self._commands_offset = self._restore()
+        except BaseException:
+            self._reasker.close()
+            raise
         self._pending = LoopOutput()
         self._keep_alias = False
         self._taken_up = dict(self._state.taken_up)
@@ -218,7 +222,7 @@ class TrainStage:
         if broken:
             raise CorruptDataError(
                 f"no checkpoint of {self._options.finetuner} is whole: {'; '.join(broken)}",
-                next_step="`headrace delete` the finetuner and apply it again: it learns its examples anew",
+                next_step="give the finetuner a new name: it learns anew from the start",
             )
         self._loop.start(self._registry)
         return 0, 0

@@ -124,7 +124,7 @@ class TransformStage:
             raise InvalidDeclarationError(
                 "the query changed while windows of the old one are open",
                 where=self._reporter.resource,
-                next_step="run `headrace delete` and `apply`, which reads the source anew, or put the old query back",
+                next_step="give the finetuner a new name, which reads the source anew, or put the old query back",
             )
         if not saved:
             failpoint("transform.begin.before")

@@ -2,7 +2,6 @@
 
 import sys
 
-import click
 import typer
 
 from headrace import __version__
@@ -10,6 +9,9 @@ from headrace.doors.cli import declare, inspect, models, operate
 from headrace.doors.cli.sql import EPILOG as SQL_EPILOG
 from headrace.doors.cli.sql import sql_command
 from headrace.foundation.errors import HeadraceError
+
+_UsageError = typer.BadParameter.__mro__[2]
+"""Typer carries its own copy of click: this is that copy's ClickException, the root of everything said of a wrong command line."""
 
 EPILOG = (
     "Exit codes: 0 done · 1 something failed · 2 a declaration, a query or an option is wrong · 4 not found · "
@@ -46,13 +48,11 @@ app.command("sql", epilog=SQL_EPILOG)(sql_command)
 def main() -> None:
     """The console script."""
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.ClickException as error:
+        sys.exit(app(standalone_mode=False) or 0)
+    except _UsageError as error:
         error.show()
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
         sys.exit(130)
     except BrokenPipeError:

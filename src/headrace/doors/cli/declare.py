@@ -153,15 +153,19 @@ def delete(
     kind: Annotated[str, typer.Argument(help="A kind.")],
     name: Annotated[str, typer.Argument(help="One resource.")],
     namespace: Namespace = "default",
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Its place in its topics too, so that retention no longer waits for it.")
+    ] = False,
     state: State = None,
 ) -> None:
-    """Takes a resource out; its topics stay until retention drops them."""
+    """Takes a resource out; its topics, versions and progress stay, so that applying it again goes on where it was."""
     from headrace.control.resource_store import ResourceStore
 
     log = open_state(state)
     store = ResourceStore(log)
     resource = _matching(store.all(), kind, name)[0]
     store.delete(resource.kind, namespace, name)
-    for stage in ("transform", "prompt", "label", "train", "sink"):
-        log.forget_group(f"{stage}/{namespace}.{name}")
+    if forget:
+        for stage in ("transform", "prompt", "label", "train", "mirror", "sink", "ingest"):
+            log.forget_group(f"{stage}/{namespace}.{name}")
     typer.echo(f"{resource.kind}/{name} deleted")
