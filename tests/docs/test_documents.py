@@ -69,11 +69,21 @@ def words(command: str) -> Iterator[list[str]]:
         yield found[: found.index(">")] if ">" in found else found
 
 
+def whole_lines(block: str) -> Iterator[str]:
+    """Lines, those joined that an open double quote goes across."""
+    held = ""
+    for line in block.splitlines():
+        held = f"{held} {line}".strip() if held else line
+        if held.count('"') % 2 == 0:
+            yield held
+            held = ""
+
+
 def commands(path: Path) -> list[list[str]]:
     """Every `headrace …` of the shell blocks, as words behind `headrace`."""
     found: list[list[str]] = []
     for block in blocks(path, "sh"):
-        for line in re.sub(r"\\\n", " ", block).splitlines():
+        for line in whole_lines(re.sub(r"\\\n", " ", block)):
             if line.startswith("headrace "):
                 found += [part[1:] for part in _split(line) if part[:1] == ["headrace"]]
     return found

@@ -3,15 +3,13 @@
 import sys
 
 import typer
+from typer.exceptions import TyperException
 
 from headrace import __version__
 from headrace.doors.cli import declare, inspect, models, operate
 from headrace.doors.cli.sql import EPILOG as SQL_EPILOG
 from headrace.doors.cli.sql import sql_command
 from headrace.foundation.errors import HeadraceError
-
-_UsageError = typer.BadParameter.__mro__[2]
-"""Typer carries its own copy of click: this is that copy's ClickException, the root of everything said of a wrong command line."""
 
 EPILOG = (
     "Exit codes: 0 done · 1 something failed · 2 a declaration, a query or an option is wrong · 4 not found · "
@@ -49,8 +47,9 @@ def main() -> None:
     """The console script."""
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except _UsageError as error:
-        error.show()
+    except TyperException as error:
+        show = getattr(error, "show", None)  # with usage and hint, where it is about the command line
+        show() if show else sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
