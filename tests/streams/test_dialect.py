@@ -55,7 +55,9 @@ def test_no_name_and_no_text_of_the_user_leaves_its_quotes():
 )
 @pytest.mark.parametrize("form", ["TABLE({})", "{}", "table({}) AS w"])
 def test_window_table_functions_are_read(window, form):
-    assert parse_query(f"SELECT a FROM {form.format(window)} GROUP BY window_start, window_end").find(type(None)) is None
+    assert (
+        parse_query(f"SELECT a FROM {form.format(window)} GROUP BY window_start, window_end").find(type(None)) is None
+    )
 
 
 @pytest.mark.parametrize(
