@@ -1,6 +1,7 @@
 """Walks from an answer, a decision or an example back to the events it came from, and from an event to all it touched."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -41,7 +42,7 @@ def backwards(log: TopicLog, topic: str, record: Record) -> Iterator[dict[str, A
     yield describe(topic, record)
     origin = _origin(record)
     if origin.query:
-        yield from _window_rows(log, origin)
+        yield from _window_rows(log, topic, origin)
     elif origin.topic and origin.offset >= 0:
         parents = log.read(origin.topic, origin.offset, max_records=1)
         if parents and parents[0].offset == origin.offset:
@@ -64,29 +65,68 @@ def _answer_parents(log: TopicLog, topic: str, answer: Answer) -> Iterator[dict[
     }  # fmt: skip
 
 
-def _window_rows(log: TopicLog, origin: Origin) -> Iterator[dict[str, Any]]:
-    """The rows of a window, found by reading its time again."""
+def _window_rows(log: TopicLog, rows_topic: str, origin: Origin) -> Iterator[dict[str, Any]]:
+    """The rows of a window, found by reading its time again; those that came too late were not in it."""
+    late = _late_ids(log, rows_topic)
     for topic in origin.topics:
         for record in read_all(log, topic):
-            if record.kind == codec.CONTROL or not origin.window_start <= record.event_time < origin.window_end:
-                continue
-            if origin.key and record.key and record.key not in origin.key.split("/"):
-                continue
-            yield describe(topic, record)
+            if record.id not in late and _is_in_window(record, topic, origin):
+                yield describe(topic, record)
+
+
+def _is_in_window(record: Record, topic: str, origin: Origin) -> bool:
+    """Whether a row made by a window was made of this record too, as far as time and key tell."""
+    if topic not in origin.topics or record.kind == codec.CONTROL:
+        return False
+    if not origin.window_start <= record.event_time < origin.window_end:
+        return False
+    return not origin.key or not record.key or record.key in origin.key.split("/")
+
+
+def _late_ids(log: TopicLog, rows_topic: str) -> set[str]:
+    late = rows_topic.removesuffix(".rows") + ".late"
+    return {record.id for record in read_all(log, late)} if late in {info.spec.name for info in log.topics()} else set()
 
 
 def forwards(log: TopicLog, record_id: str) -> Iterator[dict[str, Any]]:
-    """Everything that was made of a record, stage after stage."""
-    touched = {record_id}
+    """Everything that was made of a record, stage after stage, through every finetuner that reads another's examples."""
     names = [info.spec.name for info in log.topics()]
-    order = ("rows", "late", "prompts", "examples", "scores", "answers")
-    for suffix in order:
-        for name in (n for n in names if n.rpartition(".")[2] == suffix):
+    start = [(name, record) for name in names if (record := log.find(name, record_id)) is not None]
+    touched, shown = _Touched({record_id}, start), set[tuple[str, int]]()
+    before = -1
+    while before < len(shown):
+        before = len(shown)
+        for name in (n for suffix in _DOWNSTREAM for n in names if n.rpartition(".")[2] == suffix):
+            late = _late_ids(log, name) if name.endswith(".rows") else set[str]()
             for record in read_all(log, name):
-                origin = _origin(record)
-                if origin.id in touched or record.id in touched or (record.key and record.key in touched):
-                    touched.add(record.id)
+                if (name, record.offset) not in shown and touched.made(record, late):
+                    touched.add(name, record)
+                    shown.add((name, record.offset))
                     yield describe(name, record)
+
+
+_DOWNSTREAM = ("rows", "late", "prompts", "examples", "scores", "answers")
+
+
+@dataclass(slots=True)
+class _Touched:
+    """What has been reached so far."""
+
+    ids: set[str]
+    records: list[tuple[str, Record]]
+
+    def add(self, topic: str, record: Record) -> None:
+        self.ids.add(record.id)
+        self.records.append((topic, record))
+
+    def made(self, record: Record, late: set[str]) -> bool:
+        """Whether the record was made of one of these; `late`: ids that no window of its query took in."""
+        origin = _origin(record)
+        if origin.query:
+            return any(one.id not in late and _is_in_window(one, topic, origin) for topic, one in self.records)
+        if any(topic == origin.topic and one.offset == origin.offset for topic, one in self.records):
+            return True
+        return origin.id in self.ids or record.id in self.ids or bool(record.key and record.key in self.ids)
 
 
 def describe(topic: str, record: Record) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import cast
 
 import msgspec
 
+from headrace.events import topics
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.decision import Command
 from headrace.events.example import Example
@@ -94,6 +95,7 @@ class FinetuneLoop:
         clock: Clock,
     ) -> None:
         self._options, self._learner, self._renderer = options, learner, renderer
+        self._topic = topics.examples(options.namespace, options.finetuner)
         self._versions, self._reasker, self._clock = versions, reasker, clock
         self.round_size = options.learner.batch_size * options.learner.gradient_accumulation_steps
         self._rounds = RoundAssembler(self.round_size)
@@ -238,10 +240,9 @@ class FinetuneLoop:
             )  # fmt: skip
         except TooLongError as error:
             payload = record.value.decode(errors="backslashreplace")[: 64 << 10]
-            topic = f"{options.namespace}.{options.finetuner}.examples"
             output.dead.append(
                 DeadLetter(
-                    "train", "too_long", str(error), record.id, payload, source_topic=topic, source_offset=record.offset
+                    "train", "too_long", str(error), record.id, payload, source_topic=self._topic, source_offset=record.offset
                 )
             )
             return None
@@ -282,7 +283,8 @@ class FinetuneLoop:
                 item.example_id, item.row_id, item.offset, item.answer, self._majority.update(item.answer), models,
                 item.example_id in held,
             )  # fmt: skip
-            output.scores.append((item.offset, score_record(score, self._sources.pop(item.example_id))))
+            record = score_record(score, self._sources.pop(item.example_id), self._topic)
+            output.scores.append((item.offset, record))
         return by_slot
 
     def _score_slot(self, slot: str, items: Sequence[Fresh]) -> dict[str, ModelScore]:

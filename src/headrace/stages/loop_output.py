@@ -8,6 +8,7 @@ import msgspec
 from headrace.events import codec
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.decision import Decision
+from headrace.events.origin import Origin, encode_origin
 from headrace.events.score import Score
 from headrace.log.record import NewRecord, Record
 from headrace.promotion.registry import Registry, Version
@@ -44,15 +45,15 @@ class LoopOutput:
         self.must_commit |= other.must_commit
 
 
-def score_record(score: Score, source: Record) -> NewRecord:
-    """The record of a score; it carries its example's id and times."""
+def score_record(score: Score, source: Record, topic: str) -> NewRecord:
+    """The record of a score; it carries its example's id and times, and comes from it. `topic`: where the example lies."""
     return NewRecord(
         score.example_id,
         codec.kind_of(score),
         codec.encode(score),
         source.event_time,
         key=score.example_id,
-        origin=source.origin,
+        origin=encode_origin(Origin(topic=topic, offset=source.offset, id=source.id)),
         ingested_at=source.ingested_at,
     )
 
