@@ -78,8 +78,8 @@ class LabelStage:
             msgspec.json.decode(saved.value, type=dict[str, int]) if saved else {"examples": 0, "deadLetters": 0}
         )
         self._queue: deque[_Pending] = deque()
-        self._loop = asyncio.new_event_loop()
         self._desk: TeacherDesk | None = open_desk(options, state, clock) if options.teacher else None
+        self._loop = asyncio.new_event_loop()
         self._away_since: float | None = None
         self._resume_at = 0.0
 

@@ -28,10 +28,10 @@ class Reasker:
     ) -> None:
         self._options, self._log, self._owner, self._lease = options, log, owner, lease
         self._examples = topics.examples(options.namespace, options.finetuner)
-        self._loop = asyncio.new_event_loop()
         self._desk: TeacherDesk | None = (
             open_desk(options.teacher, state, clock) if options.teacher and options.teacher.teacher else None
         )
+        self._loop = asyncio.new_event_loop()
 
     @property
     def can_ask(self) -> bool:
