@@ -1,11 +1,13 @@
 """Fixtures for every room's tests."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from headrace.testing.clock import VirtualClock
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported: the tests' matrices lose by a second thread
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -1,6 +1,5 @@
 """A job with one source and one finetuner, small enough to be spoiled in every way."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from headrace.testing.clock import VirtualClock
 from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import Pipeline, declared
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # matrices this small lose by a second thread
 JOB = """
 apiVersion: llm.nstream.ai/v1
 kind: StreamConnector

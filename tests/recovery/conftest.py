@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from headrace.testing.failpoints import Kill, killing
 from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import Pipeline, declared, snapshot
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # matrices this small lose by a second thread
 JOBS = Path(__file__).resolve().parent / "jobs"
 SUPPORT = Path(__file__).resolve().parents[2] / "examples" / "support"
 AT_MOST = 60
