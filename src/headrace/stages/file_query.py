@@ -119,6 +119,11 @@ def _start(wanted: FileQuery, log: TopicLog | None, saved: Mapping[str, bytes], 
     spec = QuerySpec(wanted.sql, inputs, wanted.tables, wanted.timeline)
     engine = open_engine(wanted.engine)
     plan = engine.plan(spec)
+    unread = [name for name in wanted.sources if name not in plan.inputs]
+    if unread:
+        raise InvalidDeclarationError(
+            f"the query does not read {', '.join(unread)}", next_step="leave the source out, or name it in FROM"
+        )
     digest = saved.get("digest", plan.digest.encode()).decode()
     if digest != plan.digest:
         raise InvalidDeclarationError(
@@ -142,6 +147,8 @@ def _take(wanted: FileQuery, run: _Run, name: str, batch: SourceBatch, receivers
     for _, letter in batch.dead:
         _dead(run, letter, receivers)
     if batch.rows is not None and batch.rows.num_rows:
+        if run.since_checkpoint and run.since_checkpoint + batch.rows.num_rows > wanted.checkpoint_rows:
+            _checkpoint(run)
         _hand_out(run, run.query.process(name, batch.rows), batch.rows, receivers)
         run.report.read += batch.rows.num_rows
         run.since_checkpoint += batch.rows.num_rows

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 
 from headrace.events.row_batch import RowBatch
@@ -13,6 +14,7 @@ from headrace.streams.duckdb.arrow_form import inner_type, inward
 from headrace.streams.duckdb.connection import Database, Error
 from headrace.streams.duckdb.flow import Step
 from headrace.streams.duckdb.join_step import JoinStep
+from headrace.streams.duckdb.numbers import from_numbers, from_texts
 from headrace.streams.duckdb.pane_step import PaneStep, pane_note, pane_sql
 from headrace.streams.duckdb.query import DuckDBQuery, Leaf, Machine, Node
 from headrace.streams.duckdb.session_step import SessionStep
@@ -86,7 +88,7 @@ class DuckDBEngine:
 def _row_of_nulls(stream: StreamInput) -> RowBatch:
     schema = stream.schema.to_arrow()
     table = pa.table([pa.nulls(1, field.type) for field in schema], schema=schema)
-    text, zero = pa.array([""], pa.string()), pa.array([0], pa.int64())
+    text, zero = from_texts([""]), from_numbers(np.zeros(1, np.int64))
     return RowBatch(table, stream.schema, text, text, zero, zero, text, zero)
 
 
