@@ -31,7 +31,7 @@ def test_topics_tell_their_length_and_lag(desk: Any):
     topics = {t["topic"]: t for t in json.loads(desk.run("topics", "-o", "json").stdout)}
     assert topics["default.desk.examples"]["records"] == QUESTIONS + 1
     assert topics["default.desk.examples"]["lag"] == {"train/default.desk": 0}
-    assert topics["default.desk.scores"]["records"] == QUESTIONS
+    assert topics["default.desk.scores"]["records"] == QUESTIONS + 1
 
 
 def test_read_prints_the_records_asked_for(desk: Any):

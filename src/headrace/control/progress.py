@@ -64,12 +64,16 @@ class FinetunerProgress:
         scores = topics.scores(self.namespace, self.name)
         for record in log.read(scores, self._score_offset, max_records=20_000) if known.get(scores) else ():
             self._score_offset = record.offset + 1
+            if record.kind == codec.CONTROL:
+                continue
             score = codec.decode(record, Score)
             if not score.anchor:
                 self.curves.take(score)
         decisions = topics.decisions(self.namespace, self.name)
         for record in log.read(decisions, self._decision_offset) if known.get(decisions) else ():
             self._decision_offset = record.offset + 1
+            if record.kind == codec.CONTROL:
+                continue
             self.decisions.append(codec.decode(record, Decision))
         self._read_last(log, topics.examples(self.namespace, self.name), known)
 

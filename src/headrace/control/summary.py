@@ -44,6 +44,8 @@ def read_scores(log: TopicLog, namespace: str, finetuner: str, start: int = 0, l
         return []
     found: list[Score] = []
     for record in read_all(log, topic, start):
+        if record.kind == codec.CONTROL:
+            continue
         score = codec.decode(record, Score)
         if not score.anchor:
             found.append(score)

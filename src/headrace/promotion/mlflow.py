@@ -97,6 +97,8 @@ class MlflowMirror:
         from mlflow.entities import RunTag
 
         for record in records:
+            if record.kind == codec.CONTROL:
+                continue
             decision = codec.decode(record, Decision)
             text = f"{decision.kind} {decision.subject}: {decision.reason}"
             tag = RunTag(f"headrace.decision.{record.offset:06d}", text[:5000])
@@ -170,7 +172,9 @@ def _points(records: Sequence[Record]) -> list["Metric"]:
     from mlflow.entities import Metric
 
     values: dict[str, list[float]] = defaultdict(list)
-    scores = [codec.decode(record, Score) for record in records]
+    scores = [codec.decode(record, Score) for record in records if record.kind != codec.CONTROL]
+    if not scores:
+        return []
     for score in scores:
         values["exact.majority"].append(float(score.majority_exact))
         for model in score.models:

@@ -35,6 +35,8 @@ class LoopOutput:
     decisions: list[Decision] = field(default_factory=list[Decision])
     dead: list[DeadLetter] = field(default_factory=list[DeadLetter])
     moves: list[AliasMove] = field(default_factory=list[AliasMove])
+    ends: list[tuple[int, NewRecord]] = field(default_factory=list[tuple[int, NewRecord]])
+    """Ends of input, handed on behind the scores and decisions that came before them: (offset among the examples, the record)."""
     must_commit: bool = False
 
     def extend(self, other: "LoopOutput") -> None:
@@ -42,6 +44,7 @@ class LoopOutput:
         self.decisions += other.decisions
         self.dead += other.dead
         self.moves += other.moves
+        self.ends += other.ends
         self.must_commit |= other.must_commit
 
 

@@ -152,6 +152,8 @@ class TrainStage:
     def _feed(self, record: Record) -> None:
         if record.kind == codec.CONTROL:
             self._pending.extend(self._loop.end_of_input())
+            end = NewRecord(derive_id(self.name, record.id), record.kind, record.value, record.event_time)
+            self._pending.ends.append((record.offset, end))
             self._pending.must_commit = True
             return
         example = codec.decode(record, Example)
@@ -258,11 +260,12 @@ class TrainStage:
     def _as_commit(self, state: TrainState) -> Commit:
         """What was published before, by a run from which only an older checkpoint is whole, is left out."""
         output, published = self._pending, self._state.published
+        ends = [end for offset, end in output.ends if offset >= published]
+        scores = [record for offset, record in output.scores if offset >= published]
+        decisions = [self._decision(d) for d in output.decisions if d.last_offset >= published or d.manual]
         appends = [
-            Append(self._scores, [record for offset, record in output.scores if offset >= published]),
-            Append(
-                self._decisions, [self._decision(d) for d in output.decisions if d.last_offset >= published or d.manual]
-            ),
+            Append(self._scores, [*scores, *ends]),
+            Append(self._decisions, [*decisions, *ends]),
             Append(
                 self._dead,
                 [self._dead_letter(one) for one in output.dead if one.source_offset >= self._state.taken],
