@@ -242,7 +242,13 @@ class FinetuneLoop:
             payload = record.value.decode(errors="backslashreplace")[: 64 << 10]
             output.dead.append(
                 DeadLetter(
-                    "train", "too_long", str(error), record.id, payload, source_topic=self._topic, source_offset=record.offset
+                    "train",
+                    "too_long",
+                    str(error),
+                    record.id,
+                    payload,
+                    source_topic=self._topic,
+                    source_offset=record.offset,
                 )
             )
             return None
