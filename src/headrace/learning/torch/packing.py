@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from headrace.models.sequence import TokenSequence
 
-CALL_COST = 300_000
+CALL_COST = 1_000_000
 """What one attention call costs beside its arithmetic, in units of one hidden channel times one pair of positions.
 Measured on two x86 cores; within a factor of two either way it makes no difference that one can measure."""
 
