@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
+from headrace.streams.duckdb.numbers import to_numbers
+
 MERGE_ROWS = 65_536
 """Neighbouring chunks are merged up to this size, the smaller ones first, so that there are never many."""
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -24,6 +26,7 @@ def decode_table(data: bytes) -> pa.Table:
 class _Chunk:
     def __init__(self, number: int, table: pa.Table, saved_rows: int) -> None:
         self.number, self.table, self.saved_rows = number, table, saved_rows
+        self.span: tuple[int, int] | None = None
 
 
 class ChunkStore:
@@ -37,6 +40,14 @@ class ChunkStore:
 
     def __iter__(self) -> Iterator[pa.Table]:
         return (chunk.table for chunk in self._chunks)
+
+    def spans(self, column: str) -> Iterator[tuple[pa.Table, tuple[int, int]]]:
+        """Each table with the smallest and the largest value of a column of times when it was last whole."""
+        for chunk in self._chunks:
+            if chunk.span is None:
+                values = to_numbers(chunk.table[column])
+                chunk.span = int(values.min()), int(values.max())
+            yield chunk.table, chunk.span
 
     @property
     def num_rows(self) -> int:

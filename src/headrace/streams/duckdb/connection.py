@@ -3,6 +3,7 @@
 import duckdb
 import pyarrow as pa
 
+from headrace.foundation.errors import FinalError
 from headrace.streams.stream_engine import EngineOptions
 
 Error = duckdb.Error
@@ -32,8 +33,14 @@ class Database:
         self._connection.register(name, table)
 
     def query(self, sql: str) -> pa.Table:
-        """All rows of a query. Raises `Error`."""
-        table = self._connection.sql(sql).to_arrow_table()
+        """All rows of a query. Raises `Error`; FinalError where memory does not suffice."""
+        try:
+            table = self._connection.sql(sql).to_arrow_table()
+        except duckdb.OutOfMemoryException as error:
+            raise FinalError(
+                f"the query needs more memory than it may use: {str(error).splitlines()[0]}",
+                next_step="raise the memory of the role, or shorten the windows",
+            ) from error
         assert table is not None
         return table
 

@@ -58,7 +58,7 @@ def pane_sql(relation: Relation, window: Window) -> PaneSql | None:
     aggregate = next((one for one in relations(relation) if isinstance(one, Aggregate) and _above(one, window)), None)
     reason = "it is not grouped right above the window" if aggregate is None else _obstacle(aggregate, window)
     if aggregate is not None and reason is None:
-        return _halves(aggregate)
+        return _halves(aggregate, window)
     if window.frame.overlap > MOST_WITHOUT:
         raise InvalidQueryError(
             f"each row lies in {window.frame.overlap} windows, and panes cannot be formed: {reason}",
@@ -101,8 +101,9 @@ def _obstacle(aggregate: Aggregate, window: Window) -> str | None:
     return None
 
 
-def _halves(aggregate: Aggregate) -> PaneSql:
-    inner = write(aggregate.source)
+def _halves(aggregate: Aggregate, window: Window) -> PaneSql:
+    base = write(window)
+    inner = write(aggregate.source, (window, replace(base, hidden=(*base.hidden, "_x"))))
     borders = {aggregate.window.start, aggregate.window.end, aggregate.window.time}
     keys = [(slot, one) for slot, one in aggregate.keys if not (isinstance(one, Ref) and one.slot in borders)]
     columns = ["_we AS _p", "max(_g) AS _g", *(f"{expression_sql(one)} AS {slot.column}" for slot, one in keys)]
@@ -113,7 +114,7 @@ def _halves(aggregate: Aggregate) -> PaneSql:
         whole.append((slot, text))
     groups = ", ".join(["_we", "_x", *(expression_sql(one) for _, one in keys)])
     order = ", ".join(["_p", "_x", *(f"{slot.column} NULLS LAST" for slot, _ in keys)])
-    partial = f"SELECT {', '.join(columns)}, _x FROM ({_with(inner, '_x')}) GROUP BY {groups} ORDER BY {order}"
+    partial = f"SELECT {', '.join(columns)}, _x FROM ({inner.sql}) GROUP BY {groups} ORDER BY {order}"
     renamed = tuple(
         (slot, expression if (slot, expression) not in keys else Ref(slot)) for slot, expression in aggregate.keys
     )
@@ -121,11 +122,6 @@ def _halves(aggregate: Aggregate) -> PaneSql:
         replace(aggregate, keys=renamed), Fragment(f"SELECT * FROM {BASE}", (), inner.base), whole
     )
     return PaneSql(partial, combined, aggregate)
-
-
-def _with(inner: Fragment, name: str) -> str:
-    """The fragment's SQL with one more hidden column all the way up."""
-    return inner.sql.replace("_o, _t, _g, _ws, _we", f"_o, _t, _g, _ws, _we, {name}")
 
 
 def _parts(column: str, call: AggregateCall) -> tuple[list[str], str]:
@@ -200,7 +196,10 @@ class PaneStep:
 
     def _form_panes(self, until: int, lone: tuple[pa.Table, Times] | None) -> None:
         due, kept = list[pa.Table](), list[pa.Table]()
-        for table in self._rows:
+        for table, (lowest, _) in self._rows.spans("_t"):
+            if lowest >= until:
+                kept.append(table)
+                continue
             mask = first_end(times(table), self._pane) <= until
             kept.append(where(table, ~mask))
             if mask.any():
@@ -225,7 +224,8 @@ class PaneStep:
         return put(without(panes, "_x"), "_b", mark)
 
     def _give_out(self, after: int, until: int, report: Report) -> Iterator[pa.Table]:
-        if not self._panes.num_rows:
+        step, offset = self._frame.step_ms, self._frame.offset_ms
+        if not self._panes.num_rows or (after - offset) // step == (until - offset) // step:
             return
         panes = pa.concat_tables(list(self._panes)).combine_chunks()
         order = np.argsort(times(panes, "_p"), kind="stable")

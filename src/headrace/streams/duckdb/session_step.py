@@ -142,7 +142,11 @@ class SessionStep:
             return None
         due, kept = list[pa.Table](), list[pa.Table]()
         borders = {number: one for one in closed for number in (one.number, *one.absorbed)}
-        for table in self._store:
+        first, last = min(one.start for one in closed), max(one.end for one in closed)
+        for table, (lowest, highest) in self._store.spans("_t"):
+            if highest < first or lowest >= last:
+                kept.append(table)
+                continue
             numbers = times(table, "_s")
             mask = np.isin(numbers, np.fromiter(borders, np.int64))
             kept.append(where(table, ~mask))

@@ -71,8 +71,8 @@ class WindowStep:
     def _fire(self, new: pa.Table | None, before: Times, until: int, report: Report) -> pa.Table | None:
         """Gives out every window that ends after `closed` and not after `until`; keeps the rows that other windows need."""
         due, befores, kept = list[pa.Table](), list[Times](), list[pa.Table]()
-        for table in self._store:
-            mask, rest = self._split(table, until)
+        for table, (lowest, _) in self._store.spans("_t"):
+            mask, rest = self._split(table, until) if lowest < until else (None, table)
             kept.append(rest)
             if mask is not None:
                 due.append(where(table, mask))
