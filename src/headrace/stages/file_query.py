@@ -6,6 +6,7 @@ handed out again, with the same ids.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -73,6 +74,34 @@ class FileQuery:
     """Rows between two checkpoints, at most."""
 
 
+class _ReadAhead:
+    """Reads the next batch of a source, in a thread of its own, while the query works on this one."""
+
+    def __init__(self, source: Source, rows: int) -> None:
+        self._source, self._rows = source, rows
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._coming: Future[SourceBatch] | None = None
+
+    def first(self) -> SourceBatch:
+        """Waits for the first batch, from which the schema may be told."""
+        return self._thread.submit(self._source.poll, self._rows, 1.0).result()
+
+    def go_on(self, batch: SourceBatch) -> None:
+        """Reads on behind `batch`."""
+        if not batch.end:
+            self._coming = self._thread.submit(self._source.poll, self._rows, 0.2)
+
+    def next(self) -> SourceBatch:
+        assert self._coming is not None
+        batch = self._coming.result()
+        self.go_on(batch)
+        return batch
+
+    def close(self) -> None:
+        """Waits for the thread; what it read is read again by the next run."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
 @dataclass(slots=True)
 class _Run:
     """A run under way."""
@@ -92,22 +121,28 @@ def run_query(wanted: FileQuery, receivers: Receivers) -> QueryReport:
     Errors: InvalidQueryError; InvalidDeclarationError where a checkpoint is another query's; what the sources raise.
     """
     log = open_log(wanted.checkpoint) if wanted.checkpoint else None
+    readers: dict[str, _ReadAhead] = {}
     try:
         saved = {key: entry.value for key, entry in log.state(OWNER).items()} if log else {}
         positions = msgspec.msgpack.decode(saved.get("positions", b"\x80"), type=dict[str, bytes])
         for name, source in wanted.sources.items():
             source.open(positions.get(name))
-        first = {name: source.poll(wanted.checkpoint_rows, 1.0) for name, source in wanted.sources.items()}
+            readers[name] = _ReadAhead(source, wanted.checkpoint_rows)
+        first = {name: reader.first() for name, reader in readers.items()}
+        for name, batch in first.items():
+            readers[name].go_on(batch)
         run = _start(wanted, log, saved, positions)
         for name, batch in first.items():
             _take(wanted, run, name, batch, receivers)
         while len(run.ended) < len(wanted.sources):
-            for name, source in wanted.sources.items():
+            for name, reader in readers.items():
                 if name not in run.ended:
-                    _take(wanted, run, name, source.poll(wanted.checkpoint_rows, 0.2), receivers)
+                    _take(wanted, run, name, reader.next(), receivers)
         _checkpoint(run)
         return run.report
     finally:
+        for reader in readers.values():
+            reader.close()
         for source in wanted.sources.values():
             source.close()
         if log:
