@@ -86,4 +86,4 @@ def test_a_disk_that_is_full_again_and_again_changes_nothing(
     assert struck[0] > 5
     assert files[0] > 0
     assert differences(*results) == []
-    assert len(results[0]["default.desk.scores"]) == 220
+    assert len(results[0]["default.desk.scores"]) == 220 + 1  # and the end of the input

@@ -137,7 +137,7 @@ class LiveView:
 
     def _finetuner(self, one: FinetunerProgress) -> Panel:
         width = max(30, min(self._console.width - 50, 90))
-        chart = line_chart(one.curves.values, STYLES, width=width, height=10)
+        chart = line_chart(one.curves.values, STYLES, width=width, height=11)
         legend = Text("    ")
         for name in ("learner", "served", "majority"):
             values = one.curves.values[name]
