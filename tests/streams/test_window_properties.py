@@ -5,13 +5,28 @@ from hypothesis import strategies as st
 
 from headrace.events.schema import Column, RowSchema
 from headrace.streams.duckdb import DuckDBEngine
-from headrace.streams.stream_engine import QuerySpec, StreamInput
+from headrace.streams.stream_engine import QueryPlan, QuerySpec, StreamInput
 from headrace.testing.engine_conformance import START_MS, Outcome, make_batch, run
 from headrace.testing.window_reference import Event, expected, expected_sessions
 
 SCHEMA = RowSchema((Column("ts", "TIMESTAMP_LTZ(3)"), Column("k", "STRING"), Column("v", "DOUBLE")))
 OUT_OF_ORDERNESS = 3_000
-ENGINE = DuckDBEngine()
+
+
+class Remembering(DuckDBEngine):
+    """Plans each query once."""
+
+    def __init__(self) -> None:
+        self._plans: dict[tuple, QueryPlan] = {}
+
+    def plan(self, spec: QuerySpec) -> QueryPlan:
+        key = (spec.sql, tuple(one.name for one in spec.inputs))
+        if key not in self._plans:
+            self._plans[key] = super().plan(spec)
+        return self._plans[key]
+
+
+ENGINE = Remembering()
 SHAPES = {
     "TUMBLE": ("TUMBLE", 5, 5), "HOP": ("HOP", 6, 2), "CUMULATE": ("CUMULATE", 6, 2),
     "PANES": ("HOP", 20, 2), "CUMULATED PANES": ("CUMULATE", 18, 2),
