@@ -1,6 +1,11 @@
 """What the port promises beyond rows: watermarks, ends, idleness, state, dead letters, names of rows."""
 
+import dataclasses
+import json
+
+import duckdb
 import msgspec
+import pyarrow as pa
 import pytest
 
 from headrace.events.origin import Origin, decode_origin
@@ -8,8 +13,9 @@ from headrace.events.row_batch import empty
 from headrace.foundation.errors import CorruptDataError, InvalidDeclarationError, InvalidQueryError, StateVersionError
 from headrace.foundation.ids import derive_id
 from headrace.streams.duckdb import DuckDBEngine
+from headrace.streams.duckdb.connection import Database
 from headrace.streams.registry import engine_names, open_engine
-from headrace.streams.stream_engine import EngineOptions, QuerySpec, StreamQuery
+from headrace.streams.stream_engine import EngineOptions, QuerySpec, StaticTable, StreamQuery
 from headrace.testing.engine_conformance import (
     START_MS,
     TRADES,
@@ -79,8 +85,8 @@ def test_windows_over_windows_set_aside_what_comes_after_the_end_with_a_reason()
     assert rows_of(query.end_of_input("trades")) == [{"n": 1}]
     query.process("trades", trades((130,)))
     letters = [letter for _, letter in query.end_of_input("trades").dead]
-    assert [letter.code for letter in letters] == ["query_failed"]
-    assert "after the windows above it had been given out" in letters[0].reason
+    assert [letter.code for letter in letters] == ["late"]
+    assert "after its windows had been given out" in letters[0].reason
 
 
 def test_a_windowed_row_is_named_after_its_query_key_and_window():
@@ -117,10 +123,6 @@ def test_a_stateless_row_keeps_its_source_s_id_key_and_times():
 
 
 def test_ids_that_json_must_escape_come_back_from_the_origin():
-    import dataclasses
-
-    import pyarrow as pa
-
     batch = dataclasses.replace(trades((1,)), ids=pa.array(['a"b\\c\n'], pa.string()))
     rows = start("SELECT id FROM trades").process("trades", batch).rows
     assert decode_origin(rows.origins[0].as_py()).id == 'a"b\\c\n'
@@ -189,10 +191,6 @@ def test_a_state_of_another_query_or_a_newer_version_is_refused():
 
 
 def test_a_table_with_two_rows_of_a_key_is_refused():
-    import pyarrow as pa
-
-    from headrace.streams.stream_engine import StaticTable
-
     spec = case_spec("SELECT id FROM trades AS t JOIN twice AS x ON t.symbol = x.symbol")
     table = StaticTable("twice", pa.table({"symbol": ["A", "A"]}))
     with pytest.raises(InvalidQueryError, match="several rows for"):
@@ -200,10 +198,6 @@ def test_a_table_with_two_rows_of_a_key_is_refused():
 
 
 def test_a_version_without_a_time_is_refused():
-    import pyarrow as pa
-
-    from headrace.streams.stream_engine import StaticTable
-
     spec = case_spec("SELECT id FROM trades AS t JOIN x ON t.symbol = x.symbol")
     table = StaticTable("x", pa.table({"symbol": ["A"], "since": ["soon"]}), valid_from="since")
     with pytest.raises(InvalidQueryError, match="not a time"):
@@ -222,11 +216,41 @@ def test_threads_change_nothing():
     assert len(given[0]) == 10
 
 
+class Breaking(Database):
+    """Cannot compute what holds the price 13."""
+
+    def register(self, name: str, table: pa.Table) -> None:
+        self.breaks = any(13.0 in column.to_pylist() for column in table.columns)
+        super().register(name, table)
+
+    def query(self, sql: str) -> pa.Table:
+        if self.breaks:
+            raise duckdb.InvalidInputException("thirteen")
+        return super().query(sql)
+
+
+def test_a_row_that_cannot_be_computed_is_a_dead_letter_and_the_others_go_on(monkeypatch):
+    monkeypatch.setattr("headrace.streams.duckdb.engine.Database", Breaking)
+    query = start("SELECT id, price + 1 AS p FROM trades")
+    output = query.process("trades", corpus_batches()["trades"])
+    assert [row["id"] for row in rows_of(output)] == [1, 2, 3, 4, 5, 6, 7, 9, 10]
+    [(_, letter)] = output.dead
+    assert (letter.code, letter.origin_id, letter.source_topic, letter.source_offset) == (
+        "query_failed", "trades:7", "default.trades.events", 7,
+    )  # fmt: skip
+    assert json.loads(letter.payload)["price"] == 13.0
+
+
+def test_a_window_that_cannot_be_computed_is_a_dead_letter_and_the_others_go_on(monkeypatch):
+    monkeypatch.setattr("headrace.streams.duckdb.engine.Database", Breaking)
+    query = start(BARS.replace("COUNT(*)", "MAX(price)"))
+    outputs = [query.process("trades", corpus_batches()["trades"]), query.end_of_input("trades")]
+    assert len([row for one in outputs for row in rows_of(one)]) == 5
+    [letter] = [letter for one in outputs for _, letter in one.dead]
+    assert letter.reason.startswith(f"the window [{START_MS + 120_000}, {START_MS + 180_000}) cannot be computed")
+
+
 def test_duckdb_reaches_nothing_outside():
-    import duckdb
-
-    from headrace.streams.duckdb.connection import Database
-
     database = Database(EngineOptions())
     secret = {"secret": 1}
     for sql in (

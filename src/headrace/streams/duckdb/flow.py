@@ -30,14 +30,32 @@ class Flow:
     """All inputs have ended: every window closes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What cannot go on."""
+
+    place: int | None
+    """In the batch that was handed in; None: it was made on the way."""
+    name: str
+    """The id of what it was, where `place` does not say."""
+    reason: str
+    code: str = "query_failed"
+
+
 @dataclass(slots=True)
 class Report:
     """What steps set aside while a batch goes through."""
 
     late: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     """(place in the batch, by how many ms)"""
-    failed: list[tuple[int | None, str, str]] = field(default_factory=list[tuple[int | None, str, str]])
-    """(place in the batch, or None; id of what it was; why)"""
+    failed: list[Failure] = field(default_factory=list[Failure])
+
+    def late_between(self, rows: pa.Table, place: int, by_ms: int) -> None:
+        """A row that another step made, and that came too late for this one: possible only behind an end of input."""
+        values = {name: rows[name][place].as_py() for name in rows.column_names if not name.startswith("_")}
+        moment = rows["_t"][place].as_py()
+        reason = f"a row of {moment} ms between two steps came {by_ms} ms after its windows had been given out"
+        self.failed.append(Failure(None, f"between@{moment} {values}", reason, "late"))
 
 
 class Step(Protocol):

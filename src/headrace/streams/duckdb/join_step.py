@@ -130,6 +130,4 @@ def _report_late(rows: pa.Table, place: int, by_ms: int, report: Report) -> None
     if "_i" in rows.column_names:
         report.late.append((rows["_i"][place].as_py(), by_ms))
     else:
-        report.failed.append(
-            (None, f"joined row at {rows['_t'][place].as_py()}", f"it came {by_ms} ms behind the watermark")
-        )
+        report.late_between(rows, place, by_ms)

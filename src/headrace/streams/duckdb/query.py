@@ -16,7 +16,7 @@ from headrace.events.row_codec import batch_to_records
 from headrace.foundation.errors import CorruptDataError, InvalidDeclarationError, StateVersionError
 from headrace.foundation.ids import derive_id
 from headrace.streams.duckdb.arrow_form import inward, outward
-from headrace.streams.duckdb.flow import Flow, Report, Step
+from headrace.streams.duckdb.flow import Failure, Flow, Report, Step
 from headrace.streams.duckdb.numbers import from_numbers, to_numbers
 from headrace.streams.logical_plan import Scan
 from headrace.streams.stream_engine import LateRow, QueryOutput, QueryPlan, QuerySpec, StreamInput
@@ -144,29 +144,26 @@ class DuckDBQuery:
 
     def _output(self, name: str, rows: RowBatch | None, report: Report, out: list[pa.Table]) -> QueryOutput:
         late = [LateRow(name, place, by_ms) for place, by_ms in sorted(set(report.late))]
-        dead = [self._letter(name, rows, *failure) for failure in report.failed]
+        dead = [self._letter(name, rows, failure) for failure in report.failed]
         return QueryOutput(self._batch(pa.concat_tables(out)) if out else None, late, dead)
 
     def _batch(self, table: pa.Table) -> RowBatch:
-        names = self._plan.output.names
-        kinds = self._plan.output.to_arrow().types
-        columns = [outward(table[one], kind) for one, kind in zip(self._columns, kinds, strict=True)]
-        hidden = [table[one].combine_chunks() for one in ("_id", "_key", "_t", "_g", "_origin")]
-        ids, keys, moments, ingested, origins = hidden
-        offsets = from_numbers(np.arange(table.num_rows))
         schema = self._plan.output.to_arrow()
-        typed = pa.table(columns, schema=schema) if names else pa.table({})
-        return RowBatch(typed, self._plan.output, ids, keys, moments, ingested, origins, offsets)
+        columns = [outward(table[one], kind) for one, kind in zip(self._columns, schema.types, strict=True)]
+        hidden = [table[one].combine_chunks() for one in ("_id", "_key", "_t", "_g", "_origin")]
+        offsets = from_numbers(np.arange(table.num_rows))
+        ids, keys, moments, ingested, origins = hidden
+        table = pa.table(columns, schema=schema)
+        return RowBatch(table, self._plan.output, ids, keys, moments, ingested, origins, offsets)
 
-    def _letter(
-        self, stream: str, rows: RowBatch | None, place: int | None, name: str, reason: str
-    ) -> tuple[str, DeadLetter]:
+    def _letter(self, stream: str, rows: RowBatch | None, failure: Failure) -> tuple[str, DeadLetter]:
         payload, offset, topic = "", -1, self._inputs[stream].topic
+        name, place = failure.name, failure.place
         if rows is not None and place is not None:
             name, offset = rows.ids[place].as_py(), rows.offsets[place].as_py()
             payload = batch_to_records(rows.slice(place, 1))[0].value.decode()[:_PAYLOAD_LIMIT]
         letter = DeadLetter(
-            stage="transform", code="query_failed", reason=f"the query cannot be computed: {reason}", origin_id=name,
+            stage="transform", code=failure.code, reason=failure.reason, origin_id=name,
             payload=payload, source_topic=topic, source_offset=offset,
         )  # fmt: skip
         return derive_id(self._plan.digest, name, "transform"), letter

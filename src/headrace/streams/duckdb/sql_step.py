@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from headrace.streams.duckdb.arrow_form import inner_schema, shaped
 from headrace.streams.duckdb.connection import Database, Error
-from headrace.streams.duckdb.flow import Flow, Report, put
+from headrace.streams.duckdb.flow import Failure, Flow, Report, put
 from headrace.streams.duckdb.sql_writer import BASE, write
 from headrace.streams.expression import Ref, Slot
 from headrace.streams.logical_plan import Project, Relation, Scan, StreamJoin
@@ -87,7 +87,7 @@ class SqlStep:
         del entries, progress
 
 
-def _failure(rows: pa.Table, error: Exception) -> tuple[int | None, str, str]:
+def _failure(rows: pa.Table, error: Exception) -> Failure:
     place = rows["_i"][0].as_py() if "_i" in rows.column_names else None
     name = rows["_id"][0].as_py() if "_id" in rows.column_names else ""
-    return place, name, str(error).splitlines()[0]
+    return Failure(place, name, f"the query cannot be computed: {str(error).splitlines()[0]}")

@@ -12,7 +12,7 @@ from headrace.events.origin import Origin, encode_origin
 from headrace.foundation.ids import derive_id
 from headrace.streams.duckdb.arrow_form import inner_schema, shaped
 from headrace.streams.duckdb.connection import Database, Error
-from headrace.streams.duckdb.flow import Report, times
+from headrace.streams.duckdb.flow import Failure, Report, times
 from headrace.streams.duckdb.numbers import from_texts
 from headrace.streams.duckdb.sql_writer import BASE, Fragment
 from headrace.streams.expression import Slot
@@ -62,7 +62,8 @@ class WindowOutput:
         borders = sorted({*zip(times(rows, "_we").tolist(), times(rows, "_ws").tolist(), strict=True)})
         if len(borders) == 1:
             end, start = borders[0]
-            report.failed.append((None, derive_id(self._digest, "window", start, end), str(error).splitlines()[0]))
+            reason = f"the window [{start}, {end}) cannot be computed: {str(error).splitlines()[0]}"
+            report.failed.append(Failure(None, derive_id(self._digest, "window", start, end), reason))
             return
         ends, starts = pc.field("_we"), pc.field("_ws")
         for end, start in borders:

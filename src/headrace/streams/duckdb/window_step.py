@@ -42,10 +42,7 @@ class LateRows:
         if "_i" in rows.column_names:
             report.late.append((rows["_i"][place].as_py(), by_ms))
         else:
-            moment = rows["_t"][place].as_py()
-            report.failed.append(
-                (None, f"window row at {moment}", f"it came {by_ms} ms after the windows above it had been given out")
-            )
+            report.late_between(rows, place, by_ms)
 
 
 class WindowStep:
