@@ -53,11 +53,14 @@ class Measured:
 
 def run_headrace(source: Path, out: Path) -> None:
     """In process: what `headrace sql` does, less the printing, so that the engine's own time shows."""
+    import pyarrow as pa
+
     from headrace.connectors.registry import open_source
     from headrace.connectors.source import EventTime, SourceContext, SourceOptions
     from headrace.events.row_codec import batch_to_records
     from headrace.stages.file_query import FileQuery, Receivers, run_query
 
+    pa.set_memory_pool(pa.system_memory_pool())  # as the command does
     time = EventTime("event_time", OUT_OF_ORDERNESS_MS, historical=True)
     options = SourceOptions("default", "trades", "file", {"path": str(source)}, event_time=time)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder, out.open("wb") as file:

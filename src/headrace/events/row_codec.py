@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any, cast
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.json
@@ -103,6 +104,20 @@ def _row_encoder(names: tuple[str, ...]) -> Callable[..., bytes]:
     return lambda *values: _ENCODER.encode(row(*values))
 
 
+def _text(value: str) -> pa.Scalar:
+    """A string for a compute function. Plain constants, `pa.scalar` and `to_numpy` make pyarrow load pandas, where it is installed."""
+    data = value.encode()
+    offsets = np.array([0, len(data)], np.int32)
+    return pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])[0]
+
+
+def _int32(value: int) -> pa.Scalar:
+    return pa.Array.from_buffers(pa.int32(), 1, [None, pa.py_buffer(np.array([value], np.int32))])[0]
+
+
+_FALSE = pa.Array.from_buffers(pa.bool_(), 1, [None, pa.py_buffer(b"\0")])[0]
+
+
 def _to_json(name: str, array: pa.Array) -> list[object]:
     """The values as JSON has them; None where NULL."""
     kind = array.type
@@ -113,7 +128,7 @@ def _to_json(name: str, array: pa.Array) -> list[object]:
             for length in pc.list_value_length(array).to_pylist()
         ]
     if pa.types.is_floating(kind):
-        array = pc.if_else(pc.is_finite(array), array, pa.scalar(None, kind))
+        array = pc.if_else(pc.is_finite(array), array, pa.nulls(1, kind)[0])
         if pa.types.is_float32(kind):  # by way of its shortest text: 0.1, not 0.10000000149011612
             array = array.cast(pa.string()).cast(pa.float64())
     elif pa.types.is_decimal(kind):
@@ -123,7 +138,7 @@ def _to_json(name: str, array: pa.Array) -> list[object]:
         array = array.cast(pa.timestamp(kind.unit)).cast(pa.string())
         _check_length(name, array, _TIMESTAMP_LENGTH[kind.unit])
         array = pc.binary_replace_slice(array, 10, 11, "T")
-        array = pc.binary_join_element_wise(array, "Z", "") if kind.tz else array
+        array = pc.binary_join_element_wise(array, _text("Z"), _text("")) if kind.tz else array
     elif pa.types.is_date(kind):
         array = array.cast(pa.string())
         _check_length(name, array, len("2019-10-11"))
@@ -139,7 +154,7 @@ def _decimal_text(array: pa.Array) -> pa.Array:
     text = array.cast(pa.string())
     if array.type.scale == 0:
         return text
-    scientific = pc.fill_null(pc.match_substring(text, "E"), fill_value=False)
+    scientific = pc.fill_null(pc.match_substring(text, "E"), fill_value=_FALSE)
     if pc.any(scientific).as_py():
         plain = [format(Decimal(cast("str", value)), "f") for value in text.filter(scientific).to_pylist()]
         text = pc.replace_with_mask(text, scientific, pa.array(plain, pa.string()))
@@ -148,15 +163,18 @@ def _decimal_text(array: pa.Array) -> pa.Array:
 
 def _check_length(name: str, text: pa.Array, length: int) -> None:
     """Years before 1 and after 9999 have no ISO-8601 text of the usual length."""
-    wrong = text.filter(pc.not_equal(pc.utf8_length(text), length))
+    wrong = text.filter(pc.not_equal(pc.utf8_length(text), _int32(length)))
     if len(wrong):
         raise FinalError(f"the column {name!r} holds {wrong[0].as_py()}: only the years 1 to 9999 can be written")
 
 
 def _plain_list(array: pa.Array) -> list[object]:
     """`to_pylist`, by way of numpy where that is quicker."""
-    if array.null_count == 0 and (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
-        return array.to_numpy().tolist()
+    kind = array.type
+    if len(array) and array.null_count == 0 and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        width = kind.bit_width // 8
+        letter = "f" if pa.types.is_floating(kind) else "i" if pa.types.is_signed_integer(kind) else "u"
+        return np.frombuffer(array.buffers()[1], f"{letter}{width}", len(array), array.offset * width).tolist()
     return array.to_pylist()
 
 
