@@ -305,13 +305,13 @@ class Binder:
         wanted = "instant" if to_unit else wanted
         if wanted == "instant" and category(bound.type) == "date":
             return _as_instant(bound)
-        if wanted in ("any", "same") or accepts(wanted, bound.type):
-            return bound
-        raise self.refuse(
-            argument,
-            f"{function.name} needs {wanted} here, not {_type(bound)}",
-            f"CAST it, or write {function.signature}",
-        )
+        if isinstance(bound, Duration) or (wanted not in ("any", "same") and not accepts(wanted, bound.type)):
+            raise self.refuse(
+                argument,
+                f"{function.name} needs {wanted if wanted != 'same' else 'any'} here, not {_type(bound)}",
+                f"CAST it, or write {function.signature}",
+            )
+        return bound
 
     def _unit(self, node: exp.Expr, function: Function, argument: exp.Expr) -> Expression:
         name = argument.this if isinstance(argument, TimeUnit) else argument.name

@@ -46,6 +46,7 @@ class FlinkTokenizer(BaseTokenizer):
     IDENTIFIERS: ClassVar[list[Any]] = ["`"]
     QUOTES: ClassVar[list[Any]] = ["'"]
     STRING_ESCAPES: ClassVar[list[str]] = ["'"]
+    KEYWORDS: ClassVar[dict[str, TokenType]] = {**BaseTokenizer.KEYWORDS, "BYTES": TokenType.VARBINARY}
 
 
 class FlinkParser(BaseParser):

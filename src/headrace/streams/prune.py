@@ -33,15 +33,21 @@ def sink_filters(relation: Relation) -> Relation:
 
 
 def _sink(project: Project, window: Window) -> Relation:
-    added = {window.slots.start, window.slots.end, window.slots.time}
     parts = conjuncts(project.where)
-    below = tuple(part for part in parts if not slots_of(part) & added)
-    above = tuple(part for part in parts if slots_of(part) & added)
+    below = tuple(part for part in parts if _may_sink(slots_of(part), window))
+    above = tuple(part for part in parts if not _may_sink(slots_of(part), window))
     source = sink_filters(window.source)
     if below:
         columns = tuple((slot, Ref(slot)) for slot in sorted(output_slots(source), key=lambda one: one.column))
         source = Project(source, columns, conjunction(below))
     return Project(replace(window, source=source), project.columns, conjunction(above))
+
+
+def _may_sink(read: set[Slot], window: Window) -> bool:
+    """Whether a condition on these columns may drop rows before the window: never where they make the window."""
+    if window.frame.kind == "SESSION":
+        return read <= {one.slot for one in window.partition}
+    return not read & _window_slots(window.slots)
 
 
 def output_slots(relation: Relation) -> set[Slot]:

@@ -288,6 +288,19 @@ _WINDOW_CASES = (
         late=(8,),
     ),
     Case(
+        "a WHERE does not move a session's borders",
+        f"SELECT window_start, window_end, COUNT(*) AS n FROM TABLE(SESSION(TABLE trades, DESCRIPTOR(event_time), "
+        f"INTERVAL '25' SECOND)) WHERE symbol = 'A' {_BY}",
+        _windows((1, 55, 3), (61, 115, 1), (130, 155, 1)),
+        late=(8,),
+    ),
+    Case(
+        "a WHERE on the keys of a session does not change the others",
+        f"SELECT window_start, window_end, COUNT(*) AS n FROM TABLE(SESSION(TABLE trades PARTITION BY symbol, "
+        f"DESCRIPTOR(event_time), INTERVAL '30' SECOND)) WHERE symbol = 'B' {_BY}, symbol",
+        _windows((5, 35, 1), (61, 100, 2), (185, 215, 1)),
+    ),
+    Case(
         "an expression stands around aggregates, HAVING after them",
         f"SELECT symbol, SUM(price) / COUNT(*) AS mean, CASE WHEN COUNT(*) > 1 THEN 'many' ELSE 'one' END AS size "
         f"FROM {_MINUTE} {_BY}, symbol HAVING SUM(qty) > 5",
@@ -530,6 +543,7 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("a misspelled function", "SELECT uper(symbol) AS u FROM trades", "line 1, column 8", ("did you mean UPPER?",)),
     Refusal("a wrong number of arguments", "SELECT REPLACE(symbol, 'a') AS r FROM trades", "line 1, column 8", ("does not take 2", "REPLACE(string, string, string)")),
     Refusal("a wrong type", "SELECT price + symbol AS x FROM trades", "line 1, column 16", ("needs numbers", "STRING")),
+    Refusal("an interval as an argument", "SELECT COALESCE(INTERVAL '1' DAY) AS d FROM trades", "line 1, column 26", ("not INTERVAL",)),
     Refusal("types without common ground", "SELECT id FROM trades WHERE symbol = 1", "line 1, column 29", ("no type in common", "CAST")),
     Refusal("a WHERE that is no condition", "SELECT id FROM trades WHERE price", "line 1, column 29", ("needs a condition",)),
     Refusal("an aggregate in WHERE", f"SELECT COUNT(*) {_T} WHERE COUNT(*) > 1 {_BY}", "line 1, column 101", ("cannot stand here",)),
