@@ -60,7 +60,7 @@ test: lint types contracts unit ## Lint, types, import contracts, all tests
 bench: setup .venv-bench/.installed ## Measures everything against its peers, into benchmarks/RESULTS.md (needs a quiet machine)
 	@$(BIN)/python benchmarks/run.py $(NAMES)
 
-crash: setup ## Kills the whole process group 500 times at random points; KILLS=N for another number
+crash: setup ## Kills the running job 500 times at random points; KILLS=N for another number
 	@$(BIN)/python benchmarks/crash.py $(if $(KILLS),--kills $(KILLS))
 
 schemas: setup ## Generates docs/schemas and docs/reference anew
