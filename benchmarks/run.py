@@ -19,6 +19,7 @@ RESULTS = HERE / "RESULTS.md"
 PEERS = HERE.parent / ".venv-bench"
 BENCHMARKS = {
     "bars": ("Two million trades to one-minute bars", ["bars.py", "--rounds", "2", "--no-tenfold"]),
+    "stages": ("File to log to rows to log", ["stages.py"]),
     "log": ("The log", ["log_throughput.py"]),
     "training": ("Training", ["training.py", "--turns", "1"]),
     "serving": ("Serving", ["serving.py", "--rounds", "3"]),
