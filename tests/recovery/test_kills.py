@@ -16,7 +16,7 @@ from headrace.testing.real_kills import Moment, WholeRun
 
 SEED, KILLS, QUESTIONS = 7, 5, 600
 START_SECONDS, RUN_SECONDS = 90, 150
-ENVIRON = {"HEADRACE_MIRROR": "none", "OMP_NUM_THREADS": "1"}
+ENVIRON = {"HEADRACE_TRACKING": "none", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture

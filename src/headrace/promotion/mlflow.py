@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from headrace.events import codec, topics
 from headrace.events.decision import Decision
 from headrace.events.score import Score
+from headrace.foundation.errors import CorruptDataError
 from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.promotion.registry import BASE, Registry, Version, load
@@ -35,7 +36,11 @@ EXPERIMENT = "headrace"
 
 
 def _client(store: Path) -> "MlflowClient":
-    """Opens the store without MLflow's telemetry and chatter."""
+    """Opens the store without MLflow's telemetry and chatter.
+
+    CorruptDataError where it cannot be opened, as after a kill while its tables were made: it is a projection, so it is removed,
+    and the next process makes it anew (MLflow keeps its connections for as long as a process lives).
+    """
     for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_DISABLE_AGENT_HINT"):
         os.environ[name] = "true"
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
@@ -46,7 +51,15 @@ def _client(store: Path) -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.ERROR)
     store.parent.mkdir(parents=True, exist_ok=True)
     address = f"sqlite:///{store}"
-    return MlflowClient(tracking_uri=address, registry_uri=address)
+    try:
+        return MlflowClient(tracking_uri=address, registry_uri=address)
+    except Exception as error:
+        for file in store.parent.glob(f"{store.name}*"):
+            file.unlink()
+        raise CorruptDataError(
+            f"{store} could not be opened and was removed: {error}",
+            next_step="open it again in a new process: all is mirrored anew",
+        ) from error
 
 
 class MlflowMirror:
