@@ -1,0 +1,26 @@
+"""Finds stores by the technology's name, among those that are installed."""
+
+from importlib.metadata import entry_points
+from typing import cast
+
+from headrace.foundation.errors import InvalidDeclarationError
+from headrace.knowledge.store import KnowledgeStore, OpenStore, StoreOptions
+
+GROUP = "headrace.knowledge_stores"
+
+
+def store_technologies() -> tuple[str, ...]:
+    """Names of the installed back ends, sorted."""
+    return tuple(sorted(point.name for point in entry_points(group=GROUP)))
+
+
+def open_store(technology: str, options: StoreOptions) -> KnowledgeStore:
+    """The store of a knowledge base. InvalidDeclarationError names the installed technologies."""
+    for point in entry_points(group=GROUP):
+        if point.name == technology:
+            return cast("OpenStore", point.load())(options)
+    raise InvalidDeclarationError(
+        f"no knowledge store {technology!r} is installed",
+        where="settings: knowledge",
+        next_step=f"use one of: {', '.join(store_technologies())}",
+    )
