@@ -22,8 +22,9 @@ CHUNKER = "blocks/1"
 SPECIAL_TOKENS = 2
 """Room that a model needs around a text."""
 _ENOUGH_OF_A_SECTION = 0.2
+"""Part of its room that a chunk fills before it ends at a heading; the last chunk of a longer section always does."""
 _ENOUGH = 0.4
-"""Parts of its room that a chunk fills before it may end: at a heading, and elsewhere."""
+"""Part of its room that a chunk fills before it ends elsewhere."""
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+(?=\S)|\n+(?=\S)")
 _WORD = re.compile(r"\s+(?=\S)")
 
@@ -172,11 +173,12 @@ class _Cut:
         room = (
             self._limit - self._heading_tokens[headings] - (self._overlap if first and not pieces[first].level else 0)
         )
+        least = room * _ENOUGH_OF_A_SECTION if pieces[first].level else 0
         used, end = pieces[first].tokens, first + 1
         borders: list[int] = []
         while end < len(pieces):
             glued = bool(pieces[end - 1].level)
-            if pieces[end].level and used >= room * _ENOUGH_OF_A_SECTION and not glued:
+            if pieces[end].level and not glued and used >= least:
                 return end
             if used >= room * _ENOUGH and not glued:
                 borders.append(end)
