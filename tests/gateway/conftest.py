@@ -18,6 +18,7 @@ from headrace.events.answer import Answer, Feedback
 from headrace.foundation.errors import NotFoundError
 from headrace.models.tiny import new_checkpoint
 from headrace.serving.answering import AnswerService
+from headrace.serving.grounding import Grounding
 from headrace.serving.question import ModelSettings
 from headrace.serving.replica_pool import PoolOptions, ReplicaPool
 from headrace.serving.replica_process import ReplicaOptions
@@ -69,12 +70,15 @@ class Recorder:
 class Gateway:
     """Runs in a thread; `pools` may be looked at."""
 
-    def __init__(self, root: Path, api_key: str | None = None) -> None:
+    def __init__(self, root: Path, api_key: str | None = None, grounding: Grounding | None = None) -> None:
         self.versions, self.recorder = Versions(root), Recorder()
         narrow = PoolOptions(replica=ReplicaOptions(max_batch=1), max_queue=1)
         self.pools = {"desk": ReplicaPool(PoolOptions()), "narrow": ReplicaPool(narrow)}
-        settings = {"desk": ModelSettings(system_context="you are kind.", input_max=200, output_max=12)}
-        self.service = AnswerService(self.versions, self.pools, self.recorder, settings, poll_seconds=0.02)
+        grounded = {"user_question": "hello {knowledge} how are {text}?", "grounded": True} if grounding else {}
+        settings = {"desk": ModelSettings(system_context="you are kind.", input_max=200, output_max=12, **grounded)}
+        self.service = AnswerService(
+            self.versions, self.pools, self.recorder, settings, grounding=grounding, poll_seconds=0.02
+        )
         app = create_app(self.service, feedback_sink=self.recorder, api_key=api_key, drain_seconds=5)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"

@@ -247,20 +247,64 @@ spec:
 """
 
 
-def test_knowledge_that_a_prompt_asks_for_makes_a_finetuner_not_ready(
+def grounded(base_text: str) -> str:
+    return base_text.replace("    megaModel: gpt\n", "    megaModel: gpt\n    knowledgeBase: policies\n") + KNOWLEDGE
+
+
+def test_a_knowledge_base_is_kept_by_index_and_reaches_prompt_train_and_serve(
     base_text: str, folder: Path, settings: Settings
 ) -> None:
-    text = base_text.replace("    megaModel: gpt\n", "    megaModel: gpt\n    knowledgeBase: policies\n") + KNOWLEDGE
+    text = grounded(base_text).replace("{text}", "{knowledge} {text}").replace("hfModelId: a/b", "path: models/tiny")
     built = build(text, folder, settings)
     assert built.not_ready == ()
-    assert [(note.kind, note.reason) for note in built.notes] == [
-        ("EmbeddingModel", "NotIndexed"),
-        ("KnowledgeBase", "NotIndexed"),
-        ("StreamFinetuner", "KnowledgeUnused"),
+    (base,) = built.index
+    assert (base.name, base.connector, base.columns.id, base.columns.text) == ("policies", "questions", "id", "text")
+    assert (base.mode, base.limit, base.target_ms, base.store, base.finetuners) == (
+        "hybrid",
+        5,
+        2_000,
+        "sqlite",
+        ("desk",),
+    )
+    assert [(one.name, one.folder) for one in built.embed] == [("minilm", folder / "models" / "tiny")]
+    assert built.serve.embed == built.embed
+    assert built.serve.knowledge == built.index
+    assert built.prompt[0].knowledge == built.train[0].knowledge == base
+    assert (built.serve.models[1].knowledge, built.serve.models[1].user_question) == (
+        base,
+        "Which intent is this? {knowledge} {text}",
+    )
+
+
+def test_a_knowledge_base_without_its_models_weights_is_not_ready_and_whoever_needs_it_neither(
+    base_text: str, folder: Path, settings: Settings
+) -> None:
+    built = build(grounded(base_text), folder, settings)
+    assert [(one.kind, one.reason) for one in built.not_ready] == [
+        ("EmbeddingModel", "EmbeddingModelNotFound"),
+        ("KnowledgeBase", "EmbeddingModelNotFound"),
     ]
-    built = build(text.replace("{text}", "{text} {knowledge}"), folder, settings)
-    assert [(one.name, one.reason) for one in built.not_ready] == [("desk", "KnowledgeBaseNotSupported")]
-    assert "{knowledge} in the prompts would be empty" in built.not_ready[0].message
+    assert [(note.kind, note.reason) for note in built.notes] == [("StreamFinetuner", "KnowledgeUnused")]
+    assert len(built.train) == 1
+    built = build(grounded(base_text).replace("{text}", "{text} {knowledge}"), folder, settings)
+    assert ("StreamFinetuner", "EmbeddingModelNotFound") in [(one.kind, one.reason) for one in built.not_ready]
+    assert built.train == ()
+
+
+def test_a_service_embeds_where_it_is_declared(base_text: str, folder: Path, settings: Settings) -> None:
+    service = (
+        "{modelProvider: OPENAI, url: 'http://embed:9000/v1/', apikey: '${THE_KEY}', model: small, dimension: 256}"
+    )
+    built = build(grounded(base_text).replace("{hfModelId: a/b}", service), folder, settings)
+    (model,) = built.embed
+    assert (model.url, model.api_key, model.remote_model, model.dimension, model.folder) == (
+        "http://embed:9000/v1",
+        "sk-from-env",
+        "small",
+        256,
+        None,
+    )
+    assert "sk-from-env" not in repr(built)
 
 
 CATEGORIES = """---

@@ -2,13 +2,13 @@
 
 from headrace.events import topics
 from headrace.log.topic_log import TopicLog
-from headrace.stages import ingest, mirror
+from headrace.stages import index, ingest, mirror
 from headrace.stages.options import Topology
 
 
 def consumers(topology: Topology) -> list[tuple[str, str]]:
     """(consumer group, topic) down the data path, sources first."""
-    pairs: list[tuple[str, str]] = []
+    pairs = [(index.group(one), topics.events(one.namespace, one.connector)) for one in topology.index]
     for one in topology.transform:
         pairs += [(f"transform/{one.namespace}.{one.finetuner}", binding.topic) for binding in one.streams]
     for one in topology.prompt:
@@ -39,9 +39,20 @@ def lags(log: TopicLog, topology: Topology) -> dict[str, int]:
 
 def is_idle(log: TopicLog, topology: Topology, holder: str) -> bool:
     """True once nothing can change any more without a new record from outside; `holder`: whose ingest must have seen the end."""
-    if not all(ingest.finished(log, one.source.namespace, one.source.name, holder) for one in topology.ingest):
+    if not all(_read(log, topology, one.source.namespace, one.source.name, holder) for one in topology.ingest):
         return False
     known = {info.spec.name for info in log.topics()}
     if any(topic not in known for _, topic in consumers(topology)):
         return False
+    if any((said := index.read_index_state(log, one)) is None or said.building for one in topology.index):
+        return False
     return not any(lags(log, topology).values())
+
+
+def _read(log: TopicLog, topology: Topology, namespace: str, connector: str, holder: str) -> bool:
+    """Rows must have ended. Documents are watched for ever: what there was of them is enough."""
+    streams = {binding.connector for one in topology.transform for binding in one.streams if one.namespace == namespace}
+    documents = {one.connector for one in topology.index if one.namespace == namespace} - streams
+    if connector in documents and ingest.caught_up(log, namespace, connector, holder):
+        return True
+    return ingest.finished(log, namespace, connector, holder)

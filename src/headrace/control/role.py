@@ -33,7 +33,7 @@ class RoleOrder:
     """What a role's process is told."""
 
     role: str
-    """ingest, transform, label, train/NAMESPACE.NAME, mirror or serve"""
+    """ingest, embed/NAMESPACE.NAME/REPLICA, index, transform, label, train/NAMESPACE.NAME, mirror or serve"""
     topology: Topology
     """Its own part alone."""
     state: Path
@@ -83,9 +83,13 @@ def open_stages(order: RoleOrder, log: TopicLog) -> list[Callable[[], Stage]]:
             from headrace.stages.prompt import PromptStage
 
             return [
-                *(lambda o=o: PromptStage(o, log, holder) for o in topology.prompt),
+                *(lambda o=o: PromptStage(o, log, holder, state=order.state) for o in topology.prompt),
                 *(lambda o=o: LabelStage(o, log, holder, order.state) for o in topology.label),
             ]
+        case "index":
+            from headrace.stages.index import IndexStage
+
+            return [lambda o=o: IndexStage(o, log, holder, order.state) for o in topology.index]
         case "train":
             from headrace.stages.train import TrainStage
 

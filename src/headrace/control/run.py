@@ -21,6 +21,7 @@ POLL_SECONDS = 0.1
 HOPELESS_RESTARTS = 5
 TRIM_SECONDS = 60.0
 RECONCILE_SECONDS = 1.0
+_GIVES_UP = {"TeacherAvailable", "Indexing"}
 _FINAL = {"UnavailableTimeout", "Rejected"}
 
 
@@ -143,11 +144,6 @@ def _hopeless(supervisor: Supervisor, log: TopicLog) -> Outcome | None:
     for status in read_statuses(log):
         for condition in status.conditions:
             fresh = condition.since_ms >= supervisor.started_ms
-            if (
-                condition.type == "TeacherAvailable"
-                and condition.status == "False"
-                and condition.reason in _FINAL
-                and fresh
-            ):
+            if condition.type in _GIVES_UP and condition.status == "False" and condition.reason in _FINAL and fresh:
                 return Outcome(f"{status.resource}: {condition.message}", UnavailableError.exit_code)
     return None

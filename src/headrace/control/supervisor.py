@@ -29,6 +29,7 @@ HEALTHY_AFTER_SECONDS = 60.0
 GRACE_SECONDS = 40.0
 MEMORY_CHECK_SECONDS = 1.0
 SERVE_MODULE = "headrace.doors.serve_role"
+EMBED_MODULE = "headrace.doors.embed_role"
 """Started by name: a door stands above this room, and is never imported here."""
 
 
@@ -84,6 +85,12 @@ def orders(
     base = RoleOrder("", Topology(), state, log, streams, holder)
     if topology.ingest or topology.sinks:
         yield replace(base, role="ingest", topology=Topology(ingest=topology.ingest, sinks=topology.sinks))
+    for model in topology.embed:
+        for index in range(0 if model.url else model.replicas):
+            role = f"embed/{model.namespace}.{model.name}/{index}"
+            yield replace(base, role=role, topology=Topology(embed=(model,)), limits=model.limits, module=EMBED_MODULE)
+    if topology.index:
+        yield replace(base, role="index", topology=Topology(index=topology.index))
     if topology.transform:
         yield replace(base, role="transform", topology=Topology(ingest=topology.ingest, transform=topology.transform))
     if topology.prompt or topology.label:

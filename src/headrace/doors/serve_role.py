@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from headrace.control.role import RoleOrder, StageThread, read_order
 from headrace.doors.gateway.app import create_app
 from headrace.doors.gateway.server import serve
+from headrace.doors.knowledge_metrics import knowledge_metrics
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
@@ -21,6 +22,8 @@ from headrace.serving.question import ModelSettings
 from headrace.serving.replica_limits import ReplicaLimits
 from headrace.serving.replica_pool import PoolOptions, ReplicaPool
 from headrace.serving.replica_process import ReplicaOptions
+from headrace.stages.embedding import EmbeddingModels
+from headrace.stages.ground import Library
 from headrace.stages.options import ServedModel, ServeOptions
 from headrace.stages.serve import ServeStage
 
@@ -31,26 +34,36 @@ def _pool(model: ServedModel, options: ServeOptions) -> ReplicaPool:
     return ReplicaPool(PoolOptions(model.replicas, replica, options.max_queue))
 
 
-def build_service(options: ServeOptions, stage: ServeStage) -> AnswerService:
-    """The answering side of the role: a pool of replicas per served model."""
+def build_service(options: ServeOptions, stage: ServeStage, library: Library | None = None) -> AnswerService:
+    """The answering side of the role: a pool of replicas per served model, grounded in the knowledge bases of `library`."""
     pools = {model.name: _pool(model, options) for model in options.models}
-    settings = {
-        model.name: ModelSettings(model.system_context, model.input_max, model.output_max) for model in options.models
-    }
-    return AnswerService(stage.versions, pools, stage, settings)
+    settings = {model.name: _settings(model) for model in options.models}
+    return AnswerService(stage.versions, pools, stage, settings, grounding=library)
+
+
+def _settings(model: ServedModel) -> ModelSettings:
+    return ModelSettings(
+        model.system_context, model.input_max, model.output_max, model.user_question, model.knowledge is not None
+    )
 
 
 def run(order: RoleOrder, log: TopicLog) -> int:
     """Serves until SIGTERM or SIGINT; answers that are being written are finished. Returns the exit code."""
     options = order.topology.serve
     stage = ServeStage(options, log, order.holder, order.state)
+    library = Library(options.knowledge, options.models, order.state)
+    models = EmbeddingModels(options.embed, order.state)
+    doors = [*_push_doors(options, log), *_knowledge_doors(options, library), *_embedding_doors(options, models)]
     app = create_app(
-        build_service(options, stage), feedback_sink=stage, api_key=options.api_key, routers=_push_doors(options, log)
-    )
+        build_service(options, stage, library), feedback_sink=stage, api_key=options.api_key, routers=doors,
+        metrics=knowledge_metrics(options.knowledge, log),
+    )  # fmt: skip
     thread = StageThread(lambda: stage, log, on_failure=lambda: signal.raise_signal(signal.SIGTERM))
     thread.start()
     serve(app, options.host, options.port)
     thread.stop()
+    library.close()
+    models.close()
     return thread.exit_code
 
 
@@ -60,6 +73,22 @@ def _push_doors(options: ServeOptions, log: TopicLog) -> list[APIRouter]:
     from headrace.doors.push import push_router
 
     return [push_router({(one.namespace, one.name): one for one in options.inboxes}, log, clock=SYSTEM_CLOCK)]
+
+
+def _knowledge_doors(options: ServeOptions, library: Library) -> list[APIRouter]:
+    if not options.knowledge:
+        return []
+    from headrace.doors.knowledge import knowledge_router
+
+    return [knowledge_router(library)]
+
+
+def _embedding_doors(options: ServeOptions, models: EmbeddingModels) -> list[APIRouter]:
+    if not options.embed:
+        return []
+    from headrace.doors.gateway.embeddings import routes
+
+    return [routes(models.find, models.names)]
 
 
 def main() -> int:

@@ -16,6 +16,8 @@ class Answer(msgspec.Struct, frozen=True):
     input_tokens: int
     output_tokens: int
     passages: list[Passage] = []
+    knowledge: str = ""
+    """The generation of the knowledge base that the passages were found in."""
 
 
 class Feedback(msgspec.Struct, frozen=True):

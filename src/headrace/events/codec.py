@@ -8,7 +8,6 @@ from headrace.events.answer import Answer, Feedback
 from headrace.events.control import Control
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.decision import Command, Decision
-from headrace.events.documents import DocumentsChanged
 from headrace.events.example import Example
 from headrace.events.prompt import Prompt
 from headrace.events.score import Score
@@ -26,7 +25,6 @@ KINDS: dict[type[msgspec.Struct], str] = {
     Feedback: "feedback/1",
     DeadLetter: "dead/1",
     Control: "control/1",
-    DocumentsChanged: "documents/1",
 }
 CONTROL = KINDS[Control]
 _ENCODER = msgspec.json.Encoder()

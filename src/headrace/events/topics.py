@@ -50,6 +50,11 @@ def commands(namespace: str, finetuner: str) -> str:
     return f"{namespace}.{finetuner}.commands"
 
 
+def canaries(namespace: str, knowledge_base: str) -> str:
+    """What measures a knowledge base's freshness when nothing else changes."""
+    return f"{namespace}.{knowledge_base}.canaries"
+
+
 def answers(namespace: str) -> str:
     return f"{namespace}.answers"
 

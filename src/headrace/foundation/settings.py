@@ -31,6 +31,14 @@ class Settings:
     api_key: str | None = field(default=None, repr=False, metadata=_doc("Key that clients must send; never shown."))
     log: str = field(default="sqlite", metadata=_doc("Technology of the log."))
     streams: str = field(default="duckdb", metadata=_doc("Engine that runs stream queries."))
+    knowledge: str = field(
+        default="sqlite", metadata=_doc("Technology of the knowledge stores: sqlite, or postgres (with knowledge_url).")
+    )
+    knowledge_url: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_doc("Address of the PostgreSQL server that holds the knowledge stores; never shown."),
+    )
     tracking: str = field(
         default="mlflow",
         metadata=_doc("Where curves, versions and decisions are mirrored to: mlflow (STATE/mlflow.db) or none."),
@@ -157,4 +165,5 @@ _READERS: dict[str, Callable[[object], object]] = {
     "state": _path, "secrets": _path, "port": _port, "log_level": _level,
     "tracking": _tracking,
     "api_key": lambda value: None if value is None else _text(value),
+    "knowledge_url": lambda value: None if value is None else _text(value),
 }  # fmt: skip

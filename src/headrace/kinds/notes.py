@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from headrace.kinds.base_model.spec import BaseModelSpec
-from headrace.kinds.knowledge_base.stages import NOT_INDEXED, asks_for_knowledge
+from headrace.kinds.knowledge_base.stages import asks_for_knowledge
 from headrace.kinds.resource import Resource
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.stages.options import Note
@@ -17,9 +17,7 @@ def notes_of(resources: Sequence[Resource], engine: EngineCapabilities, gpus: in
     """All notes, in the order of the resources; each is said once."""
     notes: list[Note] = []
     for resource in resources:
-        if resource.kind in ("KnowledgeBase", "EmbeddingModel"):
-            notes.append(Note(*resource.key, "NotIndexed", NOT_INDEXED))
-        elif isinstance(resource.spec, StreamFinetunerSpec):
+        if isinstance(resource.spec, StreamFinetunerSpec):
             notes += _of_finetuner(resource, resource.spec, engine, gpus)
         elif isinstance(resource.spec, BaseModelSpec):
             wanted = resource.spec.base_model_serving_template.resource_limit.gpu
@@ -41,7 +39,7 @@ def _of_finetuner(
             *resource.key, "SettingsIgnored", f"{', '.join(ignored)} have no meaning on the {engine.name} engine"
         )
     if spec.finetuner_info.knowledge_base and not asks_for_knowledge(spec):
-        message = f"KnowledgeBase/{spec.finetuner_info.knowledge_base}: {NOT_INDEXED}; no prompt has {{knowledge}}, so nothing is missing"
+        message = f"KnowledgeBase/{spec.finetuner_info.knowledge_base} is named and no prompt has {{knowledge}}: nothing is retrieved from it"
         yield Note(*resource.key, "KnowledgeUnused", message)
     yield from _gpu(resource, spec.finetuner_template.finetuner_resources.limits.gpu, gpus)
 

@@ -10,8 +10,10 @@ from headrace.foundation.errors import HeadraceError, InvalidQueryError
 from headrace.foundation.settings import Settings
 from headrace.kinds.base_model.stages import ModelNotFoundError, checkpoint, served_base
 from headrace.kinds.devices import gpu_count
+from headrace.kinds.embedding_model.stages import embedding
 from headrace.kinds.inputs import connectors_of, query_inputs
-from headrace.kinds.knowledge_base.stages import knowledge_problem
+from headrace.kinds.knowledge_base.spec import KnowledgeBaseSpec
+from headrace.kinds.knowledge_base.stages import asks_for_knowledge, knowledge, used_by
 from headrace.kinds.mega_model.stages import teacher_options
 from headrace.kinds.notes import notes_of
 from headrace.kinds.resource import Resource
@@ -20,7 +22,9 @@ from headrace.kinds.stream_connector import stages as connector_stages
 from headrace.kinds.stream_connector.spec import SinkInput, StreamConnectorSpec
 from headrace.kinds.stream_finetuner import stages as finetuner_stages
 from headrace.stages.options import (
+    EmbedOptions,
     IngestOptions,
+    KnowledgeOptions,
     LabelOptions,
     NotReady,
     PromptOptions,
@@ -53,6 +57,7 @@ class _Building:
     resources: Mapping[tuple[str, str, str], Resource]
     sources: SecretSources
     environ: Mapping[str, str]
+    settings: Settings
     memory_acts: bool
     cores: int
     ingest: list[IngestOptions] = field(default_factory=list[IngestOptions])
@@ -62,6 +67,8 @@ class _Building:
     train: list[TrainOptions] = field(default_factory=list[TrainOptions])
     sinks: list[SinkStageOptions] = field(default_factory=list[SinkStageOptions])
     served: list[ServedModel] = field(default_factory=list[ServedModel])
+    embed: dict[tuple[str, str], EmbedOptions] = field(default_factory=dict[tuple[str, str], EmbedOptions])
+    knowledge: dict[tuple[str, str], KnowledgeOptions] = field(default_factory=dict[tuple[str, str], KnowledgeOptions])
     folders: dict[tuple[str, str], Path] = field(default_factory=dict[tuple[str, str], Path])
     teachers: dict[tuple[str, str], TeacherOptions] = field(default_factory=dict[tuple[str, str], TeacherOptions])
     failed: dict[tuple[str, str, str], NotReady] = field(default_factory=dict[tuple[str, str, str], NotReady])
@@ -73,7 +80,7 @@ class _Building:
         except SecretNotFoundError as error:
             self._fail(resource, "SecretNotFound", str(error))
         except ModelNotFoundError as error:
-            self._fail(resource, "BaseModelNotFound", str(error))
+            self._fail(resource, f"{resource.kind}NotFound", str(error))
         except InvalidQueryError as error:
             self._fail(resource, "QueryInvalid", str(error))
         except _NotReadyError as error:
@@ -103,6 +110,7 @@ def topology(resources: Iterable[Resource], settings: Settings, environ: Mapping
         {one.key: one for one in ordered},
         SecretSources(environ, settings.secrets),
         environ,
+        settings,
         not engine.in_process,
         len(os.sched_getaffinity(0)),
     )
@@ -124,9 +132,13 @@ def topology(resources: Iterable[Resource], settings: Settings, environ: Mapping
             settings.host,
             settings.port,
             settings.api_key,
+            embed=tuple(building.embed.values()),
+            knowledge=tuple(building.knowledge.values()),
         ),
         tuple(building.failed.values()),
         notes_of(ordered, engine, gpu_count()),
+        tuple(building.knowledge.values()),
+        tuple(building.embed.values()),
         tuple(building.train) if settings.tracking == "mlflow" else (),
     )
 
@@ -156,8 +168,18 @@ def _base_model(building: _Building, model: Resource) -> None:
     building.served.append(served_base(model, folder))
 
 
-def _knowledge(building: _Building, resource: Resource) -> None:
-    """Parsed and referenced; nothing runs it yet, which its note says."""
+def _embedding_model(building: _Building, model: Resource) -> None:
+    building.embed[model.namespace, model.name] = embedding(model, building.sources, building.environ)
+
+
+def _knowledge_base(building: _Building, base: Resource) -> None:
+    spec, namespace = cast("KnowledgeBaseSpec", base.spec), base.namespace
+    model = building.needed("EmbeddingModel", namespace, spec.embedding_model)
+    connector = building.needed("StreamConnector", namespace, spec.data_source.source_stream_connector)
+    pushed = cast("StreamConnectorSpec", connector.spec).type in PUSHED
+    building.knowledge[namespace, base.name] = knowledge(
+        base, building.embed[namespace, model.name], building.settings, pushed=pushed
+    )
 
 
 def _finetuner(building: _Building, finetuner: Resource) -> None:
@@ -171,8 +193,7 @@ def _finetuner(building: _Building, finetuner: Resource) -> None:
             building.needed(kind, namespace, name)
     base = building.needed("BaseModel", namespace, info.base_model)
     teacher = building.needed("MegaModel", namespace, info.mega_model) if info.mega_model else None
-    if problem := knowledge_problem(spec):
-        raise _NotReadyError("KnowledgeBaseNotSupported", problem)
+    grounding = _grounding(building, finetuner)
     inputs = query_inputs(finetuner, connectors_of(building.resources.values(), namespace))
     for binding in inputs.streams:
         if binding.connector:
@@ -180,18 +201,30 @@ def _finetuner(building: _Building, finetuner: Resource) -> None:
     folder = building.folders[namespace, base.name]
     labelling = finetuner_stages.label(finetuner, building.teachers[namespace, teacher.name] if teacher else None)
     building.transform.append(finetuner_stages.transform(finetuner, inputs, memory_acts=building.memory_acts))
-    building.prompt.append(finetuner_stages.prompt(finetuner))
+    building.prompt.append(finetuner_stages.prompt(finetuner, grounding))
     building.label.append(labelling)
-    building.train.append(finetuner_stages.train(finetuner, folder, labelling, building.cores))
-    building.served.append(finetuner_stages.served(finetuner, base, folder))
+    building.train.append(finetuner_stages.train(finetuner, folder, labelling, building.cores, grounding))
+    building.served.append(finetuner_stages.served(finetuner, base, folder, grounding))
+
+
+def _grounding(building: _Building, finetuner: Resource) -> KnowledgeOptions | None:
+    """The knowledge base that its prompts are filled from; None where no prompt has a place for passages."""
+    spec = finetuner_stages.spec_of(finetuner)
+    name = spec.finetuner_info.knowledge_base
+    if name is None or not asks_for_knowledge(spec):
+        return None
+    building.needed("KnowledgeBase", finetuner.namespace, name)
+    key = finetuner.namespace, name
+    building.knowledge[key] = used_by(building.knowledge[key], finetuner.name)
+    return building.knowledge[key]
 
 
 _TRANSLATE = {
     "StreamConnector": _connector,
     "MegaModel": _mega_model,
     "BaseModel": _base_model,
-    "EmbeddingModel": _knowledge,
-    "KnowledgeBase": _knowledge,
+    "EmbeddingModel": _embedding_model,
+    "KnowledgeBase": _knowledge_base,
     "StreamFinetuner": _finetuner,
 }
 _ORDER = tuple(_TRANSLATE)

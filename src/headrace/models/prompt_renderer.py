@@ -42,6 +42,12 @@ class PromptRenderer(Protocol):
         """The prompt alone, ending where the assistant begins to speak: a prefix of what `example` gives."""
         ...
 
+    def grounded(
+        self, messages: Sequence[Message], passages: Sequence[Passage], *, input_max: int | None = None
+    ) -> tuple[tuple[int, ...], int]:
+        """The same, and how many of the passages, best first, are in it."""
+        ...
+
     def encode(self, text: str) -> tuple[int, ...]:
         """Text as it is, for `/v1/completions`."""
         ...

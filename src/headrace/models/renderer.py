@@ -59,7 +59,13 @@ class CheckpointRenderer:
     def prompt(
         self, messages: Sequence[Message], *, passages: Sequence[Passage] = (), input_max: int | None = None
     ) -> tuple[int, ...]:
-        return tuple(self._fit(messages, passages, input_max)[0])
+        return self.grounded(messages, passages, input_max=input_max)[0]
+
+    def grounded(
+        self, messages: Sequence[Message], passages: Sequence[Passage], *, input_max: int | None = None
+    ) -> tuple[tuple[int, ...], int]:
+        ids, kept = self._fit(messages, passages, input_max)
+        return tuple(ids), kept
 
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=True).ids)

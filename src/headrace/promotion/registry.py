@@ -39,6 +39,8 @@ class Version(msgspec.Struct, frozen=True):
     weights_sha256: str
     evidence: Decision | None = None
     """The decision that it won or waits by."""
+    knowledge: str = ""
+    """The generation of the knowledge base that its newest example's prompt was retrieved from."""
 
 
 class Registry(msgspec.Struct, frozen=True):

@@ -3,8 +3,10 @@
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from headrace.foundation.errors import HeadraceError, NotFoundError
+from headrace.serving.grounding import Grounded, Grounding, as_trained, question_of
 from headrace.serving.open_answer import Choice, OpenAnswer
 from headrace.serving.question import (
     ModelSettings,
@@ -30,13 +32,15 @@ class AnswerService:
         answers: AnswerSink,
         settings: Mapping[str, ModelSettings] | None = None,
         *,
+        grounding: Grounding | None = None,
         poll_seconds: float = 0.1,
     ) -> None:
-        """`pools` and `settings` by `VersionRef.model`."""
+        """`pools` and `settings` by `VersionRef.model`; `grounding`: finds passages for models whose settings ask for it."""
         self._source = source
         self._pools = dict(pools)
         self._answers = answers
         self._settings = dict(settings or {})
+        self._grounding = grounding
         self._facts = FactsShelf()
         self.versions = ServedVersions(source, self._prepare, poll_seconds=poll_seconds)
         self._watch: asyncio.Task[None] | None = None
@@ -81,11 +85,12 @@ class AnswerService:
         choices: list[Choice] = []
         prompt_tokens = 0
         for question in questions:
-            asked = with_system_context(question, settings)
-            ids = prompt_ids(asked, facts, settings)
+            asked, grounded = await self._ground(version, with_system_context(question, settings), wishes, settings)
+            ids, used = prompt_ids(asked, facts, settings, grounded.passages)
             requests = generation_requests(answer_id, ids, wishes, facts, settings, first=len(choices))
             prompt_tokens += len(ids)
-            choices += [Choice(request, asked.messages) for request in requests]
+            told = replace(grounded, passages=grounded.passages[:used])
+            choices += [Choice(request, asked.messages, told) for request in requests]
         answer = OpenAnswer(answer_id, version, facts, choices, prompt_tokens, self._answers.record)
         pool = self._pool(version)
         try:
@@ -94,6 +99,17 @@ class AnswerService:
             await answer.close()
             raise
         return answer
+
+    async def _ground(
+        self, version: VersionRef, question: Question, wishes: Wishes, settings: ModelSettings
+    ) -> tuple[Question, Grounded]:
+        """The question as it was trained, and its passages; plain texts and tokens are taken as they are."""
+        if not settings.grounded or question.plain or question.ids is not None:
+            return question, Grounded()
+        asked = replace(question, messages=as_trained(question.messages, settings.user_question))
+        if wishes.knowledge.off or self._grounding is None:
+            return asked, Grounded()
+        return asked, await self._grounding.find(version, question_of(question.messages), wishes.knowledge)
 
     async def drain(self, timeout_seconds: float = 30.0) -> bool:
         """Takes nothing new and waits for the answers that are being written; False where the time was over first."""

@@ -8,6 +8,7 @@ from headrace.events.answer import Answer
 from headrace.events.message import Message
 from headrace.foundation.errors import HeadraceError
 from headrace.serving.generation import GenerationRequest, GenerationStep
+from headrace.serving.grounding import Grounded
 from headrace.serving.version_facts import VersionFacts
 from headrace.serving.version_source import VersionRef
 
@@ -18,6 +19,8 @@ class Choice:
 
     request: GenerationRequest
     messages: tuple[Message, ...]
+    grounded: Grounded = Grounded()
+    """The passages that stand in its prompt."""
     text: list[str] = field(default_factory=list[str])
     tokens: int = 0
     finish_reason: str | None = None
@@ -45,6 +48,11 @@ class OpenAnswer:
         self._pieces: asyncio.Queue[tuple[int, GenerationStep] | HeadraceError] = asyncio.Queue()
         self._pumps: list[asyncio.Task[None]] = []
         self._first: tuple[int, GenerationStep] | None = None
+
+    @property
+    def knowledge_version(self) -> str:
+        """The generation that its passages were found in; '': none."""
+        return self.choices[0].grounded.generation if self.choices else ""
 
     @property
     def output_tokens(self) -> int:
@@ -116,4 +124,6 @@ class OpenAnswer:
             finish_reason=choice.finish_reason or "cancelled",
             input_tokens=len(choice.request.prompt_ids),
             output_tokens=choice.tokens,
+            passages=list(choice.grounded.passages),
+            knowledge=choice.grounded.generation,
         )

@@ -1,12 +1,13 @@
 """What a client asks, freed from any wire format."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from headrace.events.message import Message
+from headrace.events.message import Message, Passage
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.models.prompt_renderer import TooLongError
 from headrace.serving.generation import GenerationRequest
+from headrace.serving.grounding import KnowledgeWishes
 from headrace.serving.version_facts import VersionFacts
 
 
@@ -20,6 +21,10 @@ class ModelSettings:
     """Tokens of a prompt at most; None: as many as the model has positions for."""
     output_max: int = 256
     """Tokens of an answer where the client names no limit."""
+    user_question: str = ""
+    """The template that questions were trained in, where passages have a place in it or in `system_context`."""
+    grounded: bool = False
+    """Passages are retrieved for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Wishes:
     top_logprobs: int | None = None
     logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
     choices: int = 1
+    knowledge: KnowledgeWishes = KnowledgeWishes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,14 @@ def with_system_context(question: Question, settings: ModelSettings) -> Question
     return replace(question, messages=(Message("system", settings.system_context), *question.messages))
 
 
-def prompt_ids(question: Question, facts: VersionFacts, settings: ModelSettings) -> tuple[int, ...]:
-    """The tokens that the model reads. TooLongError, or InvalidDeclarationError for an empty or foreign prompt."""
+def prompt_ids(
+    question: Question, facts: VersionFacts, settings: ModelSettings, passages: Sequence[Passage] = ()
+) -> tuple[tuple[int, ...], int]:
+    """The tokens that the model reads, and how many of the passages are in them.
+
+    TooLongError, or InvalidDeclarationError for an empty or foreign prompt.
+    """
+    used = 0
     longest = min(settings.input_max or facts.max_positions, facts.max_positions - 1)
     if question.ids is not None:
         ids = question.ids
@@ -65,17 +77,19 @@ def prompt_ids(question: Question, facts: VersionFacts, settings: ModelSettings)
     elif question.plain:
         ids = facts.renderer.encode(question.messages[0].content)
     else:
-        ids = _rendered(question, facts, longest)
+        ids, used = _rendered(question, facts, longest, passages)
     if not ids:
         raise InvalidDeclarationError("the prompt has no tokens", where="prompt")
     if len(ids) > longest:
         raise TooLongError(f"the prompt has {len(ids)} tokens, more than {longest}")
-    return ids
+    return ids, used
 
 
-def _rendered(question: Question, facts: VersionFacts, longest: int) -> tuple[int, ...]:
+def _rendered(
+    question: Question, facts: VersionFacts, longest: int, passages: Sequence[Passage]
+) -> tuple[tuple[int, ...], int]:
     try:
-        return facts.renderer.prompt(question.messages, input_max=longest)
+        return facts.renderer.grounded(question.messages, passages, input_max=longest)
     except (
         InvalidDeclarationError
     ) as error:  # a template refuses some conversations; its place is not the client's affair

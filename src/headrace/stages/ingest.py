@@ -43,6 +43,8 @@ class IngestState(msgspec.Struct, frozen=True):
     """The lease holder that saw the end: a later one looks again."""
     idle: bool = False
     """The topic says that the source is idle, and no row has come since."""
+    caught_up_for: str = ""
+    """The last lease holder that had read everything there was: an endless source is never at its end, but it can wait."""
 
 
 EMPTY = IngestState(b"", [], 0, 0, ended=False)
@@ -102,6 +104,8 @@ class IngestStage:
         if self._nothing_new(batch):
             if batch.end and self._state.ended_for != self._lease.holder:
                 self._confirm_end()
+            if (batch.waiting or batch.end) and self._state.caught_up_for != self._lease.holder:
+                self._keep(msgspec.structs.replace(self._state, caught_up_for=self._lease.holder))
             self._report(self._quiet_condition())
             return self._write_idle_when_due()
         self._commit(batch)
@@ -139,6 +143,7 @@ class IngestStage:
             ended=batch.end,
             ended_for=self._lease.holder if batch.end else "",
             idle=self._state.idle and not rows,
+            caught_up_for=self._lease.holder if batch.end or batch.waiting else self._state.caught_up_for,
         )
         control = [self._end(batch.position)] if batch.end else []
         appends = [Append(self._topic, [*rows, *control]), Append(self._dead, dead)]
@@ -156,7 +161,10 @@ class IngestStage:
             self._last_row, self._idle_written = self._clock.monotonic(), False
 
     def _confirm_end(self) -> None:
-        state = msgspec.structs.replace(self._state, ended_for=self._lease.holder)
+        self._keep(msgspec.structs.replace(self._state, ended_for=self._lease.holder))
+
+    def _keep(self, state: IngestState) -> None:
+        """Commits what is known of the source, without a record."""
         failpoint("ingest.confirm.before")
         self._log.commit(Commit(state={self._key: msgspec.msgpack.encode(state)}, lease=self._lease))
         failpoint("ingest.confirm.after")
@@ -206,3 +214,9 @@ def finished(log: TopicLog, namespace: str, connector: str, holder: str) -> bool
     """Whether a bounded source is in the log to its end, as this holder's ingest has seen."""
     state = read_state(log, namespace, connector)
     return state is not None and state.ended and state.ended_for == holder
+
+
+def caught_up(log: TopicLog, namespace: str, connector: str, holder: str) -> bool:
+    """Whether this holder's ingest had read everything there was at some moment, however the source goes on."""
+    state = read_state(log, namespace, connector)
+    return state is not None and state.caught_up_for == holder

@@ -6,11 +6,24 @@ from typing import Literal
 
 from headrace.connectors.sink import SinkOptions
 from headrace.connectors.source import SourceOptions
+from headrace.knowledge.changes import DocumentColumns
+from headrace.knowledge.chunking import ChunkOptions
+from headrace.knowledge.query import Mode
 from headrace.learning.learner import LearnerOptions
 from headrace.teachers.teacher import TeacherOptions
 
 Timeline = Literal["arrival", "event"]
 Metric = Literal["auto", "fields", "exact", "loss"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceLimits:
+    """What a role's process may use; None: no limit."""
+
+    cpu: float | None = None
+    """cores: threads of the numeric libraries, and CPU affinity where it is whole"""
+    memory_bytes: int | None = None
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,54 @@ class PromptTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """One EmbeddingModel."""
+
+    namespace: str
+    name: str
+    folder: Path | None = None
+    """Of a checkpoint in Hugging Face's layout; None: a service elsewhere answers."""
+    url: str = ""
+    """Of the service, without `/embeddings`."""
+    api_key: str | None = field(default=None, repr=False)
+    remote_model: str = ""
+    """The model's name there."""
+    dimension: int | None = None
+    """What the service's vectors must have; None: what its first answer has."""
+    replicas: int = 1
+    limits: ResourceLimits = ResourceLimits()
+    golden: Path | None = None
+    """Questions and graded answers that decide the precision; None: Headrace's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeOptions:
+    """One KnowledgeBase: how it is indexed and searched."""
+
+    namespace: str
+    name: str
+    connector: str
+    """The StreamConnector whose rows are its documents."""
+    embedding: EmbedOptions
+    columns: DocumentColumns = DocumentColumns()
+    chunking: ChunkOptions = ChunkOptions()
+    mode: Mode = "hybrid"
+    limit: int = 5
+    target_ms: int = 2_000
+    history_ms: int = 7_776_000_000
+    store: str = "sqlite"
+    """The store's technology."""
+    url: str = field(default="", repr=False)
+    """The store's address, where it is a server."""
+    unavailable_timeout_ms: int = 600_000
+    """How long a run that ends when it is idle waits for embeddings."""
+    finetuners: tuple[str, ...] = ()
+    """Those whose versions may have been trained with it."""
+    pushed: bool = False
+    """The connector reads an inbox, which ingest must have read too before a moment is over."""
+
+
+@dataclass(frozen=True, slots=True)
 class PromptOptions:
     """How rows become prompts."""
 
@@ -78,8 +139,9 @@ class PromptOptions:
     ground_truth_column: str | None = None
     chained: bool = False
     """The rows are another finetuner's examples: answer and teacher stand in the columns `answer` and `teacher`."""
-    knowledge_base: str | None = None
+    knowledge: KnowledgeOptions | None = None
     knowledge_limit: int = 5
+    timeline: Timeline = "arrival"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +198,6 @@ class PromotionOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ResourceLimits:
-    """What a role's process may use; None: no limit."""
-
-    cpu: float | None = None
-    """cores: threads of the numeric libraries, and CPU affinity where it is whole"""
-    memory_bytes: int | None = None
-    gpus: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class TrainOptions:
     """One finetuner's learner."""
 
@@ -161,6 +213,10 @@ class TrainOptions:
     teacher: LabelOptions | None = None
     """Asked again on drift, within its budget; None: ground truth comes from the rows."""
     limits: ResourceLimits = ResourceLimits()
+    knowledge: KnowledgeOptions | None = None
+    """Where prompts that are asked again get their passages."""
+    knowledge_limit: int = 5
+    timeline: Timeline = "arrival"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +235,11 @@ class ServedModel:
     input_max: int = 1024
     output_max: int = 256
     limits: ResourceLimits = ResourceLimits()
+    knowledge: KnowledgeOptions | None = None
+    """Where its answers are grounded."""
+    knowledge_limit: int = 5
+    user_question: str = ""
+    """The template that its questions were trained in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +263,10 @@ class ServeOptions:
     api_key: str | None = field(default=None, repr=False)
     max_queue: int = 256
     max_batch: int = 16
+    embed: tuple[EmbedOptions, ...] = ()
+    """Behind `/v1/embeddings`."""
+    knowledge: tuple[KnowledgeOptions, ...] = ()
+    """Searched at this address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,5 +306,7 @@ class Topology:
     serve: ServeOptions = ServeOptions()
     not_ready: tuple[NotReady, ...] = ()
     notes: tuple[Note, ...] = ()
+    index: tuple[KnowledgeOptions, ...] = ()
+    embed: tuple[EmbedOptions, ...] = ()
     mirror: tuple[TrainOptions, ...] = ()
     """Finetuners whose curves and versions are mirrored for people."""

@@ -90,7 +90,7 @@ class LogVersions:
             return VersionRef(one.name, BASE_VERSION if not one.finetuner else registry.BASE, one.base)
         version = pinned or known.served
         path = version_path(self._state, one.namespace, one.finetuner or one.name, known, version)
-        return VersionRef(one.name, version, path)
+        return VersionRef(one.name, version, path, known.version(version).knowledge)
 
 
 class ServeStage:

@@ -6,6 +6,7 @@ Prepare makes the records durable outside; one commit holds the offset and what 
 from headrace.connectors.refusal import RefusedRecordsError
 from headrace.connectors.registry import open_sink
 from headrace.events import codec, topics
+from headrace.events.control import Control
 from headrace.events.dead_letter import DeadLetter
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FencedError, FinalError
@@ -44,7 +45,7 @@ class SinkStage:
             return False
         data = [record for record in records if record.kind != codec.CONTROL]
         dead = self._write(data)
-        prepared, refused = self._prepare(end=records[-1].kind == codec.CONTROL)
+        prepared, refused = self._prepare(end=_is_end(records[-1]))
         dead += refused
         failpoint("sink.commit.before")
         self._log.commit(
@@ -95,3 +96,8 @@ class SinkStage:
             source_topic=self._topic, source_offset=record.offset, replayable=True,
         )  # fmt: skip
         return dead_record(derive_id(self._topic, record.offset, self.name), letter, record.event_time)
+
+
+def _is_end(record: Record) -> bool:
+    """Whether the stream says that it is at rest: what was written so far may be finished."""
+    return record.kind == codec.CONTROL and codec.decode(record, Control).sign != "documents"

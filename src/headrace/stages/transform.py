@@ -176,6 +176,8 @@ class TransformStage:
     def _process(self, query: StreamQuery, binding: StreamBinding, records: list[Record], into: _Collected) -> None:
         for piece in cut_at_controls(records):
             if isinstance(piece, Control):
+                if piece.sign == "documents":  # of a chained finetuner: what it learned from changed, not what came in
+                    continue
                 output = query.idle(binding.name) if piece.sign == "idle" else query.end_of_input(binding.name)
                 self._collect(output, None, binding, into)
                 if piece.sign == "end":

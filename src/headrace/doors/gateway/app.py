@@ -17,7 +17,7 @@ from headrace.doors.gateway.chat_completions import ChatShape
 from headrace.doors.gateway.completions import CompletionShape
 from headrace.doors.gateway.exchange import Exchange
 from headrace.doors.gateway.gateway_metrics import GatewayMetrics
-from headrace.doors.gateway.metrics import CONTENT_TYPE
+from headrace.doors.gateway.metrics import CONTENT_TYPE, Metric
 from headrace.doors.gateway.openai_requests import ChatCompletionBody, CompletionBody
 from headrace.doors.gateway.security import BearerKey, BodyLimit
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
@@ -35,10 +35,11 @@ def create_app(
     feedback_sink: FeedbackSink | None = None,
     api_key: str | None = None,
     routers: Sequence[APIRouter] = (),
+    metrics: Sequence[Metric] = (),
     clock: Clock = SYSTEM_CLOCK,
     drain_seconds: float = DRAIN_SECONDS,
 ) -> FastAPI:
-    """The gateway over a service, which it starts and ends; `routers` are further doors at the same address.
+    """The gateway over a service, which it starts and ends; `routers` and `metrics` are of further doors at the same address.
 
     `serve` refuses to open it to other machines without an `api_key`.
     """
@@ -57,9 +58,9 @@ def create_app(
 
     app = FastAPI(title="Headrace", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.api_key = api_key
-    metrics = GatewayMetrics(service)
-    app.include_router(_openai_routes(service, Exchange(service, metrics, clock)))
-    app.include_router(_service_routes(service, metrics, starting))
+    counted = GatewayMetrics(service, metrics)
+    app.include_router(_openai_routes(service, Exchange(service, counted, clock)))
+    app.include_router(_service_routes(service, counted, starting))
     if feedback_sink is not None:
         app.include_router(feedback.routes(feedback_sink))
     for router in routers:

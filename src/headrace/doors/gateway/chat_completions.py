@@ -6,6 +6,7 @@ from typing import Any
 from headrace.doors.gateway import response_shapes
 from headrace.doors.gateway.openai_requests import ChatCompletionBody
 from headrace.serving.generation import GenerationStep, TokenLogprob
+from headrace.serving.grounding import KnowledgeWishes
 from headrace.serving.open_answer import OpenAnswer
 from headrace.serving.question import Question, Wishes
 
@@ -26,6 +27,9 @@ def wishes(body: ChatCompletionBody) -> Wishes:
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         logit_bias=body.logit_bias or {},
         choices=body.n or 1,
+        knowledge=KnowledgeWishes(body.knowledge.off, body.knowledge.limit, body.knowledge.filter)
+        if body.knowledge
+        else KnowledgeWishes(),
     )
 
 

@@ -100,6 +100,8 @@ class Exchange:
         content = response_shapes.envelope(answer, shape.object_name, body.model, self._created())
         content["choices"] = [shape.whole(answer, index, found) for index, found in enumerate(logprobs)]
         content["usage"] = response_shapes.usage(answer)
+        if knowledge := response_shapes.knowledge(answer):
+            content["knowledge"] = knowledge
         return JSONResponse(content, headers=response_shapes.headers(answer))
 
     def _stream(self, answer: OpenAnswer, body: GenerationBody, shape: Shape, started: float) -> Response:
@@ -116,8 +118,10 @@ class Exchange:
         head = response_shapes.envelope(answer, shape.chunk_name, body.model, self._created())
         if include_usage:
             head["usage"] = None
-        for choice in shape.opening(answer):
-            yield event({**head, "choices": [choice]})
+        knowledge = response_shapes.knowledge(answer)
+        for place, choice in enumerate(shape.opening(answer)):
+            first = {"knowledge": knowledge} if knowledge and place == 0 else {}
+            yield event({**head, "choices": [choice], **first})
         async for index, step in answer.steps():
             if step.finish_reason == "error":
                 yield event(errors.body(step.error, kind="server_error", code="internal_error"))

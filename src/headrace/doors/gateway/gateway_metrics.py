@@ -1,5 +1,7 @@
 """What the gateway counts."""
 
+from collections.abc import Sequence
+
 from headrace.doors.gateway.metrics import Counter, Gauge, Histogram, Labels, Metric, exposition
 from headrace.foundation.errors import NotFoundError
 from headrace.serving.answering import AnswerService
@@ -13,8 +15,10 @@ _UNKNOWN = "unknown"
 class GatewayMetrics:
     """All metrics of the serving room and its door."""
 
-    def __init__(self, service: AnswerService) -> None:
+    def __init__(self, service: AnswerService, further: Sequence[Metric] = ()) -> None:
+        """`further`: of what else stands at this address."""
         self._service = service
+        self._further = tuple(further)
         self._requests = Counter("headrace_requests_total", "Requests by model and HTTP status.", ("model", "status"))
         self._latency = Histogram("headrace_request_seconds", "From request to last byte.", ("model",))
         self._first = Histogram("headrace_first_piece_seconds", "From request to the first piece of text.", ("model",))
@@ -47,7 +51,9 @@ class GatewayMetrics:
 
     def page(self) -> str:
         """Text for Prometheus."""
-        return exposition([self._requests, self._latency, self._first, self._read, self._written, *self._gauges])
+        return exposition(
+            [self._requests, self._latency, self._first, self._read, self._written, *self._gauges, *self._further]
+        )
 
     def _gauge(self, name: str, text: str, field: str) -> Gauge:
         def read() -> dict[Labels, float]:

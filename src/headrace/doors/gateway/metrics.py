@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -68,7 +68,30 @@ class Histogram:
             yield _line(f"{self.name}_count", named, total)
 
 
-Metric = Counter | Gauge | Histogram
+class CountedHistogram:
+    """A histogram that somebody else counts: per labels the number of values by upper bound. Read when asked for."""
+
+    kind = "histogram"
+
+    def __init__(
+        self, name: str, text: str, read: Callable[[], Mapping[Labels, Mapping[float, int]]], labels: Sequence[str] = ()
+    ) -> None:
+        self.name, self.text, self._read, self._labels = name, text, read, tuple(labels)
+
+    def lines(self) -> Iterable[str]:
+        """The sum is that of the upper bounds: no value is known more closely."""
+        for labels, counts in self._read().items():
+            named = list(zip(self._labels, labels, strict=True))
+            total, upper = 0, 0.0
+            for bound, count in sorted(counts.items()):
+                total, upper = total + count, upper + bound * count
+                yield _line(f"{self.name}_bucket", [*named, ("le", f"{bound:.6g}")], total)
+            yield _line(f"{self.name}_bucket", [*named, ("le", "+Inf")], total)
+            yield _line(f"{self.name}_sum", named, upper)
+            yield _line(f"{self.name}_count", named, total)
+
+
+Metric = Counter | Gauge | Histogram | CountedHistogram
 
 
 def exposition(metrics: Iterable[Metric]) -> str:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from headrace.events.message import Message
 
 MAX_CHOICES = 16
+MAX_PASSAGES = 100
 
 Stop = Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4)]
 
@@ -98,6 +99,8 @@ class ChatCompletionBody(GenerationBody):
     service_tier: Literal["auto", "default"] | None = None
     parallel_tool_calls: bool | None = None
     response_format: "TextFormat | None" = None
+    knowledge: "KnowledgeBody | None" = None
+    """Our extension, by `extra_body`."""
     modalities: list[Literal["text"]] | None = None
 
     @model_validator(mode="after")
@@ -105,6 +108,18 @@ class ChatCompletionBody(GenerationBody):
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("top_logprobs may stand only where logprobs is true")
         return self
+
+
+class KnowledgeBody(BaseModel):
+    """`knowledge`: what is retrieved for an answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    filter: dict[str, Any] = {}
+    """Metadata that documents must have, such as {"product": "cards", "fee": {"lte": 5}}."""
+    limit: int | None = Field(default=None, ge=1, le=MAX_PASSAGES)
+    off: bool = False
+    """Nothing is retrieved."""
 
 
 class TextFormat(BaseModel):

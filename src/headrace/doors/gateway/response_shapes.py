@@ -12,8 +12,25 @@ def headers(answer: OpenAnswer) -> dict[str, str]:
     return {
         "x-headrace-answer-id": answer.id,
         "x-headrace-model-version": answer.version.version,
-        "x-headrace-knowledge-version": answer.version.knowledge_version or "none",
+        "x-headrace-knowledge-version": answer.knowledge_version or "none",
     }
+
+
+def citations(answer: OpenAnswer, index: int) -> list[dict[str, Any]]:
+    """What a choice's prompt was grounded in, best first: an extension that plain clients pass over."""
+    return [
+        {"document": one.document, "version": one.version, "chunk": one.chunk, "score": one.score, "text": one.text}
+        for one in answer.choices[index].grounded.passages
+    ]
+
+
+def knowledge(answer: OpenAnswer) -> dict[str, Any] | None:
+    """`knowledge` of a body; None where nothing was retrieved."""
+    grounded = answer.choices[0].grounded
+    if not grounded.generation:
+        return None
+    told = {"version": grounded.generation, "citations": citations(answer, 0)}
+    return {**told, "degraded": grounded.degraded} if grounded.degraded else told
 
 
 def usage(answer: OpenAnswer) -> dict[str, int]:

@@ -16,8 +16,12 @@ class ModelNotFoundError(NotFoundError):
 
 def checkpoint(model: Resource, environ: Mapping[str, str]) -> Path:
     """The folder of a BaseModel's checkpoint. ModelNotFoundError says what is not there and what to do."""
-    info = cast("BaseModelSpec", model.spec).base_model_serving_info
-    folder = _folder(info, model.folder, environ)
+    return weights_folder(cast("BaseModelSpec", model.spec).base_model_serving_info, model.folder, environ)
+
+
+def weights_folder(info: ModelServingInfo, base_dir: Path, environ: Mapping[str, str]) -> Path:
+    """The folder of a checkpoint in Hugging Face's layout. ModelNotFoundError says what is not there and what to do."""
+    folder = _folder(info, base_dir, environ)
     for name, why in (("config.json", "its configuration"), ("tokenizer.json", "its tokenizer")):
         if not (folder / name).is_file():
             raise ModelNotFoundError(

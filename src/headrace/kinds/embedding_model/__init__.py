@@ -1,6 +1,6 @@
 """EmbeddingModel: turns text into vectors.
 
-May import kinds' own files and foundation. Parsed, validated and referenced; nothing runs it yet.
+May import kinds' own files, stages' options and foundation. What answers is the role `embed`.
 """
 
 from headrace.kinds.embedding_model import changes, checks, spec

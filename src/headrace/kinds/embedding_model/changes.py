@@ -6,6 +6,8 @@ COSTS: dict[str, Cost] = {
     "embeddingModelName": "none",
     "embeddingModelServingInfo": "re-embed",
     "embeddingModelServingInfo.modelProviderToken": "none",
+    "embeddingModelServingInfo.apikey": "restart",
+    "goldenQueries": "restart",
     "embeddingModelServingTemplate": "restart",
     "embeddingModelServingTemplate.resourceRequest": "none",
 }

@@ -5,8 +5,39 @@ from collections.abc import Iterator
 from headrace.kinds.base_model.checks import check_resources, check_serving_info
 from headrace.kinds.kind import Draft, Problem, World
 
+_BLOCK = "embeddingModelServingInfo"
+_OF_SERVICES = ("url", "apikey", "model", "dimension")
+
 
 def check(draft: Draft, _world: World) -> Iterator[Problem]:
-    """The weights come from somewhere, and requests are within limits."""
-    yield from check_serving_info(draft, "embeddingModelServingInfo")
+    """The vectors come from somewhere, and requests are within limits."""
+    if draft.text(_BLOCK, "modelProvider") == "OPENAI":
+        yield from _service(draft)
+    else:
+        yield from check_serving_info(draft, _BLOCK)
+        for key in _OF_SERVICES:
+            if draft.given(_BLOCK, key) is not None:
+                yield Problem(
+                    (_BLOCK, key),
+                    "belongs to a service",
+                    hint="Write modelProvider: OPENAI, or leave it out.",
+                    of_key=True,
+                )
     yield from check_resources(draft, "embeddingModelServingTemplate")
+
+
+def _service(draft: Draft) -> Iterator[Problem]:
+    url = draft.text(_BLOCK, "url")
+    if url is None:
+        yield Problem(
+            (_BLOCK,),
+            "names no service",
+            ("url",),
+            hint="Write its address, such as https://api.openai.com/v1.",
+            of_key=True,
+        )
+    elif not url.startswith(("http://", "https://")):
+        yield Problem((_BLOCK, "url"), f"{url!r} is not an address", hint="It begins with http:// or https://.")
+    for key in ("hfModelId", "path"):
+        if draft.given(_BLOCK, key) is not None:
+            yield Problem((_BLOCK, key), "weights and a service exclude each other", hint="Keep one.", of_key=True)

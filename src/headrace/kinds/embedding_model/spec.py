@@ -1,8 +1,28 @@
 """What an EmbeddingModel declares."""
 
+from typing import Annotated
+
 from headrace.kinds.base_model.spec import ModelServingInfo, ModelServingTemplate
-from headrace.kinds.fields import Text
+from headrace.kinds.fields import Count, Text, words
+from headrace.kinds.secrets import Secret
 from headrace.kinds.spec_model import SpecModel
+
+PROVIDERS = ("HUGGINGFACE", "OPENAI")
+
+
+class EmbeddingServingInfo(ModelServingInfo):
+    """Where the vectors come from: weights on this machine, or a service that speaks OpenAI's API."""
+
+    model_provider: Annotated[str, words(*PROVIDERS)] = "HUGGINGFACE"
+    """HUGGINGFACE: weights on this machine; OPENAI: any service with OpenAI's /embeddings."""
+    url: Text | None = None
+    """Of the service, such as https://api.openai.com/v1."""
+    apikey: Secret | None = None
+    """Key of the service."""
+    model: Text | None = None
+    """The model's name at the service; left out: `embeddingModelName`."""
+    dimension: Count | None = None
+    """Numbers in a vector of the service; left out: as many as its first answer has."""
 
 
 class EmbeddingModelSpec(SpecModel):
@@ -10,7 +30,9 @@ class EmbeddingModelSpec(SpecModel):
 
     embedding_model_name: Text | None = None
     """Name of the model for people; left out: the resource's name."""
-    embedding_model_serving_info: ModelServingInfo
-    """Where the weights come from."""
+    embedding_model_serving_info: EmbeddingServingInfo
+    """Where the vectors come from."""
     embedding_model_serving_template: ModelServingTemplate = ModelServingTemplate()
     """How the model is served."""
+    golden_queries: Text | None = None
+    """JSON lines of questions with graded answers, by which the precision is chosen; left out: Headrace's own."""

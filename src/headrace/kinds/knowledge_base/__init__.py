@@ -1,6 +1,6 @@
 """KnowledgeBase: documents kept searchable as they change.
 
-May import kinds' own files and foundation. Parsed, validated and referenced; nothing indexes it yet.
+May import kinds' own files, stages' options and foundation. What keeps it is the role `index`.
 """
 
 from headrace.kinds.kind import LLM, Kind
@@ -13,5 +13,5 @@ KIND = Kind(
     variant=lambda _: spec.KnowledgeBaseSpec,
     costs=changes.COSTS,
     check=checks.check,
-    free_text=frozenset({"id", "text", "metadata", "version", "validFrom"}),
+    free_text=frozenset({"id", "text", "title", "metadata", "version", "validFrom", "operation", "media"}),
 )

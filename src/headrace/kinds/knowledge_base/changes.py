@@ -7,6 +7,7 @@ COSTS: dict[str, Cost] = {
     "dataSource": "re-embed",
     "document": "re-embed",
     "document.metadata": "restart",
+    "document.operation": "restart",
     "chunking": "re-embed",
     "retrieval": "none",
     "freshness": "restart",

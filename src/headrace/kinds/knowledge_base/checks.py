@@ -7,7 +7,9 @@ from headrace.kinds.kind import Draft, Problem, World
 from headrace.kinds.mistake import nearest
 from headrace.kinds.stream_connector.checks import declared_columns
 
-_COLUMNS = ("id", "text", "version", "validFrom")
+_COLUMNS = ("id", "text", "title", "version", "validFrom", "operation", "media")
+_OF_DOCUMENTS = ("path", "title", "body", "operation", "modified_at", "media")
+"""Columns that a source of type documents has whatever its schema says."""
 
 
 def check(draft: Draft, world: World) -> Iterator[Problem]:
@@ -17,9 +19,15 @@ def check(draft: Draft, world: World) -> Iterator[Problem]:
     source = world.find("StreamConnector", draft.namespace, name) if name else None
     if source and source.text("direction") == "sink":
         yield Problem(("dataSource", "sourceStreamConnector"), f"{name} is a sink, not a source")
-    columns = declared_columns(source) if source else None
+    columns = _columns_of(source) if source else None
     if columns:
         yield from _document_columns(draft, columns)
+
+
+def _columns_of(source: Draft) -> tuple[str, ...] | None:
+    """What is known of its columns; None: nothing before it is read."""
+    declared = declared_columns(source)
+    return (*_OF_DOCUMENTS, *(declared or ())) if source.text("type") == "documents" else declared
 
 
 def _overlap(draft: Draft) -> Iterator[Problem]:

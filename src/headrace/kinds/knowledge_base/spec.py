@@ -20,12 +20,18 @@ class DocumentColumns(SpecModel):
     """Column that names the document for ever."""
     text: Text = "body"
     """Column with its text."""
+    title: Text = "title"
+    """Column with its title; may be missing."""
     metadata: Names = ()
     """Columns kept beside it, to filter by."""
     version: Text | None = None
     """Column that orders the versions of one document; left out: the order of arrival."""
     valid_from: Text | None = None
     """Column with the time since which a version is true; left out: since it was first seen."""
+    operation: Text = "operation"
+    """Column that says what happened: upsert (insert, update, read, c, u, r) or delete (d); missing: upsert."""
+    media: Text = "media"
+    """Column that says how the text is written: markdown or plain; missing: markdown."""
 
 
 class Chunking(SpecModel):

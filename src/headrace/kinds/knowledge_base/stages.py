@@ -1,18 +1,53 @@
-"""A KnowledgeBase → nothing yet: what that means for whoever names one."""
+"""A KnowledgeBase → how it is indexed and searched."""
 
+from dataclasses import replace
+from typing import Any, cast
+
+from headrace.foundation.settings import Settings
+from headrace.kinds.knowledge_base.spec import KnowledgeBaseSpec
+from headrace.kinds.resource import Resource
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
+from headrace.knowledge.changes import DocumentColumns
+from headrace.knowledge.chunking import ChunkOptions
+from headrace.stages.options import EmbedOptions, KnowledgeOptions
 
-NOT_INDEXED = "knowledge is not indexed yet in this version"
+KNOWLEDGE = "{knowledge}"
 
 
 def asks_for_knowledge(spec: StreamFinetunerSpec) -> bool:
     """Whether `{knowledge}` stands in a prompt."""
-    return any("{knowledge}" in text for entry in spec.prompt_template for text in (entry.user_question, entry.system_context or ""))  # fmt: skip
+    return any(
+        KNOWLEDGE in text
+        for entry in spec.prompt_template
+        for text in (entry.user_question, entry.system_context or "")
+    )
 
 
-def knowledge_problem(spec: StreamFinetunerSpec) -> str | None:
-    """Why a finetuner cannot run: its prompts would have a hole where the passages belong."""
-    name = spec.finetuner_info.knowledge_base
-    if name is None or not asks_for_knowledge(spec):
-        return None
-    return f"KnowledgeBase/{name}: {NOT_INDEXED}, so {{knowledge}} in the prompts would be empty — Take {{knowledge}} out of promptTemplate to run without it."
+def knowledge(base: Resource, embedding: EmbedOptions, settings: Settings, *, pushed: bool) -> KnowledgeOptions:
+    """Its options; `pushed`: its connector reads an inbox."""
+    spec = cast("KnowledgeBaseSpec", base.spec)
+    given = spec.document
+    columns = DocumentColumns(
+        id=given.id, text=given.text, title=given.title, metadata=given.metadata, version=given.version,
+        valid_from=given.valid_from, operation=given.operation, media=given.media,
+    )  # fmt: skip
+    return KnowledgeOptions(
+        base.namespace,
+        base.name,
+        spec.data_source.source_stream_connector,
+        embedding,
+        columns,
+        ChunkOptions(spec.chunking.max_tokens, spec.chunking.overlap),
+        cast("Any", spec.retrieval.mode),
+        spec.retrieval.limit,
+        spec.freshness.target,
+        spec.freshness.history,
+        settings.knowledge,
+        settings.knowledge_url or "",
+        pushed=pushed,
+    )
+
+
+def used_by(options: KnowledgeOptions, finetuner: str) -> KnowledgeOptions:
+    """The same, remembering that a finetuner's versions are trained with it."""
+    return replace(options, finetuners=(*options.finetuners, finetuner))

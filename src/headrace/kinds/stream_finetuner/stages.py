@@ -13,6 +13,7 @@ from headrace.learning.learner import LearnerOptions
 from headrace.stages.options import (
     AnchorOptions,
     BudgetOptions,
+    KnowledgeOptions,
     LabelOptions,
     PromotionOptions,
     PromptOptions,
@@ -52,8 +53,8 @@ def transform(finetuner: Resource, inputs: QueryInputs, *, memory_acts: bool) ->
     return _with_interval(options, template.checkpointing_interval)
 
 
-def prompt(finetuner: Resource) -> PromptOptions:
-    """How its rows become prompts. Passages come with a knowledge base that is indexed; none is yet."""
+def prompt(finetuner: Resource, knowledge: KnowledgeOptions | None) -> PromptOptions:
+    """How its rows become prompts, filled from `knowledge` where their templates have a place for it."""
     spec = spec_of(finetuner)
     return PromptOptions(
         finetuner.namespace,
@@ -62,8 +63,18 @@ def prompt(finetuner: Resource) -> PromptOptions:
         spec.processing.sample_ratio,
         spec.ground_truth.column if spec.ground_truth else None,
         chained=spec.finetuner_info.data_source.source_stream_finetuner is not None,
-        knowledge_limit=spec.processing.knowledge_search_limit,
+        knowledge=knowledge,
+        knowledge_limit=_passages(spec, knowledge),
+        timeline=cast("Timeline", spec.timeline),
     )
+
+
+def _passages(spec: StreamFinetunerSpec, knowledge: KnowledgeOptions | None) -> int:
+    """`knowledgeSearchLimit` where it is written, else what the knowledge base says."""
+    processing = spec.processing
+    if knowledge is None or "knowledge_search_limit" in processing.model_fields_set:
+        return processing.knowledge_search_limit
+    return knowledge.limit
 
 
 def label(finetuner: Resource, teacher: TeacherOptions | None) -> LabelOptions:
@@ -82,7 +93,9 @@ def label(finetuner: Resource, teacher: TeacherOptions | None) -> LabelOptions:
     )
 
 
-def train(finetuner: Resource, base: Path, labelling: LabelOptions, cores: int) -> TrainOptions:
+def train(
+    finetuner: Resource, base: Path, labelling: LabelOptions, cores: int, knowledge: KnowledgeOptions | None
+) -> TrainOptions:
     """`cores`: what this machine has, used where no limit is declared."""
     spec = spec_of(finetuner)
     given = spec.finetuner_template.finetuner_resources.limits
@@ -107,11 +120,14 @@ def train(finetuner: Resource, base: Path, labelling: LabelOptions, cores: int) 
         seed=spec.learning.seed,
         teacher=labelling if labelling.teacher else None,
         limits=ResourceLimits(given.cpu, given.memory, given.gpu),
+        knowledge=knowledge,
+        knowledge_limit=_passages(spec, knowledge),
+        timeline=cast("Timeline", spec.timeline),
     )
     return _with_interval(options, spec.finetuner_template.data_processor_template.checkpointing_interval)
 
 
-def served(finetuner: Resource, base: Resource, folder: Path) -> ServedModel:
+def served(finetuner: Resource, base: Resource, folder: Path, knowledge: KnowledgeOptions | None) -> ServedModel:
     """The finetuner's versions, under its own name, served as its base says."""
     spec = spec_of(finetuner)
     template = cast("BaseModelSpec", base.spec).base_model_serving_template
@@ -126,6 +142,9 @@ def served(finetuner: Resource, base: Resource, folder: Path) -> ServedModel:
         spec.io_sequence_length.input_max,
         spec.io_sequence_length.output_max,
         serving_limits(template.resource_limit),
+        knowledge,
+        _passages(spec, knowledge),
+        spec.prompt_template[0].user_question,
     )
 
 

@@ -1,0 +1,45 @@
+"""Opens a knowledge base for whoever asks from outside the roles."""
+
+from headrace.control.resource_store import ResourceStore
+from headrace.foundation.errors import NotFoundError, UnavailableError
+from headrace.foundation.settings import Settings
+from headrace.kinds.topology import topology
+from headrace.log.topic_log import TopicLog
+from headrace.models.embedder import Embedder
+from headrace.stages.embedding import embedders_folder
+from headrace.stages.knowledge_view import KnowledgeView
+from headrace.stages.options import EmbedOptions, KnowledgeOptions
+
+
+def find_knowledge(log: TopicLog, settings: Settings, namespace: str, name: str) -> KnowledgeOptions:
+    """What is applied under that name. NotFoundError says what there is, or why it cannot run."""
+    plan = topology(ResourceStore(log).all(), settings)
+    for one in plan.index:
+        if (one.namespace, one.name) == (namespace, name):
+            return one
+    for missing in plan.not_ready:
+        if (missing.kind, missing.namespace, missing.name) == ("KnowledgeBase", namespace, name):
+            raise NotFoundError(f"KnowledgeBase/{name} is not ready: {missing.message}")
+    known = ", ".join(one.name for one in plan.index if one.namespace == namespace) or "none is applied"
+    raise NotFoundError(f"there is no KnowledgeBase {name!r} in namespace {namespace}", next_step=f"known: {known}")
+
+
+def open_view(log: TopicLog, settings: Settings, namespace: str, name: str) -> KnowledgeView:
+    """Searches by the model's running processes, else by the model in this process."""
+    options = find_knowledge(log, settings, namespace, name)
+    return KnowledgeView(options, settings.state, embedder=_embedder(options.embedding, settings))
+
+
+def _embedder(options: EmbedOptions, settings: Settings) -> Embedder | None:
+    """None: whatever answers is connected when it is needed."""
+    from headrace.models.http_embedder import connect_local
+
+    if options.url or options.folder is None:
+        return None
+    try:
+        return connect_local(settings.state, options.namespace, options.name, options.folder)
+    except UnavailableError:
+        from headrace.models.onnx import open_embedder, prepare
+
+        exported = prepare(options.folder, embedders_folder(settings.state), golden=options.golden)
+        return open_embedder(exported.folder, threads=1)

@@ -1,0 +1,128 @@
+"""From a question to passages: pins one generation, embeds the question with that generation's model, asks the store."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import NotFoundError, UnavailableError
+from headrace.knowledge.analysis import terms
+from headrace.knowledge.filters import Condition
+from headrace.knowledge.generation import Generation
+from headrace.knowledge.query import AsOf, Hit, Mode, StoreQuery, Vector
+from headrace.knowledge.store import KnowledgeStore
+from headrace.models.embedder import Embedder
+
+MAX_QUESTION = 20_000
+"""Characters of a question that are looked at: embedders cut far earlier, and no term beyond would tell passages apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What was found for one question, all of one snapshot of one generation."""
+
+    hits: tuple[Hit, ...]
+    generation: str
+    as_of: AsOf
+    degraded: str = ""
+    """Why only keywords were searched; '': everything was that should be."""
+
+
+class Retriever:
+    """Over one store; as safe from several threads as the store and the embedders are."""
+
+    def __init__(
+        self,
+        store: KnowledgeStore,
+        embedder_of: Callable[[str], Embedder],
+        *,
+        mode: Mode = "hybrid",
+        limit: int = 5,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """`embedder_of`: the embedder of a model's fingerprint; NotFoundError, UnavailableError."""
+        self._store, self._embedder_of = store, embedder_of
+        self._mode: Mode = mode
+        self._limit, self._clock = limit, clock
+
+    def search(
+        self,
+        question: str,
+        *,
+        limit: int | None = None,
+        mode: Mode | None = None,
+        where: Sequence[Condition] = (),
+        as_of: AsOf | None = None,
+        generation: str | None = None,
+        exact: bool = False,
+        canary: bool = False,
+        degrade: bool = False,
+    ) -> Retrieved:
+        """The best passages; `as_of` left out: now. `generation` left out: the active one.
+
+        NotFoundError (no such generation), UnavailableError (none is active yet, the store or the embedder is away; with
+        `degrade` an embedder that is away leaves the keywords).
+        """
+        moments = None if as_of is None else [as_of]
+        return self.search_many(
+            [question], limit=limit, mode=mode, where=where, as_of=moments, generation=generation, exact=exact,
+            canary=canary, degrade=degrade,
+        )[0]  # fmt: skip
+
+    def search_many(
+        self,
+        questions: Sequence[str],
+        *,
+        limit: int | None = None,
+        mode: Mode | None = None,
+        where: Sequence[Condition] = (),
+        as_of: Sequence[AsOf] | None = None,
+        generation: str | None = None,
+        exact: bool = False,
+        canary: bool = False,
+        degrade: bool = False,
+    ) -> list[Retrieved]:
+        """The same for several questions, embedded together; `as_of`: a moment for each."""
+        if not questions:
+            return []
+        pinned = self._pin(generation)
+        asked = [question[:MAX_QUESTION] for question in questions]
+        vectors, chosen, degraded = self._vectors(asked, pinned, mode or self._mode, degrade=degrade)
+        now = AsOf(self._clock.now_ms())
+        found: list[Retrieved] = []
+        for place, question in enumerate(asked):
+            moment = as_of[place] if as_of else now
+            query = StoreQuery(
+                pinned.id, moment, chosen, limit or self._limit, vectors[place] if vectors is not None else None,
+                terms(question), tuple(where), exact, current=as_of is None, canary=canary,
+            )  # fmt: skip
+            found.append(Retrieved(tuple(self._store.search(query)), pinned.id, moment, degraded))
+        return found
+
+    def _pin(self, wanted: str | None) -> Generation:
+        known = self._store.generations()
+        if wanted is not None:
+            for one in known:
+                if one.id == wanted:
+                    return one
+            raise NotFoundError(
+                f"there is no generation {wanted!r}", next_step=f"known: {', '.join(one.id for one in known) or 'none'}"
+            )
+        for one in known:
+            if one.state == "active":
+                return one
+        raise UnavailableError(
+            "nothing is indexed yet", next_step="start the index with `headrace up`, and wait until it is ready"
+        )
+
+    def _vectors(
+        self, questions: Sequence[str], pinned: Generation, mode: Mode, *, degrade: bool
+    ) -> tuple[list[Vector] | None, Mode, str]:
+        """Their vectors where the mode needs them, the mode that is possible, and why it is another one."""
+        if mode == "keyword":
+            return None, mode, ""
+        try:
+            return list(self._embedder_of(pinned.model).embed(questions)), mode, ""
+        except (UnavailableError, NotFoundError) as error:
+            if not degrade:
+                raise
+            return None, "keyword", f"searched by keywords alone: {error}"
