@@ -1,0 +1,16 @@
+"""Settings of the suite's property tests: the same examples in every run, and none saved on disk."""
+
+from hypothesis import HealthCheck, settings
+
+RELAXED = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[
+        HealthCheck.differing_executors,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+    ],
+)
