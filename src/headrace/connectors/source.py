@@ -59,6 +59,13 @@ class SourceBatch:
     """Nothing new just now."""
     read_up_to: tuple[str, int] | None = None
     """A source that reads a topic of the log: its name and the next offset, committed by the stage as its group's own."""
+    state: Mapping[str, bytes | None] = field(default_factory=dict[str, "bytes | None"])
+    """What the source must remember beside the position: entries that changed with this batch; None forgets one."""
+
+
+def nothing_saved() -> Mapping[str, bytes]:
+    """What a source without a past finds."""
+    return {}
 
 
 class Source(Protocol):
@@ -99,6 +106,8 @@ class SourceContext:
     log: TopicLog | None = None
     """Given to pushed sources, which read their inbox topic."""
     clock: Clock = SYSTEM_CLOCK
+    saved: Callable[[], Mapping[str, bytes]] = nothing_saved
+    """The entries of `SourceBatch.state` as they were last committed; asked for when the source is opened at a position."""
 
 
 OpenSource = Callable[[SourceOptions, SourceContext], Source]

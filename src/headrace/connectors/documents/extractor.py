@@ -1,0 +1,100 @@
+"""The process that reads HTML and PDFs, so that one which never ends or wants all memory takes nothing else with it.
+
+Requests and answers are MessagePack with their length in front. The process ends with its parent, or when its input ends.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import struct
+import sys
+from typing import IO, BinaryIO, Literal
+
+import msgspec
+
+from headrace.connectors.documents.document import UnreadableDocumentError
+
+MOST_MEMORY = 2 << 30
+_PR_SET_PDEATHSIG = 1
+LENGTH = struct.Struct("<Q")
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """A file to read."""
+
+    kind: Literal["html", "pdf"]
+    data: bytes
+    max_pages: int
+    max_letters: int
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """What it says, or why not."""
+
+    code: str = ""
+    """Empty: it was read."""
+    reason: str = ""
+    title: str = ""
+    body: str = ""
+    fields: dict[str, str] = {}
+
+
+def answer(request: Request) -> Answer:
+    """Reads one file."""
+    try:
+        title, body, fields = _read(request)
+    except UnreadableDocumentError as error:
+        return Answer(error.code, error.message)
+    except (UnicodeDecodeError, LookupError) as error:
+        return Answer("invalid_utf8", f"the page is not in the charset that it names: {error}")
+    except RecursionError:
+        return Answer("too_deep", "it nests too deeply")
+    except MemoryError:
+        return Answer("too_large", f"reading it takes more than {MOST_MEMORY >> 20} MiB of memory")
+    if not body.strip():
+        return Answer("no_text", "it holds no text")
+    return Answer("", "", _clean(title), _clean(body), {_clean(name): _clean(text) for name, text in fields.items()})
+
+
+def _clean(text: str) -> str:
+    """No text holds half of a character, nor NUL."""
+    return text.encode(errors="replace").decode().replace("\0", "")
+
+
+def _read(request: Request) -> tuple[str, str, dict[str, str]]:
+    if request.kind == "html":
+        from headrace.connectors.documents.html_text import read_html
+
+        return read_html(request.data)
+    from headrace.connectors.documents.pdf_text import read_pdf
+
+    return read_pdf(request.data, request.max_pages, request.max_letters)
+
+
+def send(stream: IO[bytes], message: Request | Answer) -> None:
+    """Writes one message."""
+    data = msgspec.msgpack.encode(message)
+    stream.write(LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def _serve(given: BinaryIO, taken: BinaryIO) -> None:
+    while len(head := given.read(LENGTH.size)) == LENGTH.size:
+        request = msgspec.msgpack.decode(given.read(LENGTH.unpack(head)[0]), type=Request)
+        send(taken, answer(request))
+
+
+def main() -> None:
+    """Serves standard input until it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    taken = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not stand among the answers
+    _serve(sys.stdin.buffer, taken)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""PDF → text, page by page."""
+
+import io
+import logging
+
+from pypdf import PdfReader
+from pypdf.errors import DependencyError, PyPdfError
+
+from headrace.connectors.documents.document import UnreadableDocumentError
+
+
+def read_pdf(data: bytes, max_pages: int, max_letters: int) -> tuple[str, str, dict[str, str]]:
+    """(title, text with a blank line between pages, its info). UnreadableDocumentError: encrypted, broken_pdf, too_long, no_text."""
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it repairs in silence is no news
+    try:
+        reader = PdfReader(io.BytesIO(data), strict=False)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise UnreadableDocumentError("encrypted", "the PDF is encrypted")
+        if len(reader.pages) > max_pages:
+            raise UnreadableDocumentError(
+                "too_long", f"the PDF has {len(reader.pages)} pages; at most {max_pages} are read"
+            )
+        info = {name.lstrip("/"): str(value) for name, value in (reader.metadata or {}).items() if value is not None}
+        return info.get("Title", ""), _text(reader, max_letters), info
+    except DependencyError as error:
+        raise UnreadableDocumentError("encrypted", "the PDF is encrypted") from error
+    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OSError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+        raise UnreadableDocumentError("broken_pdf", f"the PDF cannot be read: {reason}") from error
+
+
+def _text(reader: PdfReader, max_letters: int) -> str:
+    pages: list[str] = []
+    letters = 0
+    for page in reader.pages:
+        pages.append(page.extract_text().strip())
+        letters += len(pages[-1])
+        if letters > max_letters:
+            raise UnreadableDocumentError("too_long", f"the PDF holds more than {max_letters} letters")
+    text = "\n\n".join(page for page in pages if page)
+    if not text.strip():
+        raise UnreadableDocumentError("no_text", "the PDF holds no text; pages that are pictures are not read")
+    return text

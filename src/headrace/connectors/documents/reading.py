@@ -1,0 +1,180 @@
+"""Files that changed → changes of documents."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+
+from headrace.connectors.documents.document import Document, UnreadableDocumentError
+from headrace.connectors.documents.extraction import Extraction
+from headrace.connectors.documents.folder import FolderMark, SeenFile, Stamp
+from headrace.connectors.documents.known import Known, KnownDocument, KnownFile, document_key, file_key
+from headrace.connectors.documents.lines import Line, read_lines
+from headrace.connectors.documents.text_files import read_markdown, read_plain
+from headrace.foundation.clock import Clock
+
+Entries = Mapping[str, KnownFile | KnownDocument | FolderMark | None]
+BASE_COLUMNS = {
+    "path": "STRING", "title": "STRING", "body": "STRING", "operation": "STRING", "modified_at": "TIMESTAMP_LTZ(3)",
+    "media": "STRING",
+}  # fmt: skip
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOWN_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row to give, or a letter, or neither; and what is known once that is committed."""
+
+    file: str
+    accepted: Entries
+    refused: Entries = field(default_factory=dict[str, "KnownFile | KnownDocument | FolderMark | None"])
+    """What is known where the row does not fit its columns."""
+    values: Mapping[str, object] | None = None
+    code: str = ""
+    reason: str = ""
+    raw: bytes = b""
+
+    @property
+    def gives(self) -> bool:
+        """It is a row or a letter."""
+        return self.values is not None or bool(self.code)
+
+
+class Reading:
+    """Reads the files of one source."""
+
+    def __init__(
+        self, known: Known, extraction: Extraction, clock: Clock, *, max_bytes: int, columns: frozenset[str]
+    ) -> None:
+        """`columns`: those beyond the ones that every document has."""
+        self._known, self._extraction, self._clock = known, extraction, clock
+        self._max_bytes, self._columns = max_bytes, columns
+
+    def changes(self, name: str, seen: SeenFile) -> list[Change] | None:
+        """What became of a file. None: it is being written; look again. FileNotFoundError, OSError."""
+        known = self._known.files.get(name)
+        given = known.given if known else ""
+        if seen.stamp.size > self._max_bytes:
+            entry = KnownFile(seen.stamp, "", given)
+            return [
+                self._letter(
+                    name, entry, "too_long", f"it has {seen.stamp.size} bytes; at most {self._max_bytes} are read", b""
+                )
+            ]
+        with seen.path.open("rb") as file:
+            data = file.read(self._max_bytes + 1)
+        if Stamp.of(seen.path.stat()) != seen.stamp or len(data) != seen.stamp.size:
+            return None
+        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        entry = KnownFile(seen.stamp, digest, given)
+        if known is not None and known.hash == digest:
+            return [Change(name, {file_key(name): entry})]
+        if seen.kind == "lines":
+            return self._lines(name, data, entry)
+        return [self._one(name, seen, data, entry)]
+
+    def deletion(self, name: str) -> list[Change]:
+        """What becomes of a file's documents when it is gone."""
+        known = self._known.files[name]
+        gone = [self._delete(one) for one in self._documents(name).values()]
+        if known.given:
+            return [*gone, Change(name, {file_key(name): None}, values=self._tombstone(name))]
+        return [*gone, Change(name, {file_key(name): None})]
+
+    # -- one document a file
+
+    def _one(self, name: str, seen: SeenFile, data: bytes, entry: KnownFile) -> Change:
+        if entry.hash == entry.given:
+            return Change(name, {file_key(name): entry})
+        try:
+            document = self._read(name, seen.kind, data)
+        except UnreadableDocumentError as error:
+            return self._letter(name, entry, error.code, error.message, data)
+        values: dict[str, object] = {
+            column: document.fields[column] for column in self._columns & document.fields.keys()
+        }
+        values |= {
+            "path": name, "title": document.title, "body": document.body, "operation": "upsert",
+            "modified_at": _moment(seen.stamp.modified_ns // 1_000_000), "media": document.media,
+        }  # fmt: skip
+        accepted = KnownFile(entry.stamp, entry.hash, entry.hash)
+        return Change(name, {file_key(name): accepted}, {file_key(name): entry}, values, raw=data[:_SHOWN_BYTES])
+
+    def _read(self, name: str, kind: str, data: bytes) -> Document:
+        if kind == "nameless":
+            raise UnreadableDocumentError("invalid_name", "the file's name is not UTF-8")
+        if not data.strip():
+            raise UnreadableDocumentError("empty", "it is empty")
+        stem = PurePosixPath(name).stem
+        match kind:
+            case "markdown":
+                return read_markdown(data, stem)
+            case "html" | "pdf":
+                return self._extraction.read(kind, data, stem)
+            case _:
+                return read_plain(data, stem)
+
+    def _letter(self, name: str, entry: KnownFile, code: str, reason: str, raw: bytes) -> Change:
+        entries = {file_key(name): entry}
+        return Change(name, entries, entries, None, code, reason, raw[:_SHOWN_BYTES])
+
+    # -- many documents a file
+
+    def _documents(self, name: str) -> dict[str, KnownDocument]:
+        return self._known.documents.get(name, {})
+
+    def _lines(self, name: str, data: bytes, entry: KnownFile) -> list[Change]:
+        """Upserts of lines that are new, deletes of documents that no line holds any more.
+
+        While a line cannot be read nobody knows whose document it was: then nothing of the file is deleted.
+        """
+        known = self._documents(name)
+        lines = {line.path or line.hash: line for line in read_lines(name, data)}
+        if not lines:
+            return [self._letter(name, entry, "empty", "it is empty", data)]
+        changes = [
+            self._line(name, key, line, entry) for key, line in lines.items() if self._is_new(known.get(key), line)
+        ]
+        nameless = any(not line.path for line in lines.values())
+        for key, one in known.items():
+            if key not in lines and not (nameless and one.path):
+                changes.append(self._delete(one))
+        return [*changes, Change(name, {file_key(name): entry})]
+
+    def _is_new(self, known: KnownDocument | None, line: Line) -> bool:
+        return known is None or line.hash not in (known.hash, known.refused)
+
+    def _line(self, name: str, key: str, line: Line, entry: KnownFile) -> Change:
+        before = self._documents(name).get(key)
+        told = {document_key(name, key): KnownDocument(name, line.path, before.hash if before else "", line.hash)}
+        if line.code:
+            return Change(
+                name, told, told, None, line.code, f"line {line.number}: {line.reason}", line.raw[:_SHOWN_BYTES]
+            )
+        values: dict[str, object] = {column: line.fields[column] for column in self._columns & line.fields.keys()}
+        values |= {
+            column: line.fields[column] for column in ("title", "body", "operation", "media") if column in line.fields
+        }
+        values.setdefault("operation", "upsert")
+        values.setdefault("media", "markdown")
+        values["path"] = line.path
+        values["modified_at"] = line.fields.get("modified_at", _moment(entry.stamp.modified_ns // 1_000_000))
+        accepted = {document_key(name, key): KnownDocument(name, line.path, line.hash)}
+        return Change(name, accepted, told, values, raw=line.raw[:_SHOWN_BYTES])
+
+    def _delete(self, one: KnownDocument) -> Change:
+        """Of a line that never was a document, nothing but the memory goes."""
+        values = self._tombstone(one.path) if one.path and one.hash else None
+        return Change(one.file, {document_key(one.file, one.key): None}, values=values)
+
+    def _tombstone(self, path: str) -> dict[str, object]:
+        return {"path": path, "operation": "delete", "modified_at": _moment(self._clock.now_ms())}
+
+
+def _moment(ms: int) -> str:
+    try:
+        return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")
+    except OverflowError:
+        return _EPOCH.isoformat(timespec="milliseconds")

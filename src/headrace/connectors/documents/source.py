@@ -1,0 +1,286 @@
+"""The source of a folder of documents."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from headrace.connectors.documents.extraction import Extraction
+from headrace.connectors.documents.folder import (
+    FolderMark,
+    Look,
+    Stamp,
+    folders_above,
+    is_held,
+    look_through,
+    out_of_reach,
+)
+from headrace.connectors.documents.known import Known, folder_key
+from headrace.connectors.documents.options import Options, bytes_of
+from headrace.connectors.documents.reading import BASE_COLUMNS, Change, Reading
+from headrace.connectors.records.dead_letters import dead_letter
+from headrace.connectors.records.json_lines import JsonLines
+from headrace.connectors.records.kernels import int64_array, int64_numpy
+from headrace.connectors.records.rows import Arrivals, RowMaker
+from headrace.connectors.source import SourceBatch, SourceContext, SourceOptions
+from headrace.events.dead_letter import DeadLetter
+from headrace.events.origin import Origin, encode_origin
+from headrace.events.row_batch import RowBatch
+from headrace.events.schema import Column, RowSchema, arrow_type
+from headrace.foundation.errors import InvalidDeclarationError, NotFoundError, UnavailableError
+from headrace.foundation.quantities import parse_duration_ms
+
+_MOST_BYTES = 16 << 20
+"""A batch ends where its documents are larger than this together."""
+
+
+class _Position(msgspec.Struct, frozen=True):
+    """Rows and letters given so far; what they were of is in the state."""
+
+    given: int = 0
+
+
+def open_source(options: SourceOptions, context: SourceContext) -> "DocumentsSource":
+    """Opens a folder as a source; see `Options` for its block."""
+    return DocumentsSource(options, context)
+
+
+def columns_of(declared: RowSchema | None, where: str) -> RowSchema:
+    """The columns that every document has, and the declared ones behind them. InvalidDeclarationError where they contradict."""
+    columns = [Column(name, kind) for name, kind in BASE_COLUMNS.items()]
+    for column in declared.columns if declared else ():
+        kind = BASE_COLUMNS.get(column.name)
+        if kind is None:
+            columns.append(column)
+        elif arrow_type(column.type) != arrow_type(kind):
+            raise InvalidDeclarationError(
+                f"the column {column.name} of documents is {kind}, not {column.type}", where=f"{where}: spec.schema",
+                next_step="leave it out, or give yours another name",
+            )  # fmt: skip
+    return RowSchema(tuple(columns))
+
+
+class DocumentsSource:
+    """See the port. What is known of the folder travels as `SourceBatch.state`; the position counts rows and letters.
+
+    A row's id is `NAME:PATH@COUNT`: whatever was not committed is found again by looking, under the same counts.
+    """
+
+    def __init__(self, options: SourceOptions, context: SourceContext) -> None:
+        self._source, self._context, self._clock = options, context, context.clock
+        self._where = f"StreamConnector/{options.name}"
+        self._options = Options.model_validate(dict(options.options))
+        self._root = options.base_dir / self._options.path
+        self._schema = columns_of(options.schema, self._where)
+        max_bytes = bytes_of(self._options.max_bytes)
+        self._extraction = Extraction(
+            timeout_seconds=parse_duration_ms(self._options.timeout) / 1000, max_pages=self._options.max_pages,
+            max_letters=max_bytes,
+        )  # fmt: skip
+        keyed = replace(options, id=(), key=options.key or ("path",))
+        self._maker = RowMaker(keyed, self._schema, self._clock)
+        self._parser = JsonLines(self._schema, max_bytes * 8 + (1 << 20))
+        self._max_bytes = max_bytes
+        self._interval = parse_duration_ms(self._options.poll_interval) / 1000
+        self._start({}, 0)
+
+    def _start(self, saved: Mapping[str, bytes], given: int) -> None:
+        self._given = given
+        self._known = Known(saved)
+        columns = frozenset(self._schema.names) - BASE_COLUMNS.keys()
+        self._reading = Reading(
+            self._known, self._extraction, self._clock, max_bytes=self._max_bytes, columns=columns
+        )  # fmt: skip
+        self._due: deque[str] = deque()
+        self._changes: deque[Change] = deque()
+        self._look: Look | None = None
+        self._stamps: dict[str, Stamp] = {}
+        self._held: dict[str, str] = {}
+        self._next_look = self._clock.monotonic()
+
+    @property
+    def bounded(self) -> bool:
+        return not self._options.follow
+
+    @property
+    def schema(self) -> RowSchema | None:
+        return self._schema
+
+    def open(self, position: bytes | None) -> None:
+        """NotFoundError where nothing was ever read and the folder is not there."""
+        given = 0 if position is None else msgspec.json.decode(position, type=_Position).given
+        self._start({} if position is None else self._context.saved(), given)
+        if not self._known.folders and not self._root.is_dir():
+            raise NotFoundError(
+                f"there is no folder {self._options.path}", where=f"{self._where}: spec.documents.path",
+                next_step="make it, or give the path of a folder, relative to the YAML file",
+            )  # fmt: skip
+
+    def poll(self, max_rows: int, timeout_seconds: float) -> SourceBatch:
+        deadline = self._clock.monotonic() + timeout_seconds
+        while True:
+            if not self._changes and not self._due and self._is_time_to_look():
+                self._walk()
+            batch = self._take(max_rows)
+            if batch is not None:
+                return batch
+            if not self._options.follow and self._look is not None and not self._held:
+                return SourceBatch(None, (), self._position(), end=True)
+            left = deadline - self._clock.monotonic()
+            if left <= 0 and self._held:
+                raise self._away()
+            if left <= 0:
+                return SourceBatch(None, (), self._position(), waiting=True)
+            self._clock.sleep(min(left, max(0.0, self._next_look - self._clock.monotonic())) or left)
+
+    def lag(self) -> int | None:
+        """Files that changed and are not read yet."""
+        return len(self._due) + bool(self._changes)
+
+    def close(self) -> None:
+        self._extraction.close()
+
+    # -- looking
+
+    def _is_time_to_look(self) -> bool:
+        if not self._options.follow and self._look is not None and not self._held:
+            return False
+        return self._clock.monotonic() >= self._next_look
+
+    def _walk(self) -> None:
+        """Finds out which files are new, changed or gone."""
+        self._next_look = self._clock.monotonic() + self._interval
+        try:
+            look = look_through(self._root, self._options.glob)
+        except OSError as error:
+            self._held = {"": error.strerror or str(error)}
+            return
+        self._look = look
+        self._held = out_of_reach(look, self._known.folders)
+        changed = [name for name, seen in look.files.items() if self._has_changed(name, seen.stamp)]
+        settled = {name for name in changed if self._is_settled(name, look.files[name].stamp)}
+        self._stamps = {name: look.files[name].stamp for name in changed}
+        gone = [name for name in self._known.files if name not in look.files and not is_held(name, self._held)]
+        self._due = deque(sorted(settled.union(gone)))
+        marks = self._marks(look)
+        if marks:
+            self._changes.append(Change("", marks))
+
+    def _has_changed(self, name: str, stamp: Stamp) -> bool:
+        known = self._known.files.get(name)
+        return (known is None or known.stamp != stamp) and not is_held(name, self._held)
+
+    def _is_settled(self, name: str, stamp: Stamp) -> bool:
+        """Nobody has written to it for as long as a look takes to come round. A folder that is read once is read as it is."""
+        quiet_ms = self._clock.now_ms() - stamp.modified_ns // 1_000_000
+        return not self._options.follow or quiet_ms >= self._interval * 1000 or self._stamps.get(name) == stamp
+
+    def _marks(self, look: Look) -> dict[str, FolderMark | None]:
+        """What must be remembered of folders with documents, and what no longer."""
+        holding = {above for name in look.files for above in folders_above(name)} | {""}
+        now = {name: mark for name, mark in look.folders.items() if name in holding and name not in look.empty}
+        marks: dict[str, FolderMark | None] = {
+            folder_key(name): mark for name, mark in now.items() if self._known.folders.get(name) != mark
+        }
+        gone = [name for name in self._known.folders if name and name not in now and not is_held(name, self._held)]
+        return marks | dict.fromkeys(map(folder_key, gone))
+
+    def _away(self) -> UnavailableError:
+        name, why = min(self._held.items())
+        return UnavailableError(
+            f"{self._options.path}{'/' + name if name else ''} is out of reach: {why}; its documents stay as they are",
+            where=f"{self._where}: spec.documents.path",
+            next_step="mount it again, or, should its documents go, put another document into it or remove it",
+        )
+
+    # -- giving
+
+    def _take(self, max_rows: int) -> SourceBatch | None:
+        """The next changes, at most `max_rows` rows and letters of them."""
+        taken: list[Change] = []
+        count = size = 0
+        while count < max_rows and size < _MOST_BYTES:
+            if not self._changes and not self._read_next():
+                break
+            if not self._changes:
+                continue
+            change = self._changes.popleft()
+            taken.append(change)
+            count += change.gives
+            size += len(msgspec.json.encode(change.values)) if change.values is not None else 0
+        return self._batch(taken) if taken else None
+
+    def _read_next(self) -> bool:
+        """Reads the next file that is due. False: none is."""
+        if not self._due:
+            return False
+        name = self._due.popleft()
+        assert self._look is not None
+        seen = self._look.files.get(name)
+        if seen is None:
+            self._changes.extend(self._reading.deletion(name))
+            return True
+        try:
+            changes = self._reading.changes(name, seen)
+        except FileNotFoundError:
+            changes = None
+        except OSError as error:
+            self._held[name] = error.strerror or str(error)
+            return True
+        if changes is not None:
+            self._changes.extend(changes)
+        elif not self._options.follow:
+            self._look = None  # it is not the file that was seen: the folder is not read to its end
+        return True
+
+    def _batch(self, taken: Sequence[Change]) -> SourceBatch:
+        numbers = dict(zip((id(one) for one in taken if one.gives), range(self._given, 1 << 62), strict=False))
+        given = [one for one in taken if one.values is not None]
+        rows, faults = self._rows(given, numbers)
+        state: dict[str, bytes | None] = {}
+        dead: list[tuple[str, DeadLetter]] = []
+        for change in taken:
+            code, reason = faults.get(id(change), (change.code, change.reason))
+            if code:
+                dead.append(self._letter(change, numbers[id(change)], code, reason))
+            state |= self._known.put(change.refused if id(change) in faults else change.accepted)
+        self._given += len(numbers)
+        return SourceBatch(rows, dead, self._position(), state=state)
+
+    def _rows(
+        self, given: Sequence[Change], numbers: Mapping[int, int]
+    ) -> tuple[RowBatch | None, dict[int, tuple[str, str]]]:
+        """The rows that fit their columns, and why the others do not, by the identity of their change."""
+        if not given:
+            return None, {}
+        block = self._parser.parse(b"\n".join(msgspec.json.encode(one.values) for one in given), final=True)
+        faults = {id(given[reject.index]): (reject.code, reject.reason) for reject in block.rejects}
+        good = [one for one in given if id(one) not in faults]
+        places = np.array([numbers[id(one)] for one in good], np.int64)
+        ids = [f"{self._source.name}:{_path(one)}@{numbers[id(one)]}" for one in good]
+        rows, refused = self._maker.make(block.table, Arrivals("", places, ids=pa.array(ids, pa.string())))
+        faults |= {id(good[reject.index]): (reject.code, reject.reason) for reject in refused}
+        kept = int64_numpy(rows.offsets)
+        origins = [self._origin(good[index], int(places[index])) for index in kept.tolist()]
+        placed = replace(rows, origins=pa.array(origins, pa.string()), offsets=int64_array(places[kept]))
+        return placed if placed.num_rows else None, faults
+
+    def _origin(self, change: Change, number: int) -> str:
+        return encode_origin(Origin(source=f"{self._source.name}:{change.file}", position=str(number)))
+
+    def _letter(self, change: Change, number: int, code: str, reason: str) -> tuple[str, DeadLetter]:
+        return dead_letter(
+            source=f"{self._source.name}:{change.file}", position=str(number), code=code,
+            reason=f"{change.file}: {reason}", raw=change.raw,
+        )  # fmt: skip
+
+    def _position(self) -> bytes:
+        return msgspec.json.encode(_Position(self._given))
+
+
+def _path(change: Change) -> str:
+    assert change.values is not None
+    return str(change.values["path"])
