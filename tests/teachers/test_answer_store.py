@@ -126,7 +126,7 @@ def test_a_full_disk_reaches_every_asker_and_later_asks_go_on(store_path: Path):
         assert store.spent("f").open_reservations == 1
         store._writer.execute("PRAGMA max_page_count = 1000000")
         await store.settle(reservation, AskRecord("k", "f"), big, 0)
-        assert store.cached("k") == big
+        assert store.cached(AskRecord("k", "f")) == big
         await store.close()
 
     asyncio.run(main())

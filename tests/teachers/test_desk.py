@@ -1,6 +1,9 @@
 """The desk in virtual time: asking once, pace, limits, failures, cancellation."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +26,20 @@ from headrace.teachers.teacher import (
 
 def ask(desk: TeacherDesk, text: str = "hello", **more: Any):
     return desk.ask([Message("user", text)], **{"finetuner": "f", "max_output_tokens": 8, **more})
+
+
+def make_old(store: Path) -> None:
+    """Turns the file into what the first version of the store left, with one answer that cites a document."""
+    with closing(sqlite3.connect(store)) as db:
+        db.executescript("""
+            DROP TABLE citations; DROP TABLE current_versions;
+            CREATE TABLE citations (cite TEXT NOT NULL, answer_id INTEGER NOT NULL, PRIMARY KEY (cite, answer_id)) WITHOUT ROWID;
+            CREATE TABLE forgotten (cite TEXT PRIMARY KEY) WITHOUT ROWID;
+            INSERT INTO answers (key, finetuner, ask_id, text, model, input_tokens, output_tokens, nano_usd, answered_at_ms)
+              VALUES ('k', 'f', '', 'x', 'm', 1, 1, 1, 1);
+            INSERT INTO citations VALUES ('doc@1', last_insert_rowid());
+            PRAGMA user_version = 1;
+        """)
 
 
 class TestCache:
@@ -126,28 +143,90 @@ class TestCache:
         assert [answer.text for answer in answers] == ["old", "new", "new", "new", "old"]
         assert [answer.cached for answer in answers] == [False, False, True, False, False]
 
-    def test_answers_made_from_a_forgotten_document_are_asked_anew(self, desks):
-        async def forget(desk: TeacherDesk):
-            await ask(desk, "a", cites=["doc@1", "other@1"], ask_id="a")
-            await ask(desk, "b", cites=["other@1"])
-            assert await desk.forget(["doc@1", "never@1"]) == 1
-            return await ask(desk, "a", cites=["doc@1"], ask_id="a"), await ask(desk, "b"), await ask(desk, "a")
+    def test_answers_made_from_other_versions_of_a_changed_document_are_asked_anew(self, desks):
+        async def change(desk: TeacherDesk):
+            await ask(desk, "a", cites=[("doc", "1"), ("other", "1")], ask_id="a")
+            await ask(desk, "b", cites=[("other", "1")])
+            await ask(desk, "c", cites=[("doc", "2")])
+            assert await desk.renew("f", {"doc": "2", "never": "1"}) == 1
+            again = [
+                await ask(desk, "a", cites=[("doc", "1"), ("other", "1")], ask_id="a"),
+                await ask(desk, "b", cites=[("other", "1")]),
+                await ask(desk, "c", cites=[("doc", "2")]),
+            ]
+            assert await desk.renew("f", {"doc": "2"}) == 0
+            return again
 
         teacher = desks.scripted()
-        a, b, a_again = desks.use(teacher, forget)
-        assert (a.cached, b.cached, a_again.cached) == (False, True, False)
-        assert teacher.asked == ["a", "b", "a", "a"]
+        answers = desks.use(teacher, change)
+        assert [answer.cached for answer in answers] == [False, True, True]
+        assert teacher.asked == ["a", "b", "c", "a"]
 
-    def test_an_answer_that_arrives_after_its_document_was_forgotten_is_not_kept(self, desks):
+    def test_the_same_text_made_from_another_version_is_another_question(self, desks):
+        async def both(desk: TeacherDesk):
+            await ask(desk, cites=[("doc", "1"), ("doc", "1"), ("other", "1")])
+            swapped = await ask(desk, cites=[("other", "1"), ("doc", "1")])
+            return swapped, await ask(desk, cites=[("doc", "2"), ("other", "1")])
+
+        swapped, other = desks.use(desks.scripted(), both)
+        assert (swapped.cached, other.cached) == (True, False)
+
+    def test_a_version_that_comes_back_is_kept_again_and_a_deleted_document_has_none(self, desks):
+        async def there_and_back(desk: TeacherDesk):
+            for holds in ("1", "2", "1", None):
+                await desk.renew("f", {"doc": holds})
+                await ask(desk, cites=[("doc", "1")])
+            return [await ask(desk, cites=[("doc", "1")])]
+
+        teacher = desks.scripted()
+        desks.use(teacher, there_and_back)
+        assert len(teacher.asked) == 5, (
+            "asked while 1 holds, while it does not, when it holds again, and twice when there is none"
+        )
+
+    @pytest.mark.parametrize("name", ["doc@2", "doc", "do", "@", "doc@2@1", 'a"b', "d'; DROP TABLE answers; --"])
+    def test_names_with_signs_in_them_are_told_apart(self, desks, name: str):
+        names = ["doc@2", "doc", "do", "@", "doc@2@1", 'a"b', "d'; DROP TABLE answers; --"]
+
+        async def change(desk: TeacherDesk):
+            for one in names:
+                await ask(desk, one, cites=[(one, "1")])
+            assert await desk.renew("f", {name: "1@2"}) == 1
+            return [(await ask(desk, one, cites=[(one, "1")])).cached for one in names]
+
+        assert desks.use(desks.scripted(), change) == [one != name for one in names]
+
+    def test_each_finetuner_leaves_a_version_behind_by_itself(self, desks):
+        async def change(desk: TeacherDesk):
+            await ask(desk, cites=[("doc", "1")], finetuner="history")
+            assert await desk.renew("live", {"doc": "2"}) == 0
+            return [(await ask(desk, cites=[("doc", "1")], finetuner=one)).cached for one in ("history", "live")]
+
+        assert desks.use(desks.scripted(), change) == [True, False]
+
+    def test_an_answer_that_arrives_after_its_document_changed_is_not_kept(self, desks):
         async def overlap(desk: TeacherDesk):
-            on_the_way = asyncio.create_task(ask(desk, cites=["doc@1"]))
+            on_the_way = asyncio.create_task(ask(desk, cites=[("doc", "1")]))
             await asyncio.sleep(0.5)
-            await desk.forget(["doc@1"])
-            return await on_the_way, await ask(desk)
+            await desk.renew("f", {"doc": "2"})
+            return await on_the_way, await ask(desk, cites=[("doc", "1")])
 
         first, second = desks.use(desks.scripted(seconds=1.0), overlap)
         assert first.text == second.text
         assert not second.cached
+
+    def test_a_store_of_the_version_before_is_read_on(self, desks, store_path):
+        desks.use(desks.scripted(), ask)
+        make_old(store_path)
+
+        async def change(desk: TeacherDesk):
+            known = await ask(desk)
+            await ask(desk, "new", cites=[("doc", "1")])
+            return known, await desk.renew("f", {"doc": "2"})
+
+        known, gone = desks.use(desks.scripted(), change)
+        assert known.cached
+        assert gone == 1
 
     def test_each_finetuner_pays_for_itself_and_shares_the_answers(self, desks):
         async def both(desk: TeacherDesk):

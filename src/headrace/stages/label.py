@@ -2,6 +2,9 @@
 
 The teacher is asked concurrently; what is answered from the front of the queue on is committed: examples, dead letters in
 the places of refused prompts, and the offset. An outage pauses the stage; the rows wait.
+
+Where documents changed, everything before the sign is committed first, then cached answers made from their other versions are
+let go, then the sign passes. Prompts behind it that cite one of these documents are asked after that, the rest meanwhile.
 """
 
 import asyncio
@@ -12,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.control import Control
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.example import Example
 from headrace.events.origin import Origin, encode_origin
@@ -22,6 +26,7 @@ from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.models.knowledge_text import fill_knowledge
 from headrace.stages.ingest import DEAD_RETENTION_MS, dead_record
 from headrace.stages.options import LabelOptions
 from headrace.stages.stage import Condition, StageReporter, take_lease
@@ -41,8 +46,20 @@ class _Pending:
     record: Record
     prompt: Prompt | None
     """None: a control record, which keeps its place"""
+    changed: dict[str, str | None]
+    """What its sign says: by document the version that holds behind it, None where it is gone."""
     asked: "asyncio.Task[DeskAnswer] | None" = None
     failures: int = 0
+
+    @property
+    def is_for_teacher(self) -> bool:
+        """Whether its answer does not stand in the row."""
+        return self.prompt is not None and self.prompt.ground_truth is None
+
+    @property
+    def waits(self) -> bool:
+        """For its answer, or to be asked at all."""
+        return self.is_for_teacher and not (self.asked and self.asked.done())
 
 
 @dataclass(slots=True)
@@ -64,6 +81,7 @@ class LabelStage:
         namespace, finetuner = options.namespace, options.finetuner
         self.name = f"label/{namespace}.{finetuner}"
         self._options, self._log, self._clock = options, log, clock
+        self._finetuner = f"{namespace}/{finetuner}"
         self._prompts = topics.prompts(namespace, finetuner)
         self._examples = topics.examples(namespace, finetuner)
         self._dead = topics.stage_dead(namespace, finetuner, "label")
@@ -110,16 +128,25 @@ class LabelStage:
             return
         records = self._log.read(self._prompts, self._read_offset, max_records=room)
         for record in records:
-            prompt = None if record.kind == codec.CONTROL else codec.decode(record, Prompt)
-            self._queue.append(_Pending(record, prompt))
+            if record.kind == codec.CONTROL:
+                changes = codec.decode(record, Control).changes
+                changed = {one.document: None if one.deleted else one.version for one in changes}
+                self._queue.append(_Pending(record, None, changed))
+            else:
+                self._queue.append(_Pending(record, codec.decode(record, Prompt), {}))
         if records:
             self._read_offset = records[-1].offset + 1
 
     async def _turn(self) -> None:
         """Asks what is not asked yet and gives the answers a moment to come in."""
+        changing: set[str] = set()
         for pending in self._queue:
-            if pending.asked is None and pending.prompt and pending.prompt.ground_truth is None:
-                pending.asked = self._loop.create_task(self._ask(pending.record.id, pending.prompt))
+            changing |= pending.changed.keys()
+            prompt = pending.prompt
+            if pending.asked or prompt is None or not pending.is_for_teacher:
+                continue
+            if changing.isdisjoint(passage.document for passage in prompt.passages):
+                pending.asked = self._loop.create_task(self._ask(pending.record.id, prompt))
         first = self._queue[0].asked
         if first and not first.done():
             await asyncio.wait([first], timeout=WAIT_SECONDS)
@@ -127,18 +154,22 @@ class LabelStage:
     async def _ask(self, prompt_id: str, prompt: Prompt) -> DeskAnswer:
         if self._desk is None:
             raise TeacherRejectedError("no teacher is declared and the row carries no answer")
-        cites = [f"{passage.document}@{passage.version}" for passage in prompt.passages]
         return await self._desk.ask(
-            prompt.messages, finetuner=f"{self._options.namespace}/{self._options.finetuner}",
-            max_output_tokens=self._options.output_max, cites=cites, ask_id=prompt_id,
+            fill_knowledge(prompt.messages, prompt.passages), finetuner=self._finetuner,
+            max_output_tokens=self._options.output_max, ask_id=prompt_id,
+            cites=[(passage.document, passage.version) for passage in prompt.passages],
         )  # fmt: skip
 
     def _collect(self) -> _Batch:
         batch = _Batch()
         while self._queue and len(batch.examples) < COMMIT_AT_MOST:
             pending = self._queue[0]
-            if pending.asked and not pending.asked.done():
+            if pending.waits:
                 break
+            if pending.changed and self._desk:
+                if batch.next_offset >= 0:
+                    break  # an answer is committed before it may be forgotten: after a crash it is not asked for again
+                self._loop.run_until_complete(self._desk.renew(self._finetuner, pending.changed))
             if not self._settle(pending, batch):
                 break
             batch.next_offset = pending.record.offset + 1
@@ -232,7 +263,7 @@ class LabelStage:
     def _progress(self) -> dict[str, int | float | str]:
         progress: dict[str, int | float | str] = dict(self._counts)
         if self._desk:
-            spent = self._desk.spent(f"{self._options.namespace}/{self._options.finetuner}")
+            spent = self._desk.spent(self._finetuner)
             progress |= {
                 "teacherCalls": spent.calls, "cached": spent.cached, "inputTokens": spent.input_tokens,
                 "outputTokens": spent.output_tokens, "usd": spent.usd,

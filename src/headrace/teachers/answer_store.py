@@ -5,12 +5,15 @@ when its process has died since (the provider may bill what nobody received). Mo
 
 Several processes may use one file. Within a process the commits of concurrent asks are grouped: while one transaction
 is being written by a thread, the next one collects.
+
+Answers remember the document versions that their prompts were made from. Which version of a document holds is kept for each
+finetuner apart: one that replays history still learns from versions that another has left behind.
 """
 
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +30,7 @@ from headrace.foundation.errors import (
 from headrace.foundation.failpoints import failpoint
 from headrace.teachers.teacher import BudgetSpentError
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE answers (
   id INTEGER PRIMARY KEY, key TEXT NOT NULL, finetuner TEXT NOT NULL, ask_id TEXT NOT NULL, text TEXT NOT NULL,
@@ -35,8 +38,6 @@ CREATE TABLE answers (
   answered_at_ms INTEGER NOT NULL);
 CREATE INDEX answers_by_key ON answers (key, id);
 CREATE INDEX answers_by_ask ON answers (finetuner, ask_id, key) WHERE ask_id <> '';
-CREATE TABLE citations (cite TEXT NOT NULL, answer_id INTEGER NOT NULL, PRIMARY KEY (cite, answer_id)) WITHOUT ROWID;
-CREATE TABLE forgotten (cite TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE reservations (
   id INTEGER PRIMARY KEY AUTOINCREMENT, finetuner TEXT NOT NULL, input_tokens INTEGER NOT NULL,
   output_tokens INTEGER NOT NULL, nano_usd INTEGER NOT NULL, reserved_at_ms INTEGER NOT NULL);
@@ -46,9 +47,26 @@ CREATE TABLE spending (
   nano_usd INTEGER NOT NULL DEFAULT 0, open_reservations INTEGER NOT NULL DEFAULT 0,
   open_tokens INTEGER NOT NULL DEFAULT 0, open_nano_usd INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 """
+_CITATIONS = """
+CREATE TABLE citations (
+  document TEXT NOT NULL, version TEXT NOT NULL, answer_id INTEGER NOT NULL,
+  PRIMARY KEY (document, version, answer_id)) WITHOUT ROWID;
+CREATE INDEX citations_by_answer ON citations (answer_id);
+CREATE TABLE current_versions (
+  finetuner TEXT NOT NULL, document TEXT NOT NULL, version TEXT, PRIMARY KEY (finetuner, document)) WITHOUT ROWID;
+"""
+_FROM_1 = """
+DELETE FROM answers WHERE id IN (SELECT answer_id FROM citations);
+DROP TABLE citations;
+DROP TABLE forgotten;
+"""
+_STEPS = {0: _SCHEMA + _CITATIONS, 1: _FROM_1 + _CITATIONS}
+"""What leads from each earlier version to this one."""
 _ANSWER_COLUMNS = "text, model, input_tokens, output_tokens, nano_usd"
 
 Result = TypeVar("Result")
+Cite = tuple[str, str]
+"""A document and its version."""
 Work = Callable[[sqlite3.Connection], object]
 
 
@@ -86,7 +104,7 @@ class AskRecord:
     """Hash of the prompt, as the cache knows it."""
     finetuner: str
     ask_id: str = ""
-    cites: tuple[str, ...] = ()
+    cites: tuple[Cite, ...] = ()
     """Document versions that the prompt was made from."""
 
 
@@ -145,10 +163,12 @@ class AnswerStore:
             (ask.finetuner, ask.ask_id, ask.key),
         )
 
-    def cached(self, key: str) -> StoredAnswer | None:
-        """The newest answer to this prompt, whoever asked."""
+    def cached(self, ask: AskRecord) -> StoredAnswer | None:
+        """The newest answer to this prompt, whoever asked; none to a prompt made from a version that no longer holds for its finetuner."""
+        if ask.cites and self._read(_OUTDATED, (ask.finetuner, json.dumps(ask.cites))):
+            return None
         return self._read_answer(
-            f"SELECT {_ANSWER_COLUMNS} FROM answers WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)
+            f"SELECT {_ANSWER_COLUMNS} FROM answers WHERE key = ? ORDER BY id DESC LIMIT 1", (ask.key,)
         )
 
     def spent(self, finetuner: str) -> Spending:
@@ -190,7 +210,7 @@ class AnswerStore:
         await self._submit(lambda db: _charge(db, reservation, cost))
 
     async def settle(self, reservation: Reservation, ask: AskRecord, answer: StoredAnswer, now_ms: int) -> None:
-        """Replaces the reservation by the true cost, and keeps the answer unless it cites what was forgotten."""
+        """Replaces the reservation by the true cost, and keeps the answer unless it cites a version that no longer holds."""
         failpoint("teacher.answer.before")
 
         def work(db: sqlite3.Connection) -> None:
@@ -200,9 +220,15 @@ class AnswerStore:
         await self._submit(work)
         failpoint("teacher.answer.after")
 
-    async def forget(self, cites: Sequence[str]) -> int:
-        """Deletes the answers made from these document versions, and keeps none in future; how many there were."""
-        return await self._submit(lambda db: _forget(db, cites))
+    async def renew(self, finetuner: str, versions: Mapping[str, str | None]) -> int:
+        """From now on these versions hold for the finetuner, by document; None: the document is gone.
+
+        Deletes its answers made from any other version of them, and keeps none in future; how many there were.
+        """
+        failpoint("teacher.renew.before")
+        deleted = await self._submit(lambda db: _renew(db, finetuner, versions))
+        failpoint("teacher.renew.after")
+        return deleted
 
     async def close(self) -> None:
         """Writes what waits, then closes the file."""
@@ -296,8 +322,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     if version == _VERSION:
         return
     db.execute("BEGIN IMMEDIATE")
-    if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # another process may have been first
-        for statement in _SCHEMA.split(";\n"):
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version < _VERSION:  # else another process was first
+        for statement in _STEPS[version].split(";\n"):
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {_VERSION}")
     db.execute("COMMIT")
@@ -362,10 +389,7 @@ def _charge(db: sqlite3.Connection, reservation: Reservation, cost: Cost) -> Non
 
 def _keep(db: sqlite3.Connection, ask: AskRecord, answer: StoredAnswer, now_ms: int) -> None:
     cites = json.dumps(ask.cites)
-    if (
-        ask.cites
-        and db.execute("SELECT 1 FROM forgotten WHERE cite IN (SELECT value FROM json_each(?))", (cites,)).fetchone()
-    ):
+    if ask.cites and db.execute(_OUTDATED, (ask.finetuner, cites)).fetchone():
         return
     cost = answer.cost
     cursor = db.execute(
@@ -377,14 +401,34 @@ def _keep(db: sqlite3.Connection, ask: AskRecord, answer: StoredAnswer, now_ms: 
         ),
     )  # fmt: skip
     if ask.cites:
-        db.execute("INSERT OR IGNORE INTO citations SELECT value, ? FROM json_each(?)", (cursor.lastrowid, cites))
+        db.execute(
+            "INSERT OR IGNORE INTO citations (document, version, answer_id) "
+            "SELECT value ->> 0, value ->> 1, ? FROM json_each(?)",
+            (cursor.lastrowid, cites),
+        )
 
 
-def _forget(db: sqlite3.Connection, cites: Sequence[str]) -> int:
-    wanted = json.dumps(list(cites))
-    db.execute("INSERT OR IGNORE INTO forgotten SELECT value FROM json_each(?)", (wanted,))
-    found = "SELECT answer_id FROM citations WHERE cite IN (SELECT value FROM json_each(?))"
-    ids = json.dumps([row[0] for row in db.execute(found, (wanted,))])
+_OUTDATED = """
+SELECT 1 FROM current_versions AS now, json_each(?2) AS cite
+WHERE now.finetuner = ?1 AND now.document = cite.value ->> 0 AND now.version IS NOT cite.value ->> 1 LIMIT 1
+"""
+"""Whether any of the citations (JSON: [[document, version], …]) no longer holds for the finetuner."""
+
+
+def _renew(db: sqlite3.Connection, finetuner: str, versions: Mapping[str, str | None]) -> int:
+    wanted = json.dumps(list(versions.items()))
+    db.execute(
+        "INSERT INTO current_versions (finetuner, document, version) "
+        "SELECT ?, value ->> 0, value ->> 1 FROM json_each(?) WHERE true "
+        "ON CONFLICT (finetuner, document) DO UPDATE SET version = excluded.version",
+        (finetuner, wanted),
+    )
+    found = db.execute(
+        "SELECT DISTINCT c.answer_id FROM json_each(?1) AS changed JOIN citations AS c ON c.document = changed.value ->> 0 "
+        "JOIN answers AS a ON a.id = c.answer_id WHERE a.finetuner = ?2 AND c.version IS NOT changed.value ->> 1",
+        (wanted, finetuner),
+    )
+    ids = json.dumps([row[0] for row in found])
     db.execute("DELETE FROM citations WHERE answer_id IN (SELECT value FROM json_each(?))", (ids,))
     return db.execute("DELETE FROM answers WHERE id IN (SELECT value FROM json_each(?))", (ids,)).rowcount
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -12,7 +12,16 @@ import msgspec
 from headrace.events.example import Price
 from headrace.events.message import Message
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.teachers.answer_store import AnswerStore, AskRecord, Budget, Cost, Reservation, Spending, StoredAnswer
+from headrace.teachers.answer_store import (
+    AnswerStore,
+    AskRecord,
+    Budget,
+    Cite,
+    Cost,
+    Reservation,
+    Spending,
+    StoredAnswer,
+)
 from headrace.teachers.pacing import Gate, Pace
 from headrace.teachers.teacher import (
     AnsweredError,
@@ -114,36 +123,45 @@ class TeacherDesk:
         *,
         finetuner: str,
         max_output_tokens: int,
-        cites: Sequence[str] = (),
+        cites: Sequence[Cite] = (),
         ask_id: str = "",
         fresh: bool = False,
     ) -> DeskAnswer:
         """The teacher's answer to this prompt, from the cache where it has been given before.
 
-        `cites`: the document versions that the prompt was made from, for `forget`. `ask_id`: the prompt's own id; asking
-        again with the same one, after a crash say, gives the same answer at the same price as the first time, not marked
-        as cached. `fresh`: does not take an answer that was given to another ask; the new one replaces it in the cache.
+        `cites`: the document versions that the prompt was made from; only a prompt made from the same ones is the same, and
+        `renew` says which hold. `ask_id`: the prompt's own id; asking again with the same one, after a crash say, gives the
+        same answer at the same price as the first time, not marked as cached. `fresh`: does not take an answer that was
+        given to another ask; the new one replaces it in the cache.
 
         Raises what `teacher.py` draws: TeacherUnavailableError only after `attempts` calls or `give_up_seconds`.
         """
-        ask = AskRecord(self.key(messages, max_output_tokens), finetuner, ask_id, tuple(cites))
+        ask = AskRecord(self.key(messages, max_output_tokens, cites), finetuner, ask_id, tuple(cites))
         if (own := self._store.given(ask)) is not None:
             return _as_paid(own)
         if (asking := self._on_the_way.get((finetuner, ask.key))) is not None:
             answer = await self._wait_for(asking)
-        elif fresh or (answer := self._store.cached(ask.key)) is None:
+        elif fresh or (answer := self._store.cached(ask)) is None:
             return _as_paid(await self._lead(ask, messages, max_output_tokens))
         await self._store.count_cached(finetuner)
         return DeskAnswer(answer.text, answer.model, cached=True, price=Price())
 
-    def key(self, messages: Sequence[Message], max_output_tokens: int) -> str:
-        """The prompt's hash: provider, model, messages, limit of output tokens (BLAKE2b, 16 bytes, hexadecimal)."""
-        prompt = _ENCODER.encode((self._options.provider, self._teacher.model, messages, max_output_tokens))
-        return hashlib.blake2b(prompt, digest_size=16).hexdigest()
+    def key(self, messages: Sequence[Message], max_output_tokens: int, cites: Sequence[Cite] = ()) -> str:
+        """The prompt's hash: provider, model, messages, limit of output tokens, cited versions (BLAKE2b, 16 bytes, hexadecimal).
 
-    async def forget(self, cites: Sequence[str]) -> int:
-        """Answers made from these document versions are not used again; how many were kept until now."""
-        return await self._store.forget(cites)
+        An edit elsewhere in a cited document leaves the text of a prompt as it was; its answer is asked anew all the same.
+        """
+        prompt: tuple[object, ...] = (self._options.provider, self._teacher.model, messages, max_output_tokens)
+        if cites:
+            prompt = (*prompt, sorted(set(cites)))
+        return hashlib.blake2b(_ENCODER.encode(prompt), digest_size=16).hexdigest()
+
+    async def renew(self, finetuner: str, versions: Mapping[str, str | None]) -> int:
+        """These versions hold from now on, by document (None: it is gone); answers made for the finetuner from others are not used again.
+
+        How many were kept until now. An answer on its way that cites another version is given to who asked, and not kept.
+        """
+        return await self._store.renew(finetuner, versions)
 
     def spent(self, finetuner: str) -> Spending:
         """What this finetuner's answers have cost so far."""
