@@ -27,6 +27,8 @@ from headrace.stages.stage import Condition, StageReporter, take_lease
 DEAD_RETENTION_MS = 30 * 86_400_000
 MAX_ROWS = 5_000
 POLL_SECONDS = 0.05
+_SOURCE_STATE = "source/"
+"""In front of the keys of what a source remembers itself."""
 
 
 class IngestState(msgspec.Struct, frozen=True):
@@ -57,7 +59,7 @@ def state_key(namespace: str, connector: str) -> StateKey:
 def read_state(log: TopicLog, namespace: str, connector: str) -> IngestState | None:
     """What ingest last committed for a source; None before its first commit."""
     key = state_key(namespace, connector)
-    entry = log.state(key.owner).get(key.key)
+    entry = log.state(key.owner, key.key).get(key.key)
     return msgspec.msgpack.decode(entry.value, type=IngestState) if entry else None
 
 
@@ -121,13 +123,17 @@ class IngestStage:
             options = self._options.source
             if options.schema is None:
                 options = dataclasses.replace(options, schema=schema_of(self._state))
-            source = open_source(options, SourceContext(self._log, self._clock))
+            source = open_source(options, SourceContext(self._log, self._clock, self._saved))
             source.open(self._state.position or None)
             self._source = source
         return self._source
 
+    def _saved(self) -> dict[str, bytes]:
+        entries = self._log.state(self._key.owner, _SOURCE_STATE)
+        return {key.removeprefix(_SOURCE_STATE): entry.value for key, entry in entries.items()}
+
     def _nothing_new(self, batch: SourceBatch) -> bool:
-        nothing = (batch.rows is None or batch.rows.num_rows == 0) and not batch.dead
+        nothing = (batch.rows is None or batch.rows.num_rows == 0) and not batch.dead and not batch.state
         return nothing and (not batch.end or self._state.ended)
 
     def _commit(self, batch: SourceBatch) -> None:
@@ -150,7 +156,10 @@ class IngestStage:
         commit = Commit(
             appends=[append for append in appends if append.records],
             offsets=[GroupOffset(self.name, *batch.read_up_to)] if batch.read_up_to else [],
-            state={self._key: msgspec.msgpack.encode(state)},
+            state={
+                self._key: msgspec.msgpack.encode(state),
+                **{StateKey(self._key.owner, _SOURCE_STATE + key): value for key, value in batch.state.items()},
+            },
             lease=self._lease,
         )
         failpoint("ingest.commit.before")
