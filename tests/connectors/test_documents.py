@@ -2,92 +2,20 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headrace.connectors.documents.options import Options, bytes_of
-from headrace.connectors.documents.source import DocumentsSource, columns_of, open_source
+from headrace.connectors.documents.source import columns_of, open_source
 from headrace.connectors.source import EventTime, Source, SourceContext, SourceOptions
-from headrace.events.dead_letter import DeadLetter
 from headrace.events.schema import Column, RowSchema
 from headrace.foundation.errors import InvalidDeclarationError, NotFoundError, UnavailableError
 from headrace.testing.clock import VirtualClock
 from headrace.testing.source_conformance import SourceConformance
 
-SCHEMA = RowSchema(
-    (Column("product", "STRING"), Column("fee", "DECIMAL(6, 2)"), Column("effective_at", "TIMESTAMP_LTZ(3)"))
-)
-
-
-class Folder:
-    """A folder, a source over it, and what was committed of it."""
-
-    def __init__(self, root: Path, **options: Any) -> None:
-        self.root = root / "policies"
-        self.root.mkdir()
-        self.clock = VirtualClock()
-        self.options = SourceOptions(
-            "default", "docs", "documents", {"path": "policies", **options}, schema=SCHEMA, base_dir=root
-        )
-        self.saved: dict[str, bytes] = {}
-        self.position: bytes | None = None
-        self.ids: list[str] = []
-        self.letters: list[DeadLetter] = []
-        self.source = self.opened()
-
-    def opened(self) -> DocumentsSource:
-        source = open_source(self.options, SourceContext(None, self.clock, lambda: dict(self.saved)))
-        source.open(self.position)
-        return source
-
-    def restart(self) -> None:
-        self.source.close()
-        self.source = self.opened()
-
-    def write(self, name: str, content: str | bytes) -> Path:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    def new(self, max_rows: int = 1000) -> list[dict[str, Any]]:
-        """All that is new, committed; dead letters are kept aside."""
-        rows: list[dict[str, Any]] = []
-        self.letters = []
-        while True:
-            batch = self.source.poll(max_rows, 2.0)
-            if batch.rows is not None:
-                rows += batch.rows.table.to_pylist()
-                self.ids += batch.rows.ids.to_pylist()
-            self.letters += [letter for _, letter in batch.dead]
-            self.position = batch.position
-            for key, value in batch.state.items():
-                if value is None:
-                    del self.saved[key]
-                else:
-                    self.saved[key] = value
-            if batch.waiting or batch.end:
-                return rows
-
-    def said(self) -> list[tuple[str, str]]:
-        """(operation, path) of what is new."""
-        return [(row["operation"], row["path"]) for row in self.new()]
-
-    def codes(self) -> list[str]:
-        """Of the letters that are new; nothing else is."""
-        assert self.new() == []
-        return [letter.code for letter in self.letters]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
-    made = Folder(tmp_path)
-    yield made
-    made.source.close()
-    assert len(set(made.ids)) == len(made.ids)
+SCHEMA = RowSchema((Column("fee", "DECIMAL(6, 2)"),))
 
 
 class TestConformance(SourceConformance):
@@ -233,7 +161,7 @@ def test_links_into_a_hidden_folder_are_followed_as_config_maps_need(folder):
 # -- folders that are out of reach
 
 
-def away(folder: Folder, part: str) -> None:
+def away(folder: Any, part: str) -> None:
     for _ in range(2):
         with pytest.raises(UnavailableError, match=part):
             folder.new()
@@ -377,8 +305,8 @@ def test_options_that_are_wrong_are_refused(options):
         Options.model_validate({"path": "a", **options})
 
 
-def test_a_folder_can_be_read_once(tmp_path):
-    folder = Folder(tmp_path, follow=False)
+def test_a_folder_can_be_read_once(make_folder):
+    folder = make_folder(follow=False)
     folder.write("a.md", "One.")
     assert folder.source.bounded
     assert folder.said() == [("upsert", "a.md")]

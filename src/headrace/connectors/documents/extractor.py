@@ -52,6 +52,9 @@ def answer(request: Request) -> Answer:
         return Answer("too_deep", "it nests too deeply")
     except MemoryError:
         return Answer("too_large", f"reading it takes more than {MOST_MEMORY >> 20} MiB of memory")
+    except Exception as error:  # noqa: BLE001 - whoever reads foreign bytes may fail in any way; the letter says in which
+        reason = str(error).split("\n", maxsplit=1)[0][:500]
+        return Answer(f"broken_{request.kind}", f"it cannot be read: {reason or type(error).__name__}")
     if not body.strip():
         return Answer("no_text", "it holds no text")
     return Answer("", "", _clean(title), _clean(body), {_clean(name): _clean(text) for name, text in fields.items()})

@@ -4,13 +4,13 @@ import io
 import logging
 
 from pypdf import PdfReader
-from pypdf.errors import DependencyError, PyPdfError
+from pypdf.errors import DependencyError
 
 from headrace.connectors.documents.document import UnreadableDocumentError
 
 
 def read_pdf(data: bytes, max_pages: int, max_letters: int) -> tuple[str, str, dict[str, str]]:
-    """(title, text with a blank line between pages, its info). UnreadableDocumentError: encrypted, broken_pdf, too_long, no_text."""
+    """(title, text with a blank line between pages, its info). UnreadableDocumentError: encrypted, too_long, no_text; anything else: it is broken."""
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it repairs in silence is no news
     try:
         reader = PdfReader(io.BytesIO(data), strict=False)
@@ -24,9 +24,6 @@ def read_pdf(data: bytes, max_pages: int, max_letters: int) -> tuple[str, str, d
         return info.get("Title", ""), _text(reader, max_letters), info
     except DependencyError as error:
         raise UnreadableDocumentError("encrypted", "the PDF is encrypted") from error
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OSError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
-        raise UnreadableDocumentError("broken_pdf", f"the PDF cannot be read: {reason}") from error
 
 
 def _text(reader: PdfReader, max_letters: int) -> str:
