@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 DecisionKind = Literal[
-    "cut", "promoted", "rejected", "rolled_back", "confirmed", "drift", "anchors", "awaiting_approval"
+    "cut", "promoted", "rejected", "rolled_back", "confirmed", "drift", "documents", "anchors", "awaiting_approval"
 ]
 
 

@@ -41,7 +41,7 @@ class AnchorSet:
 
     @property
     def version(self) -> int:
-        """Grows whenever a label changes or an anchor goes, from 1."""
+        """Grows whenever a label or a prompt changes or an anchor goes, from 1."""
         return self._version
 
     def takes(self, root_id: str) -> bool:
@@ -72,6 +72,13 @@ class AnchorSet:
         }
         self._items.update(changed)
         self._version += bool(changed)
+        return self._version
+
+    def renew(self, items: Mapping[str, Fresh]) -> int:
+        """Gives anchors new prompts and answers by example id, as they were asked again. Returns the version that follows."""
+        renewed = {example_id: item for example_id, item in items.items() if example_id in self._items}
+        self._items.update(renewed)
+        self._version += bool(renewed)
         return self._version
 
     def discard(self, predicate: Callable[[Fresh], bool]) -> int:

@@ -1,5 +1,6 @@
 """One example on its way into the model, and the encoding of what the learning room keeps in a checkpoint."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -20,6 +21,17 @@ class Fresh(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The answer as text, from which the answer tokens were made."""
     documents: tuple[str, ...] = ()
     """The documents that its passages cite."""
+    versions: tuple[str, ...] = ()
+    """Their versions, one each; empty in checkpoints that were made before versions were kept."""
+    renewed_at: int = -1
+    """The place of the sign at which it was asked again with new passages; -1: its passages are those in the topic."""
+
+    def outdated_by(self, current: Mapping[str, str | None]) -> bool:
+        """Whether it cites another version than the `current` one (by document; None: deleted) of any document named there."""
+        if not self.versions:
+            return not current.keys().isdisjoint(self.documents)
+        cited = zip(self.documents, self.versions, strict=True)
+        return any(document in current and current[document] != version for document, version in cited)
 
 
 State = TypeVar("State", bound=msgspec.Struct)

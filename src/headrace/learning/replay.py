@@ -6,7 +6,7 @@ age is the best sign that it no longer holds (docs/decisions/0010).
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -57,6 +57,10 @@ class ReplayBuffer:
             places[i], places[j] = places[j], places[i]
         items = self.items
         return [items[place] for place in places[:count]]
+
+    def renew(self, items: Mapping[str, Fresh]) -> None:
+        """Puts examples, as they were asked again, in the places of the former ones, by example id; others are passed over."""
+        self._items = deque((items.get(item.example_id, item) for item in self._items), maxlen=self._capacity)
 
     def discard(self, predicate: Callable[[Fresh], bool]) -> int:
         """Drops the examples that `predicate` names; returns how many."""

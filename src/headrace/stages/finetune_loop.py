@@ -5,6 +5,10 @@ they were cut into reads. It touches neither the log nor a clock for a decision;
 
 One round, from top to bottom: every model scores the round's examples and the anchors among them; each row is weighed for the
 candidate on trial; drift is looked for; the learner learns the fresh examples with replayed ones; a candidate is cut when due.
+
+A sign that documents changed closes no round: rounds go by count alone, and documents that change with every row would make
+each row a round. Examples that wait for their round, and cite what changed, are scored and learned once, as they came; they
+are neither replayed nor anchors afterwards.
 """
 
 from collections.abc import Sequence
@@ -15,6 +19,7 @@ from typing import cast
 import msgspec
 
 from headrace.events import topics
+from headrace.events.control import Control
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.decision import Command
 from headrace.events.example import Example
@@ -35,6 +40,7 @@ from headrace.models.prompt_renderer import PromptRenderer, TooLongError
 from headrace.promotion.gate import AnchorDifference, GateOptions, PromotionGate, RowDifference, Verdict
 from headrace.promotion.metric import MetricKind, choose_metric, difference, row_metric
 from headrace.promotion.registry import Registry, Version
+from headrace.stages import documents_response
 from headrace.stages.drift_response import respond
 from headrace.stages.loop_output import AliasMove, LoopOutput, score_record
 from headrace.stages.options import TrainOptions
@@ -67,6 +73,10 @@ class _Policy(msgspec.Struct, frozen=True):
     no_cut_before: int
     next_number: int
     last_loss: float
+    outdated: list[str] = []
+    credit: int = documents_response.CREDIT
+    generations: list[tuple[int, str]] = []
+    candidate_knowledge: str = ""
 
 
 def gate_options(options: TrainOptions) -> GateOptions:
@@ -111,6 +121,10 @@ class FinetuneLoop:
         self._digests: dict[str, str] = {}
         self._no_cut_before = 0
         self._next_number = 1
+        self._outdated: set[str] = set()
+        self._credit = documents_response.CREDIT
+        self._generations: list[tuple[int, str]] = []
+        self._candidate_knowledge = ""
         self.examples = 0
         self.last_loss = 0.0
 
@@ -139,6 +153,10 @@ class FinetuneLoop:
             "scoreSlow": round(self._drift.slow, 4),
         }
 
+    def renewals(self) -> list[int]:
+        """Where the examples were renewed that are still learned from or compared on."""
+        return sorted({item.renewed_at for item in (*self._replay.items, *self._anchors.items())} - {-1})
+
     def weights_sha256(self) -> str:
         return self._learner.weights_sha256(LEARNER)
 
@@ -158,6 +176,7 @@ class FinetuneLoop:
             self._rounds.state(), self._replay.state(), self._drift.state(), self._anchors.state(), self._majority.state(),
             self._gate.state(), self._sources, self._held, self._metric or "", self._first_answers, self._digests,
             self.examples, self._no_cut_before, self._next_number, self.last_loss,
+            sorted(self._outdated), self._credit, self._generations, self._candidate_knowledge,
         )  # fmt: skip
         (path / "policy.msgpack").write_bytes(msgspec.msgpack.encode(policy))
 
@@ -182,6 +201,8 @@ class FinetuneLoop:
             policy.next_number,
             policy.last_loss,
         )
+        self._outdated, self._credit = set(policy.outdated), policy.credit
+        self._generations, self._candidate_knowledge = policy.generations, policy.candidate_knowledge
         self._load(SERVED, self._gate.served)
         if previous := self._gate.on_probation:
             self._load(PREVIOUS, previous)
@@ -198,6 +219,7 @@ class FinetuneLoop:
         if item is None:
             return output
         self._sources[item.example_id] = msgspec.structs.replace(record, value=b"")
+        self._credit = min(self._credit + 1, documents_response.CREDIT)
         if len(self._first_answers) < METRIC_SAMPLE:
             self._first_answers.append(item.answer)
         if self._anchors.takes(example.root_id):
@@ -216,6 +238,30 @@ class FinetuneLoop:
         if self._held:
             held, self._held = self._held, []
             self._score(held, {item.example_id for item in held}, output)
+        return output
+
+    def documents_changed(self, offset: int, sign: Control) -> LoopOutput:
+        """What was learned from other versions of the documents is asked again, or let go; what comes has their new ones."""
+        output = LoopOutput()
+        if sign.generation and sign.generation != documents_response.generation_at(self._generations, offset):
+            self._generations.append((offset, sign.generation))
+        current = documents_response.current_versions(sign)
+        waiting = (*self._rounds.pending, *self._held)
+        self._outdated |= {item.example_id for item in waiting if item.outdated_by(current)}
+        limits = (self._options.input_max, self._options.output_max)
+        response = documents_response.respond(
+            offset, sign, self._replay, self._anchors, self._reasker, self._renderer, limits, self._credit
+        )
+        if response is None:
+            return output
+        self._credit -= response.asked
+        output.decisions.append(response.decision)
+        output.signs.add(offset)
+        output.must_commit = True
+        if response.labels_changed:
+            self._learner.rewarm()
+            self._drift.reset()
+            self._answers_changed(offset, output)
         return output
 
     def take_up(self, command: Command, registry: Registry, offset: int) -> LoopOutput:
@@ -253,7 +299,8 @@ class FinetuneLoop:
             )
             return None
         documents = tuple(passage.document for passage in example.passages)
-        return Fresh(record.offset, record.id, example.row_id, sequence, example.answer, documents)
+        versions = tuple(passage.version for passage in example.passages)
+        return Fresh(record.offset, record.id, example.row_id, sequence, example.answer, documents, versions)
 
     def _learn_round(self, closed: Round, output: LoopOutput) -> None:
         offset = closed.items[-1].offset
@@ -282,7 +329,7 @@ class FinetuneLoop:
         """What every model makes of the items; every score is a record. Held-out items become anchors."""
         by_slot = {slot: self._score_slot(slot, items) for slot in self._slots()}
         for item in items:
-            if item.example_id in held:
+            if item.example_id in held and item.example_id not in self._outdated:
                 self._anchors.add(item)
             models = [scored[item.example_id] for scored in by_slot.values() if item.example_id in scored]
             score = Score(
@@ -291,6 +338,7 @@ class FinetuneLoop:
             )  # fmt: skip
             record = score_record(score, self._sources.pop(item.example_id), self._topic)
             output.scores.append((item.offset, record))
+        self._outdated -= held
         return by_slot
 
     def _score_slot(self, slot: str, items: Sequence[Fresh]) -> dict[str, ModelScore]:
@@ -385,8 +433,9 @@ class FinetuneLoop:
         evidence = verdict.decisions[-1]
         cut = int(evidence.details.get("cut", evidence.first_offset))
         return Version(
-            verdict.subject, digest, None, cut, self._clock.now_ms(), self._learner.weights_sha256(CANDIDATE), evidence
-        )
+            verdict.subject, digest, None, cut, self._clock.now_ms(), self._learner.weights_sha256(CANDIDATE), evidence,
+            self._candidate_knowledge,
+        )  # fmt: skip
 
     def _drop_frozen(self) -> None:
         for slot in (PREVIOUS, CANDIDATE):
@@ -405,11 +454,13 @@ class FinetuneLoop:
         output.must_commit = True
         self._learner.rewarm()
         if response.labels_changed:
-            self._no_cut_before = self.examples + self._options.promotion.candidate_every
-            if verdict := self._gate.abandon(
-                fell[-1].offset, "what it was tried on no longer holds: the answers changed"
-            ):
-                self._carry_out(verdict, output)
+            self._answers_changed(fell[-1].offset, output)
+
+    def _answers_changed(self, offset: int, output: LoopOutput) -> None:
+        """Whoever learned the former answers, or was tried on them, has to wait until the new ones are learned."""
+        self._no_cut_before = self.examples + self._options.promotion.candidate_every
+        if verdict := self._gate.abandon(offset, "what it was tried on no longer holds: the answers changed"):
+            self._carry_out(verdict, output)
 
     def _learn(self, closed: Round) -> None:
         replayed = round(self._options.replay.per_fresh * len(closed.items))
@@ -421,11 +472,19 @@ class FinetuneLoop:
             ]
         )
         self.last_loss = report.loss
-        self._replay.add(closed.items)
+        self._replay.add(item for item in closed.items if item.example_id not in self._outdated)
+        self._outdated -= {item.example_id for item in closed.items}
         self.examples += len(closed.items)
 
     def _cut_when_due(self, closed: Round, output: LoopOutput) -> None:
         due = self._gate.learned(len(closed.items))
         if due and self.examples >= self._no_cut_before:
             self._learner.freeze(CANDIDATE)
+            self._candidate_knowledge = self._generation_of(closed.items[-1].offset)
             output.decisions.append(self._gate.cut(closed.items[-1].offset, f"v{self._next_number}"))
+
+    def _generation_of(self, offset: int) -> str:
+        """Of the newest example learned; generations that came before it are not asked for again."""
+        found = documents_response.generation_at(self._generations, offset)
+        self._generations = [one for one in self._generations if one[0] >= offset or one[1] == found]
+        return found

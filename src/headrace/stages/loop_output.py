@@ -37,6 +37,8 @@ class LoopOutput:
     moves: list[AliasMove] = field(default_factory=list[AliasMove])
     ends: list[tuple[int, NewRecord]] = field(default_factory=list[tuple[int, NewRecord]])
     """Ends of input, handed on behind the scores and decisions that came before them: (offset among the examples, the record)."""
+    signs: set[int] = field(default_factory=set[int])
+    """Offsets of signs that led to decisions. They fall when the sign is taken, not when the examples before it are scored."""
     must_commit: bool = False
 
     def extend(self, other: "LoopOutput") -> None:
@@ -45,6 +47,7 @@ class LoopOutput:
         self.dead += other.dead
         self.moves += other.moves
         self.ends += other.ends
+        self.signs |= other.signs
         self.must_commit |= other.must_commit
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.control import Control
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.decision import Command, Decision
 from headrace.events.example import Example
@@ -22,6 +23,7 @@ from headrace.foundation.ids import derive_id
 from headrace.learning.learner import Learner
 from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.models.embedder import Embedder
 from headrace.models.renderer import open_renderer
 from headrace.promotion import registry
 from headrace.promotion.registry import Registry
@@ -46,6 +48,10 @@ class Checkpoint(msgspec.Struct, frozen=True):
     commands: int
     """The next command that it has not taken up."""
     weights_sha256: str
+    scored: int = 0
+    """Every example before it is scored: nothing is decided there any more."""
+    renewals: list[int] = []
+    """Signs at which examples were asked again that its replay or its anchors hold."""
 
 
 class TrainState(msgspec.Struct, frozen=True):
@@ -94,8 +100,9 @@ class TrainStage:
         clock: Clock = SYSTEM_CLOCK,
         *,
         learner: Learner | None = None,
+        embedder: Embedder | None = None,
     ) -> None:
-        """`learner`: handed in by tests; else opened as the options say."""
+        """`learner`, `embedder`: handed in by tests; else opened as the options say."""
         namespace, finetuner = options.namespace, options.finetuner
         self.name = f"train/{namespace}.{finetuner}"
         self._options, self._log, self._clock, self._state_dir = options, log, clock, state
@@ -114,7 +121,7 @@ class TrainStage:
         self._versions = version_store.versions(state, namespace, finetuner)
         self._state = read_train_state(log, namespace, finetuner) or TrainState()
         self._registry, self._registry_version = self._first_registry()
-        self._reasker = Reasker(options, log, self.name, self._lease, state, clock)
+        self._reasker = Reasker(options, log, self.name, self._lease, state, clock, embedder=embedder)
         try:
             self._loop = FinetuneLoop(
                 options, learner or open_learner(options), open_renderer(options.learner.base), self._versions, self._reasker, clock
@@ -151,6 +158,10 @@ class TrainStage:
 
     def _feed(self, record: Record) -> None:
         if record.kind == codec.CONTROL:
+            sign = codec.decode(record, Control)
+            if sign.sign == "documents":
+                self._pending.extend(self._loop.documents_changed(record.offset, sign))
+                return
             self._pending.extend(self._loop.end_of_input())
             end = NewRecord(derive_id(self.name, record.id), record.kind, record.value, record.event_time)
             self._pending.ends.append((record.offset, end))
@@ -231,25 +242,32 @@ class TrainStage:
 
     def _checkpoint(self) -> None:
         digest = self._store.put(self._loop.save)
-        checkpoint = Checkpoint(digest, self._offset, self._commands_offset, self._loop.weights_sha256())
-        published = max(self._state.published, self._loop.scored_before(self._offset))
+        scored = self._loop.scored_before(self._offset)
+        checkpoint = Checkpoint(
+            digest, self._offset, self._commands_offset, self._loop.weights_sha256(), scored, self._loop.renewals()
+        )
+        published = max(self._state.published, scored)
         checkpoints = [*self._state.checkpoints, checkpoint][-CHECKPOINTS_KEPT:]
         taken_up = {command: at for command, at in self._taken_up.items() if command >= checkpoints[0].commands}
         state = TrainState(checkpoints, published, max(self._state.taken, self._offset), taken_up)
+        obsolete = self._reasker.obsolete(
+            checkpoints[0].scored, {offset for one in checkpoints for offset in one.renewals}
+        )
         failpoint("train.commit.before")
-        self._commit(state)
+        self._commit(state, obsolete)
         failpoint("train.commit.after")
         self._state, self._taken_up = state, dict(taken_up)
+        self._reasker.forget(obsolete)
         self._pending = LoopOutput()
         self._keep_alias = False
         self._checkpointed_at = self._clock.monotonic()
         self._collect_garbage()
 
-    def _commit(self, state: TrainState) -> None:
+    def _commit(self, state: TrainState, obsolete: list[str]) -> None:
         """One transaction. Where a person moved the alias meanwhile it stays theirs: their command is taken up next."""
         while True:
             try:
-                self._log.commit(self._as_commit(state))
+                self._log.commit(self._as_commit(state, obsolete))
             except ConflictError:
                 self._registry, self._registry_version = self._load_registry()
                 self._keep_alias = True
@@ -257,12 +275,12 @@ class TrainStage:
             self._registry, self._registry_version = self._load_registry()
             return
 
-    def _as_commit(self, state: TrainState) -> Commit:
-        """What was published before, by a run from which only an older checkpoint is whole, is left out."""
+    def _as_commit(self, state: TrainState, obsolete: list[str]) -> Commit:
+        """What was published before, by a run from which only an older checkpoint is whole, is left out. `obsolete`: keys to delete."""
         output, published = self._pending, self._state.published
         ends = [end for offset, end in output.ends if offset >= published]
         scores = [record for offset, record in output.scores if offset >= published]
-        decisions = [self._decision(d) for d in output.decisions if d.last_offset >= published or d.manual]
+        decisions = [self._decision(d) for d in output.decisions if d.manual or self._is_new(d)]
         appends = [
             Append(self._scores, [*scores, *ends]),
             Append(self._decisions, [*decisions, *ends]),
@@ -283,10 +301,19 @@ class TrainStage:
                 GroupOffset(self.name, self._examples, self._offset, hold=state.checkpoints[0].offset),
                 GroupOffset(self.name, self._commands, self._commands_offset, hold=state.checkpoints[0].commands),
             ],
-            state={StateKey(self.name, "state"): msgspec.json.encode(state), key: value},
+            state={
+                **{StateKey(self.name, one): None for one in obsolete},
+                StateKey(self.name, "state"): msgspec.json.encode(state),
+                key: value,
+            },
             expect={key: expected},
             lease=self._lease,
         )
+
+    def _is_new(self, decision: Decision) -> bool:
+        """Whether it is not in its topic yet. Those of a sign are committed with it, though examples before it may wait for their round."""
+        state = self._state
+        return decision.last_offset >= (state.taken if decision.last_offset in self._pending.signs else state.published)
 
     def _decision(self, decision: Decision) -> NewRecord:
         record_id = derive_id(self.name, decision.kind, decision.subject, decision.last_offset)
