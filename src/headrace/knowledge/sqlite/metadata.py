@@ -1,0 +1,56 @@
+"""A value of metadata as what SQLite compares as Python does.
+
+Numbers are a double and the rest that it could not hold, so that integers of any size and fractions share one order. Rounding
+to a double never turns an order round; where two numbers round to the same, their rests decide.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+
+from headrace.foundation.errors import FinalError, InvalidDeclarationError
+from headrace.knowledge.changes import version_order
+from headrace.knowledge.revision import Scalar
+
+Kind = int
+TEXT, NUMBER, BOOLEAN, NOT_A_NUMBER = 0, 1, 2, 3
+
+_NO_REST = version_order(0)
+_BEYOND = 10**3_900
+"""Integers that no double reaches are told apart by how far they are from here."""
+
+Comparable = tuple[Kind, str | float | int, str]
+"""Kind, value, rest."""
+
+
+def comparable(value: Scalar) -> Comparable:
+    """InvalidDeclarationError: an integer of thousands of digits."""
+    if isinstance(value, bool):
+        return BOOLEAN, int(value), ""
+    if isinstance(value, str):
+        return TEXT, value, ""
+    if isinstance(value, float):
+        return (NOT_A_NUMBER, 0, "") if math.isnan(value) else (NUMBER, value, _NO_REST)
+    return _integer(value)
+
+
+def to_json(metadata: Mapping[str, Scalar]) -> str:
+    """All of it as text; integers and floats stay what they are."""
+    return json.dumps(dict(metadata), separators=(",", ":"))
+
+
+def _integer(value: int) -> Comparable:
+    try:
+        double = float(value)
+    except OverflowError:
+        return NUMBER, math.copysign(math.inf, value), _rest(value - _BEYOND if value > 0 else value + _BEYOND)
+    return NUMBER, double, _rest(value - int(double))
+
+
+def _rest(rest: int) -> str:
+    try:
+        return _NO_REST if rest == 0 else version_order(rest)
+    except (FinalError, ValueError) as error:
+        raise InvalidDeclarationError(
+            "an integer in the metadata has too many digits", next_step="give it as a text"
+        ) from error

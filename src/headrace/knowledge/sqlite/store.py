@@ -1,0 +1,135 @@
+"""The port on SQLite and memory."""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+
+from headrace.knowledge.generation import Generation
+from headrace.knowledge.query import AsOf, ChangedDocument, Counts, Hit, StoreQuery, Vector
+from headrace.knowledge.sqlite import documents, generations, purge
+from headrace.knowledge.sqlite.apply import apply_batch
+from headrace.knowledge.sqlite.chunks import GenerationRow, generation_row
+from headrace.knowledge.sqlite.conditions import passing
+from headrace.knowledge.sqlite.database import Database
+from headrace.knowledge.sqlite.feed import catch_up
+from headrace.knowledge.sqlite.hits import read_hits
+from headrace.knowledge.sqlite.memory_index import MemoryIndex
+from headrace.knowledge.sqlite.ranker import Asked, rank
+from headrace.knowledge.sqlite.terms import term_ids
+from headrace.knowledge.sqlite.vectors import check_question, keep, missing
+from headrace.knowledge.sqlite.writer import Writer
+from headrace.knowledge.store import ApplyReport, Backfill, StoreBatch, StoredDocument, StoreOptions
+
+_INDEXES = 3
+"""Generations that are in memory at once: the one that is served, one that is built, one that is kept."""
+
+
+class SqliteKnowledgeStore:
+    """A writer and an index that come to be when they are needed: who writes holds no index, who searches does not write."""
+
+    def __init__(self, options: StoreOptions) -> None:
+        self._options = options
+        path = options.state / "knowledge" / f"{options.namespace}.{options.name}.sqlite"
+        self._database = Database(path)
+        self._writer = Writer(self._database)
+        self._indexes: OrderedDict[int, MemoryIndex] = OrderedDict()
+        self._lock = Lock()
+
+    def acquire(self, holder: str) -> int:
+        return self._writer.acquire(holder)
+
+    def offset(self, topic: str) -> int:
+        with self._database.snapshot() as connection:
+            row = connection.execute("SELECT next FROM offsets WHERE topic = ?", (topic,)).fetchone()
+            return row[0] if row else 0
+
+    def state(self, key: str) -> bytes | None:
+        with self._database.snapshot() as connection:
+            row = connection.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+            return row[0] if row else None
+
+    def missing_vectors(self, model: str, hashes: Sequence[str]) -> list[str]:
+        with self._database.snapshot() as connection:
+            return missing(connection, model, hashes)
+
+    def keep_vectors(self, epoch: int, model: str, vectors: Mapping[str, Vector]) -> None:
+        with self._writer.turn(epoch, "knowledge.vectors") as turn:
+            keep(turn, model, vectors)
+
+    def apply(self, epoch: int, batch: StoreBatch) -> ApplyReport:
+        with self._writer.turn(epoch, "knowledge.apply") as turn:
+            return apply_batch(turn, batch)
+
+    def put_generation(self, epoch: int, generation: Generation) -> None:
+        with self._writer.turn(epoch, "knowledge.generation") as turn:
+            generations.put(turn, generation)
+
+    def generations(self) -> list[Generation]:
+        with self._database.snapshot() as connection:
+            return generations.listed(connection)
+
+    def drop_generation(self, epoch: int, generation: str) -> None:
+        with self._writer.turn(epoch, "knowledge.generation") as turn:
+            generations.drop(turn, generation)
+
+    def not_in_generation(self, generation: str, limit: int) -> list[StoredDocument]:
+        with self._database.snapshot() as connection:
+            return generations.not_in(connection, generation, limit)
+
+    def backfill(self, epoch: int, generation: str, parts: Sequence[Backfill], vectors: Mapping[str, Vector]) -> None:
+        with self._writer.turn(epoch, "knowledge.backfill") as turn:
+            generations.backfill(turn, generation, parts, vectors)
+
+    def purge(self, epoch: int, before_ms: int) -> int:
+        with self._writer.turn(epoch, "knowledge.purge") as turn:
+            return purge.purge(turn, before_ms)
+
+    def search(self, query: StoreQuery) -> list[Hit]:
+        with self._database.snapshot() as connection:
+            generation = generation_row(connection, query.generation)
+        index = self._index(generation)
+        with index.lock, self._database.snapshot() as connection:
+            generation_row(connection, query.generation)
+            vector = check_question(query.vector, generation.dimension) if query.mode != "keyword" else None
+            if query.limit < 1:
+                return []
+            catch_up(index, connection)
+            ranked = rank(index, self._asked(index, connection, query, vector))
+            return read_hits(connection, generation, ranked)
+
+    def counts(self, generation: str, as_of: AsOf) -> Counts:
+        with self._database.snapshot() as connection:
+            return documents.count(connection, generation, as_of)
+
+    def document(self, document: str, as_of: AsOf) -> StoredDocument | None:
+        with self._database.snapshot() as connection:
+            return documents.document(connection, document, as_of)
+
+    def changed(self, after: AsOf, upto_ms: int) -> list[ChangedDocument]:
+        with self._database.snapshot() as connection:
+            return documents.changed(connection, after, upto_ms)
+
+    def close(self) -> None:
+        self._writer.close()
+        self._database.close()
+        with self._lock:
+            self._indexes.clear()
+
+    def _index(self, generation: GenerationRow) -> MemoryIndex:
+        """The generation's index, empty at first; the one that was not used for longest makes room."""
+        with self._lock:
+            index = self._indexes.get(generation.number)
+            if index is None:
+                index = self._indexes[generation.number] = MemoryIndex(generation)
+            self._indexes.move_to_end(generation.number)
+            while len(self._indexes) > _INDEXES:
+                self._indexes.popitem(last=False)
+            return index
+
+    def _asked(
+        self, index: MemoryIndex, connection: sqlite3.Connection, query: StoreQuery, vector: Vector | None
+    ) -> Asked:
+        terms = term_ids(connection, list(dict.fromkeys(query.terms))) if query.mode != "vector" else {}
+        allowed = index.chunks_of(passing(connection, query.where)) if query.where else None
+        return Asked(query, vector, terms, allowed)

@@ -1,0 +1,99 @@
+"""One write transaction at a time: fenced, numbered, all or nothing."""
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+
+from headrace.foundation.errors import FencedError, FinalError
+from headrace.foundation.failpoints import failpoint
+from headrace.knowledge.sqlite.database import Database, translated
+from headrace.knowledge.sqlite.terms import TermIds
+
+
+@dataclass(slots=True)
+class Turn:
+    """A transaction that has begun."""
+
+    connection: sqlite3.Connection
+    seq: int
+    """Its number: every row that it adds or whose interval it closes carries it."""
+    terms: TermIds
+    next_key: int
+
+    def keys(self, count: int) -> range:
+        """Keys that nothing ever had."""
+        first, self.next_key = self.next_key, self.next_key + count
+        return range(first, self.next_key)
+
+    def key(self) -> int:
+        return self.keys(1)[0]
+
+
+class Writer:
+    """The one connection that writes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._terms = TermIds()
+        self._closed = False
+
+    def acquire(self, holder: str) -> int:
+        """The next epoch, for `holder`."""
+        with self._transaction("knowledge.acquire") as connection:
+            rows = connection.execute(
+                "UPDATE head SET epoch = epoch + 1, holder = ? RETURNING epoch", (holder,)
+            ).fetchall()
+            return rows[0][0]
+
+    @contextmanager
+    def turn(self, epoch: int, name: str) -> Generator[Turn]:
+        """A transaction; FencedError where `epoch` is not the newest. An error inside undoes all of it.
+
+        `name`: of its failpoints, `NAME.before`, `NAME.within` and `NAME.after`.
+        """
+        with self._transaction(name) as connection:
+            now, holder, seq, next_key = connection.execute("SELECT epoch, holder, seq, next_key FROM head").fetchone()
+            if now != epoch:
+                raise FencedError(
+                    f"epoch {epoch} may not write: {holder or 'nobody'} holds the knowledge store since epoch {now}",
+                    where=str(self._database.path),
+                )
+            turn = Turn(connection, seq + 1, self._terms, next_key)
+            yield turn
+            connection.execute("UPDATE head SET seq = ?, next_key = ?", (turn.seq, turn.next_key))
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def _transaction(self, name: str) -> Generator[sqlite3.Connection]:
+        with self._lock, translated(self._database.path):
+            connection = self._open()
+            failpoint(f"{name}.before")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                failpoint(f"{name}.within")
+                connection.execute("COMMIT")
+            except BaseException:
+                self._terms.undo()
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._terms.keep()
+            failpoint(f"{name}.after")
+
+    def _open(self) -> sqlite3.Connection:
+        if self._closed:
+            raise FinalError("the knowledge store is closed", where=str(self._database.path))
+        if self._connection is None:
+            self._connection = self._database.connect(writable=True)
+        return self._connection
