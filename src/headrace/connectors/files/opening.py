@@ -14,6 +14,7 @@ from headrace.connectors.files.piece import Piece, PieceMaker
 from headrace.connectors.files.position import FileState
 from headrace.connectors.files.text_reader import BLOCK_BYTES, TextReader
 from headrace.connectors.records.csv_records import CsvRecords, iterate_fields, read_header
+from headrace.connectors.records.debezium import DebeziumLines, flat_sample
 from headrace.connectors.records.inference import SAMPLE_RECORDS, infer_json, infer_text
 from headrace.connectors.records.json_lines import JsonLines
 from headrace.connectors.records.rows import RowMaker
@@ -42,7 +43,8 @@ class Opener:
         self._connector = connector
         self._maker = maker
         self._block_bytes = block_bytes
-        self._json = JsonLines(maker.schema, options.max_record_bytes)
+        rows = JsonLines(maker.schema, options.max_record_bytes)
+        self._json = rows if options.envelope == "none" else DebeziumLines(rows, options.max_record_bytes)
 
     def open(self, file: FoundFile, state: FileState) -> FileReader | None:
         """None: a CSV file whose header is not there yet."""
@@ -50,7 +52,7 @@ class Opener:
         final = not self._options.follow
         if file.format == "parquet":
             return ParquetReader(file.path, self._maker.schema, pieces, state)
-        parser: JsonLines | CsvRecords = self._json
+        parser: JsonLines | DebeziumLines | CsvRecords = self._json
         if file.format == "csv":
             header = _header(file, self._options, final=final)
             if header is None:
@@ -84,7 +86,8 @@ def _infer(file: FoundFile, options: Options) -> RowSchema | None:
             )
     sample = _sample(file, 0)
     if file.format == "json":
-        return infer_json(sample.removeprefix(b"\xef\xbb\xbf").split(b"\n")[:SAMPLE_RECORDS])
+        lines = sample.removeprefix(b"\xef\xbb\xbf").split(b"\n")[:SAMPLE_RECORDS]
+        return infer_json(lines if options.envelope == "none" else flat_sample(lines))
     header = _header(file, options, final=not options.follow)
     if header is None:
         return None

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 _CONFIG = ConfigDict(
@@ -25,6 +25,14 @@ class Options(BaseModel):
     """A longer record is passed over and becomes a dead letter."""
     delimiter: str = Field(default=",", pattern=r"^[\t !#-~]$")
     """What separates the fields of CSV."""
+    envelope: Literal["none", "debezium"] = "none"
+    """debezium: each line is a change event; its row is taken, and what happened to it as the column `operation`: create, update, delete or read."""
+
+    @model_validator(mode="after")
+    def _of_json(self) -> "Options":
+        if self.envelope != "none" and self.format in ("csv", "parquet"):
+            raise ValueError(f"an envelope comes in JSON lines, not in {self.format}")
+        return self
 
 
 class SinkOptions(BaseModel):

@@ -47,8 +47,9 @@ class FilesSource:
     """
 
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
-        self._source = options
         self._options = Options.model_validate(dict(options.options))
+        # A change event is known by its place: all changes of a row have the row's own id.
+        self._source = options if self._options.envelope == "none" else replace(options, id=())
         self._clock = context.clock
         self._schema = options.schema
         self._discovery = Discovery(options, self._options)

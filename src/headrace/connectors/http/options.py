@@ -31,6 +31,8 @@ class Options(BaseModel):
     """A request with a larger event is refused with 400."""
     keep: Duration = "7d"
     """How long a pushed event, and so the memory of its id, is kept once it has been read: within this time a repeat is harmless."""
+    envelope: Literal["none", "debezium"] = "none"
+    """debezium: each event is a change event; its row is taken, and what happened to it as the column `operation`: create, update, delete or read."""
 
 
 class SinkOptions(BaseModel):

@@ -9,6 +9,7 @@ import pyarrow as pa
 from headrace.connectors.http.inbox import RAW, inbox_topic
 from headrace.connectors.http.options import Options
 from headrace.connectors.records.dead_letters import dead_letter
+from headrace.connectors.records.debezium import DebeziumLines, flat_sample, is_tombstone
 from headrace.connectors.records.inference import SAMPLE_RECORDS, UNKNOWN, infer_json
 from headrace.connectors.records.json_lines import JsonLines
 from headrace.connectors.records.kernels import int64_array, int64_numpy
@@ -41,14 +42,17 @@ class HttpSource:
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
         if context.log is None:
             raise InvalidDeclarationError("an http source needs a log", where=f"StreamConnector/{options.name}")
-        self._source = options
-        self._limit = Options.model_validate(dict(options.options)).max_record_bytes * _JSON_GROWTH
+        given = Options.model_validate(dict(options.options))
+        # A change event is known by its place: all changes of a row have the row's own id.
+        self._source = options if given.envelope == "none" else replace(options, id=())
+        self._limit = given.max_record_bytes * _JSON_GROWTH
+        self._debezium = given.envelope == "debezium"
         self._log = context.log
         self._clock = context.clock
         self._topic = inbox_topic(options)
         self._schema = options.schema
         self._maker: RowMaker | None = None
-        self._parser: JsonLines | None = None
+        self._parser: JsonLines | DebeziumLines | None = None
         self._offset = 0
 
     @property
@@ -74,7 +78,7 @@ class HttpSource:
             return SourceBatch(None, (), self._position(), waiting=True)
         parser, maker = self._ready(records)
         self._offset = records[-1].offset + 1
-        raw = [record for record in records if record.kind == RAW]
+        raw = [record for record in records if record.kind == RAW and not self._says_nothing(record)]
         batch = self._batch(raw, parser, maker) if raw else SourceBatch(None, (), self._position())
         return replace(batch, read_up_to=(self._topic.name, self._offset))
 
@@ -85,19 +89,21 @@ class HttpSource:
     def close(self) -> None:
         """Nothing is open: the log belongs to the caller."""
 
-    def _ready(self, records: list[Record]) -> tuple[JsonLines, RowMaker]:
+    def _ready(self, records: list[Record]) -> tuple[JsonLines | DebeziumLines, RowMaker]:
         if self._parser is None or self._maker is None:
             sample = [record.value for record in records[:SAMPLE_RECORDS]]
+            sample = flat_sample(sample) if self._debezium else sample
             return self._settle(infer_json(sample) or UNKNOWN)
         return self._parser, self._maker
 
-    def _settle(self, schema: RowSchema) -> tuple[JsonLines, RowMaker]:
+    def _settle(self, schema: RowSchema) -> tuple[JsonLines | DebeziumLines, RowMaker]:
         self._schema = schema
-        self._parser = JsonLines(schema, self._limit)
+        rows = JsonLines(schema, self._limit)
+        self._parser = DebeziumLines(rows, self._limit) if self._debezium else rows
         self._maker = RowMaker(self._source, schema, self._clock)
         return self._parser, self._maker
 
-    def _batch(self, records: list[Record], parser: JsonLines, maker: RowMaker) -> SourceBatch:
+    def _batch(self, records: list[Record], parser: JsonLines | DebeziumLines, maker: RowMaker) -> SourceBatch:
         block = parser.parse(b"\n".join(record.value for record in records), final=True)
         assert block.count == len(records), "an event of the inbox is one line of JSON"
         bad = {reject.index for reject in block.rejects}
@@ -108,6 +114,9 @@ class HttpSource:
         offsets = np.array([records[index].offset for index in good], np.int64)[int64_numpy(rows.offsets)]
         rows = replace(rows, offsets=int64_array(offsets))
         return SourceBatch(rows if rows.num_rows else None, dead, self._position())
+
+    def _says_nothing(self, record: Record) -> bool:
+        return self._debezium and is_tombstone(record.value)
 
     def _arrivals(self, records: list[Record]) -> Arrivals:
         return Arrivals(
