@@ -74,6 +74,21 @@ def test_changes_appear_once(folder):
     assert folder.said() == [("upsert", "a.md")]
 
 
+def test_a_deletion_says_once_more_what_the_document_said_of_itself(folder):
+    path = folder.write("a.md", "---\nfee: 2.5\nproduct: cards\n---\nOne.")
+    lines = folder.write("b.jsonl", '{"id": 1, "body": "One.", "fee": 3}')
+    folder.new()
+    folder.restart()
+    path.unlink()
+    lines.unlink()
+    rows = folder.new()
+    assert [(row["path"], row["operation"], row["body"]) for row in rows] == [
+        ("a.md", "delete", None),
+        ("b.jsonl#1", "delete", None),
+    ]
+    assert [(str(row["fee"]), row["product"]) for row in rows] == [("2.50", "cards"), ("3.00", None)]
+
+
 def test_a_restart_gives_nothing_again(folder):
     for n in range(5):
         folder.write(f"{n}.md", f"Text {n}.")

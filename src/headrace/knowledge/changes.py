@@ -22,12 +22,15 @@ _MEDIA = {
     "plain": "plain", "txt": "plain", "text": "plain", "text/plain": "plain",
 }  # fmt: skip
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,5})?", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_DIGITS = 4_000
 _EXPONENTS = 500_000
 _COMPLEMENT = str.maketrans("0123456789", "9876543210")
 _MAX_INTEGER = 1 << 63
+_AFTER = "\x01"
+"""Behind the order of a deletion: a source may know no version of it but the one that it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,14 @@ def to_change(
     """What a row says of its document; a pure function, so that a replay says the same.
 
     `seen_ms`, `stream_ms`: when the row entered the log, and the stream's time then; `offset`: its place in the topic.
+    A deletion comes right after the version that it names, and holds from when it arrives, whatever time its row still has.
     UnusableDocumentError: no id, no text, or an operation, a version, a time or a media that cannot be read.
     """
     document = _document(record_values.get(columns.id), columns.id)
     deleted = _is_deletion(record_values.get(columns.operation), columns.operation)
     version, order = _version(record_values, columns.version, offset)
+    if deleted:
+        order += _AFTER
     return DocumentChange(
         document=document,
         version=version,
@@ -74,7 +80,7 @@ def to_change(
         stream_ms=stream_ms,
         title="" if deleted else _words(record_values.get(columns.title)),
         metadata={} if deleted else _metadata(record_values, columns.metadata),
-        valid_from_ms=_valid_from(record_values, columns.valid_from),
+        valid_from_ms=None if deleted else _valid_from(record_values, columns.valid_from),
         media=_media(record_values.get(columns.media), columns.media),
     )
 
@@ -90,7 +96,7 @@ def version_order(version: object) -> str:
     number = _number(version)
     if number is not None:
         return "n" + _sortable(number)
-    text = str(version)
+    text = _CONTROL.sub("", str(version))
     if len(text) > _MAX_DIGITS:
         raise UnusableDocumentError("unreadable_version", f"a version of {len(text)} letters")
     return "t" + "".join(_run(part) for part in _DIGITS.split(text))

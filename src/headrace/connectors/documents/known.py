@@ -18,6 +18,8 @@ class KnownFile(msgspec.Struct, frozen=True, array_like=True):
     """Of what was read last, good or bad; '' where it was not read."""
     given: str = ""
     """Of the content that the topic has of it as a document; '': none."""
+    columns: bytes = b"{}"
+    """What the topic has in the declared columns, as JSON: a deletion says it once more."""
 
 
 class KnownDocument(msgspec.Struct, frozen=True, array_like=True):
@@ -30,6 +32,8 @@ class KnownDocument(msgspec.Struct, frozen=True, array_like=True):
     """Of the line that the topic has; '': none."""
     refused: str = ""
     """Of the line that stands there now and holds no document."""
+    columns: bytes = b"{}"
+    """As of `KnownFile`."""
 
     @property
     def key(self) -> str:

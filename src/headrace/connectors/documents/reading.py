@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
+import msgspec
+
 from headrace.connectors.documents.document import Document, UnreadableDocumentError
 from headrace.connectors.documents.extraction import Extraction
 from headrace.connectors.documents.folder import FolderMark, SeenFile, Stamp
@@ -21,6 +23,7 @@ BASE_COLUMNS = {
 }  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_BYTES = 64 << 10
+_LONG_BYTES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,9 @@ class Reading:
     def changes(self, name: str, seen: SeenFile) -> list[Change] | None:
         """What became of a file. None: it is being written; look again. FileNotFoundError, OSError."""
         known = self._known.files.get(name)
-        given = known.given if known else ""
+        given, columns = (known.given, known.columns) if known else ("", b"{}")
         if seen.stamp.size > self._max_bytes:
-            entry = KnownFile(seen.stamp, "", given)
+            entry = KnownFile(seen.stamp, "", given, columns)
             return [
                 self._letter(
                     name, entry, "too_long", f"it has {seen.stamp.size} bytes; at most {self._max_bytes} are read", b""
@@ -68,7 +71,7 @@ class Reading:
         if Stamp.of(seen.path.stat()) != seen.stamp or len(data) != seen.stamp.size:
             return None
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-        entry = KnownFile(seen.stamp, digest, given)
+        entry = KnownFile(seen.stamp, digest, given, columns)
         if known is not None and known.hash == digest:
             return [Change(name, {file_key(name): entry})]
         if seen.kind == "lines":
@@ -80,7 +83,7 @@ class Reading:
         known = self._known.files[name]
         gone = [self._delete(one) for one in self._documents(name).values()]
         if known.given:
-            return [*gone, Change(name, {file_key(name): None}, values=self._tombstone(name))]
+            return [*gone, Change(name, {file_key(name): None}, values=self._tombstone(name, known.columns))]
         return [*gone, Change(name, {file_key(name): None})]
 
     # -- one document a file
@@ -92,14 +95,13 @@ class Reading:
             document = self._read(name, seen.kind, data)
         except UnreadableDocumentError as error:
             return self._letter(name, entry, error.code, error.message, data)
+        own = {column: document.fields[column] for column in sorted(self._columns & document.fields.keys())}
         values: dict[str, object] = {
-            column: document.fields[column] for column in self._columns & document.fields.keys()
-        }
-        values |= {
+            **own,
             "path": name, "title": document.title, "body": document.body, "operation": "upsert",
             "modified_at": _moment(seen.stamp.modified_ns // 1_000_000), "media": document.media,
         }  # fmt: skip
-        accepted = KnownFile(entry.stamp, entry.hash, entry.hash)
+        accepted = KnownFile(entry.stamp, entry.hash, entry.hash, _remembered(own))
         return Change(name, {file_key(name): accepted}, {file_key(name): entry}, values, raw=data[:_SHOWN_BYTES])
 
     def _read(self, name: str, kind: str, data: bytes) -> Document:
@@ -148,29 +150,35 @@ class Reading:
 
     def _line(self, name: str, key: str, line: Line, entry: KnownFile) -> Change:
         before = self._documents(name).get(key)
-        told = {document_key(name, key): KnownDocument(name, line.path, before.hash if before else "", line.hash)}
+        given, columns = (before.hash, before.columns) if before else ("", b"{}")
+        told = {document_key(name, key): KnownDocument(name, line.path, given, line.hash, columns)}
         if line.code:
             return Change(
                 name, told, told, None, line.code, f"line {line.number}: {line.reason}", line.raw[:_SHOWN_BYTES]
             )
-        values: dict[str, object] = {column: line.fields[column] for column in self._columns & line.fields.keys()}
-        values |= {
-            column: line.fields[column] for column in ("title", "body", "operation", "media") if column in line.fields
-        }
-        values.setdefault("operation", "upsert")
-        values.setdefault("media", "markdown")
-        values["path"] = line.path
-        values["modified_at"] = line.fields.get("modified_at", _moment(entry.stamp.modified_ns // 1_000_000))
-        accepted = {document_key(name, key): KnownDocument(name, line.path, line.hash)}
+        own = {column: line.fields[column] for column in sorted(self._columns & line.fields.keys())}
+        usual = {column: line.fields[column] for column in BASE_COLUMNS.keys() & line.fields.keys()}
+        values: dict[str, object] = {
+            "operation": "upsert", "media": "markdown", "modified_at": _moment(entry.stamp.modified_ns // 1_000_000),
+            **own, **usual, "path": line.path,
+        }  # fmt: skip
+        accepted = {document_key(name, key): KnownDocument(name, line.path, line.hash, columns=_remembered(own))}
         return Change(name, accepted, told, values, raw=line.raw[:_SHOWN_BYTES])
 
     def _delete(self, one: KnownDocument) -> Change:
         """Of a line that never was a document, nothing but the memory goes."""
-        values = self._tombstone(one.path) if one.path and one.hash else None
+        values = self._tombstone(one.path, one.columns) if one.path and one.hash else None
         return Change(one.file, {document_key(one.file, one.key): None}, values=values)
 
-    def _tombstone(self, path: str) -> dict[str, object]:
-        return {"path": path, "operation": "delete", "modified_at": _moment(self._clock.now_ms())}
+    def _tombstone(self, path: str, columns: bytes) -> dict[str, object]:
+        own = {"path": path, "operation": "delete", "modified_at": _moment(self._clock.now_ms())}
+        return {**msgspec.json.decode(columns, type=dict[str, msgspec.Raw]), **own}
+
+
+def _remembered(columns: Mapping[str, object]) -> bytes:
+    """As JSON, without what is long: that is no version, nor anything to filter by."""
+    encoded = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in columns.items()}
+    return msgspec.json.encode({name: raw for name, raw in encoded.items() if len(bytes(raw)) <= _LONG_BYTES})
 
 
 def _moment(ms: int) -> str:

@@ -36,6 +36,9 @@ from headrace.foundation.quantities import parse_duration_ms
 _MOST_BYTES = 16 << 20
 """A batch ends where its documents are larger than this together."""
 
+_REST = 3
+"""A folder so large that a look through it takes long is left alone for so many times as long."""
+
 
 class _Position(msgspec.Struct, frozen=True):
     """Rows and letters given so far; what they were of is in the state."""
@@ -152,12 +155,15 @@ class DocumentsSource:
 
     def _walk(self) -> None:
         """Finds out which files are new, changed or gone."""
-        self._next_look = self._clock.monotonic() + self._interval
+        began = self._clock.monotonic()
         try:
             look = look_through(self._root, self._options.glob)
         except OSError as error:
             self._held = {"": error.strerror or str(error)}
             return
+        finally:
+            now = self._clock.monotonic()
+            self._next_look = now + max(self._interval, _REST * (now - began))
         self._look = look
         self._held = out_of_reach(look, self._known.folders)
         changed = [name for name, seen in look.files.items() if self._has_changed(name, seen.stamp)]
