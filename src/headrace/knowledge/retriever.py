@@ -85,7 +85,7 @@ class Retriever:
         if not questions:
             return []
         pinned = self._pin(generation)
-        asked = [question[:MAX_QUESTION] for question in questions]
+        asked = [_readable(question) for question in questions]
         vectors, chosen, degraded = self._vectors(asked, pinned, mode or self._mode, degrade=degrade)
         now = AsOf(self._clock.now_ms())
         found: list[Retrieved] = []
@@ -126,3 +126,8 @@ class Retriever:
             if not degrade:
                 raise
             return None, "keyword", f"searched by keywords alone: {error}"
+
+
+def _readable(question: str) -> str:
+    """Its beginning, without halves of letters, which no tokenizer takes."""
+    return question[:MAX_QUESTION].encode("utf-8", "replace").decode("utf-8")
