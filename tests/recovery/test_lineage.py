@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from headrace.control.lineage import backwards, find, forwards
+from headrace.control.lineage import backwards, citing, describe, find, forwards, trace
 from headrace.control.replay import ReplayReport, replay_dead_letters
 from headrace.events import codec, topics
 from headrace.events.answer import Answer
 from headrace.events.dead_letter import DeadLetter
+from headrace.events.example import Example
+from headrace.events.message import Message, Passage
 from headrace.foundation.errors import InvalidDeclarationError, NotFoundError
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
@@ -154,3 +156,63 @@ def test_all_letters_are_sent_again_when_a_person_says_so(log: TopicLog):
 def test_a_topic_without_dead_letters_cannot_be_replayed(log: TopicLog):
     with pytest.raises(InvalidDeclarationError, match="prompts is not a dead-letter topic"):
         replay_dead_letters(log, "prompts")
+
+
+def passage(document: str, version: str, chunk: int = 0) -> Passage:
+    return Passage(document, version, chunk, "text", 1.0)
+
+
+def cited(log: TopicLog, name: str, passages: list[Passage], *, topic: str = "default.desk.examples") -> None:
+    """An example, or where the topic is of answers an answer, made from the passages; each is newer than the one before."""
+    log.ensure_topic(TopicSpec(topic))
+    made: Answer | Example = Answer("desk", "v1", [], "a", "stop", 1, 1, passages=passages)
+    if topic.endswith("examples"):
+        made = Example(name, name, 0, 1, [Message("user", "{knowledge}")], "a", "t", passages=passages)
+    place = sum(info.end_offset for info in log.topics())
+    record = new_record(name, codec.encode(made), kind=codec.kind_of(made), ingested_at=1_000 + place)
+    log.commit(Commit([Append(topic, [record])]))
+
+
+def names(steps: list[dict[str, Any]]) -> list[str]:
+    return [step["id"] for step in steps]
+
+
+def test_an_example_names_the_passages_that_it_was_made_from(log: TopicLog):
+    cited(log, "e", [passage("fees.md", "3", 2), passage("cards.md", "1")])
+    [(topic, record)] = find(log, "e")
+    assert describe(topic, record)["passages"] == [
+        {"document": "fees.md", "version": "3", "chunk": 2}, {"document": "cards.md", "version": "1", "chunk": 0},
+    ]  # fmt: skip
+    came_from, became = trace(log, "e")
+    assert came_from[0]["passages"][0]["document"] == "fees.md"
+    assert became == []
+
+
+def test_a_document_leads_to_what_cites_it_newest_first(log: TopicLog):
+    cited(log, "e1", [passage("fees.md", "1")])
+    cited(log, "e2", [passage("cards.md", "1"), passage("fees.md", "2")])
+    cited(log, "a1", [passage("fees.md", "2", 4)], topic="default.answers")
+    cited(log, "e3", [])
+    cited(log, "e4", [passage("fees.md", "1")])
+    assert names(trace(log, "fees.md")[1]) == ["e4", "a1", "e2", "e1"]
+    assert names(citing(log, "fees.md@2")) == ["a1", "e2"]
+    assert names(citing(log, "fees.md", limit=2)) == ["e4", "a1"]
+    assert citing(log, "fees") == citing(log, "fees.md@3") == []
+    with pytest.raises(NotFoundError, match=r"no topic holds a record with the id 'fees.md@3'"):
+        trace(log, "fees.md@3")
+
+
+def test_names_with_an_at_sign_are_documents_too(log: TopicLog):
+    cited(log, "e1", [passage("team@desk", "1")])
+    cited(log, "e2", [passage("team", "desk@1")])
+    assert names(citing(log, "team@desk")) == ["e1"]
+    assert names(citing(log, "team@desk@1")) == ["e2", "e1"], "both read so: both are shown"
+
+
+def test_a_document_is_found_in_a_topic_longer_than_one_look(log: TopicLog):
+    cited(log, "old", [passage("fees.md", "1")])
+    filler = Example("r", "r", 0, 1, [], "a", "t")
+    records = [new_record(f"f{n}", codec.encode(filler), kind=codec.kind_of(filler)) for n in range(2_500)]
+    log.commit(Commit([Append("default.desk.examples", records)]))
+    cited(log, "new", [passage("fees.md", "1")])
+    assert names(citing(log, "fees.md")) == ["new", "old"]

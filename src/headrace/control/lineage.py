@@ -1,7 +1,8 @@
-"""Walks from an answer, a decision or an example back to the events it came from, and from an event to all it touched."""
+"""Walks from an answer, a decision or an example back to the events it came from, and from an event or a document to all it touched."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -9,11 +10,89 @@ import msgspec
 from headrace.control.summary import read_all
 from headrace.events import codec
 from headrace.events.answer import Answer
+from headrace.events.control import cites
+from headrace.events.example import Example
 from headrace.events.origin import Origin
+from headrace.events.prompt import Prompt
 from headrace.foundation.errors import NotFoundError
 from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.promotion import registry
+
+CITED_AT_MOST = 50
+"""Examples and answers that are shown for a document."""
+SCANNED_AT_MOST = 100_000
+"""Records of a topic, from its end, that are looked through for them."""
+_WITH_PASSAGES = {codec.KINDS[kind] for kind in (Prompt, Example, Answer)}
+
+
+class _Cited(msgspec.Struct, frozen=True):
+    """What names a passage."""
+
+    document: str
+    version: str
+    chunk: int
+
+
+class _Citing(msgspec.Struct, frozen=True):
+    """What prompts, examples and answers say of their passages."""
+
+    passages: list[_Cited] = []
+
+
+def trace(log: TopicLog, name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What a record came from, and what was made of it. `name`: a record's id, or DOCUMENT or DOCUMENT@VERSION.
+
+    Of a document: the examples and answers that cite it, newest first. NotFoundError where nothing bears the name.
+    """
+    cited = citing(log, name)
+    try:
+        found = find(log, name)
+    except NotFoundError:
+        if not cited:
+            raise
+        return [], cited
+    came_from: list[dict[str, Any]] = []
+    for topic, record in found:
+        came_from += [step for step in backwards(log, topic, record) if step not in came_from]
+    return came_from, [*(step for step in forwards(log, name) if step not in came_from), *cited]
+
+
+def citing(log: TopicLog, document: str, limit: int = CITED_AT_MOST) -> list[dict[str, Any]]:
+    """The newest examples and answers, newest first, whose passages come from a document or from one version of it.
+
+    `document`: its id, or its id, `@` and the version. Looks at the newest records of each topic, not at all of a long one.
+    """
+    found: list[tuple[str, Record]] = []
+    for info in log.topics():
+        if info.spec.name.rpartition(".")[2] in ("examples", "answers"):
+            topic = info.spec.name
+            matches = (one for one in _newest_first(log, topic, info.end_offset) if _cites(one, document))
+            found += [(topic, one) for one in islice(matches, limit)]
+    found.sort(key=lambda one: one[1].ingested_at, reverse=True)
+    return [describe(topic, record) for topic, record in found[:limit]]
+
+
+def _newest_first(log: TopicLog, topic: str, end: int, step: int = 1_000) -> Iterator[Record]:
+    last = max(0, end - SCANNED_AT_MOST)
+    while end > last:
+        start = max(last, end - step)
+        window: list[Record] = []
+        while start < end and (records := log.read(topic, start, max_records=end - start)):
+            window += [record for record in records if record.offset < end]
+            start = records[-1].offset + 1
+        yield from reversed(window)
+        end = max(last, end - step)
+
+
+def _passages(record: Record) -> list[_Cited]:
+    if record.kind not in _WITH_PASSAGES:
+        return []
+    return msgspec.json.decode(record.value, type=_Citing).passages
+
+
+def _cites(record: Record, name: str) -> bool:
+    return any(name in (one.document, cites(one.document, one.version)) for one in _passages(record))
 
 
 def _origin(record: Record) -> Origin:
@@ -130,12 +209,14 @@ class _Touched:
 
 
 def describe(topic: str, record: Record) -> dict[str, Any]:
-    """A record as people read it."""
+    """A record as people read it; where it was made from documents, with their names, versions and chunks."""
     value = (
         msgspec.json.decode(record.value) if record.value[:1] in (b"{", b"[") else record.value.decode(errors="replace")
     )
-    return {
+    shown = {
         "topic": topic, "offset": record.offset, "id": record.id, "kind": record.kind, "key": record.key,
         "eventTime": record.event_time, "ingestedAt": record.ingested_at,
         "origin": msgspec.to_builtins(_origin(record)), "value": value,
     }  # fmt: skip
+    passages = _passages(record)
+    return shown | {"passages": msgspec.to_builtins(passages)} if passages else shown

@@ -17,7 +17,7 @@ class Killed(BaseException):
 COMMITS = (
     "ingest.commit", "ingest.confirm", "ingest.idle", "transform.begin", "transform.commit", "prompt.commit", "label.commit",
     "train.registry", "train.reask", "train.commit", "sink.commit", "sink.publish", "log.commit", "store.put", "teacher.reserve",
-    "teacher.answer", "serve.commit",
+    "teacher.answer", "teacher.renew", "serve.commit",
 )  # fmt: skip
 """Everything that a stage makes durable; each has a point before and a point after it."""
 

@@ -84,18 +84,19 @@ def replay(
 
 
 def lineage(
-    record_id: Annotated[str, typer.Argument(help="Id of an answer, an example, a decision, a row or an event.")],
+    record_id: Annotated[
+        str,
+        typer.Argument(
+            help="Id of an answer, an example, a decision, a row, an event or a document; DOCUMENT@VERSION."
+        ),
+    ],
     output: Format = Output.table,
     state: State = None,
 ) -> None:
     """Shows where a record came from, and what was made of it."""
-    from headrace.control.lineage import backwards, find, forwards
+    from headrace.control.lineage import trace
 
-    log = open_state(state)
-    came_from: list[dict[str, Any]] = []
-    for topic, record in find(log, record_id):
-        came_from += [step for step in backwards(log, topic, record) if step not in came_from]
-    became = [step for step in forwards(log, record_id) if step not in came_from]
+    came_from, became = trace(open_state(state), record_id)
     if output is not Output.table:
         print_data({"cameFrom": came_from, "became": became}, output)
         return
@@ -103,6 +104,8 @@ def lineage(
         typer.echo(f"{title}:")
         for step in steps:
             typer.echo(f"  {step['topic']}@{step.get('offset', '-')}  {step['id']}  {_short(step.get('value', ''))}")
+            for one in step.get("passages", ()):
+                typer.echo(f"    from {one['document']}@{one['version']}, chunk {one['chunk']}")
 
 
 def _short(value: object) -> str:

@@ -29,7 +29,8 @@ LINE_SECONDS = 5.0
 DECISIONS_SHOWN = 6
 _WORDS = {
     "cut": "candidate cut", "promoted": "promoted", "rejected": "not promoted", "rolled_back": "rolled back",
-    "confirmed": "confirmed", "drift": "drift seen", "anchors": "anchors asked again", "awaiting_approval": "awaits approval",
+    "confirmed": "confirmed", "drift": "drift seen", "documents": "documents changed",
+    "anchors": "anchors asked again", "awaiting_approval": "awaits approval",
 }  # fmt: skip
 
 
