@@ -16,7 +16,8 @@ from headrace.knowledge.sqlite.vector_rows import VectorRows
 class MemoryIndex:
     """Chunks stand at places in the order of their keys, vectors likewise at theirs."""
 
-    def __init__(self, generation: GenerationRow) -> None:
+    def __init__(self, generation: GenerationRow, whole_up_to: int) -> None:
+        """`whole_up_to`: vectors that are held as they came; more are fetched from the file for their last scores."""
         self.generation = generation
         self.lock = Lock()
         self.seq = -1
@@ -30,7 +31,7 @@ class MemoryIndex:
         self.vector_places: Column[np.int32] = Column(np.int32)
         """Of each chunk, its vector's place."""
         self.vector_keys: Column[np.int64] = Column(np.int64)
-        self.vectors = VectorRows(generation.dimension)
+        self.vectors = VectorRows(generation.dimension, whole_up_to)
         self.postings = Postings()
         self._moments = Moments()
 

@@ -1,7 +1,7 @@
 """A question to the index → candidates, ranked as every back end ranks them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +11,11 @@ from headrace.knowledge.query import StoreQuery, Vector
 from headrace.knowledge.ranking import DEPTH, Candidate, fuse, idf, term_scores
 from headrace.knowledge.sqlite.memory_index import MemoryIndex
 from headrace.knowledge.sqlite.moments import View
+from headrace.knowledge.sqlite.vector_rows import Fetch, exact_scores
 
 Places = NDArray[np.int64]
+Near = Callable[[View, Vector, int], tuple[Places, Places] | None]
+"""(view, question, how many) → chunks that are near, and chunks that were not looked at; None: it cannot say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class Asked:
     """The numbers of those of its terms that any chunk ever had."""
     allowed: NDArray[np.bool_] | None
     """Of each chunk, whether the filter lets it through; None: there is no filter."""
+    fetch: Fetch
+    """The float32 vectors of keys, from the file."""
+    near: Near | None = None
+    """The approximate index, where it may be asked."""
 
 
 def rank(index: MemoryIndex, asked: Asked) -> Ranked:
@@ -48,28 +55,42 @@ def rank(index: MemoryIndex, asked: Asked) -> Ranked:
 
 
 def by_vector(index: MemoryIndex, view: View, asked: Asked, depth: int) -> list[Candidate]:
-    """Every visible chunk's score in float32; those that may be among the best again in float64."""
+    """Near by the approximate index where it may be asked, else the exact best of all that are visible and pass the filter."""
     assert asked.vector is not None
+    if asked.near is not None and asked.allowed is None:
+        found = asked.near(view, asked.vector, depth)
+        if found is not None:
+            places, rest = found
+            places = np.union1d(places, closest(index, asked.vector, rest, depth))
+            return _scored(index, asked, places, depth)
     places = view.places if asked.allowed is None else np.flatnonzero(view.chunks & asked.allowed)
+    return _scored(index, asked, closest(index, asked.vector, places, depth), depth)
+
+
+def closest(index: MemoryIndex, question: Vector, places: Places, depth: int) -> Places:
+    """Those of the chunks that may be among the best `depth`: none of the best is missing."""
+    if len(places) <= depth:
+        return places
     vectors = index.vector_places.values[places].astype(np.int64)
-    if not len(places):
-        return []
     if (vectors[1:] > vectors[:-1]).all():
-        rough = index.vectors.scan(asked.vector, vectors)
+        lower, upper = index.vectors.bounds(question, vectors)
     else:
         unique, back = np.unique(vectors, return_inverse=True)
-        rough = index.vectors.scan(asked.vector, unique)[back]
-    if len(places) > depth:
-        slack = 2.0 * index.vectors.error * max(1.0, float(np.linalg.norm(asked.vector)))
-        close = np.flatnonzero(rough >= np.partition(rough, -depth)[-depth] - slack)
-        places, vectors = places[close], vectors[close]
-    return _best(index, places, index.vectors.exact(asked.vector, vectors), depth)
+        lower, upper = (bound[back] for bound in index.vectors.bounds(question, unique))
+    return places[upper >= np.partition(lower, -depth)[-depth]]
+
+
+def _scored(index: MemoryIndex, asked: Asked, places: Places, depth: int) -> list[Candidate]:
+    """Scores from float32, summed in float64."""
+    assert asked.vector is not None
+    vectors = index.vector_places.values[places].astype(np.int64)
+    rows = index.vectors.rows(vectors) if index.vectors.whole else asked.fetch(index.vector_keys.values[vectors])
+    return _best(index, places, exact_scores(rows, asked.vector), depth)
 
 
 def by_terms(index: MemoryIndex, view: View, asked: Asked, depth: int) -> list[Candidate]:
     """BM25 over the chunks that are visible; document frequencies and lengths are theirs alone, filter or not."""
-    found: list[Places] = []
-    gained: list[NDArray[np.float64]] = []
+    scores = np.zeros(len(index.keys), np.float64)
     for term, times in Counter(asked.query.terms).items():
         number = asked.terms.get(term)
         if number is None:
@@ -81,19 +102,11 @@ def by_terms(index: MemoryIndex, view: View, asked: Asked, depth: int) -> list[C
             seen &= asked.allowed[places]
         places = places[seen]
         lengths = index.lengths.values[places].astype(np.float64)
-        found.append(places.astype(np.int64))
-        gained.append(
-            term_scores(counts[seen].astype(np.float64), lengths, weight=weight, mean_length=view.mean_length)
+        scores[places] += term_scores(
+            counts[seen].astype(np.float64), lengths, weight=weight, mean_length=view.mean_length
         )
-    return _best(index, *_summed(found, gained), depth)
-
-
-def _summed(found: Sequence[Places], gained: Sequence[NDArray[np.float64]]) -> tuple[Places, NDArray[np.float64]]:
-    """Each chunk once, with the sum over the terms, added in their order."""
-    if not found:
-        return np.empty(0, np.int64), np.empty(0, np.float64)
-    places, back = np.unique(np.concatenate(found), return_inverse=True)
-    return places, np.bincount(back, np.concatenate(gained), len(places))
+    places = np.flatnonzero(scores)
+    return _best(index, places, scores[places], depth)
 
 
 def _best(index: MemoryIndex, places: Places, scores: NDArray[np.float64], depth: int) -> list[Candidate]:

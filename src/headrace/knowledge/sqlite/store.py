@@ -5,6 +5,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headrace.knowledge.generation import Generation
 from headrace.knowledge.query import AsOf, ChangedDocument, Counts, Hit, StoreQuery, Vector
 from headrace.knowledge.sqlite import documents, generations, purge
@@ -15,9 +18,10 @@ from headrace.knowledge.sqlite.database import Database
 from headrace.knowledge.sqlite.feed import catch_up
 from headrace.knowledge.sqlite.hits import read_hits
 from headrace.knowledge.sqlite.memory_index import MemoryIndex
-from headrace.knowledge.sqlite.ranker import Asked, rank
+from headrace.knowledge.sqlite.neighbours import Neighbours
+from headrace.knowledge.sqlite.ranker import Asked, Near, rank
 from headrace.knowledge.sqlite.terms import term_ids
-from headrace.knowledge.sqlite.vectors import check_question, keep, missing
+from headrace.knowledge.sqlite.vectors import check_question, fetch, keep, missing
 from headrace.knowledge.sqlite.writer import Writer
 from headrace.knowledge.store import ApplyReport, Backfill, StoreBatch, StoredDocument, StoreOptions
 
@@ -34,6 +38,7 @@ class SqliteKnowledgeStore:
         self._database = Database(path)
         self._writer = Writer(self._database)
         self._indexes: OrderedDict[int, MemoryIndex] = OrderedDict()
+        self._neighbours: dict[int, Neighbours] = {}
         self._lock = Lock()
 
     def acquire(self, holder: str) -> int:
@@ -111,25 +116,68 @@ class SqliteKnowledgeStore:
             return documents.changed(connection, after, upto_ms)
 
     def close(self) -> None:
-        self._writer.close()
-        self._database.close()
         with self._lock:
             self._indexes.clear()
+            for number in list(self._neighbours):
+                self._forget_neighbours(number)
+        self._writer.close()
+        self._database.close()
+
+    def settle(self) -> None:
+        """Waits until no approximate index is being built: for tests and benchmarks."""
+        with self._lock:
+            some = list(self._neighbours.values())
+        for one in some:
+            one.settle()
 
     def _index(self, generation: GenerationRow) -> MemoryIndex:
         """The generation's index, empty at first; the one that was not used for longest makes room."""
         with self._lock:
             index = self._indexes.get(generation.number)
             if index is None:
-                index = self._indexes[generation.number] = MemoryIndex(generation)
+                index = self._indexes[generation.number] = MemoryIndex(generation, self._options.exact_up_to)
             self._indexes.move_to_end(generation.number)
             while len(self._indexes) > _INDEXES:
-                self._indexes.popitem(last=False)
+                number, _ = self._indexes.popitem(last=False)
+                self._forget_neighbours(number)
             return index
+
+    def _forget_neighbours(self, number: int) -> None:
+        neighbours = self._neighbours.pop(number, None)
+        if neighbours is not None:
+            neighbours.close()
 
     def _asked(
         self, index: MemoryIndex, connection: sqlite3.Connection, query: StoreQuery, vector: Vector | None
     ) -> Asked:
         terms = term_ids(connection, list(dict.fromkeys(query.terms))) if query.mode != "vector" else {}
         allowed = index.chunks_of(passing(connection, query.where)) if query.where else None
-        return Asked(query, vector, terms, allowed)
+        dimension = index.generation.dimension
+        return Asked(
+            query, vector, terms, allowed, lambda keys: fetch(connection, keys, dimension), self._near(index, query)
+        )
+
+    def _near(self, index: MemoryIndex, query: StoreQuery) -> Near | None:
+        """The approximate index, where the question is about now and about so much that a scan would take long."""
+        if query.exact or query.canary or not query.current or query.as_of.timeline != "arrival":
+            return None
+        if len(index.view(query.as_of, canary=False).places) <= self._options.exact_up_to:
+            return None
+        neighbours = self._neighbours_of(index)
+        return lambda view, question, count: neighbours.near(index.keys.values, view.chunks, question, count)
+
+    def _neighbours_of(self, index: MemoryIndex) -> Neighbours:
+        number, dimension = index.generation.number, index.generation.dimension
+        with self._lock:
+            if number not in self._neighbours:
+                path = self._database.path.with_suffix(f".{number}.usearch")
+                self._neighbours[number] = Neighbours(
+                    path, self._database.id, dimension, lambda keys: self._vectors_of(index, keys)
+                )
+            return self._neighbours[number]
+
+    def _vectors_of(self, index: MemoryIndex, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Of chunks, from the file; from any thread."""
+        places = index.vector_places.values[np.searchsorted(index.keys.values, keys)]
+        with self._database.snapshot() as connection:
+            return fetch(connection, index.vector_keys.values[places], index.generation.dimension)

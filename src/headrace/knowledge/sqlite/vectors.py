@@ -4,12 +4,15 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.knowledge.query import Vector
 from headrace.knowledge.sqlite.writer import Turn
 
 _PER_LOOKUP = 500
+
+Vectors = NDArray[np.float32]
 
 
 def model_number(turn: Turn, model: str) -> int:
@@ -63,6 +66,17 @@ def hash_bytes(name: str) -> bytes:
         return bytes.fromhex(name)
     except ValueError:
         return name.encode()
+
+
+def fetch(connection: sqlite3.Connection, keys: NDArray[np.int64], dimension: int) -> Vectors:
+    """The vectors with these keys, in that order: [len(keys), dimension]."""
+    found: dict[int, bytes] = {}
+    wanted: list[int] = keys.tolist()
+    for start in range(0, len(wanted), _PER_LOOKUP):
+        some = wanted[start : start + _PER_LOOKUP]
+        marks = ",".join("?" * len(some))
+        found.update(connection.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", some).fetchall())
+    return np.frombuffer(b"".join(map(found.__getitem__, wanted)), np.float32).reshape(len(wanted), dimension)
 
 
 def forget_unused(turn: Turn, keys: Sequence[int]) -> None:
