@@ -16,7 +16,7 @@ _STEMMER = Stemmer.Stemmer("porter", 0)
 
 @lru_cache(maxsize=1 << 16)
 def _stem(word: str) -> str:
-    return _STEMMER.stemWord(word)
+    return _STEMMER.stemWord(word) or word
 
 
 def terms(text: str) -> tuple[str, ...]:
