@@ -37,7 +37,9 @@ def _embedder(options: EmbedOptions, settings: Settings) -> Embedder | None:
     if options.url or options.folder is None:
         return None
     try:
-        return connect_local(settings.state, options.namespace, options.name, options.folder)
+        running = connect_local(settings.state, options.namespace, options.name, options.folder)
+        running.embed(["ready"])  # a process that was killed leaves its address behind
+        return running
     except UnavailableError:
         from headrace.models.onnx import open_embedder, prepare
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from headrace.foundation.errors import NotFoundError
 from headrace.knowledge.analysis import terms
 from headrace.knowledge.generation import Generation
 from headrace.knowledge.query import AsOf, StoreQuery
@@ -22,6 +23,10 @@ def agree(store: KnowledgeStore, old: Generation, new: Generation, embedders: Em
     before, after = store.counts(old.id, now), store.counts(new.id, now)
     if before.documents != after.documents:
         return f"{new.id} holds {after.documents} documents where {old.id} holds {before.documents}"
+    try:
+        embedders.of(old.model)
+    except NotFoundError:
+        return ""  # nobody can ask the old one any more
     golden = sample(store, now)
     if not golden:
         return ""

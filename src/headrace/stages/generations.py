@@ -125,15 +125,17 @@ class Generations:
         }
 
     def _live(self) -> list[Generation]:
-        """Those that take live changes: all, because a kept one still answers for the versions that were trained with it."""
+        """Those that take live changes: all, because a kept one still answers for the versions that were trained with it.
+
+        An active one whose model is gone answers as it is until the one that is being built takes its place.
+        """
         usable: list[Generation] = []
         for one in list(self._known):
             try:
                 self._embedders.of(one.model)
-            except NotFoundError:
-                if one.state == "active":
-                    raise
-                self._drop(one)  # its model is gone, so it could only grow stale
+            except NotFoundError:  # its model is gone, so it could only grow stale
+                if one.state != "active":
+                    self._drop(one)
                 continue
             usable.append(one)
         return usable

@@ -138,9 +138,7 @@ class IndexStage:
         kept = {"stream_ms": str(self._stream_ms).encode()}
         report = self._store.apply(self._epoch, StoreBatch(revisions, {topic: (offset, next_offset)}, state=kept))
         failpoint("index.apply.after")
-        searchable = self._clock.now_ms()
-        for change in changes:
-            self._freshness.add(max(0, searchable - change.seen_ms), deleted=change.deleted)
+        self._measure(changes)
         if topic == self._canaries:
             active = self._generations.active
             self._canary.check(changes, active.id if active else "")
@@ -154,6 +152,13 @@ class IndexStage:
             )
         self._say({topic: next_offset})
         self._report(Condition("Indexing", "True", "Running"))
+
+    def _measure(self, changes: Sequence[DocumentChange]) -> None:
+        """What was there before the first generation was loaded, not kept fresh: it is not counted."""
+        active, searchable = self._generations.active, self._clock.now_ms()
+        for change in changes:
+            if active is not None and change.seen_ms >= active.created_ms:
+                self._freshness.add(max(0, searchable - change.seen_ms), deleted=change.deleted)
 
     def _changes(self, topic: str, records: Sequence[Record]) -> tuple[list[DocumentChange], list[NewRecord]]:
         changes: list[DocumentChange] = []
