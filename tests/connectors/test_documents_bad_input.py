@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_html_in_another_charset_says_so_itself(folder):
 def test_a_pdf_is_plain_text_with_its_own_title(folder):
     folder.write("fees.pdf", pdf("The fee is two euros.", title="Fees", pages=2))
     (row,) = folder.new()
-    assert (row["title"], row["media"]) == ("Fees", "plain")
+    assert (row["title"], row["media"], row["product"]) == ("Fees", "plain", None)
     assert row["body"] == "The fee is two euros. 0\n\nThe fee is two euros. 1"
 
 
@@ -182,6 +183,14 @@ def test_the_process_that_reads_comes_back_when_it_is_killed():
     process.kill()
     process.wait()
     assert extraction.read("html", PAGE.encode(), "a").title == "Fees & more"
+    extraction.close()
+
+
+def test_a_pdf_tells_its_title_and_its_date():
+    extraction = Extraction(timeout_seconds=30, max_pages=10, max_letters=1_000)
+    found = extraction.read("pdf", pdf("x", title="Fees"), "a")
+    assert found.fields["title"] == "Fees"
+    assert datetime.fromisoformat(str(found.fields["creationdate"])).year >= 2024
     extraction.close()
 
 

@@ -187,10 +187,31 @@ def test_counts_that_do_not_add_up_are_found_out():
     assert max(counter.count_tokens([one.embedded for one in found])) <= 20
 
 
-def test_two_hundred_thousand_lines_take_a_second_or_two():
-    text = "\n".join(f"line {n} of a long document" for n in range(200_000))
-    found = chunk(text, "markdown", "", ChunkOptions(200, 0), COUNTER)
-    assert len(found) > 5_000
+def test_a_document_of_very_many_lines_is_cut_with_a_few_counts_for_each():
+    counter = Words()
+    counted = 0
+
+    def count_tokens(texts: Sequence[str]) -> list[int]:
+        nonlocal counted
+        counted += sum(map(len, texts))
+        return Words.count_tokens(counter, texts)
+
+    counter.count_tokens = count_tokens
+    text = "\n".join(f"line {n} of a long document" for n in range(50_000))
+    found = chunk(text, "markdown", "", ChunkOptions(200, 20), counter)
+    assert len(found) > 1_000
+    assert counted < 3 * len(text)
+
+
+def test_what_stays_as_it_was_is_not_counted_again():
+    counter = Words()
+    paragraphs = [f"Paragraph {n}. {PARAGRAPH} {PARAGRAPH}" for n in range(80)]
+    chunk("\n\n".join(paragraphs), "markdown", "", ChunkOptions(200, 20), counter)
+    asked: list[str] = []
+    counter.count_tokens = lambda texts: asked.extend(texts) or Words.count_tokens(counter, texts)
+    paragraphs[40] += " Something new."
+    chunk("\n\n".join(paragraphs), "markdown", "", ChunkOptions(200, 20), counter)
+    assert 0 < sum(map(len, asked)) < 8_000
 
 
 def test_one_long_line_is_split_in_linear_time():

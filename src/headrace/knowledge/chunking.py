@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
@@ -17,6 +16,7 @@ from headrace.foundation.ids import derive_id
 from headrace.knowledge.analysis import ANALYSIS, term_counts
 from headrace.knowledge.markdown_blocks import blocks_of
 from headrace.knowledge.revision import Chunk
+from headrace.knowledge.token_counts import TokenCounter, counts_of
 
 CHUNKER = "blocks/1"
 SPECIAL_TOKENS = 2
@@ -27,19 +27,6 @@ _ENOUGH = 0.4
 """Part of its room that a chunk fills before it ends elsewhere."""
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+(?=\S)|\n+(?=\S)")
 _WORD = re.compile(r"\s+(?=\S)")
-
-
-class TokenCounter(Protocol):
-    """What cutting needs of an embedder."""
-
-    @property
-    def max_tokens(self) -> int:
-        """Longer texts are cut off there; special tokens included."""
-        ...
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text without special ones, not cut off."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +84,8 @@ class _Cut:
 
     def __init__(self, text: str, media: str, title: str, limit: int, overlap: int, counter: TokenCounter) -> None:
         self._text, self._media, self._title = text, media, title
-        self._limit, self._overlap, self._counter = limit, overlap, counter
+        self._limit, self._overlap = limit, overlap
+        self._counter, self._counts = counter, counts_of(counter)
         self._heading_tokens: dict[tuple[str, ...], int] = {(): 0}
 
     def chunks(self) -> tuple[Chunk, ...]:
@@ -112,7 +100,7 @@ class _Cut:
 
     def _pieces(self) -> list[_Piece]:
         blocks = blocks_of(self._text, self._media)
-        counts = self._counter.count_tokens([self._text[block.start : block.end] for block in blocks])
+        counts = self._roughly([self._text[block.start : block.end] for block in blocks])
         pieces: list[_Piece] = []
         path: list[tuple[int, str]] = []
         for block, tokens in zip(blocks, counts, strict=True):
@@ -146,15 +134,21 @@ class _Cut:
         least = min(room, -(-piece.tokens // few)) if few <= 3 else room
         splitter = MarkdownSplitter if self._media == "markdown" else TextSplitter
         text = self._text[piece.start : piece.end]
-        parts = splitter.from_callback(self._count, (least, room)).chunk_indices(text)
-        counts = self._counter.count_tokens([part for _, part in parts])
+        parts = splitter.from_callback(self._rough_size, (least, room)).chunk_indices(text)
+        counts = self._roughly([part for _, part in parts])
         return [
             replace(piece, start=piece.start + at, end=piece.start + at + len(part), tokens=tokens, whole=at == 0)
             for (at, part), tokens in zip(parts, counts, strict=True)
         ]
 
+    def _roughly(self, texts: Sequence[str]) -> list[int]:
+        return self._counts.roughly(self._counter, texts)
+
+    def _rough_size(self, text: str) -> int:
+        return self._counts.roughly(self._counter, [text])[0]
+
     def _count(self, text: str) -> int:
-        return self._counter.count_tokens([text])[0]
+        return self._counts.exactly(self._counter, [text])[0]
 
     # -- groups
 
@@ -225,7 +219,7 @@ class _Cut:
         tail = self._text[floor:start]
         for pattern in (_SENTENCE, _WORD) if words else (_SENTENCE,):
             places = [floor + match.end() for match in pattern.finditer(tail) if match.end() < len(tail)]
-            counts = self._counter.count_tokens([self._text[place:start] for place in places])
+            counts = self._roughly([self._text[place:start] for place in places])
             fitting = [place for place, tokens in zip(places, counts, strict=True) if 0 < tokens <= self._overlap]
             if fitting:
                 return fitting[0]
@@ -233,7 +227,7 @@ class _Cut:
 
     def _checked(self, drafts: Sequence[_Draft]) -> list[Chunk]:
         """Tokens of parts need not add up to the tokens of the whole: what turned out too long is cut once more."""
-        counts = self._counter.count_tokens([draft.overlapping.embedded for draft in drafts])
+        counts = self._counts.exactly(self._counter, [draft.overlapping.embedded for draft in drafts])
         checked: list[Chunk] = []
         for draft, tokens in zip(drafts, counts, strict=True):
             behind = not checked or checked[-1].start <= draft.overlapping.start

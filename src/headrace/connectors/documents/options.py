@@ -27,7 +27,7 @@ def _size(text: str) -> str:
 
 
 class Options(BaseModel):
-    """A folder of documents: .md, .markdown, .txt, .html, .htm, .pdf, and .jsonl or .ndjson with one document a line."""
+    """A folder of documents: .md, .markdown, .txt, .html, .htm, .pdf, and .jsonl or .ndjson with one document a line. Their columns are path, title, body, operation, modified_at, media and those of the schema, which are taken from the front matter of Markdown, the <meta name> of HTML, the information of a PDF and the fields of JSON."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True

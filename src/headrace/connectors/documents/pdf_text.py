@@ -10,7 +10,7 @@ from headrace.connectors.documents.document import UnreadableDocumentError
 
 
 def read_pdf(data: bytes, max_pages: int, max_letters: int) -> tuple[str, str, dict[str, str]]:
-    """(title, text with a blank line between pages, its info). UnreadableDocumentError: encrypted, too_long, no_text; anything else: it is broken."""
+    """(title, text with a blank line between pages, its info, see `_info`). UnreadableDocumentError: encrypted, too_long, no_text; anything else: it is broken."""
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it repairs in silence is no news
     try:
         reader = PdfReader(io.BytesIO(data), strict=False)
@@ -20,10 +20,22 @@ def read_pdf(data: bytes, max_pages: int, max_letters: int) -> tuple[str, str, d
             raise UnreadableDocumentError(
                 "too_long", f"the PDF has {len(reader.pages)} pages; at most {max_pages} are read"
             )
-        info = {name.lstrip("/"): str(value) for name, value in (reader.metadata or {}).items() if value is not None}
-        return info.get("Title", ""), _text(reader, max_letters), info
+        info = _info(reader)
+        return info.get("title", ""), _text(reader, max_letters), info
     except DependencyError as error:
         raise UnreadableDocumentError("encrypted", "the PDF is encrypted") from error
+
+
+def _info(reader: PdfReader) -> dict[str, str]:
+    """Title, author and so on, in small letters; times as ISO 8601."""
+    found = reader.metadata
+    if found is None:
+        return {}
+    info = {name.lstrip("/").lower(): str(value) for name, value in found.items() if value is not None}
+    for name, moment in (("creationdate", found.creation_date), ("moddate", found.modification_date)):
+        if moment is not None:
+            info[name] = moment.isoformat()
+    return info
 
 
 def _text(reader: PdfReader, max_letters: int) -> str:

@@ -95,7 +95,7 @@ class Reading:
             document = self._read(name, seen.kind, data)
         except UnreadableDocumentError as error:
             return self._letter(name, entry, error.code, error.message, data)
-        own = {column: document.fields[column] for column in sorted(self._columns & document.fields.keys())}
+        own = _own(document.fields, self._columns)
         values: dict[str, object] = {
             **own,
             "path": name, "title": document.title, "body": document.body, "operation": "upsert",
@@ -173,6 +173,12 @@ class Reading:
     def _tombstone(self, path: str, columns: bytes) -> dict[str, object]:
         own = {"path": path, "operation": "delete", "modified_at": _moment(self._clock.now_ms())}
         return {**msgspec.json.decode(columns, type=dict[str, msgspec.Raw]), **own}
+
+
+def _own(fields: Mapping[str, object], columns: frozenset[str]) -> dict[str, object]:
+    """What a document says in the declared columns; what HTML and PDFs say stands in small letters."""
+    found = {column: fields.get(column, fields.get(column.lower())) for column in sorted(columns)}
+    return {column: value for column, value in found.items() if value is not None}
 
 
 def _remembered(columns: Mapping[str, object]) -> bytes:

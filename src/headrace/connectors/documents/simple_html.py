@@ -81,7 +81,7 @@ class _Reader(HTMLParser):
     def _note(self, attributes: dict[str, str | None]) -> None:
         name, content = attributes.get("name"), attributes.get("content")
         if name and content:
-            self._meta.setdefault(name, content)
+            self._meta.setdefault(name.lower(), content)
 
     def _open(self, tag: str) -> None:
         if tag == "br":
