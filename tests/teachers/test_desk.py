@@ -143,6 +143,20 @@ class TestCache:
         assert [answer.text for answer in answers] == ["old", "new", "new", "new", "old"]
         assert [answer.cached for answer in answers] == [False, False, True, False, False]
 
+    def test_who_asks_apart_takes_what_is_known_and_changes_nobody_s_price(self, desks):
+        async def several(desk: TeacherDesk):
+            await ask(desk, "a")
+            return [
+                await ask(desk, "a", apart=True),
+                await ask(desk, "b", apart=True, ask_id="x"),
+                await ask(desk, "b", apart=True, ask_id="x"),
+                await ask(desk, "b", apart=True),
+                await ask(desk, "b"),
+            ]
+
+        answers = desks.use(desks.scripted(), several)
+        assert [answer.cached for answer in answers] == [True, False, False, True, False]
+
     def test_answers_made_from_other_versions_of_a_changed_document_are_asked_anew(self, desks):
         async def change(desk: TeacherDesk):
             await ask(desk, "a", cites=[("doc", "1"), ("other", "1")], ask_id="a")

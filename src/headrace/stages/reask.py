@@ -195,7 +195,7 @@ class Reasker:
         try:
             answer = await self._desk.ask(
                 fill_knowledge(example.messages, example.passages), finetuner=self._finetuner,
-                max_output_tokens=self._options.teacher.output_max, ask_id=ask_id, fresh=fresh,
+                max_output_tokens=self._options.teacher.output_max, ask_id=ask_id, fresh=fresh, apart=not fresh,
                 cites=[(passage.document, passage.version) for passage in example.passages],
             )  # fmt: skip
         except (RetryableError, FinalError) as error:

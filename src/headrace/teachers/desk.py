@@ -5,7 +5,7 @@ import hashlib
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -126,22 +126,25 @@ class TeacherDesk:
         cites: Sequence[Cite] = (),
         ask_id: str = "",
         fresh: bool = False,
+        apart: bool = False,
     ) -> DeskAnswer:
         """The teacher's answer to this prompt, from the cache where it has been given before.
 
         `cites`: the document versions that the prompt was made from; only a prompt made from the same ones is the same, and
         `renew` says which hold. `ask_id`: the prompt's own id; asking again with the same one, after a crash say, gives the
         same answer at the same price as the first time, not marked as cached. `fresh`: does not take an answer that was
-        given to another ask; the new one replaces it in the cache.
+        given to another ask; the new one replaces it in the cache. `apart`: takes known answers, but what it pays for is known
+        to others who ask apart alone, so that nobody's price depends on who came first.
 
         Raises what `teacher.py` draws: TeacherUnavailableError only after `attempts` calls or `give_up_seconds`.
         """
-        ask = AskRecord(self.key(messages, max_output_tokens, cites), finetuner, ask_id, tuple(cites))
+        known = AskRecord(self.key(messages, max_output_tokens, cites), finetuner, ask_id, tuple(cites))
+        ask = replace(known, key=f"apart/{known.key}") if apart else known
         if (own := self._store.given(ask)) is not None:
             return _as_paid(own)
         if (asking := self._on_the_way.get((finetuner, ask.key))) is not None:
             answer = await self._wait_for(asking)
-        elif fresh or (answer := self._store.cached(ask)) is None:
+        elif fresh or (answer := self._store.cached(known) or self._store.cached(ask)) is None:
             return _as_paid(await self._lead(ask, messages, max_output_tokens))
         await self._store.count_cached(finetuner)
         return DeskAnswer(answer.text, answer.model, cached=True, price=Price())
