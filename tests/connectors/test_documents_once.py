@@ -10,6 +10,7 @@ from headrace.connectors.source import SourceOptions
 from headrace.events import topics
 from headrace.events.row_codec import row_values
 from headrace.events.schema import Column, RowSchema
+from headrace.knowledge.changes import DocumentColumns, to_change
 from headrace.log.record import Record
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
@@ -143,6 +144,30 @@ def test_a_kill_at_a_commit_changes_nothing_of_what_is_in_the_topic(tmp_path, po
     check(job)
     job.close()
     assert job.starts == 2
+
+
+def test_its_rows_are_changes_of_documents_deletions_too(tmp_path):
+    job = Job(tmp_path)
+    path = job.root / "a.md"
+    for text in ("---\nfee: 9\n---\nFirst.", "---\nfee: 10\n---\nSecond.", ""):
+        if text:
+            path.write_text(text)
+        else:
+            path.unlink()
+        job.settle()
+    columns = DocumentColumns(metadata=("fee",), version="fee", valid_from="modified_at")
+    changes = [
+        to_change(row_values(record), columns, seen_ms=record.ingested_at, stream_ms=0, offset=record.offset)
+        for record in job.records(EVENTS)
+    ]
+    assert [(one.document, one.version, one.text, one.deleted) for one in changes] == [
+        ("a.md", "9", "First.", False),
+        ("a.md", "10", "Second.", False),
+        ("a.md", "10", "", True),
+    ]
+    assert [one.order for one in changes] == sorted({one.order for one in changes})
+    assert changes[0].valid_from_ms == pytest.approx(changes[1].valid_from_ms, abs=10_000)
+    job.close()
 
 
 def test_what_changes_while_nobody_looks_is_seen_afterwards(tmp_path):
