@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 K1 = 1.2
 B = 0.75
-RANK_CONSTANT = 10
-"""Small, because few passages are asked for: 10 was better than 60 on Cranfield."""
+RANK_CONSTANT = 60
+"""The paper's own. On Cranfield, in chunks of 200 tokens, the constant that was best on one half of the questions was 60 or more in
+99 of 100 splits; on the other half it gave an nDCG@10 of 0.554, where 10 gave 0.544. Chunks of other sizes agree, by less."""
 DEPTH = 100
 """Candidates per way of searching that take part in the fusion."""
 
