@@ -18,6 +18,8 @@ def catch_up(index: MemoryIndex, connection: sqlite3.Connection) -> None:
     changes = _read_vectors(index, connection)
     changes += _read_revisions(index, connection)
     changes += _read_chunks(index, connection)
+    if index.seq < 0:
+        index.purged = purged
     if purged > index.purged:
         _forget_purged(index, connection)
         index.purged, changes = purged, changes + 1
@@ -29,8 +31,9 @@ def catch_up(index: MemoryIndex, connection: sqlite3.Connection) -> None:
 def _read_vectors(index: MemoryIndex, connection: sqlite3.Connection) -> int:
     one = index.generation
     last = int(index.vector_keys.values[-1]) if len(index.vector_keys) else -1
+    # The plus keeps SQLite from walking through all of the model's hashes in place of the newest keys.
     cursor = connection.execute(
-        "SELECT key, vector FROM vectors WHERE key > ? AND model = ? AND length(vector) = ? ORDER BY key",
+        "SELECT key, vector FROM vectors WHERE key > ? AND +model = ? AND length(vector) = ? ORDER BY key",
         (last, one.model_number, 4 * one.dimension),
     )
     count = 0
@@ -81,3 +84,4 @@ def _forget_purged(index: MemoryIndex, connection: sqlite3.Connection) -> None:
     alive = np.fromiter((row[0] for row in connection.execute("SELECT key FROM revisions")), np.int64)
     gone = np.flatnonzero(~np.isin(index.intervals.keys.values, alive, assume_unique=True))
     index.intervals.forget(gone)
+    index.garbage = float(np.isin(index.slots.values, gone).mean()) if len(index.slots) else 0.0

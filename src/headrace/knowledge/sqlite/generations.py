@@ -65,14 +65,15 @@ def listed(connection: sqlite3.Connection) -> list[Generation]:
     return [Generation(*row) for row in rows]
 
 
-def drop(turn: Turn, name: str) -> None:
-    """Removes it with its chunks and the vectors that only it used."""
+def drop(turn: Turn, name: str) -> int:
+    """Removes it with its chunks and the vectors that only it used; returns its number."""
     one = generation_row(turn.connection, name)
     vectors = [row[0] for row in turn.connection.execute(f"SELECT DISTINCT vector FROM chunks_{one.number}")]
     turn.connection.execute(f"DROP TABLE chunks_{one.number}")
     turn.connection.execute("DELETE FROM cuts WHERE generation = ?", (one.number,))
     turn.connection.execute("DELETE FROM generations WHERE id = ?", (one.number,))
     forget_unused(turn, vectors)
+    return one.number
 
 
 def not_in(connection: sqlite3.Connection, name: str, limit: int) -> list[StoredDocument]:

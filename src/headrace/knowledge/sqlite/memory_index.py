@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from headrace.knowledge.query import AsOf
 from headrace.knowledge.sqlite.chunks import GenerationRow
 from headrace.knowledge.sqlite.moments import Intervals, Moments, View
+from headrace.knowledge.sqlite.neighbours import Neighbours
 from headrace.knowledge.sqlite.postings import Postings
 from headrace.knowledge.sqlite.rows import Column
 from headrace.knowledge.sqlite.vector_rows import VectorRows
@@ -23,6 +24,9 @@ class MemoryIndex:
         self.seq = -1
         """The last transaction that it holds."""
         self.purged = 0
+        """The last purge that it knows of."""
+        self.garbage = 0.0
+        """Part of the chunks that the file has forgotten."""
         self.intervals = Intervals()
         self.keys: Column[np.int64] = Column(np.int64)
         self.slots: Column[np.int32] = Column(np.int32)
@@ -33,7 +37,14 @@ class MemoryIndex:
         self.vector_keys: Column[np.int64] = Column(np.int64)
         self.vectors = VectorRows(generation.dimension, whole_up_to)
         self.postings = Postings()
+        self.neighbours: Neighbours | None = None
+        """Made where there is much to search."""
         self._moments = Moments()
+
+    def close(self) -> None:
+        """Ends what is being built; questions that hold it go on."""
+        if self.neighbours is not None:
+            self.neighbours.close()
 
     def changed(self) -> None:
         """Views that were made before hold no longer."""

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TAIL = 1 << 16
+_PARTS = 64
+"""Of the tail, before they are joined."""
 _GROWTH = 4
 """A segment is merged with the next one when that is not this much smaller."""
 _AT_ONCE = 1 << 22
 """Postings that a merge moves at once: what it needs beside its result."""
 
 Places = NDArray[np.int32]
-Counts = NDArray[np.unsignedinteger]  # pyright: ignore[reportMissingTypeArgument]
+Counts = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
 Numbers = NDArray[np.uint32]
 
 
@@ -29,7 +31,7 @@ class Segment:
     starts: NDArray[np.int64]
     """Where each term's postings start; one more than there are terms."""
     chunks: Places
-    counts: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
+    counts: Counts
 
     def of(self, term: int) -> tuple[Places, NDArray[np.uint32]]:
         """The term's chunks and counts."""
@@ -54,8 +56,8 @@ class Postings:
             return
         self._tail.append((terms, chunks, counts))
         self._waiting += len(terms)
-        if len(self._tail) > 1 and len(self._tail[-2][0]) <= 4 * len(terms):
-            self._tail = [_joined(self._tail)] if len(self._tail) > 64 else self._tail
+        if len(self._tail) > _PARTS:
+            self._tail = [_joined(self._tail)]
         if self._waiting >= _TAIL:
             self._segments.append(_segment(*_joined(self._tail)))
             self._tail, self._waiting = [], 0
@@ -78,11 +80,12 @@ class Postings:
             self._segments.append(_merged(before, last))
 
 
-def _joined(
-    parts: list[tuple[Numbers, Places, NDArray[np.uint32]]],
-) -> tuple[Numbers, Places, NDArray[np.uint32]]:
-    terms, chunks, counts = (np.concatenate([part[column] for part in parts]) for column in range(3))
-    return terms, chunks, counts
+def _joined(parts: list[tuple[Numbers, Places, NDArray[np.uint32]]]) -> tuple[Numbers, Places, NDArray[np.uint32]]:
+    return (
+        np.concatenate([part[0] for part in parts]),
+        np.concatenate([part[1] for part in parts]),
+        np.concatenate([part[2] for part in parts]),
+    )
 
 
 def _segment(terms: Numbers, chunks: Places, counts: NDArray[np.uint32]) -> Segment:
@@ -92,9 +95,12 @@ def _segment(terms: Numbers, chunks: Places, counts: NDArray[np.uint32]) -> Segm
     return Segment(unique, starts, chunks[order], _small(counts[order]))
 
 
-def _small(counts: NDArray[np.uint32]) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]:
+def _small(counts: NDArray[np.uint32]) -> Counts:
+    """In as few bytes as the largest needs."""
     largest = int(counts.max(initial=0))
-    return counts.astype(np.uint8 if largest < 1 << 8 else np.uint16 if largest < 1 << 16 else np.uint32)
+    if largest < 1 << 8:
+        return counts.astype(np.uint8)
+    return counts.astype(np.uint16) if largest < 1 << 16 else counts
 
 
 def _merged(first: Segment, second: Segment) -> Segment:
@@ -114,7 +120,7 @@ def _merged(first: Segment, second: Segment) -> Segment:
     return Segment(terms, starts, chunks, counts)
 
 
-def _move(one: Segment, targets: NDArray[np.int64], chunks: Places, counts: NDArray[np.unsignedinteger]) -> None:  # pyright: ignore[reportMissingTypeArgument]
+def _move(one: Segment, targets: NDArray[np.int64], chunks: Places, counts: Counts) -> None:
     """Copies each term's postings to where its target says."""
     first = 0
     while first < len(one.terms):

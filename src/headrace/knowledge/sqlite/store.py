@@ -3,6 +3,7 @@
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -29,6 +30,10 @@ _INDEXES = 3
 """Generations that are in memory at once: the one that is served, one that is built, one that is kept."""
 
 
+_GARBAGE = 0.3
+"""Part of the chunks in memory that may have been purged."""
+
+
 class SqliteKnowledgeStore:
     """A writer and an index that come to be when they are needed: who writes holds no index, who searches does not write."""
 
@@ -38,7 +43,6 @@ class SqliteKnowledgeStore:
         self._database = Database(path)
         self._writer = Writer(self._database)
         self._indexes: OrderedDict[int, MemoryIndex] = OrderedDict()
-        self._neighbours: dict[int, Neighbours] = {}
         self._lock = Lock()
 
     def acquire(self, holder: str) -> int:
@@ -76,7 +80,10 @@ class SqliteKnowledgeStore:
 
     def drop_generation(self, epoch: int, generation: str) -> None:
         with self._writer.turn(epoch, "knowledge.generation") as turn:
-            generations.drop(turn, generation)
+            number = generations.drop(turn, generation)
+        self._writer.give_back_room()
+        for saved in self._database.path.parent.glob(f"{self._saved(number).name}*"):
+            saved.unlink(missing_ok=True)
 
     def not_in_generation(self, generation: str, limit: int) -> list[StoredDocument]:
         with self._database.snapshot() as connection:
@@ -88,7 +95,10 @@ class SqliteKnowledgeStore:
 
     def purge(self, epoch: int, before_ms: int) -> int:
         with self._writer.turn(epoch, "knowledge.purge") as turn:
-            return purge.purge(turn, before_ms)
+            count = purge.purge(turn, before_ms)
+        if count:
+            self._writer.give_back_room()
+        return count
 
     def search(self, query: StoreQuery) -> list[Hit]:
         with self._database.snapshot() as connection:
@@ -99,7 +109,7 @@ class SqliteKnowledgeStore:
             vector = check_question(query.vector, generation.dimension) if query.mode != "keyword" else None
             if query.limit < 1:
                 return []
-            catch_up(index, connection)
+            self._catch_up(index, connection)
             ranked = rank(index, self._asked(index, connection, query, vector))
             return read_hits(connection, generation, ranked)
 
@@ -117,18 +127,20 @@ class SqliteKnowledgeStore:
 
     def close(self) -> None:
         with self._lock:
+            indexes = list(self._indexes.values())
             self._indexes.clear()
-            for number in list(self._neighbours):
-                self._forget_neighbours(number)
+        for index in indexes:
+            index.close()
         self._writer.close()
         self._database.close()
 
     def settle(self) -> None:
         """Waits until no approximate index is being built: for tests and benchmarks."""
         with self._lock:
-            some = list(self._neighbours.values())
-        for one in some:
-            one.settle()
+            indexes = list(self._indexes.values())
+        for index in indexes:
+            if index.neighbours is not None:
+                index.neighbours.settle()
 
     def _index(self, generation: GenerationRow) -> MemoryIndex:
         """The generation's index, empty at first; the one that was not used for longest makes room."""
@@ -138,14 +150,22 @@ class SqliteKnowledgeStore:
                 index = self._indexes[generation.number] = MemoryIndex(generation, self._options.exact_up_to)
             self._indexes.move_to_end(generation.number)
             while len(self._indexes) > _INDEXES:
-                number, _ = self._indexes.popitem(last=False)
-                self._forget_neighbours(number)
+                self._indexes.popitem(last=False)[1].close()
             return index
 
-    def _forget_neighbours(self, number: int) -> None:
-        neighbours = self._neighbours.pop(number, None)
-        if neighbours is not None:
-            neighbours.close()
+    def _catch_up(self, index: MemoryIndex, connection: sqlite3.Connection) -> None:
+        """An index that broke off half-way, or holds much that is gone, is read anew by the next question."""
+        try:
+            catch_up(index, connection)
+            worn = index.garbage > _GARBAGE
+        except BaseException:
+            worn = True
+            raise
+        finally:
+            if worn:
+                with self._lock:
+                    self._indexes.pop(index.generation.number, None)
+                index.close()
 
     def _asked(
         self, index: MemoryIndex, connection: sqlite3.Connection, query: StoreQuery, vector: Vector | None
@@ -167,14 +187,17 @@ class SqliteKnowledgeStore:
         return lambda view, question, count: neighbours.near(index.keys.values, view.chunks, question, count)
 
     def _neighbours_of(self, index: MemoryIndex) -> Neighbours:
-        number, dimension = index.generation.number, index.generation.dimension
-        with self._lock:
-            if number not in self._neighbours:
-                path = self._database.path.with_suffix(f".{number}.usearch")
-                self._neighbours[number] = Neighbours(
-                    path, self._database.id, dimension, lambda keys: self._vectors_of(index, keys)
-                )
-            return self._neighbours[number]
+        """Made when it is asked for first, under the index's lock; it goes with the index."""
+        if index.neighbours is None:
+            index.neighbours = Neighbours(
+                self._saved(index.generation.number), self._database.id, index.generation.dimension,
+                lambda keys: self._vectors_of(index, keys),
+            )  # fmt: skip
+        return index.neighbours
+
+    def _saved(self, number: int) -> Path:
+        """Where the approximate index of a generation is kept."""
+        return self._database.path.with_suffix(f".{number}.usearch")
 
     def _vectors_of(self, index: MemoryIndex, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of chunks, from the file; from any thread."""

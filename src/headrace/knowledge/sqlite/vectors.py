@@ -69,14 +69,15 @@ def hash_bytes(name: str) -> bytes:
 
 
 def fetch(connection: sqlite3.Connection, keys: NDArray[np.int64], dimension: int) -> Vectors:
-    """The vectors with these keys, in that order: [len(keys), dimension]."""
+    """The vectors with these keys, in that order: [len(keys), dimension]; zeros for one that was purged meanwhile."""
     found: dict[int, bytes] = {}
+    zeros = bytes(4 * dimension)
     wanted: list[int] = keys.tolist()
     for start in range(0, len(wanted), _PER_LOOKUP):
         some = wanted[start : start + _PER_LOOKUP]
         marks = ",".join("?" * len(some))
         found.update(connection.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", some).fetchall())
-    return np.frombuffer(b"".join(map(found.__getitem__, wanted)), np.float32).reshape(len(wanted), dimension)
+    return np.frombuffer(b"".join(found.get(key, zeros) for key in wanted), np.float32).reshape(len(wanted), dimension)
 
 
 def forget_unused(turn: Turn, keys: Sequence[int]) -> None:

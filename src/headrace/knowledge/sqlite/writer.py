@@ -11,6 +11,8 @@ from headrace.foundation.failpoints import failpoint
 from headrace.knowledge.sqlite.database import Database, translated
 from headrace.knowledge.sqlite.terms import TermIds
 
+_PAGES_AT_ONCE = 2_000
+
 
 @dataclass(slots=True)
 class Turn:
@@ -65,6 +67,19 @@ class Writer:
             turn = Turn(connection, seq + 1, self._terms, next_key)
             yield turn
             connection.execute("UPDATE head SET seq = ?, next_key = ?", (turn.seq, turn.next_key))
+
+    def give_back_room(self) -> None:
+        """Cuts pages that hold nothing off the file, a few at a time."""
+        free = 0
+        while True:
+            with self._lock, translated(self._database.path):
+                connection = self._open()
+                before, free = free, connection.execute("PRAGMA freelist_count").fetchone()[0]
+                if not free or free == before:
+                    return
+                connection.executescript(
+                    f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})"
+                )  # `execute` would free one page only
 
     def close(self) -> None:
         with self._lock:
