@@ -25,6 +25,7 @@ BENCHMARKS = {
     "serving": ("Serving", ["serving.py", "--rounds", "3"]),
     "hot_swap": ("Swapping versions under 16 clients", ["hot_swap.py"]),
     "promotion": ("Promotion: power", ["promotion_power.py"]),
+    "cranfield": ("Finding: Cranfield by keywords, vectors and both", ["cranfield.py"]),
     "start": ("Starting", ["start.py"]),
     "demo": ("The demo's stream, unthrottled", ["support_desk.py"]),
 }
