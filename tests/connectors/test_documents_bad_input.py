@@ -144,7 +144,7 @@ def test_a_pipe_is_passed_over(folder):
 
 @pytest.mark.slow
 def test_html_that_takes_for_ever_is_given_up_and_the_next_file_is_read(folder):
-    folder.options.options["timeout"] = "3s"
+    folder.options.options["timeout"] = "2s"
     folder.restart()
     folder.write("a.html", "<!--" * 1_000_000)
     folder.write("b.html", PAGE)

@@ -69,7 +69,8 @@ def columns_of(declared: RowSchema | None, where: str) -> RowSchema:
 class DocumentsSource:
     """See the port. What is known of the folder travels as `SourceBatch.state`; the position counts rows and letters.
 
-    A row's id is `NAME:PATH@COUNT`: whatever was not committed is found again by looking, under the same counts.
+    A row's id is `NAME:PATH@COUNT`, whatever `id` declares: a document has many rows. What was not committed is found again by
+    looking, under the same counts. Without a declared key it is the path.
     """
 
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
