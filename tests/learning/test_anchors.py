@@ -1,5 +1,6 @@
 """Anchors are chosen by the root's hash alone and their labels are versioned."""
 
+import msgspec
 import pytest
 
 from headrace.learning.anchors import SHARE, AnchorSet
@@ -49,6 +50,16 @@ def test_dropped_anchors_make_room_and_open_a_version() -> None:
     assert anchors.discard(lambda item: item.answer == "old") == 1
     assert anchors.version == 2
     assert anchors.add(fresh(2))
+
+
+def test_renewed_prompts_open_one_version_though_no_answer_changed() -> None:
+    anchors = AnchorSet(4)
+    for offset in range(3):
+        anchors.add(fresh(offset))
+    again = msgspec.structs.replace(fresh(1), sequence=TokenSequence((7, 8), 1), renewed_at=9)
+    assert anchors.renew({"elsewhere": fresh(7)}) == 1
+    assert anchors.renew({"e1": again, "e2": fresh(2, "new")}) == 2
+    assert anchors.items() == (fresh(0), again, fresh(2, "new"))
 
 
 def test_a_restart_changes_nothing() -> None:

@@ -162,8 +162,8 @@ class Desk:
         learner = LearnerOptions(self.base, learning_rate=5e-3, warmup_steps=4, batch_size=8)
         promotion = PromotionOptions(candidate_every=40, max_rows=60, anchors=AnchorOptions(64))
         given = TrainOptions(
-            "default", "desk", learner, promotion=promotion, checkpoint_interval_ms=0, teacher=self.label_options
-        )
+            "default", "desk", learner, promotion=promotion, teacher=self.label_options,
+        )  # fmt: skip
         return replace(given, **self.training)
 
     def label(self) -> LabelStage:
@@ -401,17 +401,17 @@ def test_what_the_budget_does_not_pay_for_is_let_go(desk: Desk) -> None:
 
 def test_documents_that_change_with_every_row_ask_no_more_than_the_rows_do(desk: Desk) -> None:
     publish(desk)
-    desk.rows(120, ("card",))
+    desk.rows(90, ("card",))
     desk.prompt()
-    for number in range(60):
+    for number in range(8):
         desk.document("cards.md", f"{CARDS_AFTER} Edition {number}.")
         desk.rows(4, ("card",))
     desk.end()
     desk.prompt()
     desk.run()
     asked = [int(one.details["asked"]) for one in desk.decisions()]
-    assert len(asked) >= 50
-    assert sum(asked) <= 64 + 128 + 360
+    assert len(asked) == 8
+    assert 64 + 128 < sum(asked) <= 64 + 128 + 4 * 8
     assert {one.versions for one in desk.learned().replay} == {desk.learned().replay[-1].versions}
 
 
@@ -465,7 +465,7 @@ def test_what_was_renewed_is_asked_about_with_its_new_passages_on_drift(desk: De
 
 def test_answers_that_nothing_is_learned_from_any_more_are_deleted(desk: Desk) -> None:
     desk.training |= {"replay": replace(desk.train_options.replay, capacity=16)}
-    desk.training |= {"promotion": PromotionOptions(anchors=AnchorOptions(0))}
+    desk.training |= {"promotion": PromotionOptions(anchors=AnchorOptions(0)), "checkpoint_interval_ms": 0}
     reorganise(desk, 40, 80)
     desk.run()
     assert desk.decisions()[0].details["answered"] == 8
@@ -508,14 +508,19 @@ def scenario(tmp_path_factory: pytest.TempPathFactory, base: Path, server: Teach
 
 def twin_of(folder: Path, target: Path, base: Path, server: Teacher) -> Desk:
     shutil.copytree(folder, target)
-    return Desk(target, base, server)
+    return again(target, base, server)
+
+
+def again(folder: Path, base: Path, server: Teacher) -> Desk:
+    """Makes a checkpoint after every step."""
+    desk = Desk(folder, base, server)
+    desk.training["checkpoint_interval_ms"] = 0
+    return desk
 
 
 POINTS = {
-    "label.commit.before": (2,), "label.commit.after": (3,), "teacher.reserve.after": (9,), "teacher.answer.before": (13,),
-    "teacher.answer.after": (5,), "teacher.renew.before": (1, 2), "teacher.renew.after": (1, 2), "train.reask.before": (1, 2),
-    "train.reask.after": (1, 2), "train.commit.before": (3, 5), "train.commit.after": (4,), "store.put.after": (6,),
-    "log.commit.within": (12,),
+    "label.commit.before": (2,), "label.commit.after": (3,), "teacher.answer.before": (13,), "teacher.renew.before": (1, 2), "teacher.renew.after": (1, 2), "train.reask.before": (1, 2),
+    "train.reask.after": (1, 2), "train.commit.before": (5,), "store.put.after": (6,),
 }  # fmt: skip
 
 
@@ -528,13 +533,13 @@ def test_a_kill_changes_nothing(
         dead.run()
     assert kill.struck
     dead.close()
-    alive = Desk(tmp_path / "state", base, server)
+    alive = again(tmp_path / "state", base, server)
     alive.run()
     alive.close()
     assert differences(snapshot(scenario.topology, alive.folder), scenario.undisturbed) == []
 
 
-@pytest.mark.parametrize("nth", [3, 6, 7, 8, 9, 11])
+@pytest.mark.parametrize("nth", [6, 7, 9, 11])
 def test_a_damaged_checkpoint_is_learned_again_from_the_one_before(
     nth: int, scenario: Scenario, base: Path, server: Teacher, tmp_path: Path
 ) -> None:
@@ -547,7 +552,7 @@ def test_a_damaged_checkpoint_is_learned_again_from_the_one_before(
     dead.close()
     newest = tmp_path / "state" / "checkpoints" / "default.desk" / state.checkpoints[-1].digest
     (newest / "policy.msgpack").write_bytes(b"broken")
-    alive = Desk(tmp_path / "state", base, server)
+    alive = again(tmp_path / "state", base, server)
     alive.run()
     alive.close()
     assert differences(snapshot(scenario.topology, alive.folder), scenario.undisturbed) == []
