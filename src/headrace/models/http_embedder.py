@@ -98,7 +98,7 @@ class HttpEmbedder:
         dimension = self.dimension
         parts: list[Vectors] = [np.zeros((0, dimension), np.float32)]
         for start in range(0, len(texts), TEXTS_PER_REQUEST):
-            parts.append(self._ask(list(texts[start : start + TEXTS_PER_REQUEST]), dimension))
+            parts.append(self._ask([text or " " for text in texts[start : start + TEXTS_PER_REQUEST]], dimension))
             if progress:
                 progress(min(len(texts), start + TEXTS_PER_REQUEST))
         return np.concatenate(parts)

@@ -35,6 +35,8 @@ class EmbeddingBody(BaseModel):
         if isinstance(self.input, str):
             return [self.input]
         texts = [one for one in self.input if isinstance(one, str)]
+        if not texts and not self.input:
+            raise InvalidDeclarationError("there is nothing to embed", where="input")
         if len(texts) != len(self.input):
             raise InvalidDeclarationError("tokens are not taken in; send the text", where="input")
         return texts

@@ -68,7 +68,7 @@ def choose(
         progress(f"measuring {precision}")
         figures[precision] = measure(checkpoint, folder / graph, precision, threads, questions)
     finest = figures["fp32"]
-    judged = {name: msgspec.structs.replace(one, rejected=_objection(one, finest)) for name, one in figures.items()}
+    judged = {name: msgspec.structs.replace(one, rejected=objection(one, finest)) for name, one in figures.items()}
     judged["fp32"] = finest
     passed = [name for name in judged if not judged[name].rejected]
     best = max(passed, key=lambda name: judged[name].texts_per_second if name != "fp32" else 0.0)
@@ -81,7 +81,8 @@ def _precision(name: str) -> Precision:
     return "int8" if name == "int8" else "bf16" if name == "bf16" else "fp32"
 
 
-def _objection(one: Figures, finest: Figures) -> str:
+def objection(one: Figures, finest: Figures) -> str:
+    """Why a precision is not to be taken; '': nothing speaks against it."""
     if one.ndcg < finest.ndcg - MAX_LOSS:
         return f"nDCG@10 falls by {finest.ndcg - one.ndcg:.4f}"
     if one.batch_dependence > MAX_DEPENDENCE:
