@@ -4,6 +4,7 @@ Everything is real but for the size: the store, an HTTP teacher that reads the p
 """
 
 import json
+import random
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from headrace.events import codec, topics
 from headrace.events.control import Control
 from headrace.events.decision import Decision
 from headrace.events.example import Example
+from headrace.foundation.errors import UnavailableError
 from headrace.learning.anchors import AnchorSet
 from headrace.learning.fresh import Fresh
 from headrace.learning.learner import LearnerOptions
@@ -27,6 +29,7 @@ from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.models.tiny import new_checkpoint
 from headrace.promotion import registry
+from headrace.stages.documents_response import generation_at
 from headrace.stages.index import IndexStage
 from headrace.stages.ingest import IngestState, state_key
 from headrace.stages.label import LabelStage
@@ -470,6 +473,51 @@ def test_answers_that_nothing_is_learned_from_any_more_are_deleted(desk: Desk) -
     desk.run()
     assert desk.decisions()[0].details["answered"] == 8
     assert desk.log.state("train/default.desk", "renewed/") == {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_kept_that_cites_what_no_longer_holds(seed: int, desk: Desk) -> None:
+    """Random histories: edits, deletions, returns, in bursts and alone."""
+    draw = random.Random(seed)
+    publish(desk)
+    for step in range(12):
+        desk.rows(draw.randrange(1, 30), tuple(draw.sample(NOUNS, 3)))
+        for _ in range(draw.randrange(3)):
+            name = draw.choice([*POLICY, "other.md"])
+            desk.document(
+                name, None if draw.random() < 0.3 else f"{POLICY['cards.md']} {POLICY['money.md']} {name} {step}"
+            )
+        desk.prompt()
+    desk.rows(1)
+    desk.end()
+    desk.prompt()
+    desk.run()
+    signs = [one for one in desk.examples() if isinstance(one, Control)]
+    current = {one.document: None if one.deleted else one.version for sign in signs for one in sign.changes}
+    learned = desk.learned()
+    assert current
+    assert learned.replay
+    assert [one for one in (*learned.replay, *learned.anchors) if one.outdated_by(current)] == []
+    scores = [one for one in desk.log.read(topics.scores("default", "desk"), 0) if one.kind != codec.CONTROL]
+    assert len({one.id for one in scores}) == len(scores) == sum(isinstance(one, Example) for one in desk.examples())
+
+
+def test_a_knowledge_base_that_is_away_makes_the_learner_wait(desk: Desk) -> None:
+    desk.training["knowledge"] = replace(KNOWLEDGE, mode="hybrid")
+    reorganise(desk, 40, 8)
+    desk.run(desk.label)
+    desk.embedder.away = True
+    with pytest.raises(UnavailableError):
+        desk.run(desk.train)
+    assert desk.decisions() == []
+    desk.embedder.away = False
+    desk.run(desk.train)
+    assert desk.decisions()[0].details["dropped"] == 0
+
+
+def test_the_generation_of_an_example_is_the_one_that_was_named_last_before_it() -> None:
+    named = [(0, "a"), (5, "b"), (9, "a")]
+    assert [generation_at(named, offset) for offset in (0, 1, 5, 6, 9, 10)] == ["", "a", "a", "b", "b", "a"]
 
 
 # Kills
