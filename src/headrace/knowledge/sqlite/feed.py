@@ -31,7 +31,7 @@ def catch_up(index: MemoryIndex, connection: sqlite3.Connection) -> None:
 def _read_vectors(index: MemoryIndex, connection: sqlite3.Connection) -> int:
     one = index.generation
     last = int(index.vector_keys.values[-1]) if len(index.vector_keys) else -1
-    # The plus keeps SQLite from walking through all of the model's hashes in place of the newest keys.
+    # A plus keeps SQLite from the wrong index: all hashes of a model here, all versions by key below.
     cursor = connection.execute(
         "SELECT key, vector FROM vectors WHERE key > ? AND +model = ? AND length(vector) = ? ORDER BY key",
         (last, one.model_number, 4 * one.dimension),
@@ -50,7 +50,7 @@ def _read_revisions(index: MemoryIndex, connection: sqlite3.Connection) -> int:
     if index.seq < 0:
         cursor = connection.execute(f"{columns} WHERE NOT deleted ORDER BY key")
     else:
-        cursor = connection.execute(f"{columns} WHERE seq > ? AND NOT deleted ORDER BY key", (index.seq,))
+        cursor = connection.execute(f"{columns} WHERE seq > ? AND NOT deleted ORDER BY +key", (index.seq,))
     count = 0
     while rows := cursor.fetchmany(_ROWS):
         index.intervals.put(np.array(rows, np.int64))

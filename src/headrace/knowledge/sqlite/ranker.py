@@ -73,11 +73,13 @@ def closest(index: MemoryIndex, question: Vector, places: Places, depth: int) ->
         return places
     vectors = index.vector_places.values[places].astype(np.int64)
     if (vectors[1:] > vectors[:-1]).all():
-        lower, upper = index.vectors.bounds(question, vectors)
+        scores, off = index.vectors.scan(question, vectors)
     else:
         unique, back = np.unique(vectors, return_inverse=True)
-        lower, upper = (bound[back] for bound in index.vectors.bounds(question, unique))
-    return places[upper >= np.partition(lower, -depth)[-depth]]
+        scores, off = index.vectors.scan(question, unique)
+        scores = scores[back]
+    least = np.float32(float(np.partition(scores, -depth)[-depth]) - 2.0 * off)
+    return places[scores >= np.nextafter(least, np.float32(-np.inf))]  # rounding to float32 must not raise it
 
 
 def _scored(index: MemoryIndex, asked: Asked, places: Places, depth: int) -> list[Candidate]:

@@ -1,17 +1,18 @@
 """Vectors in memory, in blocks: growing copies nothing, and a scan reads one block after the other.
 
-A row is kept as int8 with its scale and with the length of what that leaves out. A scan takes integer products alone, and knows
-how far each may be off: |x·q − x'·q'| ≤ |x − x'|·|q| + |x'|·|q − q'| (Cauchy-Schwarz). What may be among the best by these
-bounds is scored again from float32, so that the answer is exact while a quarter of the memory is read.
+A row is kept as int8 with its scale. A scan takes integer products alone, and knows how far they may be off:
+|x·q − x'·q'| ≤ |x − x'|·|q| + |x'|·|q − q'| (Cauchy-Schwarz). What may be among the best by that bound is scored again from
+float32, so that the answer is exact while a quarter of the memory is read.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numkong
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 4_096
+BLOCK = 16_384
 """Rows of a block."""
 _DENSE = 4
 """A block is read whole where more than one in so many of its rows is asked for."""
@@ -28,11 +29,7 @@ Fetch = Callable[[Places], Floats]
 class _Block:
     def __init__(self, dimension: int) -> None:
         self.small = np.empty((BLOCK, dimension), np.int8)
-        self.scales = np.empty(BLOCK, np.float64)
-        self.errors = np.empty(BLOCK, np.float64)
-        """|x − x'| of each row."""
-        self.lengths = np.empty(BLOCK, np.float64)
-        """|x'| of each row."""
+        self.scales = np.zeros(BLOCK, np.float32)
         self.whole: Floats | None = np.empty((BLOCK, dimension), np.float32)
 
 
@@ -44,6 +41,8 @@ class VectorRows:
         self._whole_up_to = whole_up_to
         self._blocks: list[_Block] = []
         self._size = 0
+        self._error = self._longest = 0.0
+        """The largest |x − x'| and |x'|."""
 
     def __len__(self) -> int:
         return self._size
@@ -61,21 +60,28 @@ class VectorRows:
             if not start:
                 self._blocks.append(_Block(self._dimension))
             count = min(BLOCK - start, len(rows) - done)
-            _fill(self._blocks[block], slice(start, start + count), rows[done : done + count])
+            self._fill(self._blocks[block], slice(start, start + count), rows[done : done + count])
             done, self._size = done + count, self._size + count
             if not self.whole:
                 self._forget_whole()
 
-    def bounds(self, question: Floats, places: Places) -> tuple[Doubles, Doubles]:
-        """Between what the scores of the rows at sorted `places` are: lower and upper, [len(places)] each."""
-        lower, upper = np.empty(len(places)), np.empty(len(places))
-        asked = _Question(question)
+    def scan(self, question: Floats, places: Places) -> tuple[Floats, float]:
+        """Scores of the rows at sorted `places`, [len(places)], and by how much each may be off."""
+        scores = np.empty(len(places), np.float32)
+        asked, scale = _small(question.astype(np.float64)[None])
         borders = np.searchsorted(places, np.arange(0, (len(self._blocks) + 1) * BLOCK, BLOCK))
         for block, start, end in zip(self._blocks, borders, borders[1:], strict=False):
             if start < end:
-                here = places[start:end] % BLOCK
-                lower[start:end], upper[start:end] = asked.bounds(block, here)
-        return lower, upper
+                _scan(block, asked, places[start:end] % BLOCK, scores[start:end])
+        scores *= scale[0]
+        return scores, self._off(question.astype(np.float64), asked[0] * scale[0])
+
+    def _off(self, question: Doubles, rounded: Doubles) -> float:
+        """The bound above, for the row with the largest error and the longest one."""
+        length, error = float(np.linalg.norm(question)), float(np.linalg.norm(question - rounded))
+        return (
+            self._error * length + self._longest * error + _ROUNDING * (self._longest + self._error) * (length + error)
+        )
 
     def rows(self, places: Places) -> Floats:
         """Copies of the rows at `places` as they came, in that order; they must be `whole`."""
@@ -88,6 +94,15 @@ class VectorRows:
             found[here] = whole[places[here] % BLOCK]
         return found
 
+    def _fill(self, block: _Block, part: slice, rows: Floats) -> None:
+        small, scales = _small(rows)
+        back = small * scales[:, None].astype(np.float64)
+        self._error = max(self._error, float(np.sqrt(((rows - back) ** 2).sum(axis=1).max())))
+        self._longest = max(self._longest, float(np.sqrt((back**2).sum(axis=1).max())))
+        block.small[part], block.scales[part] = small, scales
+        if block.whole is not None:
+            block.whole[part] = rows
+
     def _forget_whole(self) -> None:
         for block in self._blocks:
             block.whole = None
@@ -98,43 +113,20 @@ def exact_scores(rows: Floats, question: Floats) -> Doubles:
     return (rows.astype(np.float64) * question.astype(np.float64)).sum(axis=1)
 
 
-def _fill(block: _Block, part: slice, rows: Floats) -> None:
-    small, scales = _small(rows.astype(np.float64))
-    back = small * scales[:, None]
-    block.small[part], block.scales[part] = small, scales
-    block.errors[part] = np.sqrt(((rows - back) ** 2).sum(axis=1))
-    block.lengths[part] = np.sqrt((back**2).sum(axis=1))
-    if block.whole is not None:
-        block.whole[part] = rows
-
-
-def _small(rows: Doubles) -> tuple[NDArray[np.int8], Doubles]:
+def _small(rows: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], Floats]:
     """Each row in 127 steps to either side of zero, and how large a step is."""
-    scales = np.maximum(np.abs(rows).max(axis=1), np.finfo(np.float32).tiny) / 127.0
-    return np.rint(rows / scales[:, None]).astype(np.int8), scales
+    scales = (np.maximum(np.abs(rows).max(axis=1), 1e-30) / 127.0).astype(np.float32)
+    return np.rint(np.clip(rows / scales[:, None], -127, 127)).astype(np.int8), scales
 
 
-class _Question:
-    """A question as the blocks take it."""
+def _scan(block: _Block, asked: NDArray[np.int8], here: Places, scores: Floats) -> None:
+    if len(here) == BLOCK:
+        np.multiply(_products(block.small, asked), block.scales, out=scores)
+    elif len(here) * _DENSE > BLOCK:
+        scores[:] = (_products(block.small, asked) * block.scales)[here]
+    else:
+        scores[:] = _products(block.small[here], asked) * block.scales[here]
 
-    def __init__(self, question: Floats) -> None:
-        exact = question.astype(np.float64)[None]
-        small, scales = _small(exact)
-        self._small, self._scale = small, float(scales[0])
-        self._length = float(np.linalg.norm(exact))
-        self._error = float(np.linalg.norm(exact - small * scales[:, None]))
 
-    def bounds(self, block: _Block, here: Places) -> tuple[Doubles, Doubles]:
-        if len(here) == BLOCK:
-            products = self._products(block.small)
-            scales, errors, lengths = block.scales, block.errors, block.lengths
-        else:
-            dense = len(here) * _DENSE > BLOCK
-            products = self._products(block.small)[here] if dense else self._products(block.small[here])
-            scales, errors, lengths = block.scales[here], block.errors[here], block.lengths[here]
-        scores = products * scales * self._scale
-        off = (errors * self._length + lengths * self._error) * (1.0 + _ROUNDING) + _ROUNDING * lengths * self._length
-        return scores - off, scores + off
-
-    def _products(self, rows: NDArray[np.int8]) -> Doubles:
-        return np.asarray(numkong.cdist(rows, self._small, "dot"), np.float64)[:, 0]
+def _products(rows: NDArray[np.int8], asked: NDArray[np.int8]) -> Floats:
+    return np.asarray(numkong.cdist(rows, asked, "dot", out_dtype="float32"))[:, 0]
