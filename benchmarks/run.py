@@ -27,6 +27,8 @@ BENCHMARKS = {
     "promotion": ("Promotion: power", ["promotion_power.py"]),
     "cranfield": ("Finding: Cranfield by keywords, vectors and both", ["cranfield.py"]),
     "start": ("Starting", ["start.py"]),
+    "knowledge_store": ("The knowledge store on SQLite", ["knowledge_store.py", "--memory", "1000000"]),
+    "knowledge_postgres": ("The knowledge store on PostgreSQL", ["knowledge_store.py", "--store", "postgres"]),
     "demo": ("The demo's stream, unthrottled", ["support_desk.py"]),
 }
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -30,13 +31,16 @@ from headrace.testing.knowledge_conformance.builders import (
     GENERATION,
     LATER,
     NEXT_GENERATION,
+    TOPIC,
     all_documents,
     batch,
+    found,
     put,
     question,
     revision,
     unit_vector,
 )
+from headrace.testing.knowledge_conformance.writer import DOCUMENTS
 
 
 @pytest.fixture
@@ -165,6 +169,56 @@ def test_another_process_sees_what_was_committed_at_its_next_query(
             other.stdin.flush()
             assert other.stdout.readline() == f"{expected}\n"
         other.stdin.close()
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from headrace.foundation.failpoints import arm_from_environment
+from headrace.knowledge.sqlite import open_store
+from headrace.knowledge.store import StoreOptions
+from headrace.testing.knowledge_conformance.writer import turn
+arm_from_environment()
+store = open_store(StoreOptions("ns", "kb", Path(sys.argv[1])))
+epoch = store.acquire("child")
+for number in range(100):
+    store.apply(epoch, turn(number))
+"""
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize(("side", "batches"), [("before", 3), ("within", 3), ("after", 4)])
+def test_a_writer_that_is_killed_at_its_fourth_commit_loses_and_tears_nothing(
+    store: SqliteKnowledgeStore, epoch: int, options: StoreOptions, side: str, batches: int
+) -> None:
+    all_documents(store)
+    environment = {**os.environ, "HEADRACE_FAILPOINT": f"knowledge.apply.{side}:4"}
+    done = subprocess.run([sys.executable, "-c", _WRITER, str(options.state)], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+    with closing(open_store(options)) as again:
+        for one in (store, again):
+            assert set(all_documents(one).values()) == {f"v{batches}"}
+            assert one.state("turn") == b"%d" % (batches - 1)
+            assert one.offset(TOPIC) == batches * DOCUMENTS
+            assert one.counts(GENERATION.id, AsOf(LATER)) == Counts(DOCUMENTS, 2 * DOCUMENTS)
+            for mode in ("vector", "keyword"):
+                hits = one.search(question("number again", mode=mode, limit=100))
+                assert sorted(found(hits)) == [(f"d{n}", f"v{batches}", k) for n in range(DOCUMENTS) for k in (0, 1)]
+        put(again, again.acquire("next"), revision("d0", 100, "goes on"))
+        assert all_documents(store)["d0"] == "v100"
+
+
+def test_a_restart_answers_as_before(store: SqliteKnowledgeStore, epoch: int, options: StoreOptions) -> None:
+    for n in range(12):
+        texts = [None if (n + k) % 5 == 4 else f"text {n} of {k}\n\nsame words" for k in range(4)]
+        put(store, epoch, *(revision(f"d{k}", n * 10 + k, text) for k, text in enumerate(texts)))
+    asked = [question("text of words", at=at, mode=mode) for at in (5, 55, LATER) for mode in ("vector", "hybrid")]
+    before = [store.search(one) for one in asked]
+
+    with closing(open_store(options)) as again:
+        assert [again.search(one) for one in asked] == before
+        assert all(before)
 
 
 def test_a_version_appears_and_leaves_when_its_time_comes_without_any_commit(

@@ -1,15 +1,16 @@
 """The embedded knowledge store: one SQLite file per knowledge base, and an index in the memory of each process that searches.
 
-May import foundation, `knowledge/`, the standard library's sqlite3, numpy and usearch (in `neighbours` alone). Never here: YAML,
+May import foundation, `knowledge/`, the standard library's sqlite3, numpy, usearch (in `neighbours` alone) and its
+numkong (in `vector_rows` alone). Never here: YAML,
 HTTP, embedding, and any statement with a part of a query in its text. Truth is the file; the index is derived from it, is brought
 up to date before every query, and may be lost at any time. Each file holds one idea:
 
 - `database`: the file, its tables, its settings, the translation of SQLite's errors
 - `writer`: one transaction at a time, fenced, numbered
-- `apply`, `chunks`, `vectors`, `terms`: what a batch changes
+- `apply`, `chunks`, `vectors`, `terms`, `metadata`: what a batch changes, and its form in the file
 - `generations`, `purge`: what else is written
-- `documents`, `conditions`: what is read by SQL
-- `feed`: rows of the file → the index; `memory_index`: the index, made of `rows`, `moments`, `postings`, `vector_rows`, `neighbours`
+- `documents`, `conditions`, `hits`: what is read by SQL
+- `feed`: rows of the file → `memory_index`: one generation, made of `rows`, `moments`, `postings`, `vector_rows`, `neighbours`
 - `ranker`: a question to the index → candidates, ranked
 - `store`: the port, made of these
 """

@@ -155,12 +155,10 @@ class SqliteKnowledgeStore:
 
     def _catch_up(self, index: MemoryIndex, connection: sqlite3.Connection) -> None:
         """An index that broke off half-way, or holds much that is gone, is read anew by the next question."""
+        worn = True
         try:
             catch_up(index, connection)
             worn = index.garbage > _GARBAGE
-        except BaseException:
-            worn = True
-            raise
         finally:
             if worn:
                 with self._lock:

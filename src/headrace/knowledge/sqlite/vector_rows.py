@@ -70,9 +70,10 @@ class VectorRows:
         scores = np.empty(len(places), np.float32)
         asked, scale = _small(question.astype(np.float64)[None])
         borders = np.searchsorted(places, np.arange(0, (len(self._blocks) + 1) * BLOCK, BLOCK))
-        for block, start, end in zip(self._blocks, borders, borders[1:], strict=False):
+        for number, block in enumerate(self._blocks):
+            start, end = int(borders[number]), int(borders[number + 1])
             if start < end:
-                _scan(block, asked, places[start:end] % BLOCK, scores[start:end])
+                _scan(block, asked, places[start:end] - number * BLOCK, scores[start:end])
         scores *= scale[0]
         return scores, self._off(question.astype(np.float64), asked[0] * scale[0])
 
