@@ -1,9 +1,8 @@
 """The embedded knowledge store: one SQLite file per knowledge base, and an index in the memory of each process that searches.
 
-May import foundation, `knowledge/`, the standard library's sqlite3, numpy, usearch (in `neighbours` alone) and its
-numkong (in `vector_rows` alone). Never here: YAML,
-HTTP, embedding, and any statement with a part of a query in its text. Truth is the file; the index is derived from it, is brought
-up to date before every query, and may be lost at any time. Each file holds one idea:
+May import foundation, `knowledge/`, the standard library's sqlite3, numpy, usearch (in `neighbours` alone) and its numkong (in
+`vector_rows` alone). Never here: YAML, HTTP, embedding, and any statement with a part of a query in its text. Truth is the file;
+the index is derived from it, is brought up to date before every query, and may be lost at any time. Each file holds one idea:
 
 - `database`: the file, its tables, its settings, the translation of SQLite's errors
 - `writer`: one transaction at a time, fenced, numbered

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 
-from headrace.foundation.errors import FinalError, InvalidDeclarationError
+from headrace.foundation.errors import InvalidDeclarationError
 from headrace.knowledge.changes import version_order
 from headrace.knowledge.revision import Scalar
 
@@ -40,17 +40,14 @@ def to_json(metadata: Mapping[str, Scalar]) -> str:
 
 
 def _integer(value: int) -> Comparable:
+    if abs(value) >= _BEYOND:
+        raise InvalidDeclarationError("an integer in metadata has too many digits", next_step="give it as a text")
     try:
         double = float(value)
     except OverflowError:
-        return NUMBER, math.copysign(math.inf, value), _rest(value - _BEYOND if value > 0 else value + _BEYOND)
+        return (NUMBER, math.inf, _rest(value - _BEYOND)) if value > 0 else (NUMBER, -math.inf, _rest(value + _BEYOND))
     return NUMBER, double, _rest(value - int(double))
 
 
 def _rest(rest: int) -> str:
-    try:
-        return _NO_REST if rest == 0 else version_order(rest)
-    except (FinalError, ValueError) as error:
-        raise InvalidDeclarationError(
-            "an integer in the metadata has too many digits", next_step="give it as a text"
-        ) from error
+    return _NO_REST if rest == 0 else version_order(rest)

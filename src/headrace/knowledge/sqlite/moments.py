@@ -43,17 +43,15 @@ class Intervals:
 
     def known(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """The slots of those that are there."""
-        slots = self.slots(keys)
-        slots = slots[slots < len(self.keys)]
-        return slots[self.keys.values[slots] == keys[: len(slots)]] if len(slots) == len(keys) else self._some(keys)
+        if not len(self.keys):
+            return np.empty(0, np.int64)
+        slots = np.minimum(self.slots(keys), len(self.keys) - 1)
+        return slots[self.keys.values[slots] == keys]
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """They are visible at no moment any more."""
         for start, end in self.ends.values():
             start.values[slots] = end.values[slots] = SINCE_EVER
-
-    def _some(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.flatnonzero(np.isin(self.keys.values, keys))
 
 
 @dataclass(frozen=True, slots=True)
