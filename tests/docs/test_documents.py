@@ -12,6 +12,7 @@ import pytest
 import typer
 import yaml
 
+from headrace.doors import knowledge, knowledge_metrics
 from headrace.doors.cli import app as cli
 from headrace.doors.gateway import gateway_metrics
 from headrace.doors.push import PATH
@@ -151,7 +152,11 @@ def anchors(path: Path) -> set[str]:
 @every_document(FOR_PEOPLE)
 def test_every_file_that_is_named_is_there(path: Path) -> None:
     for text in inline(path):
-        if not FILE.fullmatch(text) or re.search(r"[A-Z]{2}", text) or text.startswith(("model/", "logs/", ".")):
+        if (
+            not FILE.fullmatch(text)
+            or re.search(r"[A-Z]{2}", text)
+            or text.startswith(("model/", "logs/", "knowledge/", "embedders/", "."))
+        ):
             continue
         places = (path.parent / text, ROOT / text, PACKAGE / text, PACKAGE / "streams" / text)
         assert any(place.exists() for place in places), f"{text} is not there"
@@ -257,7 +262,7 @@ def test_the_exit_codes_of_the_documents_are_those_of_the_errors() -> None:
 
 def test_the_metrics_of_the_documents_are_those_of_the_gateway() -> None:
     text = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    source = Path(gateway_metrics.__file__).read_text("utf-8")
+    source = "".join(Path(module.__file__).read_text("utf-8") for module in (gateway_metrics, knowledge_metrics))
     pattern = r"\bheadrace_[a-z_]+"
     assert set(re.findall(pattern, text)) == set(re.findall(rf'"({pattern})"', source))
 
@@ -288,7 +293,8 @@ def test_the_settings_file_of_the_documents_is_read(tmp_path: Path) -> None:
 @every_document(FOR_PEOPLE)
 def test_events_are_pushed_where_the_door_is(path: Path) -> None:
     pushed = re.findall(r"http://127\.0\.0\.1:5000(/apis/\S+)", path.read_text("utf-8"))
-    assert set(pushed) <= {PATH.format(namespace="default", name="tickets")}
+    searched = knowledge.PATH.format(namespace="default", name="policies")
+    assert set(pushed) <= {PATH.format(namespace="default", name="tickets"), searched}
 
 
 @every_document(FOR_PEOPLE)

@@ -26,6 +26,7 @@ def list_versions(log: TopicLog) -> list[dict[str, Any]]:
                 {
                     "namespace": namespace, "model": name, "version": version.name, "alias": alias, "parent": version.parent,
                     "examples": version.cut_offset, "weightsSha256": version.weights_sha256[:12],
+                    "knowledge": version.knowledge,
                     "created": datetime.fromtimestamp(version.created_ms / 1000, UTC).isoformat(timespec="seconds"),
                 }
             )  # fmt: skip

@@ -11,6 +11,7 @@ from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import records_to_batch
 from headrace.events.schema import Column, RowSchema
 from headrace.log.record import Record
+from headrace.models.knowledge_text import fill_knowledge
 
 ROOT_MARK = "~"
 """Between the root event's id and the finetuner that a chained row comes through."""
@@ -83,4 +84,5 @@ def _examples_to_batch(records: Sequence[Record], finetuner: str) -> RowBatch:
 
 
 def _content(example: Example, role: str) -> str:
-    return "\n".join(message.content for message in example.messages if message.role == role)
+    filled = fill_knowledge(example.messages, example.passages)
+    return "\n".join(message.content for message in filled if message.role == role)

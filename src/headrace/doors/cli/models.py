@@ -34,7 +34,7 @@ def list_models(output: Format = Output.table, state: State = None) -> None:
     from headrace.control.versions import list_versions
 
     rows = list_versions(open_state(state))
-    print_data(rows, output, ("model", "version", "alias", "examples", "created", "weightsSha256"))
+    print_data(rows, output, ("model", "version", "alias", "examples", "knowledge", "created", "weightsSha256"))
 
 
 def new(
