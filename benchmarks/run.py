@@ -25,6 +25,7 @@ BENCHMARKS = {
     "serving": ("Serving", ["serving.py", "--rounds", "3"]),
     "hot_swap": ("Swapping versions under 16 clients", ["hot_swap.py"]),
     "promotion": ("Promotion: power", ["promotion_power.py"]),
+    "embedding": ("Embedding beside sentence-transformers", ["embedding.py"]),
     "cranfield": ("Finding: Cranfield by keywords, vectors and both", ["cranfield.py"]),
     "start": ("Starting", ["start.py"]),
     "knowledge_store": ("The knowledge store on SQLite", ["knowledge_store.py", "--memory", "1000000"]),
@@ -33,7 +34,7 @@ BENCHMARKS = {
 }
 
 
-NEEDS_PEERS = ("training",)
+NEEDS_PEERS = ("training", "embedding")
 """Run by the interpreter that has the peers; the others call it themselves or need none."""
 
 
