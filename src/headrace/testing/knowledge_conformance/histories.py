@@ -14,6 +14,7 @@ from headrace.knowledge.store import KnowledgeStore, StoreBatch
 from headrace.testing.knowledge_conformance.builders import GENERATION, LATER, batch, question, revision
 from headrace.testing.knowledge_conformance.place import StorePlace, Stores
 from headrace.testing.knowledge_conformance.relaxed import RELAXED
+from headrace.testing.knowledge_oracle import OracleStore
 
 _WORDS = ("fee", "card", "limit", "address", "routing", "of", "the")
 _TEXTS = st.lists(st.sampled_from(_WORDS), min_size=1, max_size=6).map(" ".join)
@@ -59,7 +60,7 @@ class HistoryConformance(StorePlace):
     def test_as_of_any_moment_it_answers_what_the_definition_answers(
         self, stores: Stores, batches: list[StoreBatch], data: st.DataObject
     ) -> None:
-        store, epoch = stores.prepared()
+        store, epoch = stores.only()
         oracle, its_epoch = _oracle()
         for one in batches:
             assert store.apply(epoch, one) == oracle.apply(its_epoch, one)
@@ -72,7 +73,7 @@ class HistoryConformance(StorePlace):
     def test_purging_changes_no_answer_about_what_was_not_purged(
         self, stores: Stores, batches: list[StoreBatch], before: int
     ) -> None:
-        store, epoch = stores.prepared()
+        store, epoch = stores.only()
         oracle, its_epoch = _oracle()
         for one in batches:
             store.apply(epoch, one)
@@ -86,8 +87,6 @@ class HistoryConformance(StorePlace):
 
 
 def _oracle() -> tuple[KnowledgeStore, int]:
-    from headrace.testing.knowledge_oracle import OracleStore
-
     oracle = OracleStore()
     epoch = oracle.acquire("writer")
     oracle.put_generation(epoch, GENERATION)

@@ -5,16 +5,24 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import ClassVar
+from pkgutil import resolve_name
+from typing import ClassVar, cast
 
 import pytest
 
 from headrace.foundation.errors import HeadraceError
 from headrace.knowledge.registry import open_store
-from headrace.knowledge.store import KnowledgeStore, StoreOptions
+from headrace.knowledge.store import KnowledgeStore, OpenStore, StoreOptions
 from headrace.testing.knowledge_conformance.builders import GENERATION
 
 _names = count()
+
+
+def open_technology(technology: str, options: StoreOptions) -> KnowledgeStore:
+    """By the name of an installed entry point, or as `module:function` where it is not installed."""
+    if ":" in technology:
+        return cast("OpenStore", resolve_name(technology))(options)
+    return open_store(technology, options)
 
 
 @dataclass
@@ -31,7 +39,7 @@ class Stores:
         return StoreOptions("ns", f"kb{next(_names)}", self.folder, self.url, exact_up_to)
 
     def open(self, options: StoreOptions) -> KnowledgeStore:
-        self._opened.append(open_store(self.technology, options))
+        self._opened.append(open_technology(self.technology, options))
         return self._opened[-1]
 
     def prepared(self, options: StoreOptions | None = None) -> tuple[KnowledgeStore, int]:
@@ -41,8 +49,14 @@ class Stores:
         store.put_generation(epoch, GENERATION)
         return store, epoch
 
+    def only(self) -> tuple[KnowledgeStore, int]:
+        """As `prepared`, with all others closed: for the examples of a property."""
+        self.close()
+        return self.prepared()
+
     def close(self) -> None:
-        for store in self._opened:
+        opened, self._opened = self._opened, []
+        for store in opened:
             with suppress(HeadraceError):
                 store.close()
 
@@ -51,6 +65,7 @@ class StorePlace:
     """The fixtures of the suite."""
 
     technology: ClassVar[str]
+    """An entry point's name, or `module:function`."""
 
     @pytest.fixture
     def url(self) -> str:

@@ -49,7 +49,7 @@ class SearchConformance(StorePlace):
 
         hits = store.search(question("fee card fee", mode="keyword"))
 
-        lengths = {"a": 3, "b": 8, "c": 1}
+        lengths = {"a": 3, "b": 9, "c": 1}
         mean = sum(lengths.values()) / 3
         weight = math.log1p((3 - 2 + 0.5) / (2 + 0.5))
 

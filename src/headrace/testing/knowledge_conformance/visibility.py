@@ -98,7 +98,7 @@ class VisibilityConformance(StorePlace):
     def test_intervals_are_those_of_the_definition(
         self, stores: Stores, drawn: list[tuple[int, int | None, bool]]
     ) -> None:
-        store, epoch = stores.prepared()
+        store, epoch = stores.only()
         versions = [
             revision("d", n, None if gone else f"text {n}", at=seen, valid=valid)
             for n, (seen, valid, gone) in enumerate(drawn)

@@ -10,9 +10,9 @@ from itertools import count
 from pathlib import Path
 
 from headrace.foundation.failpoints import arm_from_environment
-from headrace.knowledge.registry import open_store
 from headrace.knowledge.store import StoreBatch, StoreOptions
 from headrace.testing.knowledge_conformance.builders import batch, revision
+from headrace.testing.knowledge_conformance.place import open_technology
 
 DOCUMENTS = 6
 
@@ -30,7 +30,7 @@ def turn(number: int) -> StoreBatch:
 def write_for_ever(technology: str, options: StoreOptions) -> None:
     """Goes on from what is committed, after repeating the last batch."""
     arm_from_environment()
-    with closing(open_store(technology, options)) as store:
+    with closing(open_technology(technology, options)) as store:
         epoch = store.acquire("child")
         done = store.state("turn")
         for number in count(int(done) if done is not None else 0):
