@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import NotFoundError
 from headrace.foundation.failpoints import failpoint
-from headrace.knowledge.chunking import chunk, chunker_name
+from headrace.knowledge.chunking import ChunkOptions, chunk, chunker_name
 from headrace.knowledge.generation import Generation
 from headrace.knowledge.query import AsOf, Counts
 from headrace.knowledge.revision import Chunk, DocumentChange, Revision
@@ -24,6 +26,8 @@ BACKFILLED = 64
 KEPT_MS = 86_400_000
 """An old generation is kept a day for roll-back, and for as long as a version that was trained with it is served."""
 LOOK_SECONDS = 5.0
+EMBEDDED = 256
+"""Texts at once."""
 
 
 class Generations:
@@ -87,7 +91,7 @@ class Generations:
         by_generation: dict[str, list[tuple[Chunk, ...]]] = {}
         for one in self._live():
             embedder = self._embedders.of(one.model)
-            cut = [() if change.deleted else self._cut(change, embedder) for change in changes]
+            cut = [() if change.deleted else _cut(change, one, embedder) for change in changes]
             self._embed(one, embedder, [piece for pieces in cut for piece in pieces])
             by_generation[one.id] = cut
         return [
@@ -140,26 +144,23 @@ class Generations:
             usable.append(one)
         return usable
 
-    def _cut(self, document: DocumentChange | StoredDocument, embedder: Embedder) -> tuple[Chunk, ...]:
-        return chunk(document.text, document.media, document.title, self._options.chunking, embedder)
-
     def _embed(self, generation: Generation, embedder: Embedder, pieces: Iterable[Chunk]) -> None:
-        """Each text once, kept before it is used."""
+        """Each text once, kept before it is used; kept often, so that little is lost where the process dies."""
         texts = {piece.hash: piece.embedded for piece in pieces}
         missing = self._store.missing_vectors(generation.model, list(texts))
-        if not missing:
-            return
-        vectors = embedder.embed([texts[one] for one in missing])
-        failpoint("index.vectors.before")
-        self._store.keep_vectors(self._epoch, generation.model, dict(zip(missing, vectors, strict=True)))
-        failpoint("index.vectors.after")
+        for start in range(0, len(missing), EMBEDDED):
+            some = missing[start : start + EMBEDDED]
+            vectors = embedder.embed([texts[one] for one in some])
+            failpoint("index.vectors.before")
+            self._store.keep_vectors(self._epoch, generation.model, dict(zip(some, vectors, strict=True)))
+            failpoint("index.vectors.after")
 
     def _backfill(self, building: Generation) -> bool:
         documents = self._store.not_in_generation(building.id, BACKFILLED)
         if not documents:
             return False
         embedder = self._embedders.of(building.model)
-        parts = [Backfill(document.key, self._cut(document, embedder)) for document in documents]
+        parts = [Backfill(document.key, _cut(document, building, embedder)) for document in documents]
         self._embed(building, embedder, [piece for part in parts for piece in part.chunks])
         failpoint("index.backfill.before")
         self._store.backfill(self._epoch, building.id, parts, {})
@@ -208,3 +209,17 @@ class Generations:
         self._store.drop_generation(self._epoch, generation.id)
         failpoint("index.drop.after")
         self._known = self._store.generations()
+
+
+def _cut(document: DocumentChange | StoredDocument, generation: Generation, embedder: Embedder) -> tuple[Chunk, ...]:
+    """As the generation cuts, whatever is declared by now."""
+    told = msgspec.json.decode(generation.chunker, type=_Chunker)
+    options = ChunkOptions(told.max_tokens, told.overlap)
+    return chunk(document.text, document.media, document.title, options, embedder)
+
+
+class _Chunker(msgspec.Struct, rename="camel"):
+    """What `chunker_name` wrote."""
+
+    max_tokens: int
+    overlap: int

@@ -97,6 +97,7 @@ class IndexStage:
         self._canary = Canary(options, self._store, log, self._lease, clock)
         self._purge_due = clock.monotonic()
         self._away_since: float | None = None
+        self._told = False
 
     def step(self) -> bool:
         try:
@@ -113,6 +114,7 @@ class IndexStage:
 
     def _work(self) -> bool:
         self._generations.ensure()
+        self._say_what_was_done()
         for topic in (self._events, self._canaries):
             offset = self._store.offset(topic)
             if records := self._log.read(topic, offset, max_records=MAX_RECORDS, max_bytes=MAX_BYTES):
@@ -126,8 +128,16 @@ class IndexStage:
         self._report(Condition("Indexing", "True", "Waiting", "no change just now"))
         return False
 
+    def _say_what_was_done(self) -> None:
+        """Once: whoever was here before may have died between the store's commit and the log's."""
+        if self._told:
+            return
+        done = {topic: self._store.offset(topic) for topic in (self._events, self._canaries)}
+        self._say({topic: offset for topic, offset in done.items() if offset > self._log.offset(self.name, topic)})
+        self._told = True
+
     def _take(self, topic: str, offset: int, records: Sequence[Record]) -> None:
-        changes, dead = self._changes(topic, records)
+        changes, dead, stream_ms = self._changes(topic, records)
         if dead:
             failpoint("index.dead.before")
             self._log.commit(Commit([Append(self._dead, dead)], lease=self._lease))
@@ -135,9 +145,10 @@ class IndexStage:
         revisions = self._generations.revisions(changes)
         next_offset = records[-1].offset + 1
         failpoint("index.apply.before")
-        kept = {"stream_ms": str(self._stream_ms).encode()}
+        kept = {"stream_ms": str(stream_ms).encode()}
         report = self._store.apply(self._epoch, StoreBatch(revisions, {topic: (offset, next_offset)}, state=kept))
         failpoint("index.apply.after")
+        self._stream_ms = stream_ms
         self._measure(changes)
         if topic == self._canaries:
             active = self._generations.active
@@ -160,27 +171,29 @@ class IndexStage:
             if active is not None and change.seen_ms >= active.created_ms:
                 self._freshness.add(max(0, searchable - change.seen_ms), deleted=change.deleted)
 
-    def _changes(self, topic: str, records: Sequence[Record]) -> tuple[list[DocumentChange], list[NewRecord]]:
+    def _changes(self, topic: str, records: Sequence[Record]) -> tuple[list[DocumentChange], list[NewRecord], int]:
+        """Changes, dead letters, and the stream's time after them."""
         changes: list[DocumentChange] = []
         dead: list[NewRecord] = []
+        stream_ms = self._stream_ms
         for record in records:
             if record.kind == codec.CONTROL:
                 continue
             if topic == self._canaries:
                 changes.append(msgspec.json.decode(record.value, type=DocumentChange))
                 continue
-            self._stream_ms = max(self._stream_ms, record.event_time)
+            stream_ms = max(stream_ms, record.event_time)
             try:
                 change = to_change(
                     row_values(record), self._options.columns,
-                    seen_ms=record.ingested_at, stream_ms=self._stream_ms, offset=record.offset,
+                    seen_ms=record.ingested_at, stream_ms=stream_ms, offset=record.offset,
                 )  # fmt: skip
                 if change.document.startswith(CANARY):
                     raise UnusableDocumentError("reserved_id", f"a document's id must not begin with {CANARY!r}")
                 changes.append(change)
             except FinalError as error:
                 dead.append(self._letter(record, error))
-        return changes, dead
+        return changes, dead, stream_ms
 
     def _letter(self, record: Record, error: FinalError) -> NewRecord:
         letter = DeadLetter(
