@@ -1,6 +1,6 @@
 """Killing an indexing run: a history of documents, an embedder whose calls outlive it, the run as a process, and what must be true after it.
 
-`python -m headrace.testing.index_kills ORDER` is the run itself: it indexes what the log holds, says `ready` at its start, and ends.
+`python -m headrace.testing.index_kills ORDER` is the run itself: it indexes what the log holds, says `opening` and `ready`, and ends.
 """
 
 import json
@@ -213,12 +213,16 @@ class IndexRun:
     """A run as a process group of its own."""
 
     def __init__(self, order: Order, words: Path) -> None:
-        """Returns once it is ready. `words`: where its errors go."""
+        """Returns once it has begun to open. `words`: where its errors go."""
         command = [sys.executable, "-m", __spec__.name, msgspec.json.encode(order, enc_hook=str).decode()]
         with words.open("ab") as errors:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
             )
+        self.wait()
+
+    def wait(self) -> None:
+        """Until the next that it says, `ready` after its beginning; or until it ends."""
         assert self._process.stdout is not None
         self._process.stdout.readline()
 
@@ -352,6 +356,8 @@ BACKLOG = 60
 """Rows that wait at least when a run begins, so that it never runs out of work before it is killed."""
 SPAN_SECONDS = 0.35
 """Within which a kill comes after a run said that it is ready."""
+OPENING = 0.1
+"""Share of the runs that are killed from the beginning of their opening on."""
 CHUNKINGS = ((24, 4), (12, 0), (40, 8))
 
 
@@ -403,8 +409,8 @@ class Killing:
             self._feed()
             self._rechunk(number * len(CHUNKINGS) // kills)
             before = self._place()
-            while not self._run().kill_after(self._draw.uniform(0, SPAN_SECONDS)):
-                self._feed()  # it had come to its end
+            while not self._killed():
+                self._feed()
             self._kills += 1
             self._at_work += self._place() != before
 
@@ -431,6 +437,13 @@ class Killing:
 
     def _run(self) -> IndexRun:
         return IndexRun(self._order, self._words)
+
+    def _killed(self) -> bool:
+        """Runs it until it is killed. False: it came to its end before."""
+        run = self._run()
+        if self._draw.random() >= OPENING:
+            run.wait()
+        return run.kill_after(self._draw.uniform(0, SPAN_SECONDS))
 
     def _feed(self) -> None:
         """More rows where few wait; now and then the newest come once more."""
@@ -462,12 +475,17 @@ def main(argument: str) -> None:
     order = msgspec.json.decode(argument, type=Order, dec_hook=lambda kind, value: kind(value))
     with closing(open_log(order.state)) as log, closing(JournalEmbedder(order.journal)) as embedder:
         small = SmallReads(log, order.at_most)
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
+        _say("opening")
         stage = IndexStage(order.options, small, "run", order.state, SYSTEM_CLOCK, embedder=embedder)  # type: ignore[arg-type]
         with closing(stage):
+            _say("ready")
             while stage.step():
                 pass
+
+
+def _say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
