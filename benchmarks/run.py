@@ -31,7 +31,7 @@ BENCHMARKS = {
     "knowledge_store": ("The knowledge store on SQLite", ["knowledge_store.py", "--memory", "1000000"]),
     "knowledge_postgres": ("The knowledge store on PostgreSQL", ["knowledge_store.py", "--store", "postgres"]),
     "knowledge_kills": ("Killing an indexing run", ["knowledge_kills.py"]),
-    "knowledge_kills_postgres": ("Killing an indexing run over PostgreSQL", ["knowledge_kills.py", "--store", "postgres"]),
+    "knowledge_kills_postgres": ("The same over PostgreSQL", ["knowledge_kills.py", "--store", "postgres"]),
     "demo": ("The demo's stream, unthrottled", ["support_desk.py"]),
 }
 
