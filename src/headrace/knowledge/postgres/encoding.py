@@ -44,7 +44,8 @@ def schema_name(namespace: str, name: str) -> str:
             f"{namespace!r}/{name!r} cannot name a knowledge base", next_step="give it a namespace and a name"
         )
     full = f"headrace.{namespace}.{name}"
-    return full if len(full.encode()) <= _LONGEST_NAME else f"headrace.{derive_id(namespace, name)}"
+    plain = "." not in namespace and len(full.encode()) <= _LONGEST_NAME
+    return full if plain else f"headrace.{derive_id(namespace, name)}"
 
 
 def dumped(metadata: Mapping[str, Scalar]) -> str:

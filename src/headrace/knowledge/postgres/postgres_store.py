@@ -114,7 +114,7 @@ class PostgresStore:
         with self._server.reading() as connection:
             return visible.changed(connection, after, upto_ms)
 
-    def build_indexes(self) -> None:
+    def settle(self) -> None:
         """Builds the vector indexes that are worth it and waits for them; without this they are built in the background."""
         self._indexes.build_where_worthwhile()
         self._indexes.wait()
