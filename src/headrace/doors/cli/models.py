@@ -8,6 +8,8 @@ import typer
 
 from headrace.doors.cli.common import Format, Namespace, Output, State, open_state, print_data, say, settings
 
+_WIDTH = 100
+
 
 class Size(str, Enum):
     """Sizes of new checkpoints."""
@@ -106,7 +108,12 @@ def ask(
     answer = _ask(settings(state, host=host, port=port), model, question)
     if output is Output.table:
         typer.echo(answer["answer"])
-        say(f"{answer['model']} {answer['version']} · answer {answer['answerId']}")
+        for cited in answer["citations"]:
+            say(f"  from {cited['document']}#{cited['chunk']} ({cited['version']}): {_short(cited['text'])}")
+        if answer["degraded"]:
+            say(f"  {answer['degraded']}")
+        knowledge = f" · knowledge {answer['knowledgeVersion']}" if answer["citations"] else ""
+        say(f"{answer['model']} {answer['version']}{knowledge} · answer {answer['answerId']}")
     else:
         print_data(answer, output)
 
@@ -127,9 +134,19 @@ def _ask(chosen: Any, model: str, question: str) -> dict[str, Any]:
         ) from error
     if response.status_code != 200:
         raise HeadraceError(f"{address} answered {response.status_code}: {response.text}")
+    body = response.json()
+    knowledge = body.get("knowledge") or {}
     return {
         "model": model,
-        "answer": response.json()["choices"][0]["message"]["content"],
+        "answer": body["choices"][0]["message"]["content"],
         "version": response.headers.get("x-headrace-model-version", ""),
+        "knowledgeVersion": response.headers.get("x-headrace-knowledge-version", ""),
         "answerId": response.headers.get("x-headrace-answer-id", ""),
+        "citations": knowledge.get("citations", []),
+        "degraded": knowledge.get("degraded", ""),
     }
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
