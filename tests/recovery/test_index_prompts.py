@@ -29,7 +29,6 @@ from headrace.testing.pipeline import SmallReads
 from headrace.testing.word_embedder import WordEmbedder
 
 ROWS, PROMPTS = topics.rows("default", "desk"), topics.prompts("default", "desk")
-DEAD = topics.dead(OPTIONS.namespace, OPTIONS.name)
 STAGES = Path(headrace.__file__).parent / "stages"
 LOG = tuple(f"log.commit.{side}" for side in ("before", "within", "after"))
 DROPS = {"index.drop.before", "index.drop.after"}

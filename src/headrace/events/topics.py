@@ -17,7 +17,7 @@ def dead(namespace: str, name: str) -> str:
 
 
 def stage_dead(namespace: str, finetuner: str, stage: str) -> str:
-    """Dead letters of one stage of a finetuner: transform, prompt, label or train."""
+    """Dead letters of one stage of a finetuner (transform, prompt, label or train), or of a knowledge base (index)."""
     return f"{namespace}.{finetuner}.dead.{stage}"
 
 

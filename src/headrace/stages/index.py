@@ -81,7 +81,7 @@ class IndexStage:
         self._options, self._log, self._clock = options, log, clock
         self._events = topics.events(namespace, options.connector)
         self._canaries = topics.canaries(namespace, name)
-        self._dead = topics.dead(namespace, name)
+        self._dead = topics.stage_dead(namespace, name, "index")
         log.ensure_topic(TopicSpec(self._events))
         log.ensure_topic(TopicSpec(self._canaries, retention_ms=0))
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS, unique_ids=True))

@@ -45,7 +45,7 @@ OPTIONS = KnowledgeOptions(
     columns=DocumentColumns(version="version", valid_from="since", metadata=("area",)), chunking=ChunkOptions(24, 4),
 )  # fmt: skip
 EVENTS = topics.events(OPTIONS.namespace, OPTIONS.connector)
-DEAD = topics.dead(OPTIONS.namespace, OPTIONS.name)
+DEAD = topics.stage_dead(OPTIONS.namespace, OPTIONS.name, "index")
 EVERYTHING = 1_000_000
 _WORDS = (
     "fee",
