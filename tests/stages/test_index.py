@@ -208,7 +208,9 @@ def test_what_is_no_document_is_a_dead_letter_once_and_the_rest_goes_on(desk: De
     desk.document("b.md", "text", operation="explode")
     desk.document("good.md", "A good document.")
     drain(index)
-    letters = [codec.decode(one, DeadLetter) for one in desk.log.read(topics.stage_dead("default", "policies", "index"), 0)]
+    letters = [
+        codec.decode(one, DeadLetter) for one in desk.log.read(topics.stage_dead("default", "policies", "index"), 0)
+    ]
     assert [one.code for one in letters] == ["missing_id", "missing_text", "unknown_operation"]
     assert [document for document, _ in found(desk, "good")] == ["good.md"]
 
