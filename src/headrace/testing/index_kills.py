@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from headrace.control.role import die_with_parent
 from headrace.events import codec, topics
 from headrace.events.row_codec import row_values
 from headrace.foundation.clock import SYSTEM_CLOCK
@@ -471,7 +472,8 @@ class Killing:
 
 
 def main(argument: str) -> None:
-    """Indexes until there is nothing more to do."""
+    """Indexes until there is nothing more to do, or until whoever started it ends."""
+    die_with_parent()
     order = msgspec.json.decode(argument, type=Order, dec_hook=lambda kind, value: kind(value))
     with closing(open_log(order.state)) as log, closing(JournalEmbedder(order.journal)) as embedder:
         small = SmallReads(log, order.at_most)
