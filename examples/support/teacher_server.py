@@ -2,8 +2,9 @@
 
     python teacher_server.py --port 8700 --policy routing.md
 
-It knows the recorded human labels of BANKING77's questions (`data/`) and the team of each intent from a Markdown table
-(`--policy`), which it reads again whenever the file changes. The question is taken from the last user message: the whole
+It knows the recorded human labels of BANKING77's questions (`data/`). The team of each intent it takes from the passages in its
+prompt (`--passages`): a section named for the intent, with a line `Team: NAME.`; where none of them names it, the question goes to
+the desk. Without `--passages` the team comes from a Markdown table (`--policy`), which it reads again whenever the file changes. The question is taken from the last user message: the whole
 message, else one of its lines (with or without a label such as `Question:`), else the longest recorded question that the
 message contains. A question that was never recorded gets the intent of the recorded one with which it shares most words,
 rare words counting more; so a person's own questions are answered too.
@@ -39,6 +40,9 @@ REASONS = {
 }
 TABLE_LINE = re.compile(r"^\s*\|([^|]+)\|([^|]+)\|\s*$")
 LABELLED_LINE = re.compile(r"^\s*[\w ]{1,30}:\s*(.+)$")
+SECTION = re.compile(r"^## (\w+)\s+(?:(?!^## ).)*?^Team: (\w+)\.", re.MULTILINE | re.DOTALL)
+NOBODY = "desk"
+"""Who answers what no passage assigns."""
 TOKEN = re.compile(r"\w+|[^\w\s]")
 WORD = re.compile(r"[a-z0-9']+")
 
@@ -101,7 +105,7 @@ class Policy:
         if not self._teams:
             raise SystemExit(f"{path}: no line of the form '| intent | team |'")
 
-    def team(self, intent: str) -> str:
+    def team(self, intent: str, _message: str = "") -> str:
         """The team of an intent by the file as it is now."""
         self._refresh()
         if intent not in self._teams:
@@ -122,6 +126,14 @@ class Policy:
             return
         if teams:
             self._teams, self._stamp = teams, stamp
+
+
+class Passages:
+    """Intent → team, from the passages of the prompt itself."""
+
+    def team(self, intent: str, message: str) -> str:
+        """The team of the section that is named for the intent."""
+        return dict(SECTION.findall(message)).get(intent, NOBODY)
 
 
 def read_table(text: str) -> dict[str, str]:
@@ -154,7 +166,7 @@ def question_line(message: str) -> str:
 class Teacher:
     """Answers requests of the OpenAI protocol."""
 
-    def __init__(self, labels: Labels, policy: Policy, delay_seconds: float) -> None:
+    def __init__(self, labels: Labels, policy: Policy | Passages, delay_seconds: float) -> None:
         self._labels = labels
         self._policy = policy
         self._delay_seconds = delay_seconds
@@ -179,8 +191,9 @@ class Teacher:
     def _complete(self, body: bytes) -> dict[str, object]:
         request = parse(body)
         messages = request["messages"]
-        intent = self._labels.intent(last_user_message(messages))
-        answer = f"{intent} | {self._policy.team(intent)}"
+        message = last_user_message(messages)
+        intent = self._labels.intent(message)
+        answer = f"{intent} | {self._policy.team(intent, message)}"
         limit = request.get("max_completion_tokens") or request.get("max_tokens")
         text, tokens = cut(answer, limit if isinstance(limit, int) else None)
         asked = sum(len(TOKEN.findall(content_text(message))) for message in messages)
@@ -378,6 +391,7 @@ def main() -> None:
         default=HERE / "routing.md",
         help="Markdown table of intent and team, read again when it changes",
     )
+    parser.add_argument("--passages", action="store_true", help="takes the teams from the passages of each prompt")
     parser.add_argument(
         "--labels", type=Path, default=HERE / "data" / "banking77-20-labels.csv.gz", help="CSV of text and intent, gzip"
     )
@@ -386,7 +400,7 @@ def main() -> None:
     )
     parser.add_argument("--print-port", action="store_true", help="prints the port on stdout once the server answers")
     args = parser.parse_args()
-    teacher = Teacher(Labels(args.labels), Policy(args.policy), args.delay_ms / 1000)
+    teacher = Teacher(Labels(args.labels), Passages() if args.passages else Policy(args.policy), args.delay_ms / 1000)
     asyncio.run(serve(teacher, args.host, args.port, args.print_port))
 
 

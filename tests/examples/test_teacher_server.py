@@ -255,3 +255,19 @@ def test_a_policy_without_a_table_is_refused_at_the_start(tmp_path: Path):
         )  # fmt: skip
         assert done.returncode != 0
         assert says in done.stderr
+
+
+def test_the_documents_say_of_every_intent_what_the_tables_say():
+    for page, table in (("policies/routing.md", "routing.md"), ("policies/routing-after.md", "routing-after.md")):
+        sections = dict(teacher_server.SECTION.findall((SUPPORT / page).read_text()))
+        assert sections == teacher_server.read_table((SUPPORT / table).read_text())
+
+
+def test_the_team_is_read_in_the_passages_of_the_prompt(labels):
+    passages = teacher_server.Passages()
+    prompt = "## request_refund\n\nI want a refund.\n\nTeam: payments.\n\n## other_kind\n\nAnother.\n\nTeam: cards.\nQuestion: x"
+    assert passages.team("request_refund", prompt) == "payments"
+    assert passages.team("other_kind", prompt) == "cards"
+    assert passages.team("transfer_fee_charged", prompt) == teacher_server.NOBODY
+    cut = "## request_refund\n\nI want a refund.\n\n## other_kind\n\nTeam: cards."
+    assert passages.team("request_refund", cut) == teacher_server.NOBODY, "a team belongs to its own section"
