@@ -355,6 +355,8 @@ def _chunks(hits: Sequence[Hit]) -> list[tuple[object, ...]]:
 
 BACKLOG = 60
 """Rows that wait at least when a run begins, so that it never runs out of work before it is killed."""
+LEFT_TO_BUILD = 0.7
+"""Of the times when a generation is being built, so often nothing new comes: live changes go first."""
 SPAN_SECONDS = 0.35
 """Within which a kill comes after a run said that it is ready."""
 OPENING = 0.1
@@ -450,6 +452,8 @@ class Killing:
         """More rows where few wait; now and then the newest come once more."""
         with closing(open_log(self._order.state)) as log, closing(open_for_reading(self._order)) as store:
             log.ensure_topic(TopicSpec(EVENTS))
+            if self._draw.random() < LEFT_TO_BUILD and any(one.state == "building" for one in store.generations()):
+                return
             if log.topic(EVENTS).end_offset - store.offset(EVENTS) < BACKLOG:
                 append_rows(log, self._history.rows(BACKLOG), SYSTEM_CLOCK.now_ms(), self._draw)
             if self._draw.random() < 0.25:
