@@ -485,7 +485,10 @@ def test_nothing_is_kept_that_cites_what_no_longer_holds(seed: int, desk: Desk) 
         for _ in range(draw.randrange(3)):
             name = draw.choice([*POLICY, "other.md"])
             desk.document(
-                name, None if draw.random() < 0.3 else f"{POLICY['cards.md']} {POLICY['money.md']} {name} {step}"
+                name,
+                None
+                if draw.random() < 0.3
+                else f"{POLICY['cards.md']} {POLICY['money.md']} {name} {step}".replace(" ", f" since {step} ", 1),
             )
         desk.prompt()
     desk.rows(1)
@@ -604,3 +607,17 @@ def test_a_damaged_checkpoint_is_learned_again_from_the_one_before(
     alive.run()
     alive.close()
     assert differences(snapshot(scenario.topology, alive.folder), scenario.undisturbed) == []
+
+
+def test_an_edit_elsewhere_in_a_document_leaves_what_was_learned_alone(desk: Desk) -> None:
+    desk.document("cards.md", POLICY["cards.md"])
+    desk.prompt()
+    desk.rows(24, (NOUNS[0],))
+    desk.prompt()
+    desk.document("cards.md", f"{POLICY['cards.md']} A further sentence says something else.")
+    desk.rows(24, (NOUNS[0],))
+    desk.end()
+    desk.prompt()
+    desk.run()
+    assert [one for one in desk.decisions() if one.kind == "documents"] == []
+    assert {version for one in desk.learned().replay for version in one.versions} == {"r0", "r1"}

@@ -100,6 +100,7 @@ def finetuner_summary(log: TopicLog, one: TrainOptions) -> dict[str, Any]:
         ],
         "rejections": sum(decision.kind == "rejected" for decision in decisions),
         "drifts": [msgspec.to_builtins(decision) for decision in decisions if decision.kind == "drift"],
+        "documents": [msgspec.to_builtins(decision) for decision in decisions if decision.kind == "documents"],
         "servedVersion": served.name if served else "v0",
         "weightsSha256": state.weights_sha256 if state else None,
         "servedWeightsSha256": served.weights_sha256 if served else None,

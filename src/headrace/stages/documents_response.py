@@ -54,13 +54,19 @@ def respond(
     limits: tuple[int, int],
     credit: int,
 ) -> DocumentsResponse | None:
-    """Renews, as far as `credit` reaches, what cites other versions of the changed documents; the rest goes. None: nothing cites them.
+    """Renews, as far as `credit` reaches, what cites passages that the changed documents no longer hold; the rest goes.
+
+    None: nothing does.
 
     `limits`: inputMax, outputMax.
     """
     current = current_versions(sign)
     replayed = [item for item in replay.items if item.outdated_by(current)]
     held = [item for item in anchors.items() if item.outdated_by(current)]
+    if replayed or held:
+        said = reasker.still_said([*replayed, *held], current, sign.at_ms)
+        replayed = [item for item in replayed if item.example_id not in said]
+        held = [item for item in held if item.example_id not in said]
     if not replayed and not held:
         return None
     asked = _chosen(replayed, held, credit) if reasker.can_renew else []

@@ -3,7 +3,7 @@ are used, so that a restart at the same offset gives the same ones without askin
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -131,6 +131,35 @@ class Reasker:
             if isinstance(answer, str)
         }
         return self._keep(key, Renewal(renewed, failed))
+
+    def still_said(self, items: Sequence[Fresh], current: Mapping[str, str | None], at_ms: int) -> frozenset[str]:
+        """Ids of the examples whose passages of the changed documents still stand in them, word for word: an edit elsewhere in a
+        document is no reason to ask again. `current` as in `Fresh.outdated_by`; read as of `at_ms`, so that a replay finds the same.
+        """
+        if self._options.knowledge is None:
+            return frozenset()
+        texts = self._texts([name for name, version in current.items() if version is not None], at_ms)
+        return frozenset(
+            item.example_id
+            for item in items
+            if all(
+                one.text in texts.get(one.document, "")
+                for one in self.example(item).passages
+                if one.document in current and current[one.document] != one.version
+            )
+        )
+
+    def _texts(self, documents: Sequence[str], at_ms: int) -> dict[str, str]:
+        from headrace.stages.knowledge_view import KnowledgeView
+
+        assert self._options.knowledge is not None
+        moment = AsOf(at_ms, self._options.timeline)
+        view = KnowledgeView(self._options.knowledge, self._state_dir, self._clock, self._embedder)
+        try:
+            found = {name: view.store.document(name, moment) for name in documents}
+        finally:
+            view.store.close()
+        return {name: one.text for name, one in found.items() if one is not None}
 
     def obsolete(self, before: int, needed: Collection[int]) -> list[str]:
         """Keys of what was kept for offsets before `before`, but for the renewals at `needed`, whose passages are still learned from."""

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+DOCUMENTS_AT_MOST = 10
+"""Changes of documents that are told one by one."""
+
 
 def summary_text(summary: dict[str, Any]) -> str:
     """Sentences over the figures of `headrace.control.summary.summary`."""
@@ -19,7 +22,10 @@ def summary_text(summary: dict[str, Any]) -> str:
         ]
         lines += [
             f"    example {d['last_offset']}: {d['kind'].replace('_', ' ')} {d['subject']}: {d['reason']}"
-            for d in sorted([*one["promotions"], *one["drifts"]], key=lambda d: d["last_offset"])
+            for d in sorted(
+                [*one["promotions"], *one["drifts"], *one["documents"][:DOCUMENTS_AT_MOST]],
+                key=lambda d: d["last_offset"],
+            )
         ]
     lines += [
         f"{one['kind']}/{one['name']} is not ready ({one['reason']}): {one['message']}" for one in summary["notReady"]
