@@ -35,6 +35,8 @@ from headrace.stages.stage import Condition, StageReporter, take_lease
 MAX_RECORDS = 256
 MAX_BYTES = 8 << 20
 PURGE_EVERY_SECONDS = 3_600.0
+BATCHES_PER_BUILDING = 16
+"""Batches of live changes after which a generation that is being built has its turn, however many more there are."""
 
 
 class IndexState(msgspec.Struct, frozen=True):
@@ -98,6 +100,7 @@ class IndexStage:
         self._purge_due = clock.monotonic()
         self._away_since: float | None = None
         self._told = False
+        self._batches = 0
 
     def step(self) -> bool:
         try:
@@ -115,18 +118,28 @@ class IndexStage:
     def _work(self) -> bool:
         self._generations.ensure()
         self._say_what_was_done()
+        if self._generations.building and self._batches >= BATCHES_PER_BUILDING and self._advance():
+            return True
         for topic in (self._events, self._canaries):
             offset = self._store.offset(topic)
             if records := self._log.read(topic, offset, max_records=MAX_RECORDS, max_bytes=MAX_BYTES):
                 self._take(topic, offset, records)
+                self._batches += 1
                 return True
-        if self._generations.advance():
-            self._say()
+        if self._advance():
             return True
         self._purge_when_due()
         self._canary.send_when_due()
         self._report(Condition("Indexing", "True", "Waiting", "no change just now"))
         return False
+
+    def _advance(self) -> bool:
+        """One step of a generation. False: there was nothing to do."""
+        self._batches = 0
+        worked = self._generations.advance()
+        if worked:
+            self._say()
+        return worked
 
     def _say_what_was_done(self) -> None:
         """Once: whoever was here before may have died between the store's commit and the log's."""
