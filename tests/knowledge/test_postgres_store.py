@@ -292,6 +292,24 @@ def test_most_vectors_that_are_no_longer_visible_hide_none_that_are(indexed: tup
     assert {hit.document for hit in hits} == {f"d{n}" for n in range(390, 400)}
 
 
+def test_fresh_vectors_are_found_beside_the_index_and_settle_into_it(
+    indexed: tuple[PostgresStore, int], monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer, options: StoreOptions
+) -> None:
+    store, epoch = indexed
+    unsettled = f"select count(*) from {schema_of(options)}.vectors_1 where not settled"
+    store.apply(epoch, batch(*(revision(f"new{n}", 1, f"new text {n}") for n in range(50))))
+
+    def nearest(n: int) -> list[tuple[str, str, int]]:
+        return found(store.search(question(f"new text {n}", mode="vector", exact=False, limit=1)))
+
+    assert [nearest(n) for n in range(50)] == [[(f"new{n}", "v1", 0)] for n in range(50)]
+    assert postgres.execute(unsettled) == [(50,)]
+    monkeypatch.setattr(indexing, "FRESH", 10)
+    store.settle()
+    assert postgres.execute(unsettled) == [(0,)]
+    assert [nearest(n) for n in range(50)] == [[(f"new{n}", "v1", 0)] for n in range(50)]
+
+
 def test_an_index_whose_building_was_interrupted_is_built_anew(
     postgres: PostgresServer, indexed: tuple[PostgresStore, int], options: StoreOptions
 ) -> None:

@@ -28,7 +28,7 @@ from headrace.foundation.clock import SYSTEM_CLOCK
 
 PATIENCE_SECONDS = 60.0
 PASSWORD = "let me:in/@?"  # noqa: S105 - of a server that lives as long as a test; its odd letters must survive a URL
-_DEFAULTS = {"shared_buffers": "128MB", "max_connections": "60", "listen_addresses": "127.0.0.1", "log_min_messages": "fatal"}  # fmt: skip
+_DEFAULTS = {"shared_buffers": "1GB", "max_connections": "60", "listen_addresses": "127.0.0.1", "log_min_messages": "fatal"}  # fmt: skip
 _FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)

@@ -2,6 +2,9 @@
 
 An index that exists while rows are loaded makes loading several times slower than building it afterwards does; until it is
 there, every vector is compared. A build that was interrupted leaves an invalid index, which the next one removes.
+
+It takes milliseconds to add a vector to an index, more than a change may take to be found. So the index holds vectors that are
+`settled`; those that came after it was built are fresh: a search compares them all, until a background transaction settles them.
 """
 
 import logging
@@ -18,8 +21,12 @@ WORTHWHILE = 10_000
 """Vectors of a table, from which on it gets an index."""
 MOST_DIMENSIONS = 2_000
 """Of pgvector's index over `vector`."""
+FRESH = 500
+"""Vectors that a search compares beside the index; more than that are settled."""
 _LOADING = 256
 """Chunks of a batch, from which on more of the kind is expected."""
+_STEP = 100
+"""Vectors that one transaction settles."""
 _LOCK = 0x6865_6164_0000_0000
 _log = logging.getLogger(__name__)
 
@@ -34,17 +41,24 @@ class IndexBuilder:
         self._connection: Connection | None = None
         self._closed = False
         self._batches = 0
+        self._chunks = 0
+        self._loading = False
 
     def after_batch(self, chunks: int) -> None:
-        """Looks whether an index is worth it, now and then, unless a load is under way."""
-        if chunks >= _LOADING:
-            return
+        """Looks whether there is something to do, now and then; an index is not begun while a load is under way."""
+        self._loading = chunks >= _LOADING
         self._batches += 1
-        if self._batches % 64 == 1:
-            self.build_where_worthwhile()
+        self._chunks += chunks
+        if self._chunks >= FRESH or self._batches % 64 == 1:
+            self._chunks = 0
+            self._start()
 
     def build_where_worthwhile(self) -> None:
-        """Starts the thread where there is something to build."""
+        """Starts the thread where there is something to do, load or no load."""
+        self._loading = False
+        self._start()
+
+    def _start(self) -> None:
         with self._lock:
             busy = self._thread is not None and self._thread.is_alive()
             if busy or self._closed or not self._wanted():
@@ -71,15 +85,36 @@ class IndexBuilder:
         with self._server.reading() as connection:
             rows = connection.execute("select id, dimension from models order by id").fetchall()
             models = [int(str(row[0])) for row in rows if int(str(row[1])) <= MOST_DIMENSIONS]
-            return [one for one in models if not _is_there(connection, one) and _size(connection, one) >= WORTHWHILE]
+            return [
+                one
+                for one in models
+                if (_fresh(connection, one) > FRESH)
+                or (not self._loading and not _is_there(connection, one) and _size(connection, one) >= WORTHWHILE)
+            ]
 
     def _run(self) -> None:
         try:
             for model in self._wanted():
-                self._build(model)
+                with self._server.reading() as connection:
+                    there = _is_there(connection, model)
+                if not there:
+                    self._build(model)
+                self._settle(model)
         except (psycopg.Error, HeadraceError) as error:
-            if not self._closed:  # searches stay exact, and the next pause tries again
-                _log.warning("the vector index was not built: %s", error)
+            if not self._closed:  # searches find all the same, only slower, and the next look tries again
+                _log.warning("the vector index was not kept up: %s", error)
+
+    def _settle(self, model: int) -> None:
+        """A few at a time, oldest first, so that nobody waits long for it."""
+        table = vectors_table(model)
+        statement = sql.SQL(
+            "update {table} set settled = true where id in"
+            " (select id from {table} where not settled order by id limit %s for update skip locked)"
+        ).format(table=table)
+        moved = _STEP
+        while moved == _STEP and not self._closed:
+            with self._server.writing() as connection:
+                moved = connection.execute(statement, (_STEP,)).rowcount
 
     def _build(self, model: int) -> None:
         connection = self._server.connect()
@@ -94,8 +129,13 @@ class IndexBuilder:
             connection.execute("set maintenance_work_mem = '512MB'")
             connection.execute(sql.SQL("drop index concurrently if exists {}").format(name))
             connection.execute(
-                sql.SQL("create index concurrently {} on {} using hnsw (vector vector_ip_ops)").format(name, table)
+                sql.SQL("create index concurrently {} on {} using hnsw (vector vector_ip_ops) where settled").format(
+                    name, table
+                )
             )
+            connection.execute(
+                sql.SQL("analyze {}, chunks, versions").format(table)
+            )  # or it plans as if half were fresh
         finally:
             with self._lock:
                 self._connection = None
@@ -122,5 +162,14 @@ def _size(connection: Connection, model: int) -> int:
     """About how many vectors there are: ids are given in a row."""
     row = connection.execute(
         sql.SQL("select coalesce(max(id) - min(id) + 1, 0) from {}").format(vectors_table(model))
+    ).fetchone()
+    return int(str(row[0])) if row else 0
+
+
+def _fresh(connection: Connection, model: int) -> int:
+    """How many are not settled; counts no further than is asked for."""
+    row = connection.execute(
+        sql.SQL("select count(*) from (select from {} where not settled limit %s) few").format(vectors_table(model)),
+        (FRESH + 1,),
     ).fetchone()
     return int(str(row[0])) if row else 0

@@ -22,7 +22,7 @@ from headrace.knowledge.ranking import Candidate
 
 SELECTIVE = 5_000
 """Chunks that a filter leaves, up to which all of them are compared."""
-EF_SEARCH = 200
+EF_SEARCH = 100
 """Candidates that the index keeps while it walks; pgvector's default, 40, finds too few."""
 _CLOSE = 1e-5
 """Scores of the server closer than this are put in order anew: it computes in float32."""
@@ -42,7 +42,12 @@ class _Scope:
     @property
     def tables(self) -> str:
         """Chunks, their versions, and contents where the filter needs them."""
-        joined = "chunks k join versions v on v.key = k.version"
+        return f"chunks k {self.versions}"
+
+    @property
+    def versions(self) -> str:
+        """What joins chunks to them."""
+        joined = "join versions v on v.key = k.version"
         return f"{joined} join contents c on c.version = v.key" if self.query.where else joined
 
 
@@ -78,7 +83,7 @@ def _by_meaning(connection: Connection, scope: _Scope, vector: Vector | None, de
     assert vector is not None
     if _index_serves(connection, scope):
         near = _along_index(connection, scope, vector, depth + _SLACK)
-        if len(near) >= depth:
+        if near is not None:
             return _rescored(near, vector)[:depth]
     count = depth + _SLACK
     while True:
@@ -116,29 +121,57 @@ def _index_serves(connection: Connection, scope: _Scope) -> bool:
 
 
 _WALK = b"""select set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', %s, true),
-  set_config('hnsw.max_scan_tuples', '40000', true)"""
-_PLANS = b"""select set_config(name, %s, true) from unnest(
+  set_config('hnsw.max_scan_tuples', '40000', true), set_config('enable_seqscan', 'off', true),
+  set_config('enable_sort', 'off', true), set_config('enable_hashjoin', 'off', true),
+  set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true),
+  set_config('join_collapse_limit', '1', true)"""
+"""From vectors to chunks to versions, in this order, whatever the statistics say."""
+_FREE = b"""select set_config('join_collapse_limit', '8', true), set_config(name, 'on', true) from unnest(
   array['enable_seqscan', 'enable_sort', 'enable_hashjoin', 'enable_mergejoin', 'enable_bitmapscan']) name"""
 
 
-def _along_index(connection: Connection, scope: _Scope, vector: Vector, count: int) -> list[_Near]:
-    """Nearest first, until enough of them are visible; fewer where the index gives up before."""
+def _along_index(connection: Connection, scope: _Scope, vector: Vector, count: int) -> list[_Near] | None:
+    """The nearest of those in the index, and of those that are too fresh for it; None where the index gave up before."""
     connection.execute(_WALK, (str(max(EF_SEARCH, min(count, 1_000))),))
-    connection.execute(_PLANS, ("off",))
-    rows = connection.execute(
-        f"select k.key, e.id, e.vector <#> %s::vector as distance, vector_send(e.vector) from vectors_{scope.where.model} e"
-        f" join {scope.tables} on k.vector = e.id where {scope.condition} order by distance limit %s".encode(),
-        (vector_text(vector), *scope.values, count),
+    table, values = f"vectors_{scope.where.model}", (vector_text(vector), *scope.values, count)
+    chunks = f"join chunks k on k.vector = e.id {scope.versions}"
+    settled = connection.execute(
+        f"select k.key, e.id, e.vector <#> %s::vector as distance, vector_send(e.vector) from {table} e {chunks}"
+        f" where e.settled and {scope.condition} order by distance limit %s".encode(),
+        values,
     ).fetchall()
-    connection.execute(_PLANS, ("on",))
-    return [_near(row) for row in rows]
+    fresh = _fresh(connection, scope, values, 4 * count)
+    if len(fresh) < count:
+        fresh = _fresh(connection, scope, values, None)
+    served = len(settled) >= count
+    if scope.query.mode == "hybrid" or not served:
+        connection.execute(_FREE)
+    return [_near(row) for row in (*settled, *fresh)] if served else None
+
+
+def _fresh(
+    connection: Connection, scope: _Scope, values: tuple[object, ...], nearest: int | None
+) -> list[tuple[object, ...]]:
+    """Visible ones among the nearest that are not settled; None: among all of them."""
+    table = f"vectors_{scope.where.model}"
+    return connection.execute(
+        f"with fresh as materialized (select e.id, {_COMPARED} as distance from {table} e where not e.settled"
+        " order by distance limit %s), near as materialized (select k.key, e.id, e.distance from fresh e"
+        f" join chunks k on k.vector = e.id {scope.versions} where {scope.condition} order by e.distance limit %s)"
+        f" select key, near.id, distance, vector_send(e.vector) from near join {table} e on e.id = near.id".encode(),
+        (values[0], nearest, *values[1:]),
+    ).fetchall()
+
+
+_COMPARED = "vector_negative_inner_product(e.vector, %s::vector)"
+"""As a function, which no index answers."""
 
 
 def _among_all(connection: Connection, scope: _Scope, vector: Vector, count: int) -> list[_Near]:
-    """Every visible vector is compared, by the function that no index answers."""
+    """Every visible vector is compared."""
     table = f"vectors_{scope.where.model}"
     rows = connection.execute(
-        "with near as materialized (select k.key, e.id, vector_negative_inner_product(e.vector, %s::vector) as distance"
+        f"with near as materialized (select k.key, e.id, {_COMPARED} as distance"
         f" from {scope.tables} join {table} e on e.id = k.vector where {scope.condition}"
         f" order by distance, k.key limit %s) select near.key, near.id, distance, vector_send(e.vector)"
         f" from near join {table} e on e.id = near.id order by distance, near.key".encode(),

@@ -133,7 +133,7 @@ class Server:
 
 
 _SEARCH_PATH = sql.SQL(
-    """select set_config('search_path', concat_ws(', ', quote_ident(%s),
+    """select set_config('jit', 'off', false), set_config('search_path', concat_ws(', ', quote_ident(%s),
        (select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace
         where e.extname = 'vector'), 'public'), false)"""
 )

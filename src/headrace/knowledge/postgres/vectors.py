@@ -8,7 +8,7 @@ from psycopg import sql
 
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.knowledge.postgres.encoding import BINARY_END, BINARY_HEAD, binary_row, escaped, vector_bytes
-from headrace.knowledge.postgres.schema import create_vectors_table, vectors_table
+from headrace.knowledge.postgres.schema import create_vectors_table, vectors_index, vectors_table
 from headrace.knowledge.postgres.server import Connection
 from headrace.knowledge.query import Vector
 
@@ -75,8 +75,8 @@ def keep(connection: Connection, model: str, vectors: Mapping[str, Vector]) -> N
     """Adds those that are new. InvalidDeclarationError: a wrong length, or a number that is not finite."""
     if not vectors:
         return
-    tables = {one.dimension: one.id for one in models_of(connection, model)}
-    used = any(one.used for one in models_of(connection, model))
+    there_are = models_of(connection, model)
+    tables, used = {one.dimension: one.id for one in there_are}, any(one.used for one in there_are)
     by_table: dict[int, dict[str, Vector]] = {}
     for name, vector in vectors.items():
         check_vector(vector, set(tables) if used else None, model)
@@ -89,12 +89,20 @@ def keep(connection: Connection, model: str, vectors: Mapping[str, Vector]) -> N
 
 
 def _copy(connection: Connection, table: int, vectors: Iterable[tuple[str, Vector]]) -> None:
-    statement = sql.SQL("copy {} (hash, vector) from stdin (format binary)").format(vectors_table(table))
+    statement = sql.SQL("copy {} (hash, settled, vector) from stdin (format binary)").format(vectors_table(table))
+    settled = b"\x00" if has_index(connection, table) else b"\x01"
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(BINARY_HEAD)
         for name, vector in vectors:
-            copy.write(binary_row(escaped(name).encode(), vector_bytes(vector)))
+            copy.write(binary_row(escaped(name).encode(), settled, vector_bytes(vector)))
         copy.write(BINARY_END)
+
+
+def has_index(connection: Connection, table: int) -> bool:
+    """Built, or being built."""
+    name = vectors_index(table).as_string(connection)
+    row = connection.execute("select to_regclass(%s) is not null", (name,)).fetchone()
+    return row is not None and bool(row[0])
 
 
 def check_vector(vector: Vector, dimensions: set[int] | None, whose: str) -> None:
