@@ -332,6 +332,8 @@ def main() -> None:
             epoch, took = load(store, arguments.chunks)
             rate, target = arguments.chunks / took, LOAD_TARGET[arguments.store]
             report("loading, 500 chunks per commit", f"{rate:,.0f} rows/s", f"≥ {target:,}", good=rate >= target)
+            if arguments.store == "postgres":  # its index is the server's: built once the loading is over
+                settle(store)
             if "freshness" in arguments.parts:
                 freshness(place, store, epoch, arguments.chunks, arguments.rounds)
             if "search" in arguments.parts:
