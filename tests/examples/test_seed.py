@@ -48,12 +48,12 @@ def test_the_seed_says_why_it_does_not_run(tmp_path: Path) -> None:
     built = topology(load([SEED]).resources, Settings(), {"HF_HOME": str(tmp_path)})
     assert [(one.kind, one.name, one.reason) for one in built.not_ready] == [
         ("BaseModel", "llama3-8b-instruct", "BaseModelNotFound"),
+        ("EmbeddingModel", "all-minilm-l6-v2", "EmbeddingModelNotFound"),
+        ("KnowledgeBase", "node-1-kb", "EmbeddingModelNotFound"),
         ("StreamFinetuner", "node-1-finetuner", "BaseModelNotFound"),
     ]
-    assert "meta-llama/Llama-3-8B is not in the local Hugging Face cache" in built.not_ready[1].message
+    assert "meta-llama/Llama-3-8B is not in the local Hugging Face cache" in built.not_ready[-1].message
     assert [(note.kind, note.reason) for note in built.notes if note.reason != "GpuMissing"] == [
-        ("EmbeddingModel", "NotIndexed"),
-        ("KnowledgeBase", "NotIndexed"),
         ("StreamFinetuner", "SettingsIgnored"),
         ("StreamFinetuner", "KnowledgeUnused"),
     ]
@@ -72,6 +72,10 @@ def edited(tmp_path: Path) -> Path:
     models.write_text(
         models.read_text("utf-8").replace("hfModelId: meta-llama/Llama-3-8B", "path: models/small"), "utf-8"
     )
+    models.write_text(
+        models.read_text("utf-8").replace('hfModelId: "sentence-transformers/all-MiniLM-L6-v2"', "path: models/small"),
+        "utf-8",
+    )
     text = finetuner.read_text("utf-8").replace('    megaModel: "azure-openai-4o"\n', "")
     finetuner.write_text(text + "  groundTruth: {column: direction}\n", "utf-8")
     return folder
@@ -82,6 +86,7 @@ def test_the_seed_has_all_its_stages_once_a_local_path_is_put_in(edited: Path) -
     assert loaded.mistakes == []
     built = topology(loaded.resources, Settings(), {})
     assert built.not_ready == ()
+    assert [one.name for one in built.index] == ["node-1-kb"]
     assert [one.finetuner for one in built.train] == ["node-1-finetuner"]
     assert built.train[0].learner.base == edited / "models" / "small"
     assert built.transform[0].checkpoint_interval_ms == 300_000
