@@ -1,5 +1,6 @@
 """Finds a log back end by name, among those that are installed."""
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from headrace.log.topic_log import TopicLog
 GROUP = "headrace.logs"
 
 
-def open_log(state: Path, *, technology: str = "sqlite", clock: Clock = SYSTEM_CLOCK) -> TopicLog:
-    """Opens the log of a state directory, creating it where there is none."""
+def open_log(
+    state: Path, *, technology: str = "sqlite", options: Mapping[str, str] | None = None, clock: Clock = SYSTEM_CLOCK
+) -> TopicLog:
+    """Opens the log of a state directory, creating it where there is none. `options`: the technology's own, such as its address."""
     found = {point.name: point for point in entry_points(group=GROUP)}
     if technology not in found:
         raise InvalidDeclarationError(
             f"no log named {technology!r} is installed", next_step=f"use one of: {', '.join(sorted(found))}"
         )
-    return found[technology].load()(state, clock=clock)
+    return found[technology].load()(state, options=options or {}, clock=clock)

@@ -19,6 +19,21 @@ class LogCapabilities:
 
     shared_between_machines: bool
     partitions: bool
+    dense_offsets: bool = True
+    """Whether offsets of a partition grow by one. False: they only grow, because the log keeps marks of its own between records."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalTable:
+    """How an engine that is no part of this process reads or writes a topic by itself."""
+
+    technology: str
+    """kafka"""
+    topic: str
+    """The topic's name there."""
+    properties: Mapping[str, str]
+    """The client's properties as the Java client names them: bootstrap.servers, security.protocol, sasl.jaas.config … May hold secrets."""
+    partitions: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +177,10 @@ class TopicLog(Protocol):
 
     def find(self, topic: str, record_id: str) -> Record | None:
         """The newest record of that id; may scan the topic."""
+        ...
+
+    def external_table(self, topic: str) -> ExternalTable | None:
+        """What an outside engine needs to read or write the topic; None: nobody outside can."""
         ...
 
     def commit(self, commit: Commit) -> CommitResult:

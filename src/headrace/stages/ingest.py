@@ -199,7 +199,7 @@ class IngestStage:
     def _idle(self) -> NewRecord:
         source, now = self._options.source, self._clock.now_ms()
         control = Control("idle", source.name, now)
-        return NewRecord(derive_id(self.name, "idle", now), codec.CONTROL, codec.encode(control), now)
+        return NewRecord(derive_id(self.name, "idle", now), codec.CONTROL, codec.encode(control), now, key="idle")
 
     def _end(self, position: bytes) -> NewRecord:
         """Says nothing of the clock, so that every run of one input writes the same."""

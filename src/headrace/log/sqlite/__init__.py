@@ -11,6 +11,7 @@ May import foundation, `log/` and the standard library's sqlite3. Knows bytes, n
 - `topic_log`: the port, made of these
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
@@ -20,9 +21,10 @@ from headrace.log.topic_log import TopicLog
 __all__ = ["open_log"]
 
 
-def open_log(state: Path, *, clock: Clock = SYSTEM_CLOCK) -> TopicLog:
-    """Opens `state/log.sqlite`, creating folder and file where they are missing.
+def open_log(state: Path, *, options: Mapping[str, str] | None = None, clock: Clock = SYSTEM_CLOCK) -> TopicLog:
+    """Opens `state/log.sqlite`, creating folder and file where they are missing; it has no options.
 
     StateVersionError: a newer Headrace wrote it. CorruptDataError: it is no log. UnavailableError, DiskFullError: no access or no room.
     """
+    del options
     return SqliteTopicLog(state, clock)

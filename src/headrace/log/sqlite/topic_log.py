@@ -18,6 +18,7 @@ from headrace.log.sqlite.watch import CommitWatch
 from headrace.log.topic_log import (
     Commit,
     CommitResult,
+    ExternalTable,
     GroupOffset,
     Lease,
     LogCapabilities,
@@ -73,6 +74,10 @@ class SqliteTopicLog:
     def find(self, topic: str, record_id: str) -> Record | None:
         with self._reading() as connection:
             return queries.find_record(connection, topic, record_id)
+
+    def external_table(self, topic: str) -> ExternalTable | None:
+        del topic  # only processes of this machine can read the file
+        return None
 
     def commit(self, commit: Commit) -> CommitResult:
         return self._writer.write(lambda connection, now_ms: apply_commit(connection, commit, now_ms))

@@ -1,15 +1,13 @@
 """Plans queries and builds them of steps."""
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 
 from headrace.events.row_batch import RowBatch
-from headrace.events.schema import Column, RowSchema, type_name
+from headrace.events.schema import type_name
 from headrace.foundation.errors import InvalidQueryError
-from headrace.streams.dialect import normalised
 from headrace.streams.duckdb.arrow_form import inner_type, inward
 from headrace.streams.duckdb.connection import Database, Error
 from headrace.streams.duckdb.flow import Step
@@ -24,6 +22,7 @@ from headrace.streams.duckdb.window_output import WindowOutput
 from headrace.streams.duckdb.window_step import WindowStep
 from headrace.streams.expression import Slot
 from headrace.streams.logical_plan import LogicalPlan, Relation, Scan, StreamJoin, TableJoin, Window, relations
+from headrace.streams.planning import describe
 from headrace.streams.prune import optimise, output_slots
 from headrace.streams.stream_engine import (
     EngineCapabilities,
@@ -52,14 +51,9 @@ class DuckDBEngine:
 
     def plan(self, spec: QuerySpec) -> QueryPlan:
         logical = plan_query(spec)
-        read = {one.stream.name for one in relations(logical.root) if isinstance(one, Scan)}
-        notes = [*logical.notes]
         root = _optimised(logical)
         windows = [one for one in relations(root) if isinstance(one, Window)]
-        notes += [note for one in windows if (note := pane_note(root, one)) is not None]
-        output = RowSchema(tuple(Column(name, type_name(slot.type)) for name, slot in logical.columns))
-        names = tuple(one.name for one in spec.inputs if one.name in read)
-        plan = QueryPlan(spec.sql, _digest(spec, names), logical.shape, names, output, tuple(notes))
+        plan = describe(spec, logical, [note for one in windows if (note := pane_note(root, one)) is not None])
         self._rehearse(spec, plan)
         return plan
 
@@ -94,14 +88,6 @@ def _row_of_nulls(stream: StreamInput) -> RowBatch:
 
 def _optimised(logical: LogicalPlan) -> Relation:
     return optimise(logical.root, {slot for _, slot in logical.columns})
-
-
-def _digest(spec: QuerySpec, names: tuple[str, ...]) -> str:
-    """Of the query's words and what it reads: the same for another lay-out of the same query."""
-    parts = [normalised(spec.sql), spec.timeline]
-    parts += [f"{one.name} {one.schema} {one.event_time}" for one in spec.inputs if one.name in names]
-    parts += [f"{one.name} {one.table.schema.to_string(show_schema_metadata=False)}" for one in spec.tables]
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
 class _Builder:

@@ -1,14 +1,10 @@
 """What a window gives once it has closed: runs the translated SQL over its rows, and names each row that comes out."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, time
-from decimal import Decimal
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.events.origin import Origin, encode_origin
 from headrace.foundation.ids import derive_id
 from headrace.streams.duckdb.arrow_form import inner_schema, shaped
 from headrace.streams.duckdb.connection import Database, Error
@@ -16,6 +12,7 @@ from headrace.streams.duckdb.flow import Failure, Report, times
 from headrace.streams.duckdb.numbers import from_texts
 from headrace.streams.duckdb.sql_writer import BASE, Fragment
 from headrace.streams.expression import Slot
+from headrace.streams.row_names import key_texts, window_origin
 
 
 class WindowOutput:
@@ -75,37 +72,11 @@ class WindowOutput:
             return table.select([*self._columns, "_t", "_g"])
         starts, ends = times(table, "_ws").tolist(), times(table, "_we").tolist()
         ranks = times(table, "_r").tolist() if "_r" in self._hidden else [0] * len(starts)
-        keys = _key_texts([result[name].to_pylist() for name in self._keys], len(starts))
+        keys = key_texts([result[name].to_pylist() for name in self._keys], len(starts))
         ids = [derive_id(self._digest, *parts) for parts in zip(keys, starts, ends, ranks, strict=True)]
-        origins = [self._origin(*parts) for parts in zip(keys, starts, ends, strict=True)]
+        windows = zip(keys, starts, ends, strict=True)
+        origins = [window_origin(self._digest, *window, self._topics) for window in windows]
         table = table.select([*self._columns, "_t", "_g"])
         for name, values in (("_id", ids), ("_key", keys), ("_origin", origins)):
             table = table.append_column(name, from_texts(values))
         return table
-
-    def _origin(self, key: str, start: int, end: int) -> str:
-        return encode_origin(
-            Origin(query=self._digest, key=key, window_start=start, window_end=end, topics=list(self._topics))
-        )
-
-
-def _key_texts(columns: list[list[Any]], rows: int) -> list[str]:
-    """The key of each row: its columns' text joined by `/`; different keys give different texts."""
-    if not columns:
-        return [""] * rows
-    if len(columns) == 1:
-        return [_text(value, alone=True) for value in columns[0]]
-    return ["/".join(_text(value, alone=False) for value in values) for values in zip(*columns, strict=True)]
-
-
-def _text(value: object, *, alone: bool) -> str:
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\")
-        return escaped if alone else escaped.replace("/", "\\/")
-    if value is None:
-        return "\\N"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
-    return value.isoformat() if isinstance(value, datetime | date | time) else str(value)
