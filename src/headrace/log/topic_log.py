@@ -57,8 +57,8 @@ class TopicInfo:
     """First offset still held."""
     end_offset: int
     """Offset that the next record will get."""
-    bytes: int
-    """Sum of the values held."""
+    bytes: int | None
+    """Sum of the values held; None: the technology does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""What the conformance suite of the log runs in processes of its own, to kill them: `python -m … WORK TECHNOLOGY STATE [NAME]`."""
+"""What the conformance suite of the log runs in processes of its own, to kill them: `python -m … WORK TECHNOLOGY STATE NAME OPTIONS`."""
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -19,15 +20,15 @@ RECORDS_PER_COMMIT = 3
 COMMITS_PER_COUNTER = 30
 
 
-def append_one(technology: str, state: Path, name: str) -> None:
+def append_one(technology: str, state: Path, name: str, options: Mapping[str, str]) -> None:
     """Writes one record, of the id `name`."""
-    with closing(open_log(state, technology=technology)) as log:
+    with closing(open_log(state, technology=technology, options=options)) as log:
         append(log, OUT, new_records([name]))
 
 
-def count_up(technology: str, state: Path, name: str) -> None:
+def count_up(technology: str, state: Path, name: str, options: Mapping[str, str]) -> None:
     """Counts a shared number up, one by one, with compare-and-set; every number becomes a record `NAME/turn/number`."""
-    with closing(open_log(state, technology=technology)) as log:
+    with closing(open_log(state, technology=technology, options=options)) as log:
         for turn in range(COMMITS_PER_COUNTER):
             while True:
                 entry = log.state(COUNT.owner).get(COUNT.key)
@@ -40,10 +41,10 @@ def count_up(technology: str, state: Path, name: str) -> None:
                 break
 
 
-def write_for_ever(technology: str, state: Path, name: str) -> None:
+def write_for_ever(technology: str, state: Path, name: str, options: Mapping[str, str]) -> None:
     """Goes on from the committed count: each commit is outputs, a copy of them, the count and the offset."""
     arm_from_environment()
-    with closing(open_log(state, technology=technology)) as log:
+    with closing(open_log(state, technology=technology, options=options)) as log:
         lease = log.acquire_lease("writer", name)
         entry = log.state(COUNT.owner).get(COUNT.key)
         for turn in count(int(entry.value) if entry else 0):
@@ -58,12 +59,12 @@ def write_for_ever(technology: str, state: Path, name: str) -> None:
             )
 
 
-WORKS: dict[str, Callable[[str, Path, str], None]] = {
+WORKS: dict[str, Callable[[str, Path, str, Mapping[str, str]], None]] = {
     "append_one": append_one,
     "count_up": count_up,
     "write_for_ever": write_for_ever,
 }
 
 if __name__ == "__main__":
-    work, technology, folder, writer_name = sys.argv[1:]
-    WORKS[work](technology, Path(folder), writer_name)
+    work, technology, folder, writer_name, given = sys.argv[1:]
+    WORKS[work](technology, Path(folder), writer_name, json.loads(given))

@@ -1,10 +1,11 @@
 """Threads and child processes of a test."""
 
+import json
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -37,9 +38,13 @@ def in_threads(work: Callable[[int], object], count: int) -> None:
 
 
 @contextmanager
-def child(work: Work, technology: str, state: Path, name: str = "child") -> Generator[Child]:
+def child(
+    work: Work, technology: str, state: Path, name: str = "child", options: Mapping[str, str] | None = None
+) -> Generator[Child]:
     """Runs a work in a process of its own, which does not outlive the context."""
-    process = subprocess.Popen([sys.executable, "-m", log_writers.__name__, work, technology, str(state), name])
+    process = subprocess.Popen(
+        [sys.executable, "-m", log_writers.__name__, work, technology, str(state), name, json.dumps(dict(options or {}))]
+    )
     try:
         yield process
     finally:

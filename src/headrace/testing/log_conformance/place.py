@@ -21,6 +21,10 @@ class LogPlace:
 
     technology: ClassVar[str]
 
+    def options(self, state: Path) -> dict[str, str]:  # noqa: ARG002 - a hook
+        """Hook: the technology's own options for the log of a state directory, in this process and in children."""
+        return {}
+
     def disk_usage(self, state: Path) -> int | None:  # noqa: ARG002 - a hook
         """Hook: bytes that the log takes on disk. None: unknown, and giving space back is not tested."""
         return None
@@ -28,6 +32,10 @@ class LogPlace:
     def full_disk(self, log: TopicLog) -> AbstractContextManager[None] | None:  # noqa: ARG002 - a hook
         """Hook: while it lasts, the log finds no more room. None: not tested."""
         return None
+
+    def open_at(self, state: Path, clock: Clock = SYSTEM_CLOCK) -> TopicLog:
+        """The log of a state directory."""
+        return open_by_name(state, technology=self.technology, options=self.options(state), clock=clock)
 
     @pytest.fixture
     def clock(self) -> VirtualClock:
@@ -42,7 +50,7 @@ class LogPlace:
         opened: list[TopicLog] = []
 
         def open_once_more(clock: Clock = SYSTEM_CLOCK) -> TopicLog:
-            opened.append(open_by_name(state, technology=self.technology, clock=clock))
+            opened.append(self.open_at(state, clock))
             return opened[-1]
 
         yield open_once_more

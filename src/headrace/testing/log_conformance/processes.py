@@ -21,7 +21,7 @@ class ProcessConformance(LogPlace):
         log = open_log()
         log.ensure_topic(TopicSpec(OUT))
         with ExitStack() as running:
-            writers = [running.enter_context(child("count_up", self.technology, state, str(name))) for name in range(3)]
+            writers = [running.enter_context(child("count_up", self.technology, state, str(name), self.options(state))) for name in range(3)]
             for writer in writers:
                 end(writer)
 
@@ -38,7 +38,7 @@ class ProcessConformance(LogPlace):
             log.ensure_topic(TopicSpec(topic))
         for round_number in range(1, 4):
             goal = log.topic(OUT).end_offset + 20 * round_number
-            with child("write_for_ever", self.technology, state) as writer:
+            with child("write_for_ever", self.technology, state, options=self.options(state)) as writer:
                 while log.topic(OUT).end_offset < goal:
                     assert log.wait(PATIENCE_SECONDS)
                 kill(writer)
@@ -55,7 +55,7 @@ class ProcessConformance(LogPlace):
         for topic in (OUT, COPY):
             log.ensure_topic(TopicSpec(topic))
         monkeypatch.setenv("HEADRACE_FAILPOINT", f"log.commit.{point}:4")  # the first is its lease
-        with child("write_for_ever", self.technology, state) as writer:
+        with child("write_for_ever", self.technology, state, options=self.options(state)) as writer:
             assert writer.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
         assert _check_writer(log) == commits

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from headrace.foundation.errors import HeadraceError
 from headrace.log.record import NewRecord
-from headrace.log.registry import open_log as open_by_name
 from headrace.log.topic_log import Append, Commit, GroupOffset, Lease, StateKey, TopicLog, TopicSpec
 from headrace.testing.builders import read_all
 from headrace.testing.clock import VirtualClock
@@ -30,7 +29,7 @@ class SequenceConformance(LogPlace):
         clock, model = VirtualClock(), LogModel()
         leases = [model.acquire_lease("role", "h")]
         with tempfile.TemporaryDirectory() as folder:
-            log = open_by_name(Path(folder), technology=self.technology, clock=clock)
+            log = self.open_at(Path(folder), clock)
             log.acquire_lease("role", "h")
             for name in ("t0", "t1"):
                 log.ensure_topic(TopicSpec(name))
@@ -50,7 +49,7 @@ class SequenceConformance(LogPlace):
                     model.ensure_topic("t1", unique_ids=unique)
                 else:
                     log.close()
-                    log = open_by_name(Path(folder), technology=self.technology, clock=clock)
+                    log = self.open_at(Path(folder), clock)
                 _same_contents(log, model)
             log.close()
 

@@ -31,7 +31,7 @@ class WaitingConformance(LogPlace):
         log.ensure_topic(TopicSpec(OUT))
         while log.wait(0):
             pass
-        with child("append_one", self.technology, state) as writer:
+        with child("append_one", self.technology, state, options=self.options(state)) as writer:
             assert log.wait(PATIENCE_SECONDS)
             while not log.read(OUT, 0):
                 assert log.wait(PATIENCE_SECONDS)

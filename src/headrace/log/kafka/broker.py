@@ -1,0 +1,137 @@
+"""The administrative connection: which topics there are, where partitions end, what groups have committed."""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import confluent_kafka.admin
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from headrace.log.kafka.errors import error_of, translate, translated
+from headrace.log.kafka.options import KafkaOptions
+
+_admin: Any = confluent_kafka.admin  # it re-exports these without saying so
+REQUEST_SECONDS = 30.0
+_FOREVER = str(2**63 - 1)
+KEPT = {
+    "cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(64 << 20),
+    "message.timestamp.after.max.ms": _FOREVER, "message.timestamp.before.max.ms": _FOREVER,
+}  # fmt: skip
+"""Records stay until `retention` says otherwise, whatever their event time."""
+COMPACTED = {
+    **KEPT, "cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.2", "segment.bytes": str(16 << 20),
+}  # fmt: skip
+Partition = tuple[str, int]
+"""Kafka's topic name, number"""
+
+
+class Broker:
+    """Safe from several threads."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self.where = options.bootstrap_servers
+        self._options = options
+        self._admin = AdminClient(options.client(**{"socket.timeout.ms": 60_000}))
+        self._known: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def partitions(self, topic: str) -> int | None:
+        """How many the topic has; None: there is none of that name."""
+        known = self._known.get(topic)
+        return known if known is not None else self.all_topics().get(topic)
+
+    def all_topics(self) -> dict[str, int]:
+        """Every topic under the prefix, with its number of partitions."""
+        with translated(self.where):
+            listed = self._admin.list_topics(timeout=REQUEST_SECONDS).topics
+        prefix = self._options.prefix
+        found = {name: len(topic.partitions) for name, topic in listed.items() if name.startswith(prefix)}
+        with self._lock:
+            self._known = dict(found)
+        return found
+
+    def forget(self, topic: str) -> None:
+        """What was known of a topic may be true no longer."""
+        with self._lock:
+            self._known.pop(topic, None)
+
+    def create(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
+        """Makes it where it is missing."""
+        if self.partitions(topic) is not None:
+            return
+        made = _admin.NewTopic(topic, partitions, self._options.replication, config=dict(config))
+        try:
+            self._result(self._admin.create_topics([made], request_timeout=REQUEST_SECONDS)[topic])
+        except KafkaException as exception:
+            if error_of(exception).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise translate(error_of(exception), self.where) from exception
+        with self._lock:
+            self._known[topic] = partitions
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Gives it more partitions."""
+        with translated(self.where):
+            self._result(self._admin.create_partitions([_admin.NewPartitions(topic, partitions)])[topic])
+        self.forget(topic)
+
+    def ends(self, partitions: Sequence[Partition], *, committed: bool = True) -> dict[Partition, int]:
+        """Where each partition ends: behind the last record, or mark, that a reader of committed records may pass."""
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        return self._offsets(partitions, _admin.OffsetSpec.latest(), level)
+
+    def starts(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """The first offset that each partition still holds."""
+        return self._offsets(partitions, _admin.OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
+
+    def _offsets(self, partitions: Sequence[Partition], spec: object, level: IsolationLevel) -> dict[Partition, int]:
+        if not partitions:
+            return {}
+        wanted: dict[TopicPartition, Any] = {TopicPartition(*one): spec for one in partitions}
+        with translated(self.where):
+            futures = self._admin.list_offsets(wanted, isolation_level=level, request_timeout=REQUEST_SECONDS)
+            return {(key.topic, key.partition): self._result(future).offset for key, future in futures.items()}
+
+    def committed(self, group: str, partitions: Sequence[Partition] | None = None) -> list[TopicPartition]:
+        """What a group has committed; of all partitions where none are named."""
+        wanted = None if partitions is None else [TopicPartition(*one) for one in partitions]
+        with translated(self.where):
+            request = self._admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group, wanted)], require_stable=True, request_timeout=REQUEST_SECONDS
+            )
+            found = self._result(request[group]).topic_partitions
+        return [one for one in found if one.offset >= 0 and one.error is None]
+
+    def groups(self) -> list[str]:
+        """Every consumer group under the prefix."""
+        with translated(self.where):
+            listed = self._result(self._admin.list_consumer_groups(request_timeout=REQUEST_SECONDS)).valid
+        return sorted(one.group_id for one in listed if one.group_id.startswith(self._options.prefix))
+
+    def delete_group(self, group: str) -> None:
+        """Removes what it has committed; a group that never was is no error."""
+        try:
+            self._result(self._admin.delete_consumer_groups([group], request_timeout=REQUEST_SECONDS)[group])
+        except KafkaException as exception:
+            if error_of(exception).code() != KafkaError.GROUP_ID_NOT_FOUND:
+                raise translate(error_of(exception), self.where) from exception
+
+    def delete_before(self, offsets: Mapping[Partition, int]) -> None:
+        """Lets go of every record before an offset, per partition."""
+        wanted = [TopicPartition(*one, offset) for one, offset in offsets.items()]
+        with translated(self.where):
+            for future in self._admin.delete_records(wanted, request_timeout=REQUEST_SECONDS).values():
+                self._result(future)
+
+    def delete_topics(self, topics: Iterable[str]) -> None:
+        """Removes topics with all they hold."""
+        names = list(topics)
+        with translated(self.where):
+            for future in (self._admin.delete_topics(names) if names else {}).values():
+                self._result(future)
+        for name in names:
+            self.forget(name)
+
+    def _result(self, future: "Future[Any]") -> Any:
+        return future.result(timeout=REQUEST_SECONDS + 5)

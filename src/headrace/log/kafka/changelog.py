@@ -1,0 +1,112 @@
+"""An owner's state as a compacted topic, and its view in memory.
+
+One topic per owner, so that an open transaction of one owner never hides another's state. A value's version lies in a header.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from headrace.foundation.errors import UnavailableError
+from headrace.log.kafka.broker import COMPACTED, REQUEST_SECONDS, Broker
+from headrace.log.kafka.errors import END_OF_PARTITION, passes, translate
+from headrace.log.kafka.options import KafkaOptions
+from headrace.log.kafka.wire import escaped
+from headrace.log.topic_log import StateEntry
+
+_POLL_SECONDS = 0.2
+Entries = dict[str, StateEntry]
+
+
+@dataclass(slots=True)
+class _View:
+    consumer: Consumer
+    entries: Entries = field(default_factory=dict[str, StateEntry])
+    read_to: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Changelog:
+    """The state of every owner. Safe from several threads."""
+
+    def __init__(self, options: KafkaOptions, broker: Broker) -> None:
+        self._options, self._broker = options, broker
+        self._views: dict[str, _View] = {}
+        self._lock = threading.Lock()
+
+    def topic(self, owner: str) -> str:
+        """The owner's topic on the broker."""
+        return f"{self._options.prefix}_state.{escaped(owner)}"
+
+    def ensure(self, owner: str) -> str:
+        """Makes the owner's topic where it is missing; gives its name."""
+        topic = self.topic(owner)
+        self._broker.create(topic, 1, COMPACTED)
+        return topic
+
+    def entries(self, owner: str) -> Entries:
+        """What is committed at this moment."""
+        topic = self.topic(owner)
+        if self._broker.partitions(topic) is None:
+            return {}
+        view = self._view(topic)
+        with view.lock:
+            end = self._broker.ends([(topic, 0)])[topic, 0]
+            self._catch_up(topic, view, end)
+            return dict(view.entries)
+
+    def change(self, topic: str, key: str, value: bytes | None, version: int) -> dict[str, Any]:
+        """The arguments of `Producer.produce` for one write."""
+        headers = [("version", b"%d" % version)]
+        return {"topic": topic, "partition": 0, "key": key.encode(), "value": value, "headers": headers}
+
+    def close(self) -> None:
+        with self._lock:
+            views, self._views = list(self._views.values()), {}
+        for view in views:
+            view.consumer.close()
+
+    def _view(self, topic: str) -> _View:
+        with self._lock:
+            if topic not in self._views:
+                consumer = Consumer(
+                    self._options.client(
+                        **{
+                            "group.id": f"{self._options.prefix}reader", "enable.auto.commit": False,
+                            "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
+                            "queued.max.messages.kbytes": 16_384, "fetch.error.backoff.ms": 20,
+                        }
+                    )
+                )  # fmt: skip
+                consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+                self._views[topic] = _View(consumer)
+            return self._views[topic]
+
+    def _catch_up(self, topic: str, view: _View, end: int) -> None:
+        waited = 0.0
+        while view.read_to < end:
+            messages = view.consumer.consume(10_000, 0) or view.consumer.consume(1, _POLL_SECONDS)
+            waited = 0.0 if messages else waited + _POLL_SECONDS
+            if waited >= REQUEST_SECONDS:
+                raise UnavailableError(
+                    f"the state in {topic} did not come for {waited:.0f} s", where=self._broker.where
+                )
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    _apply(view.entries, message)
+                    view.read_to = (message.offset() or 0) + 1
+                elif error.code() == END_OF_PARTITION:
+                    view.read_to = max(view.read_to, message.offset() or 0)
+                elif not passes(error):
+                    raise translate(error, self._broker.where)
+
+
+def _apply(entries: Entries, message: Any) -> None:
+    key, value = (message.key() or b"").decode(), message.value()
+    if value is None:
+        entries.pop(key, None)
+    else:
+        entries[key] = StateEntry(value, int(dict(message.headers())["version"]))

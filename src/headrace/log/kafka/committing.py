@@ -1,0 +1,209 @@
+"""One Commit as one Kafka transaction.
+
+Under a lease it is written under the lease's own transactional id, which fences. Whatever compares versions, or must not repeat an id
+that another process may be writing, goes through one shared id: between taking it and committing nobody else has committed
+through it, because that would have fenced us.
+"""
+
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import TopicPartition
+
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import ConflictError, NotFoundError
+from headrace.log.kafka import leases
+from headrace.log.kafka.broker import Broker, Partition
+from headrace.log.kafka.changelog import Changelog, Entries
+from headrace.log.kafka.identities import Identities
+from headrace.log.kafka.options import KafkaOptions
+from headrace.log.kafka.producers import GroupMove, Message, ProducerFencedError, TransactionalProducer, Written
+from headrace.log.kafka.wire import to_message
+from headrace.log.record import NewRecord
+from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, Lease, StateKey
+
+SHARED = "shared"
+_VISIBLE_SECONDS = 2.0
+"""How long a commit waits until others can read it. Where somebody else's open transaction stands before it, they read it later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """What committing must know of topics."""
+
+    names: dict[str, str]
+    """Headrace's name → Kafka's"""
+    unique: frozenset[str]
+    """Those that keep ids unique."""
+
+
+class Committer:
+    """Safe from several threads; commits of one role, and those that share an id, follow one another."""
+
+    def __init__(
+        self, options: KafkaOptions, broker: Broker, changelog: Changelog, identities: Identities, clock: Clock
+    ) -> None:
+        self._options, self._broker, self._changelog, self._identities = options, broker, changelog, identities
+        self._clock = clock
+        self._producers: dict[str, TransactionalProducer] = {}
+        self._leased: dict[str, Lease] = {}
+        self._anonymous = f"process.{uuid.uuid4().hex}"
+        self._lock = threading.Lock()
+
+    def commit(self, commit: Commit, topics: Topics) -> CommitResult:
+        unique = any(append.topic in topics.unique for append in commit.appends)
+        if commit.expect or (unique and commit.lease is None):
+            return self._through(SHARED, commit, topics)
+        if commit.lease is not None:
+            return self._under_lease(commit, commit.lease, topics)
+        return self._through(self._anonymous, commit, topics)
+
+    def acquire(self, role: str, holder: str, topics: Topics) -> Lease:
+        """The role's next epoch, for `holder`."""
+        while True:
+            entry = self._changelog.entries(leases.OWNER).get(role)
+            lease = Lease(role, leases.decode(role, entry).epoch + 1 if entry else 1, holder)
+            key = StateKey(leases.OWNER, role)
+            write = Commit(state={key: leases.encode(lease)}, expect={key: entry.version if entry else 0})
+            try:
+                self.commit(write, topics)
+            except ConflictError:
+                continue
+            producer = self._producer(_role_id(role))
+            with producer.lock:
+                producer.begin()
+                self._leased[role] = lease
+            return lease
+
+    def close(self) -> None:
+        with self._lock:
+            producers, self._producers = list(self._producers.values()), {}
+        for producer in producers:
+            producer.close()
+
+    def _producer(self, name: str) -> TransactionalProducer:
+        with self._lock:
+            if name not in self._producers:
+                self._producers[name] = TransactionalProducer(self._options, name)
+            return self._producers[name]
+
+    def _under_lease(self, commit: Commit, lease: Lease, topics: Topics) -> CommitResult:
+        producer = self._producer(_role_id(lease.role))
+        with producer.lock:
+            while True:
+                if not producer.begun or self._leased.get(lease.role) != lease:
+                    leases.check(self._changelog, lease)
+                    producer.begin()
+                    leases.check(self._changelog, lease)  # once more: whoever replaced us may have done so in between
+                    self._leased[lease.role] = lease
+                try:
+                    return self._write(producer, commit, topics)
+                except ProducerFencedError:
+                    continue
+
+    def _through(self, name: str, commit: Commit, topics: Topics) -> CommitResult:
+        producer = self._producer(name)
+        with producer.lock:
+            while True:
+                if not producer.begun:
+                    producer.begin()
+                try:
+                    if commit.lease is not None:
+                        leases.check(self._changelog, commit.lease)
+                    return self._write(producer, commit, topics)
+                except ProducerFencedError:
+                    continue
+
+    def _write(self, producer: TransactionalProducer, commit: Commit, topics: Topics) -> CommitResult:
+        owners = {
+            owner: self._changelog.entries(owner) for owner in {key.owner for key in (*commit.state, *commit.expect)}
+        }
+        for key, version in commit.expect.items():
+            _check_version(owners[key.owner], key, version)
+        now_ms = self._clock.now_ms()
+        runs: list[list[Message]] = []
+        places: list[Partition] = []
+        duplicates: dict[str, int] = {}
+        seen: dict[str, set[str]] = {}
+        for append in commit.appends:
+            name = self._partition(append.topic, append.partition, topics)
+            records: Sequence[NewRecord] = append.records
+            if append.topic in topics.unique:
+                records = self._unseen(append, name, seen)
+                duplicates[append.topic] = duplicates.get(append.topic, 0) + len(append.records) - len(records)
+            runs.append([to_message(*name, record, now_ms) for record in records])
+            places.append(name)
+        changes = self._changes(commit, owners)
+        moves = self._moves(commit.offsets, topics)
+        written = producer.write([*runs, *(run for _, run in changes)], moves)
+        self._wait_until_visible([*places, *(place for place, _ in changes)], written)
+        return CommitResult(self._firsts(commit.appends, places, written), duplicates)
+
+    def _partition(self, topic: str, partition: int, topics: Topics) -> Partition:
+        name = topics.names[topic]
+        count = self._broker.partitions(name) or 0
+        if partition >= count:
+            raise NotFoundError(f"the topic {topic!r} has partitions 0 to {count - 1}, none of number {partition}")
+        return name, partition
+
+    def _unseen(self, append: Append, partition: Partition, seen: dict[str, set[str]]) -> list[NewRecord]:
+        held, here = self._identities.of(partition), seen.setdefault(append.topic, set())
+        fresh = {record.id: record for record in reversed(append.records)}
+        found: list[NewRecord] = []
+        for record in append.records:
+            if record.id not in held and record.id not in here and fresh.get(record.id) is record:
+                found.append(record)
+                here.add(record.id)
+        return found
+
+    def _changes(self, commit: Commit, owners: dict[str, Entries]) -> list[tuple[Partition, list[Message]]]:
+        runs: dict[str, list[Message]] = {}
+        for key, value in commit.state.items():
+            entry = owners[key.owner].get(key.key)
+            if value is None and entry is None:
+                continue
+            topic = self._changelog.ensure(key.owner)
+            runs.setdefault(topic, []).append(
+                self._changelog.change(topic, key.key, value, entry.version + 1 if entry else 1)
+            )
+        return [((topic, 0), run) for topic, run in runs.items()]
+
+    def _moves(self, offsets: Sequence[GroupOffset], topics: Topics) -> list[GroupMove]:
+        groups: dict[str, list[TopicPartition]] = {}
+        for one in offsets:
+            name = self._partition(one.topic, one.partition, topics)
+            hold = "" if one.hold is None else str(one.hold)
+            groups.setdefault(one.group, []).append(TopicPartition(*name, one.next_offset, hold))
+        return [GroupMove(f"{self._options.prefix}{group}", tuple(moved)) for group, moved in groups.items()]
+
+    def _firsts(self, appends: Sequence[Append], places: Sequence[Partition], written: Written) -> dict[str, int]:
+        """The offset of each topic's first new record; where nothing was written, the one that would have been next."""
+        firsts: dict[str, int] = {}
+        for append, place, run in zip(appends, places, written.runs, strict=False):
+            if append.topic not in firsts:
+                firsts[append.topic] = run[0] if run is not None else self._broker.ends([place])[place]
+        return firsts
+
+    def _wait_until_visible(self, places: Sequence[Partition], written: Written) -> None:
+        """A transaction's end is known before every partition shows it."""
+        left = {place: run[1] for place, run in zip(places, written.runs, strict=True) if run is not None}
+        deadline = SYSTEM_CLOCK.monotonic() + _VISIBLE_SECONDS
+        while left and SYSTEM_CLOCK.monotonic() < deadline:
+            ends = self._broker.ends(list(left))
+            left = {place: last for place, last in left.items() if ends[place] <= last}
+
+
+def _role_id(role: str) -> str:
+    return f"role.{role}"
+
+
+def _check_version(entries: Entries, key: StateKey, version: int) -> None:
+    entry = entries.get(key.key)
+    current = entry.version if entry else 0
+    if current != version:
+        raise ConflictError(
+            f"the state {key.owner}/{key.key} is at version {current}, not {version}: somebody else wrote it",
+            next_step="read it again and repeat the change",
+        )

@@ -1,0 +1,161 @@
+"""Reading a partition from any offset.
+
+A cursor is one consumer on one partition, which fetches ahead. Whoever reads on where a cursor stands gets what has been fetched;
+whoever reads elsewhere takes the cursor that was idle for longest there.
+"""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from headrace.foundation.errors import UnavailableError
+from headrace.log.kafka.broker import REQUEST_SECONDS, Broker, Partition
+from headrace.log.kafka.errors import END_OF_PARTITION, passes, translate
+from headrace.log.kafka.options import KafkaOptions
+from headrace.log.kafka.wire import to_record
+from headrace.log.record import Record
+
+CURSORS = 16
+"""Kept open per log."""
+PER_PARTITION = 3
+_BATCH = 10_000
+_POLL_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class _Cursor:
+    consumer: Consumer
+    partition: Partition
+    since: int
+    """One past the last record that it gave."""
+    fetched: int
+    """One past the last record, or mark of the log's own, that was fetched. Nothing lies between `since` and here but `held`."""
+    held: list[Record] = field(default_factory=list[Record])
+    """Fetched and not yet given."""
+    used: int = 0
+
+    def stands_at(self, offset: int) -> bool:
+        """Whether what it gives next is what a reader from `offset` on wants next."""
+        return self.since <= offset <= (self.held[0].offset if self.held else self.fetched)
+
+
+class Cursors:
+    """All readers of one log. Safe from several threads; a cursor is lent to one at a time."""
+
+    def __init__(self, options: KafkaOptions, broker: Broker) -> None:
+        self._options, self._broker = options, broker
+        self._idle: list[_Cursor] = []
+        self._lock = threading.Lock()
+        self._turn = 0
+        self._closed = False
+
+    def read(self, partition: Partition, offset: int, max_records: int, max_bytes: int) -> list[Record]:
+        """Committed records from `offset` up to the end as it stands now, within the limits; one at least where there is one."""
+        end = self._broker.ends([partition])[partition]
+        if offset >= end or max_records < 1:
+            return []
+        with self._lent(partition, offset) as cursor:
+            return self._take(cursor, end, max_records, max_bytes)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for cursor in idle:
+            cursor.consumer.close()
+
+    @contextmanager
+    def _lent(self, partition: Partition, offset: int) -> Generator[_Cursor]:
+        cursor = self._borrow(partition, offset)
+        try:
+            yield cursor
+        except BaseException:
+            cursor.consumer.close()  # where it stands is not known any more
+            raise
+        self._give_back(cursor)
+
+    def _borrow(self, partition: Partition, offset: int) -> _Cursor:
+        with self._lock:
+            here = [one for one in self._idle if one.partition == partition]
+            found = next((one for one in here if one.stands_at(offset)), None)
+            if found is None and len(here) >= PER_PARTITION:
+                found = min(here, key=lambda one: one.used)
+            if found is not None:
+                self._idle.remove(found)
+        if found is None:
+            return self._open(partition, offset)
+        if not found.stands_at(offset):
+            self._seek(found, offset)
+        return found
+
+    def _give_back(self, cursor: _Cursor) -> None:
+        with self._lock:
+            self._turn += 1
+            cursor.used = self._turn
+            self._idle.append(cursor)
+            surplus = min(self._idle, key=lambda one: one.used) if len(self._idle) > CURSORS or self._closed else None
+            if surplus is not None:
+                self._idle.remove(surplus)
+        if surplus is not None:
+            surplus.consumer.close()
+
+    def _open(self, partition: Partition, offset: int) -> _Cursor:
+        consumer = Consumer(
+            self._options.client(
+                **{
+                    "group.id": f"{self._options.prefix}reader", "enable.auto.commit": False, "isolation.level": "read_committed",
+                    "enable.partition.eof": True, "auto.offset.reset": "earliest", "check.crcs": True,
+                    "queued.max.messages.kbytes": 32_768, "fetch.message.max.bytes": 4 << 20, "fetch.error.backoff.ms": 20,
+                }
+            )
+        )  # fmt: skip
+        consumer.assign([TopicPartition(*partition, offset or OFFSET_BEGINNING)])
+        return _Cursor(consumer, partition, offset, offset)
+
+    def _seek(self, cursor: _Cursor, offset: int) -> None:
+        if cursor.held and cursor.held[0].offset <= offset < cursor.fetched:
+            cursor.held = [record for record in cursor.held if record.offset >= offset]
+        else:
+            cursor.held = []
+            cursor.consumer.assign([TopicPartition(*cursor.partition, offset or OFFSET_BEGINNING)])
+            cursor.fetched = offset
+        cursor.since = offset
+
+    def _take(self, cursor: _Cursor, end: int, max_records: int, max_bytes: int) -> list[Record]:
+        found, room, waited = list[Record](), max_bytes, 0.0
+        while True:
+            taken = 0
+            for record in cursor.held:
+                room -= len(record.value)
+                if len(found) == max_records or (found and room < 0) or record.offset >= end:
+                    break
+                found.append(record)
+                taken += 1
+            more = taken == len(cursor.held)
+            del cursor.held[:taken]
+            if not more or cursor.fetched >= end or len(found) == max_records or room <= 0:
+                cursor.since = found[-1].offset + 1 if found else cursor.since
+                return found
+            if not self._fetch(cursor, max_records - len(found)):
+                waited += _POLL_SECONDS
+                if waited >= REQUEST_SECONDS:
+                    raise UnavailableError(
+                        f"no record of {cursor.partition[0]} came for {REQUEST_SECONDS:.0f} s", where=self._broker.where
+                    )
+
+    def _fetch(self, cursor: _Cursor, wanted: int) -> bool:
+        """Takes over what has been fetched. False: nothing had come for a while."""
+        messages = cursor.consumer.consume(min(_BATCH, wanted), 0) or cursor.consumer.consume(1, _POLL_SECONDS)
+        for message in messages:
+            error = message.error()
+            if error is None:
+                cursor.held.append(to_record(message))
+                cursor.fetched = cursor.held[-1].offset + 1
+            elif error.code() == END_OF_PARTITION:
+                cursor.fetched = max(cursor.fetched, message.offset() or 0)
+            elif not passes(error):
+                raise translate(error, self._broker.where)
+        return bool(messages)

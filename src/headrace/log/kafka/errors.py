@@ -1,0 +1,82 @@
+"""What librdkafka says, as the port's errors."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaError, KafkaException
+
+from headrace.foundation.errors import (
+    DiskFullError,
+    FinalError,
+    HeadraceError,
+    InvalidDeclarationError,
+    NotFoundError,
+    UnavailableError,
+)
+
+
+def _code(name: str) -> int:
+    """One of the client's own codes, which begin with an underscore and are no secret."""
+    return getattr(KafkaError, name)
+
+
+FENCED = frozenset(
+    {
+        _code("_FENCED"), KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.INVALID_PRODUCER_ID_MAPPING,
+        KafkaError.UNKNOWN_PRODUCER_ID,
+    }
+)  # fmt: skip
+"""Another producer took the transactional id over, or the broker ended the transaction and gave the id a new epoch."""
+MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, _code("_UNKNOWN_TOPIC"), _code("_UNKNOWN_PARTITION")})
+PASSING = frozenset({_code("_ALL_BROKERS_DOWN"), _code("_TRANSPORT"), _code("_TIMED_OUT"), _code("_RESOLVE")})
+"""Said while a broker is away; the client goes on by itself."""
+END_OF_PARTITION: int = _code("_PARTITION_EOF")
+TIMED_OUT: int = _code("_TIMED_OUT")
+_CREDENTIALS = frozenset(
+    {
+        _code("_AUTHENTICATION"), KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED, KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)  # fmt: skip
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
+
+def error_of(exception: KafkaException) -> KafkaError:
+    """The error inside."""
+    error = exception.args[0]
+    assert isinstance(error, KafkaError)
+    return error
+
+
+def translate(error: KafkaError, where: str) -> HeadraceError:
+    """The port's error; `where` is the broker's address."""
+    code, text = error.code(), error.str()
+    if code in _CREDENTIALS:
+        return InvalidDeclarationError(
+            f"Kafka refuses these credentials: {text}", where=where, next_step="correct kafka_properties or the rights of this user"
+        )  # fmt: skip
+    if code in MISSING:
+        return NotFoundError(f"Kafka has no such topic: {text}", where=where)
+    if code in _TOO_LARGE:
+        return FinalError(
+            f"Kafka refuses a record of this size: {text}",
+            where=where,
+            next_step="raise message.max.bytes of the broker, or max.message.bytes of the topic",
+        )
+    if code == KafkaError.KAFKA_STORAGE_ERROR:
+        return DiskFullError(f"the broker cannot write: {text}", where=where)
+    return UnavailableError(f"Kafka: {text}", where=where, next_step="see that the broker runs and can be reached")
+
+
+@contextmanager
+def translated(where: str) -> Generator[None]:
+    """Librdkafka's exceptions leave it as the port's."""
+    try:
+        yield
+    except KafkaException as exception:
+        raise translate(error_of(exception), where) from exception
+
+
+def passes(error: KafkaError) -> bool:
+    """Whether a reader waits for what it says to be over."""
+    return error.retriable() or error.code() in PASSING

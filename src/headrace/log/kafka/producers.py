@@ -1,0 +1,174 @@
+"""Transactional producers, each under an id of its own: whoever begins to use an id ends what its former user left open."""
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.errors import UnavailableError
+from headrace.foundation.failpoints import failpoint
+from headrace.log.kafka.errors import FENCED, TIMED_OUT, error_of, translate
+from headrace.log.kafka.options import KafkaOptions
+
+_SETTLE_SECONDS = 120.0
+"""How long the end of a transaction is asked for, while the broker is away, before nobody knows how it ended."""
+_STEP_SECONDS = 10.0
+Message = dict[str, Any]
+
+
+class ProducerFencedError(Exception):
+    """Another producer of this id has begun, or the broker gave the id a new epoch: nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMove:
+    """Offsets that a group shall have once the transaction is committed."""
+
+    group: str
+    offsets: tuple[TopicPartition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where the records of a transaction lie: (first, last) offset of each run of messages; None where a run was empty."""
+
+    runs: tuple[tuple[int, int] | None, ...]
+
+
+class TransactionalProducer:
+    """One producer under one id; one transaction at a time."""
+
+    def __init__(self, options: KafkaOptions, name: str) -> None:
+        self._options, self._id = options, f"{options.prefix}{name}"
+        self._producer: Producer | None = None
+        self._groups: dict[str, Any] = {}
+        self.lock = threading.RLock()
+        self.begun = False
+        """Whether the id is ours as far as we know."""
+
+    def begin(self) -> None:
+        """Takes the id over: fences its former user and ends what that one left open."""
+        self._drop()
+        config = self._options.client(
+            **{
+                "transactional.id": self._id, "transaction.timeout.ms": self._options.transaction_timeout_ms,
+                "linger.ms": 0, "acks": "all", "compression.type": "lz4", "message.max.bytes": 64 << 20,
+                "batch.size": 1 << 20, "queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1 << 20,
+            }
+        )  # fmt: skip
+        producer = Producer(config)
+        with self._translated():
+            _until_settled(lambda: producer.init_transactions(_STEP_SECONDS), "the transactional id was not given")
+        self._producer, self.begun = producer, True
+
+    def write(self, runs: Iterable[list[Message]], moves: Iterable[GroupMove]) -> Written:
+        """One transaction. ProducerFencedError and UnavailableError: nothing was written."""
+        assert self._producer is not None
+        producer = self._producer
+        ends: list[list[tuple[KafkaError | None, int]]] = []
+        try:
+            producer.begin_transaction()
+            ends += [self._produce(producer, run) for run in runs]
+            self._flush(producer)
+            for move in moves:
+                metadata = self._group(move.group)
+                _until_settled(lambda m=move, g=metadata: producer.send_offsets_to_transaction(list(m.offsets), g, _STEP_SECONDS), "offsets could not be sent")  # fmt: skip
+            failpoint("log.commit.before")
+            _until_settled(lambda: producer.commit_transaction(_STEP_SECONDS), "the transaction could not be committed")
+            failpoint("log.commit.after")
+        except KafkaException as exception:
+            self._give_up(producer, exception)
+        return Written(tuple(_checked(one, self._options.bootstrap_servers) for one in ends))
+
+    def close(self) -> None:
+        with self.lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Lets the client go; an open transaction is left to whoever takes the id next, or to its timeout."""
+        self._producer, self.begun = None, False
+
+    def _flush(self, producer: Producer) -> None:
+        if producer.flush(_SETTLE_SECONDS):
+            raise KafkaException(KafkaError(TIMED_OUT, "records could not be sent"))
+
+    def _produce(self, producer: Producer, run: list[Message]) -> list[tuple[KafkaError | None, int]]:
+        """Hands messages over; what is returned is filled with the outcome of the first and the last."""
+        ends: list[tuple[KafkaError | None, int]] = []
+
+        def told(error: KafkaError | None, message: Any) -> None:
+            ends.append((error, -1 if error is not None else message.offset()))
+
+        last = len(run) - 1
+        for place, message in enumerate(run):
+            extra: dict[str, Any] = {"on_delivery": told} if place in (0, last) else {}
+            while True:
+                try:
+                    producer.produce(**message, **extra)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        return ends
+
+    def _group(self, group: str) -> Any:
+        """What names a group in a transaction."""
+        if group not in self._groups:
+            consumer = Consumer(self._options.client(**{"group.id": group, "enable.auto.commit": False}))
+            self._groups[group] = consumer.consumer_group_metadata()
+            consumer.close()
+        return self._groups[group]
+
+    def _give_up(self, producer: Producer, exception: KafkaException) -> None:
+        error = error_of(exception)
+        if error.code() in FENCED or error.fatal():
+            self._drop()
+            if error.code() in FENCED:
+                raise ProducerFencedError(error.str()) from exception
+        elif error.txn_requires_abort():
+            try:
+                producer.abort_transaction(_STEP_SECONDS)
+            except KafkaException as second:  # what is left open ends when the id is taken anew
+                self._drop()
+                raise translate(error_of(second), self._options.bootstrap_servers) from exception
+            raise translate(error, self._options.bootstrap_servers) from exception
+        else:
+            self._drop()
+        raise translate(error, self._options.bootstrap_servers) from exception
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        try:
+            yield
+        except KafkaException as exception:
+            self._drop()
+            raise translate(error_of(exception), self._options.bootstrap_servers) from exception
+
+
+def _checked(ends: list[tuple[KafkaError | None, int]], where: str) -> tuple[int, int] | None:
+    for error, _ in ends:
+        if error is not None:
+            raise translate(error, where)
+    return (ends[0][1], ends[-1][1]) if ends else None
+
+
+def _until_settled(call: Callable[[], None], what: str) -> None:
+    """Asks again while the broker is away: until it has answered, nobody knows how the transaction ended."""
+    deadline = SYSTEM_CLOCK.monotonic() + _SETTLE_SECONDS
+    while True:
+        try:
+            call()
+        except KafkaException as exception:
+            error = error_of(exception)
+            if not error.retriable() or error.txn_requires_abort() or error.fatal():
+                raise
+            if SYSTEM_CLOCK.monotonic() > deadline:
+                raise UnavailableError(
+                    f"{what} within {_SETTLE_SECONDS:.0f} s: {error.str()}",
+                    next_step="see that the broker runs and can be reached",
+                ) from exception
+        else:
+            return

@@ -1,0 +1,63 @@
+"""A record as a Kafka message and back; Headrace's names as Kafka's."""
+
+import re
+from typing import Any
+
+from headrace.log.record import NewRecord, Record
+
+LATEST_TIMESTAMP = 253_402_300_799_999
+"""End of the year 9999, ms: what a Kafka timestamp can carry without surprises for other readers."""
+_NOT_PLAIN = re.compile(r"[^a-zA-Z0-9.-]")
+
+
+def to_message(topic: str, partition: int, record: NewRecord, now_ms: int) -> dict[str, Any]:
+    """The arguments of `Producer.produce`. A record without an arrival gets `now_ms`."""
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("id", record.id.encode()),
+        ("kind", record.kind.encode()),
+        ("ingested_at", b"%d" % (record.ingested_at or now_ms)),
+        ("origin", record.origin.encode()),
+    ]
+    timestamp = record.event_time
+    if not 0 < timestamp <= LATEST_TIMESTAMP:
+        headers.append(("event_time", b"%d" % timestamp))
+        timestamp = min(max(timestamp, 1), LATEST_TIMESTAMP)  # 0 means "now" to the client
+    return {
+        "topic": topic, "partition": partition, "value": record.value, "key": record.key.encode() or None,
+        "timestamp": timestamp, "headers": headers,
+    }  # fmt: skip
+
+
+def to_record(message: Any) -> Record:
+    """The record that a message carries; of a foreign message without our headers, what can be known."""
+    pairs = message.headers()
+    headers: dict[str, Any] = dict(pairs) if pairs else {}
+    key, offset = message.key(), message.offset()
+    moment = headers.get("event_time")
+    timestamp = message.timestamp()[1] if moment is None else int(moment)
+    try:
+        return Record(
+            offset, headers["id"].decode(), headers["kind"].decode(), message.value() or b"", timestamp,
+            key.decode() if key else "", headers["origin"].decode(), int(headers["ingested_at"]),
+        )  # fmt: skip
+    except KeyError:
+        return _foreign(message, headers, timestamp)
+
+
+def _foreign(message: Any, headers: dict[str, Any], timestamp: int) -> Record:
+    """A message that somebody else wrote, such as an outside engine."""
+
+    def text(name: str) -> str:
+        value = headers.get(name)
+        return value.decode("utf-8", "replace") if value else ""
+
+    key = message.key()
+    return Record(
+        message.offset(), text("id"), text("kind"), message.value() or b"", timestamp,
+        key.decode("utf-8", "replace") if key else "", text("origin"), int(text("ingested_at") or timestamp),
+    )  # fmt: skip
+
+
+def escaped(name: str) -> str:
+    """A name as a part of a topic's: other than letters, digits, `.` and `-` become `_` and their code in hexadecimal."""
+    return _NOT_PLAIN.sub(lambda found: f"_{ord(found.group()):x}_", name)
