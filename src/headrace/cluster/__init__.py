@@ -1,1 +1,7 @@
 """A Kafka and a Flink on this machine, for trying out and for tests."""
+
+from headrace.cluster.configuration import ClusterAddresses, ClusterPorts, ClusterSize
+from headrace.cluster.local_cluster import LocalCluster
+from headrace.cluster.security import KafkaSecurity
+
+__all__ = ["ClusterAddresses", "ClusterPorts", "ClusterSize", "KafkaSecurity", "LocalCluster"]

@@ -1,0 +1,241 @@
+"""One Kafka and one Flink on this machine, in a folder that keeps their data.
+
+DIR/cluster.json                  ports, sizes and parts of the last `up`
+DIR/run/NAME.json, DIR/logs/NAME  who runs, and what it wrote
+DIR/kafka/data, DIR/flink/…       what is kept between `down` and `up`
+"""
+
+import dataclasses
+import json
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from headrace.cluster.configuration import (
+    ClusterAddresses,
+    ClusterPorts,
+    ClusterSize,
+    Program,
+    addresses,
+    flink_config,
+    kafka_properties,
+    log4j_properties,
+    programs,
+)
+from headrace.cluster.file_lock import file_lock
+from headrace.cluster.jars import Progress, default_cache, fetch
+from headrace.cluster.java import Java, find_java
+from headrace.cluster.processes import ServerProcess, stop_all
+from headrace.cluster.readiness import probes
+from headrace.cluster.security import KafkaSecurity, make_certificate
+from headrace.cluster.storage import add_scram_users, format_storage
+from headrace.cluster.taken_ports import taken
+from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.errors import BusyError, InvalidDeclarationError, NotFoundError, UnavailableError
+
+PARTS = ("kafka", "flink")
+FILE = "cluster.json"
+START_SECONDS = 90.0
+"""An idle machine needs ten."""
+STOP_SECONDS = 20.0
+LOCK_SECONDS = 120.0
+_POLL_SECONDS = 0.1
+
+
+class LocalCluster:
+    """Starts, ends and kills the servers of a folder. Several of these objects may stand for one folder."""
+
+    def __init__(
+        self,
+        directory: Path,
+        ports: ClusterPorts | None = None,
+        *,
+        size: ClusterSize | None = None,
+        parts: Sequence[str] = PARTS,
+        security: KafkaSecurity | None = None,
+        die_with_parent: bool = False,
+        cache: Path | None = None,
+    ) -> None:
+        """Without `ports` and `size`: those of the folder's last `up`, else the usual ones. Nothing is started yet.
+
+        `die_with_parent`: for tests; the servers end with the process that starts them, however it ends (Linux).
+        """
+        self.directory = directory.resolve()
+        known = _read(self.directory / FILE)
+        self.ports = ports or ClusterPorts(**known.get("ports", {}))
+        self.size = size or ClusterSize(**known.get("size", {}))
+        self.parts = tuple(parts)
+        self._security = security
+        self._die_with_parent = die_with_parent
+        self._cache = cache or default_cache()
+        self._programs = programs(self.directory, self.size)
+        self._probes = probes(self.ports)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The servers of the parts asked for, in the order in which they start."""
+        return tuple(name for name, program in self._programs.items() if program.part in self.parts)
+
+    @property
+    def addresses(self) -> ClusterAddresses:
+        return addresses(self.ports)
+
+    def up(self, progress: Progress = lambda _: None) -> None:
+        """Starts what does not run and returns once all of it answers; what runs is left alone.
+
+        MissingExtraError: no Java, or no Maven for the first fetch. BusyError: ports are taken, or the folder's servers run on
+        other ports. UnavailableError: a server did not start; the end of its log is in it.
+        """
+        java = find_java()
+        folders = {part: fetch(part, self._cache, progress) for part in self.parts}
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
+            missing = [name for name in self.names if not self.alive(name)]
+            if missing:
+                self._check_ports(missing)
+                self._configure(java)
+                for name in sorted(
+                    missing, key=lambda one: one == "broker"
+                ):  # Flink comes up while storage is formatted
+                    self._spawn(java, folders[self._programs[name].part], name, progress)
+            self._await(self.names, progress)
+            if "broker" in missing and self._security is not None:
+                add_scram_users(self.addresses.kafka, self._security.users)
+
+    def start(self, name: str) -> None:
+        """Starts one server again and returns once it answers; does nothing where it runs."""
+        program = self._program(name)
+        java, folder = find_java(), fetch(program.part, self._cache)
+        with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
+            if not self.alive(name):
+                self._check_ports([name])
+                self._spawn(java, folder, name, lambda _: None)
+            self._await([name], lambda _: None)
+
+    def down(self) -> None:
+        """Ends every server of the folder, whatever its part; their data stay. Does nothing where none runs."""
+        if not self.directory.exists():
+            return
+        with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
+            names = [name for name in self._programs if name != "broker"]
+            stop_all([self._server(name) for name in names], patience_seconds=STOP_SECONDS)
+            stop_all([self._server("broker")], patience_seconds=STOP_SECONDS)
+
+    def kill(self, name: str) -> None:
+        """Kills one server as a crash would (SIGKILL); its data stay as they are at that moment."""
+        self._program(name)
+        server = self._server(name)
+        server.send(signal.SIGKILL)
+        server.wait_until_gone(STOP_SECONDS)
+
+    def alive(self, name: str) -> bool:
+        """Whether its process lives."""
+        self._program(name)
+        return self._server(name).process() is not None
+
+    def answers(self, name: str) -> bool:
+        """Whether its process lives and answers by its protocol."""
+        return self.alive(name) and self._probes[name]()
+
+    def pid(self, name: str) -> int | None:
+        """Of its process; None where it does not live."""
+        process = self._server(name).process()
+        return None if process is None else process.pid
+
+    def memory_bytes(self, name: str | None = None) -> int:
+        """Resident memory of one server, or of all that live."""
+        names = self._programs if name is None else [name]
+        found = [process for one in names if (process := self._server(one).process()) is not None]
+        return sum(process.memory_info().rss for process in found)
+
+    def _program(self, name: str) -> Program:
+        if name not in self._programs:
+            raise NotFoundError(f"there is no server {name}", next_step=f"use one of: {', '.join(self._programs)}")
+        return self._programs[name]
+
+    def _server(self, name: str) -> ServerProcess:
+        return ServerProcess(name, self.directory)
+
+    def _log(self, name: str) -> Path:
+        return self.directory / "logs" / f"{name}.log"
+
+    def _check_ports(self, missing: Sequence[str]) -> None:
+        known = _read(self.directory / FILE).get("ports", dataclasses.asdict(self.ports))
+        running = [name for name in self._programs if self.alive(name)]
+        if running and known != dataclasses.asdict(self.ports):
+            raise BusyError(
+                f"{', '.join(running)} of {self.directory} run on other ports than those asked for",
+                next_step="run `headrace cluster down` first, or leave the ports as they are",
+            )
+        needed = {
+            "broker": (self.ports.kafka, self.ports.controller, *self._security_ports()),
+            "jobmanager": (self.ports.flink_rest, self.ports.jobmanager_rpc),
+            "taskmanager": (),
+            "gateway": (self.ports.gateway,),
+        }
+        wanted = [port for name in missing for port in needed[name]]
+        if len(set(wanted)) < len(wanted):
+            raise InvalidDeclarationError("one port is given twice", next_step="give each server a port of its own")
+        if holders := taken(wanted):
+            text = "; ".join(f"{port} by {who}" for port, who in holders.items())
+            raise BusyError(f"ports are taken: {text}", next_step="end that program, or choose other ports")
+
+    def _security_ports(self) -> list[int]:
+        return [port for port, _ in self._security.listeners().values()] if self._security else []
+
+    def _configure(self, java: Java) -> None:
+        kafka, flink = self.directory / "kafka", self.directory / "flink"
+        for folder in (kafka, *(flink / name for name in ("conf", "checkpoints", "savepoints", "tmp", "work"))):
+            folder.mkdir(parents=True, exist_ok=True)
+        if self._security is not None and self._security.with_tls:
+            make_certificate(java, kafka)
+        (kafka / "server.properties").write_text(kafka_properties(kafka, self.ports, self._security), "utf-8")
+        (flink / "conf" / "config.yaml").write_text(flink_config(flink, self.ports, self.size), "utf-8")
+        (self.directory / "log4j2.properties").write_text(log4j_properties(), "utf-8")
+        known = {"ports": dataclasses.asdict(self.ports), "size": dataclasses.asdict(self.size), "parts": self.parts}
+        fresh = self.directory / f"{FILE}.new"
+        fresh.write_text(json.dumps(known, indent=1), "utf-8")
+        fresh.replace(self.directory / FILE)
+
+    def _spawn(self, java: Java, jars: Path, name: str, progress: Progress) -> None:
+        program = self._program(name)
+        if name == "broker":
+            format_storage(java, jars, self.directory, progress)
+        progress(f"starting {name}")
+        command = [
+            str(java.path), f"-Xmx{program.heap}m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
+            f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}", f"-Dheadrace.log={self._log(name)}",
+            "-Djava.net.preferIPv4Stack=true", *program.options,
+            "-cp", f"{jars}/*", program.main, *program.arguments,
+        ]  # fmt: skip
+        environ = {**os.environ, "FLINK_CONF_DIR": str(self.directory / "flink" / "conf")}
+        self._server(name).spawn(command, environ, die_with_parent=self._die_with_parent)
+
+    def _await(self, names: Sequence[str], progress: Progress) -> None:
+        deadline = SYSTEM_CLOCK.monotonic() + START_SECONDS
+        left: dict[str, Callable[[], bool]] = {name: self._probes[name] for name in names}
+        while left:
+            for name in [name for name, answers in left.items() if answers()]:
+                progress(f"{name} answers")
+                del left[name]
+            for name in left:
+                if not self.alive(name):
+                    raise UnavailableError(
+                        f"{name} ended while it started: {self._server(name).last_words(self._log(name))}",
+                        next_step=f"read {self._log(name)}",
+                    )
+            if left and SYSTEM_CLOCK.monotonic() > deadline:
+                raise UnavailableError(
+                    f"{', '.join(left)} did not answer within {START_SECONDS:.0f} s",
+                    next_step=f"read the logs in {self.directory / 'logs'}",
+                )
+            if left:
+                SYSTEM_CLOCK.sleep(_POLL_SECONDS)
+
+
+def _read(path: Path) -> dict[str, dict[str, int]]:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}

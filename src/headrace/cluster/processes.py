@@ -1,0 +1,121 @@
+"""Server processes that outlive the command which starts them, known again by their pid files.
+
+`run/NAME.json` holds the pid and the time at which the process started: a pid that another program has by now is not taken for it.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+
+_PR_SET_PDEATHSIG = 1
+_CLOSE_SECONDS = 2.0
+"""How far two readings of one start may differ: the system's clock is set now and then."""
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+_spawner = ThreadPoolExecutor(1, thread_name_prefix="headrace-cluster")
+"""Its one thread lives as long as this process: the kernel's "parent" is the thread that started a child."""
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""Those that this process started, to collect what is left of them when they end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """One server of a folder: `run/NAME.json` says which process it is, `logs/NAME.out` what it printed."""
+
+    name: str
+    directory: Path
+
+    @property
+    def pid_file(self) -> Path:
+        return self.directory / "run" / f"{self.name}.json"
+
+    @property
+    def printed(self) -> Path:
+        return self.directory / "logs" / f"{self.name}.out"
+
+    def spawn(self, command: Sequence[str], environ: Mapping[str, str], *, die_with_parent: bool) -> None:
+        """Starts it in a session of its own. `die_with_parent`: the kernel kills it when this process ends (Linux)."""
+        for folder in (self.pid_file.parent, self.printed.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        process = _spawner.submit(self._spawn, command, environ, die_with_parent).result()
+        _children[process.pid] = process
+        started = psutil.Process(process.pid).create_time()
+        fresh = self.pid_file.with_suffix(".new")
+        fresh.write_text(json.dumps({"pid": process.pid, "started": started}), "utf-8")
+        fresh.replace(self.pid_file)
+
+    def _spawn(
+        self, command: Sequence[str], environ: Mapping[str, str], die_with_parent: bool
+    ) -> subprocess.Popen[bytes]:
+        with self.printed.open("wb") as out:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.directory, env=dict(environ),
+                start_new_session=True,
+                preexec_fn=_die_with_the_parent if die_with_parent and _libc else None,  # noqa: PLW1509 - one call, loaded before
+            )  # fmt: skip
+
+    def process(self) -> psutil.Process | None:
+        """The live process; None: it never ran, it ended, or its pid is somebody else's by now."""
+        try:
+            known = json.loads(self.pid_file.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        if (child := _children.get(known["pid"])) is not None and child.poll() is not None:
+            del _children[known["pid"]]
+            return None
+        try:
+            found = psutil.Process(known["pid"])
+            same = abs(found.create_time() - known["started"]) <= _CLOSE_SECONDS
+            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+    def send(self, what: signal.Signals) -> None:
+        """A signal, where it lives."""
+        if (found := self.process()) is not None:
+            try:
+                os.kill(found.pid, what)
+            except ProcessLookupError:
+                return
+
+    def wait_until_gone(self, seconds: float, clock: Clock = SYSTEM_CLOCK) -> bool:
+        """Whether it ended in time."""
+        deadline = clock.monotonic() + seconds
+        while self.process() is not None:
+            if clock.monotonic() > deadline:
+                return False
+            clock.sleep(0.02)
+        self.pid_file.unlink(missing_ok=True)
+        return True
+
+    def last_words(self, log: Path, length: int = 1_500) -> str:
+        """The end of what it printed and logged, for an error's text."""
+        for path in (log, self.printed):
+            if path.exists() and (text := path.read_text("utf-8", errors="replace").strip()):
+                return text[-length:]
+        return "it printed nothing"
+
+
+def stop_all(processes: Sequence[ServerProcess], *, patience_seconds: float) -> None:
+    """Asks all of them to end, and kills those that do not within the patience."""
+    for process in processes:
+        process.send(signal.SIGTERM)
+    for process in processes:
+        if not process.wait_until_gone(patience_seconds):
+            process.send(signal.SIGKILL)
+            process.wait_until_gone(patience_seconds)
+
+
+def _die_with_the_parent() -> None:
+    assert _libc is not None
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

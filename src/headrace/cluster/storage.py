@@ -1,0 +1,71 @@
+"""Kafka's storage: formatted once, its SCRAM users written into it."""
+
+import base64
+import shutil
+import subprocess
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from headrace.cluster.jars import Progress
+from headrace.cluster.java import Java
+from headrace.foundation.errors import UnavailableError
+
+_PATIENCE_SECONDS = 60.0
+
+
+def format_storage(java: Java, jars: Path, directory: Path, progress: Progress) -> None:
+    """Formats DIR/kafka/data where that has not been done. A formatting that was killed is begun anew: no broker has run on it.
+
+    UnavailableError with Kafka's own words.
+    """
+    kafka = directory / "kafka"
+    done = kafka / "formatted"
+    if done.exists():
+        return
+    progress("formatting Kafka's storage")
+    shutil.rmtree(kafka / "data", ignore_errors=True)
+    command = [
+        str(java.path), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+        f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}",
+        f"-Dheadrace.log={directory / 'logs' / 'format.log'}",
+        "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "--standalone",
+        "--cluster-id", _cluster_id(), "--config", str(kafka / "server.properties"),
+    ]  # fmt: skip
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
+    if ended.returncode != 0:
+        raise UnavailableError(
+            f"Kafka could not format {kafka / 'data'}: {(ended.stdout + ended.stderr).strip()[-1_000:]}",
+            next_step="look at the disk's room and rights",
+        )
+    done.touch()
+
+
+def add_scram_users(address: str, users: Mapping[str, str]) -> None:
+    """Writes the users for both SCRAMs through the broker's plain listener; those that are there get the password anew."""
+    from confluent_kafka.admin import (
+        AdminClient,
+        ScramCredentialInfo,  # pyright: ignore[reportPrivateImportUsage] - the package names them in its docs alone
+        ScramMechanism,  # pyright: ignore[reportPrivateImportUsage]
+        UserScramCredentialAlteration,  # pyright: ignore[reportPrivateImportUsage]
+        UserScramCredentialUpsertion,  # pyright: ignore[reportPrivateImportUsage]
+    )
+
+    wanted: list[UserScramCredentialAlteration] = [
+        UserScramCredentialUpsertion(name, ScramCredentialInfo(mechanism, 4_096), word.encode())
+        for name, word in users.items()
+        for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)
+    ]
+    if not wanted:
+        return
+    client = AdminClient({"bootstrap.servers": address})
+    for outcome in client.alter_user_scram_credentials(wanted, request_timeout=_PATIENCE_SECONDS).values():
+        outcome.result(_PATIENCE_SECONDS)
+
+
+def _cluster_id() -> str:
+    """22 letters of base64; one that begins with `-` would be read as an option."""
+    while True:
+        found = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not found.startswith("-"):
+            return found

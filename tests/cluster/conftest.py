@@ -1,0 +1,1 @@
+from headrace.testing.cluster import flink_cluster, kafka_address  # noqa: F401
