@@ -102,9 +102,7 @@ def test_a_stage_whose_lease_was_taken_ends_with_exit_code_6_and_writes_nothing(
     log = open_log(ran / "state")
     before = [(info.spec.name, info.end_offset) for info in log.topics()]
     whole = topology()
-    openers = open_stages(
-        RoleOrder("label", Topology(prompt=whole.prompt), ran / "state", "sqlite", "duckdb", "old"), log
-    )
+    openers = open_stages(RoleOrder("label", Topology(prompt=whole.prompt), ran / "state", "old"), log)
     taken = threading.Event()
 
     def open_then_lose() -> Any:

@@ -11,13 +11,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import FencedError, HeadraceError, RetryableError
 from headrace.foundation.failpoints import arm_from_environment
+from headrace.foundation.settings import Settings
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.stages.options import ResourceLimits, Topology
@@ -29,6 +30,28 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Backends:
+    """The technologies behind the ports, with what each needs; may hold secrets."""
+
+    log: str = "sqlite"
+    log_options: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    streams: str = "duckdb"
+    stream_options: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    def open_log(self, state: Path) -> TopicLog:
+        """The log of a state directory."""
+        return open_log(state, technology=self.log, options=self.log_options, clock=SYSTEM_CLOCK)
+
+
+EMBEDDED = Backends()
+
+
+def backends_of(settings: Settings) -> Backends:
+    """What a process's settings say."""
+    return Backends(settings.log, settings.log_options, settings.streams, settings.stream_options)
+
+
+@dataclass(frozen=True, slots=True)
 class RoleOrder:
     """What a role's process is told."""
 
@@ -37,9 +60,8 @@ class RoleOrder:
     topology: Topology
     """Its own part alone."""
     state: Path
-    log: str
-    streams: str
     holder: str
+    backends: Backends = EMBEDDED
     limits: ResourceLimits = ResourceLimits()
     module: str = "headrace.control.role"
     """What `python -m` runs; a door that is a role (serve) names its own."""
@@ -76,7 +98,8 @@ def open_stages(order: RoleOrder, log: TopicLog) -> list[Callable[[], Stage]]:
 
             sources = {one.source.name: one.source for one in topology.ingest}
             return [
-                lambda o=o: TransformStage(o, sources, log, holder, engine=order.streams) for o in topology.transform
+                lambda o=o: TransformStage(o, sources, log, holder, engine=order.backends.streams)
+                for o in topology.transform
             ]
         case "label":
             from headrace.stages.label import LabelStage
@@ -218,7 +241,7 @@ def read_order() -> RoleOrder:
 def main() -> int:
     """Runs the order on standard input. Exit codes: 0 told to end; 6 fenced; else what failed is on standard error."""
     order = read_order()
-    log = open_log(order.state, technology=order.log, clock=SYSTEM_CLOCK)
+    log = order.backends.open_log(order.state)
     stop = threading.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: stop.set())

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from headrace.control.idleness import is_idle
+from headrace.control.role import backends_of
 from headrace.control.supervisor import RoleProcess, Supervisor
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import RetryableError, UnavailableError
@@ -75,7 +76,7 @@ def run_until(
     exit code 130 with `until_idle`; without it, that is how a run ends. `applied` is asked now and then for a topology that
     was applied meanwhile; None: nothing changed.
     """
-    supervisor = Supervisor(topology, log, settings.state, streams=settings.streams, clock=clock)
+    supervisor = Supervisor(topology, log, settings.state, backends=backends_of(settings), clock=clock)
     with _stop_requests() as stop_requests:
         try:
             supervisor.start()

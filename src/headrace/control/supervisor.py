@@ -17,7 +17,7 @@ from typing import IO
 
 import psutil
 
-from headrace.control.role import RoleOrder
+from headrace.control.role import EMBEDDED, Backends, RoleOrder
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import BusyError, RetryableError
 from headrace.log.topic_log import TopicLog
@@ -78,11 +78,9 @@ class RoleProcess:
         return self.process is not None and self.process.poll() is None
 
 
-def orders(
-    topology: Topology, state: Path, holder: str, *, log: str = "sqlite", streams: str = "duckdb"
-) -> Iterator[RoleOrder]:
+def orders(topology: Topology, state: Path, holder: str, backends: Backends = EMBEDDED) -> Iterator[RoleOrder]:
     """One order per role; every finetuner's trainer is a process of its own, so that its limits are its own."""
-    base = RoleOrder("", Topology(), state, log, streams, holder)
+    base = RoleOrder("", Topology(), state, holder, backends)
     if topology.ingest or topology.sinks:
         yield replace(base, role="ingest", topology=Topology(ingest=topology.ingest, sinks=topology.sinks))
     for model in topology.embed:
@@ -109,14 +107,20 @@ class Supervisor:
     """Starts, watches and ends the roles of a topology."""
 
     def __init__(
-        self, topology: Topology, log: TopicLog, state: Path, *, streams: str = "duckdb", clock: Clock = SYSTEM_CLOCK
+        self,
+        topology: Topology,
+        log: TopicLog,
+        state: Path,
+        *,
+        backends: Backends = EMBEDDED,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._log, self._state, self._clock = log, state, clock
         self.holder = f"{os.getpid()}-{clock.now_ms()}"
         self.started_ms = clock.now_ms()
-        self._streams = streams
+        self._backends = backends
         self._lock = StateLock(state)
-        self.roles = [self._role(order) for order in orders(topology, state, self.holder, streams=streams)]
+        self.roles = [self._role(order) for order in orders(topology, state, self.holder, backends)]
         (state / "logs").mkdir(exist_ok=True)
         self._memory_checked = 0.0
 
@@ -130,7 +134,7 @@ class Supervisor:
 
     def reconcile(self, topology: Topology) -> list[str]:
         """Makes the roles those of another topology: ends what is gone or changed, starts what is new or changed; says what it did."""
-        wanted = {order.role: order for order in orders(topology, self._state, self.holder, streams=self._streams)}
+        wanted = {order.role: order for order in orders(topology, self._state, self.holder, self._backends)}
         known = {role.order.role: role for role in self.roles}
         changed = [name for name, order in wanted.items() if name in known and known[name].order != order]
         gone = [name for name in known if name not in wanted]

@@ -21,7 +21,6 @@ from headrace.doors.gateway import embeddings, errors
 from headrace.doors.gateway.security import BearerKey
 from headrace.doors.gateway.server import build_server
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.models.embedder import Embedder
 from headrace.models.http_embedder import Endpoint, endpoint_file
@@ -115,7 +114,7 @@ def _endpoint(options: EmbedOptions, prepared: Prepared, port: int, key: str) ->
 def main() -> int:
     """Runs the order on standard input."""
     order = read_order()
-    log = open_log(order.state, technology=order.log, clock=SYSTEM_CLOCK)
+    log = order.backends.open_log(order.state)
     try:
         return run(order, log)
     finally:

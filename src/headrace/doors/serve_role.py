@@ -15,7 +15,6 @@ from headrace.doors.gateway.app import create_app
 from headrace.doors.gateway.server import serve
 from headrace.doors.knowledge_metrics import knowledge_metrics
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.serving.answering import AnswerService
 from headrace.serving.question import ModelSettings
@@ -94,7 +93,7 @@ def _embedding_doors(options: ServeOptions, models: EmbeddingModels) -> list[API
 def main() -> int:
     """Runs the order on standard input."""
     order = read_order()
-    log = open_log(order.state, technology=order.log, clock=SYSTEM_CLOCK)
+    log = order.backends.open_log(order.state)
     try:
         return run(order, log)
     finally:

@@ -3,8 +3,9 @@
 import dataclasses
 import difflib
 import ipaddress
+import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,29 @@ class Settings:
     )
     port: int = field(default=5000, metadata=_doc("Port that the doors listen at; 0 takes a free one."))
     api_key: str | None = field(default=None, repr=False, metadata=_doc("Key that clients must send; never shown."))
-    log: str = field(default="sqlite", metadata=_doc("Technology of the log."))
-    streams: str = field(default="duckdb", metadata=_doc("Engine that runs stream queries."))
+    log: str = field(default="sqlite", metadata=_doc("Technology of the log: sqlite or kafka."))
+    kafka: str = field(
+        default="127.0.0.1:9092",
+        metadata=_doc("Bootstrap servers of the log on Kafka: HOST:PORT, separated by commas."),
+    )
+    kafka_prefix: str = field(
+        default="headrace.",
+        metadata=_doc(
+            "In front of every topic, group and transactional id on Kafka; another one for each project on a cluster."
+        ),
+    )
+    kafka_properties: Mapping[str, str] = field(
+        default_factory=dict[str, str],
+        repr=False,
+        metadata=_doc(
+            "Settings of the client (librdkafka's names), such as security.protocol, sasl.mechanism, sasl.username; a table, in the environment JSON; never shown."
+        ),
+    )
+    streams: str = field(default="duckdb", metadata=_doc("Engine that runs stream queries: duckdb or flink."))
+    flink: str = field(default="http://127.0.0.1:8083", metadata=_doc("Address of Flink's SQL gateway."))
+    flink_jobmanager: str = field(
+        default="http://127.0.0.1:8081", metadata=_doc("Address of Flink's JobManager (REST).")
+    )
     knowledge: str = field(
         default="sqlite", metadata=_doc("Technology of the knowledge stores: sqlite, or postgres (with knowledge_url).")
     )
@@ -47,6 +69,18 @@ class Settings:
     log_level: str = field(
         default="info", metadata=_doc("Least level of the program's own messages: debug, info, warning or error.")
     )
+
+    @property
+    def log_options(self) -> dict[str, str]:
+        """What `open_log` needs besides the state directory."""
+        if self.log != "kafka":
+            return {}
+        return {"kafka": self.kafka, "kafka_prefix": self.kafka_prefix, **self.kafka_properties}
+
+    @property
+    def stream_options(self) -> dict[str, str]:
+        """What `open_engine` needs."""
+        return {"gateway": self.flink, "jobmanager": self.flink_jobmanager} if self.streams == "flink" else {}
 
 
 TRACKING = ("mlflow", "none")
@@ -149,6 +183,26 @@ def _port(value: object) -> int:
     return int(str(value))
 
 
+def _properties(value: object) -> Mapping[str, str]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"must be a JSON object: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError("must be a table")  # noqa: TRY004 - as every reader says it
+    return {str(name): str(one) for name, one in _flat(value)}
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """TOML reads `sasl.username = …` as tables in tables."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value).lower() if isinstance(value, bool) else value
+
+
 def _level(value: object) -> str:
     if value not in LEVELS:
         raise ValueError(f"must be one of: {', '.join(LEVELS)}")
@@ -163,7 +217,7 @@ def _tracking(value: object) -> str:
 
 _READERS: dict[str, Callable[[object], object]] = {
     "state": _path, "secrets": _path, "port": _port, "log_level": _level,
-    "tracking": _tracking,
+    "tracking": _tracking, "kafka_properties": _properties,
     "api_key": lambda value: None if value is None else _text(value),
     "knowledge_url": lambda value: None if value is None else _text(value),
 }  # fmt: skip

@@ -59,14 +59,15 @@ def open_state(state: Path | None, *, create: bool = False) -> "TopicLog":
     from headrace.foundation.errors import NotFoundError
     from headrace.log.registry import open_log
 
-    directory = settings(state).state
+    chosen = settings(state)
+    directory = chosen.state
     if not create and not directory.exists():
         raise NotFoundError(
             f"{directory} does not exist",
             next_step="run `headrace apply -f FILE` or `headrace run -f FILE` first, or say --state DIR",
         )
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return open_log(directory, technology=settings(state).log)
+    return open_log(directory, technology=chosen.log, options=chosen.log_options)
 
 
 def say(text: str) -> None:

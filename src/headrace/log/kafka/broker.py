@@ -9,7 +9,8 @@ import confluent_kafka.admin
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from headrace.log.kafka.errors import error_of, translate, translated
+from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.log.kafka.errors import MISSING, error_of, translate, translated
 from headrace.log.kafka.options import KafkaOptions
 
 _admin: Any = confluent_kafka.admin  # it re-exports these without saying so
@@ -23,6 +24,9 @@ KEPT = {
 COMPACTED = {
     **KEPT, "cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.2", "segment.bytes": str(16 << 20),
 }  # fmt: skip
+_ENDING = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT})
+_SETTLED_SECONDS = 1.0
+_LEADERLESS = frozenset({KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, *MISSING})
 Partition = tuple[str, int]
 """Kafka's topic name, number"""
 
@@ -81,6 +85,12 @@ class Broker:
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         return self._offsets(partitions, _admin.OffsetSpec.latest(), level)
 
+    def record_ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Behind the last offset that can be a committed record. The one before the end of a partition that is written in transactions
+        alone never is: a transaction's mark follows its records, and is passed together with them.
+        """
+        return {place: max(0, end - 1) for place, end in self.ends(partitions).items()}
+
     def starts(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """The first offset that each partition still holds."""
         return self._offsets(partitions, _admin.OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
@@ -89,19 +99,45 @@ class Broker:
         if not partitions:
             return {}
         wanted: dict[TopicPartition, Any] = {TopicPartition(*one): spec for one in partitions}
-        with translated(self.where):
-            futures = self._admin.list_offsets(wanted, isolation_level=level, request_timeout=REQUEST_SECONDS)
-            return {(key.topic, key.partition): self._result(future).offset for key, future in futures.items()}
+        deadline = SYSTEM_CLOCK.monotonic() + _SETTLED_SECONDS
+        while True:
+            try:
+                futures = self._admin.list_offsets(wanted, isolation_level=level, request_timeout=REQUEST_SECONDS)
+                return {(key.topic, key.partition): self._result(future).offset for key, future in futures.items()}
+            except KafkaException as exception:  # a topic that was just made has no leader for some milliseconds
+                error = error_of(exception)
+                if not _leaderless(error) or SYSTEM_CLOCK.monotonic() > deadline:
+                    raise translate(error, self.where) from exception
+            SYSTEM_CLOCK.sleep(0.002)
 
     def committed(self, group: str, partitions: Sequence[Partition] | None = None) -> list[TopicPartition]:
-        """What a group has committed; of all partitions where none are named."""
+        """What a group has committed; of all partitions where none are named.
+
+        Offsets of a transaction that is just ending are waited for. Behind one that hangs, because its writer was killed, what was
+        committed before it is the truth.
+        """
         wanted = None if partitions is None else [TopicPartition(*one) for one in partitions]
-        with translated(self.where):
-            request = self._admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group, wanted)], require_stable=True, request_timeout=REQUEST_SECONDS
-            )
-            found = self._result(request[group]).topic_partitions
-        return [one for one in found if one.offset >= 0 and one.error is None]
+        deadline = SYSTEM_CLOCK.monotonic() + _SETTLED_SECONDS
+        while True:
+            stable = SYSTEM_CLOCK.monotonic() < deadline
+            with translated(self.where):
+                request = self._admin.list_consumer_group_offsets(
+                    [ConsumerGroupTopicPartitions(group, wanted)],
+                    require_stable=stable,
+                    request_timeout=REQUEST_SECONDS,
+                )
+                try:
+                    found = self._result(request[group]).topic_partitions
+                except KafkaException as exception:
+                    if error_of(exception).code() in _ENDING:
+                        continue
+                    raise
+            errors = [one.error for one in found if one.error is not None]
+            if not errors:
+                return [one for one in found if one.offset >= 0]
+            if any(error.code() not in _ENDING for error in errors):
+                raise translate(errors[0], self.where)
+            SYSTEM_CLOCK.sleep(0.001)
 
     def groups(self) -> list[str]:
         """Every consumer group under the prefix."""
@@ -135,3 +171,7 @@ class Broker:
 
     def _result(self, future: "Future[Any]") -> Any:
         return future.result(timeout=REQUEST_SECONDS + 5)
+
+
+def _leaderless(error: KafkaError) -> bool:
+    return error.code() in _LEADERLESS or "No leaders found" in error.str()

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from headrace.foundation.errors import UnavailableError
 from headrace.log.kafka.broker import COMPACTED, REQUEST_SECONDS, Broker
@@ -53,7 +53,7 @@ class Changelog:
             return {}
         view = self._view(topic)
         with view.lock:
-            end = self._broker.ends([(topic, 0)])[topic, 0]
+            end = self._broker.record_ends([(topic, 0)])[topic, 0]
             self._catch_up(topic, view, end)
             return dict(view.entries)
 
@@ -77,10 +77,11 @@ class Changelog:
                             "group.id": f"{self._options.prefix}reader", "enable.auto.commit": False,
                             "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
                             "queued.max.messages.kbytes": 16_384, "fetch.error.backoff.ms": 20,
+                            "fetch.wait.max.ms": 100,
                         }
                     )
                 )  # fmt: skip
-                consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+                consumer.assign([TopicPartition(topic, 0, 0)])
                 self._views[topic] = _View(consumer)
             return self._views[topic]
 

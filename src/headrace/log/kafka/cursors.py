@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from headrace.foundation.errors import UnavailableError
 from headrace.log.kafka.broker import REQUEST_SECONDS, Broker, Partition
@@ -54,7 +54,7 @@ class Cursors:
 
     def read(self, partition: Partition, offset: int, max_records: int, max_bytes: int) -> list[Record]:
         """Committed records from `offset` up to the end as it stands now, within the limits; one at least where there is one."""
-        end = self._broker.ends([partition])[partition]
+        end = self._broker.record_ends([partition])[partition]
         if offset >= end or max_records < 1:
             return []
         with self._lent(partition, offset) as cursor:
@@ -109,10 +109,11 @@ class Cursors:
                     "group.id": f"{self._options.prefix}reader", "enable.auto.commit": False, "isolation.level": "read_committed",
                     "enable.partition.eof": True, "auto.offset.reset": "earliest", "check.crcs": True,
                     "queued.max.messages.kbytes": 32_768, "fetch.message.max.bytes": 4 << 20, "fetch.error.backoff.ms": 20,
+                    "fetch.wait.max.ms": 100,
                 }
             )
         )  # fmt: skip
-        consumer.assign([TopicPartition(*partition, offset or OFFSET_BEGINNING)])
+        consumer.assign([TopicPartition(*partition, offset)])
         return _Cursor(consumer, partition, offset, offset)
 
     def _seek(self, cursor: _Cursor, offset: int) -> None:
@@ -120,7 +121,7 @@ class Cursors:
             cursor.held = [record for record in cursor.held if record.offset >= offset]
         else:
             cursor.held = []
-            cursor.consumer.assign([TopicPartition(*cursor.partition, offset or OFFSET_BEGINNING)])
+            cursor.consumer.assign([TopicPartition(*cursor.partition, offset)])
             cursor.fetched = offset
         cursor.since = offset
 

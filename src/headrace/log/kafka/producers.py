@@ -82,6 +82,10 @@ class TransactionalProducer:
             failpoint("log.commit.after")
         except KafkaException as exception:
             self._give_up(producer, exception)
+        except SystemError as wrapped:  # the client's way to raise what came up while it called us back
+            if not isinstance(wrapped.__cause__, KafkaException):
+                raise
+            self._give_up(producer, wrapped.__cause__)
         return Written(tuple(_checked(one, self._options.bootstrap_servers) for one in ends))
 
     def close(self) -> None:

@@ -43,7 +43,16 @@ def child(
 ) -> Generator[Child]:
     """Runs a work in a process of its own, which does not outlive the context."""
     process = subprocess.Popen(
-        [sys.executable, "-m", log_writers.__name__, work, technology, str(state), name, json.dumps(dict(options or {}))]
+        [
+            sys.executable,
+            "-m",
+            log_writers.__name__,
+            work,
+            technology,
+            str(state),
+            name,
+            json.dumps(dict(options or {})),
+        ]
     )
     try:
         yield process

@@ -21,7 +21,10 @@ class ProcessConformance(LogPlace):
         log = open_log()
         log.ensure_topic(TopicSpec(OUT))
         with ExitStack() as running:
-            writers = [running.enter_context(child("count_up", self.technology, state, str(name), self.options(state))) for name in range(3)]
+            writers = [
+                running.enter_context(child("count_up", self.technology, state, str(name), self.options(state)))
+                for name in range(3)
+            ]
             for writer in writers:
                 end(writer)
 
@@ -37,7 +40,7 @@ class ProcessConformance(LogPlace):
         for topic in (OUT, COPY):
             log.ensure_topic(TopicSpec(topic))
         for round_number in range(1, 4):
-            goal = log.topic(OUT).end_offset + 20 * round_number
+            goal = log.topic(OUT).end_offset + 20 * round_number  # of offsets, which may have gaps
             with child("write_for_ever", self.technology, state, options=self.options(state)) as writer:
                 while log.topic(OUT).end_offset < goal:
                     assert log.wait(PATIENCE_SECONDS)

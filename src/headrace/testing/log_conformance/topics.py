@@ -13,7 +13,7 @@ from headrace.testing.log_conformance.place import LogPlace, OpenLog
 
 
 class TopicConformance(LogPlace):
-    def test_records_come_back_in_order_under_offsets_that_grow_by_one_across_commits_and_reopening(
+    def test_records_come_back_in_order_under_offsets_that_grow_across_commits_and_reopening(
         self, open_log: OpenLog, clock: VirtualClock
     ) -> None:
         log = open_log(clock)
@@ -23,9 +23,14 @@ class TopicConformance(LogPlace):
 
         reopened = open_log(clock)
 
-        assert firsts == [0, 1, 20]
-        assert read_all(reopened, "ns.a") == [stored(r, n, clock.now_ms()) for n, r in enumerate(written)]
-        assert append(reopened, "ns.a", new_records([99])) == 25
+        back = read_all(reopened, "ns.a")
+        places = [record.offset for record in back]
+        assert back == [stored(r, n, clock.now_ms()) for n, r in zip(places, written, strict=True)]
+        assert firsts == [places[0], places[1], places[20]]
+        assert places == sorted(set(places))
+        assert append(reopened, "ns.a", new_records([99])) > places[-1]
+        if reopened.capabilities.dense_offsets:
+            assert places == list(range(25))
 
     def test_a_record_keeps_every_field_and_every_byte(self, log: TopicLog) -> None:
         written = [
@@ -65,7 +70,7 @@ class TopicConformance(LogPlace):
         info = log.topic("ns.b")
         log.ensure_topic(changed)
 
-        assert (info.spec, info.start_offset, info.end_offset, info.bytes) == (spec, 0, 3, 12)
+        assert (info.spec, info.start_offset, info.end_offset, info.bytes) in ((spec, 0, 3, 12), (spec, 0, 3, None))
         assert log.topic("ns.b").spec == changed
         assert [topic.spec.name for topic in log.topics()] == ["ns.a", "ns.b"]
 
@@ -122,8 +127,9 @@ class TopicConformance(LogPlace):
             )
         )
 
-        assert (result.first_offsets, result.duplicates) == ({"ns.u": 2}, {"ns.u": 4})
-        assert [(r.offset, r.id) for r in log.read("ns.u", 0)] == list(enumerate("abcde"))
+        back = read_all(log, "ns.u")
+        assert [r.id for r in back] == list("abcde")
+        assert (result.first_offsets, result.duplicates) == ({"ns.u": back[2].offset}, {"ns.u": 4})
 
     def test_ids_become_unique_from_when_the_topic_says_so(self, log: TopicLog) -> None:
         append(log, "ns.a", new_records(["a", "a", "b"]))
