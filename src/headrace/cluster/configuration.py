@@ -8,6 +8,8 @@ from pathlib import Path
 from headrace.cluster.security import KafkaSecurity
 
 HOST = "127.0.0.1"
+_SESSION_MS = 6_000
+"""A killed JobManager's lead ends after it; a machine that stands still for longer restarts jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +108,20 @@ def flink_config(directory: Path, ports: ClusterPorts, size: ClusterSize) -> str
         "execution.target": "remote", "execution.attached": False, "parallelism.default": 1,
         "state.backend.type": "hashmap",
         "execution.checkpointing.storage": "filesystem",
-        "execution.checkpointing.dir": str(directory / "checkpoints"),
-        "execution.checkpointing.savepoint-dir": str(directory / "savepoints"),
+        "execution.checkpointing.dir": f"file://{directory / 'checkpoints'}",
+        "execution.checkpointing.savepoint-dir": f"file://{directory / 'savepoints'}",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "high-availability.type": "zookeeper", "high-availability.cluster-id": "/headrace",
+        "high-availability.storageDir": f"file://{directory / 'ha'}",
+        "high-availability.zookeeper.quorum": f"{HOST}:{ports.zookeeper}",
+        "high-availability.zookeeper.client.session-timeout": f"{_SESSION_MS} ms",
+        "high-availability.zookeeper.client.connection-timeout": f"{_SESSION_MS} ms",
+        "high-availability.zookeeper.client.retry-wait": "500 ms",
+        "high-availability.zookeeper.client.max-retry-attempts": 20,
+        "high-availability.zookeeper.client.tolerate-suspended-connections": True,
+        "zookeeper.sasl.disable": True,
+        "high-availability.jobmanager.port": str(ports.jobmanager_rpc),
         "restart-strategy.type": "fixed-delay", "restart-strategy.fixed-delay.attempts": 2_147_483_647,
         "restart-strategy.fixed-delay.delay": "1 s",
         "heartbeat.interval": 1_000, "heartbeat.timeout": 10_000,
@@ -121,6 +133,16 @@ def flink_config(directory: Path, ports: ClusterPorts, size: ClusterSize) -> str
         "web.cancel.enable": True, "classloader.check-leaked-classloader": False,
     }  # fmt: skip
     return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
+
+
+def zookeeper_config(directory: Path, ports: ClusterPorts) -> str:
+    """zoo.cfg of the one that keeps Flink's jobs for a new JobManager. `directory`: of Flink's part."""
+    values = {
+        "dataDir": str(directory / "zookeeper"), "clientPort": str(ports.zookeeper), "clientPortAddress": HOST,
+        "tickTime": "500", "maxSessionTimeout": "60000", "maxClientCnxns": "0",
+        "autopurge.purgeInterval": "1", "autopurge.snapRetainCount": "3",
+    }  # fmt: skip
+    return "".join(f"{key}={_property(value)}\n" for key, value in values.items())
 
 
 def log4j_properties() -> str:
@@ -167,6 +189,9 @@ def programs(directory: Path, size: ClusterSize) -> Mapping[str, Program]:
     flink, configured = "org.apache.flink", ("--configDir", str(directory / "flink" / "conf"))
     direct = 64 + size.task_network  # the framework's own and the network's
     return {
+        "zookeeper": Program("flink", f"{flink}.shaded.zookeeper3.org.apache.zookeeper.server.ZooKeeperServerMain", size.zookeeper_heap,
+                             ("-XX:TieredStopAtLevel=1", "-Dzookeeper.admin.enableServer=false"),
+                             (str(directory / "flink" / "conf" / "zoo.cfg"),)),
         "broker": Program("kafka", "kafka.Kafka", size.kafka_heap,
                           arguments=(str(directory / "kafka" / "server.properties"),)),
         "jobmanager": Program("flink", f"{flink}.runtime.entrypoint.StandaloneSessionClusterEntrypoint",

@@ -22,6 +22,7 @@ from headrace.cluster.configuration import (
     kafka_properties,
     log4j_properties,
     programs,
+    zookeeper_config,
 )
 from headrace.cluster.file_lock import file_lock
 from headrace.cluster.jars import Progress, default_cache, fetch
@@ -118,9 +119,11 @@ class LocalCluster:
         if not self.directory.exists():
             return
         with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
-            names = [name for name in self._programs if name != "broker"]
-            stop_all([self._server(name) for name in names], patience_seconds=STOP_SECONDS)
-            stop_all([self._server("broker")], patience_seconds=STOP_SECONDS)
+            for group in (
+                ("gateway", "jobmanager", "taskmanager"),
+                ("broker", "zookeeper"),
+            ):  # users before what they use
+                stop_all([self._server(name) for name in group], patience_seconds=STOP_SECONDS)
 
     def kill(self, name: str) -> None:
         """Kills one server as a crash would (SIGKILL); its data stay as they are at that moment."""
@@ -169,6 +172,7 @@ class LocalCluster:
                 next_step="run `headrace cluster down` first, or leave the ports as they are",
             )
         needed = {
+            "zookeeper": (self.ports.zookeeper,),
             "broker": (self.ports.kafka, self.ports.controller, *self._security_ports()),
             "jobmanager": (self.ports.flink_rest, self.ports.jobmanager_rpc),
             "taskmanager": (),
@@ -186,12 +190,16 @@ class LocalCluster:
 
     def _configure(self, java: Java) -> None:
         kafka, flink = self.directory / "kafka", self.directory / "flink"
-        for folder in (kafka, *(flink / name for name in ("conf", "checkpoints", "savepoints", "tmp", "work"))):
+        for folder in (
+            kafka,
+            *(flink / name for name in ("conf", "checkpoints", "savepoints", "ha", "tmp", "work", "zookeeper")),
+        ):
             folder.mkdir(parents=True, exist_ok=True)
         if self._security is not None and self._security.with_tls:
             make_certificate(java, kafka)
         (kafka / "server.properties").write_text(kafka_properties(kafka, self.ports, self._security), "utf-8")
         (flink / "conf" / "config.yaml").write_text(flink_config(flink, self.ports, self.size), "utf-8")
+        (flink / "conf" / "zoo.cfg").write_text(zookeeper_config(flink, self.ports), "utf-8")
         (self.directory / "log4j2.properties").write_text(log4j_properties(), "utf-8")
         known = {"ports": dataclasses.asdict(self.ports), "size": dataclasses.asdict(self.size), "parts": self.parts}
         fresh = self.directory / f"{FILE}.new"

@@ -102,7 +102,7 @@ class ServerProcess:
         """The end of what it printed and logged, for an error's text."""
         for path in (log, self.printed):
             if path.exists() and (text := path.read_text("utf-8", errors="replace").strip()):
-                return text[-length:]
+                return "\n".join(line[:300] for line in text.splitlines()[-12:])[-length:]
         return "it printed nothing"
 
 

@@ -28,6 +28,19 @@ def kafka_answers(port: int) -> bool:
         return False
 
 
+def zookeeper_answers(port: int) -> bool:
+    """Whether it serves: to the question `srvr` it then names its mode."""
+    try:
+        with socket.create_connection((HOST, port), timeout=_TIMEOUT_SECONDS) as line:
+            line.sendall(b"srvr")
+            answer = b""
+            while part := line.recv(4_096):
+                answer += part
+    except OSError:
+        return False
+    return b"Mode:" in answer
+
+
 def jobmanager_answers(port: int) -> bool:
     return _overview(port) is not None
 
@@ -45,6 +58,7 @@ def gateway_answers(port: int) -> bool:
 def probes(ports: ClusterPorts) -> dict[str, Callable[[], bool]]:
     """By the server's name."""
     return {
+        "zookeeper": lambda: zookeeper_answers(ports.zookeeper),
         "broker": lambda: kafka_answers(ports.kafka),
         "jobmanager": lambda: jobmanager_answers(ports.flink_rest),
         "taskmanager": lambda: taskmanager_answers(ports.flink_rest),
