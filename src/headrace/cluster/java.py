@@ -44,8 +44,10 @@ def find_java(environ: Mapping[str, str] | None = None) -> Java:
         if major is not None and major >= LEAST_JAVA:
             return Java(path, major)
         seen.append(f"{path} is {'of an unknown version' if major is None else f'Java {major}'}")
+    if not shutil.which("java", path=environ.get("PATH", "")):
+        seen.append("there is no java on the PATH")
     raise MissingExtraError(
-        f"Kafka and Flink need Java {LEAST_JAVA} or newer: {'; '.join(seen) or 'no java on the PATH, and no JAVA_HOME'}",
+        f"Kafka and Flink need Java {LEAST_JAVA} or newer: {'; '.join(seen)}",
         next_step=f"install a JDK {LEAST_JAVA} (Debian, Ubuntu: apt install openjdk-{LEAST_JAVA}-jdk-headless; "
         f"macOS: brew install openjdk@{LEAST_JAVA}) or point JAVA_HOME at one",
     )

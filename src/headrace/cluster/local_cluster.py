@@ -5,8 +5,6 @@ DIR/run/NAME.json, DIR/logs/NAME  who runs, and what it wrote
 DIR/kafka/data, DIR/flink/…       what is kept between `down` and `up`
 """
 
-import dataclasses
-import json
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -29,6 +27,7 @@ from headrace.cluster.jars import Progress, default_cache, fetch
 from headrace.cluster.java import Java, find_java
 from headrace.cluster.processes import ServerProcess, stop_all
 from headrace.cluster.readiness import probes
+from headrace.cluster.record import ClusterRecord, read_record, write_record
 from headrace.cluster.security import KafkaSecurity, make_certificate
 from headrace.cluster.storage import add_scram_users, format_storage
 from headrace.cluster.taken_ports import taken
@@ -36,7 +35,6 @@ from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import BusyError, InvalidDeclarationError, NotFoundError, UnavailableError
 
 PARTS = ("kafka", "flink")
-FILE = "cluster.json"
 START_SECONDS = 90.0
 """An idle machine needs ten."""
 STOP_SECONDS = 20.0
@@ -63,9 +61,9 @@ class LocalCluster:
         `die_with_parent`: for tests; the servers end with the process that starts them, however it ends (Linux).
         """
         self.directory = directory.resolve()
-        known = _read(self.directory / FILE)
-        self.ports = ports or ClusterPorts(**known.get("ports", {}))
-        self.size = size or ClusterSize(**known.get("size", {}))
+        known = read_record(self.directory)
+        self.ports = ports or known.ports
+        self.size = size or known.size
         self.parts = tuple(parts)
         self._security = security
         self._die_with_parent = die_with_parent
@@ -107,6 +105,8 @@ class LocalCluster:
     def start(self, name: str) -> None:
         """Starts one server again and returns once it answers; does nothing where it runs."""
         program = self._program(name)
+        if not (self.directory / "log4j2.properties").exists():
+            raise NotFoundError(f"there is no cluster in {self.directory}", next_step="bring it up first")
         java, folder = find_java(), fetch(program.part, self._cache)
         with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
             if not self.alive(name):
@@ -164,9 +164,8 @@ class LocalCluster:
         return self.directory / "logs" / f"{name}.log"
 
     def _check_ports(self, missing: Sequence[str]) -> None:
-        known = _read(self.directory / FILE).get("ports", dataclasses.asdict(self.ports))
         running = [name for name in self._programs if self.alive(name)]
-        if running and known != dataclasses.asdict(self.ports):
+        if running and read_record(self.directory).ports != self.ports:
             raise BusyError(
                 f"{', '.join(running)} of {self.directory} run on other ports than those asked for",
                 next_step="run `headrace cluster down` first, or leave the ports as they are",
@@ -201,10 +200,9 @@ class LocalCluster:
         (flink / "conf" / "config.yaml").write_text(flink_config(flink, self.ports, self.size), "utf-8")
         (flink / "conf" / "zoo.cfg").write_text(zookeeper_config(flink, self.ports), "utf-8")
         (self.directory / "log4j2.properties").write_text(log4j_properties(), "utf-8")
-        known = {"ports": dataclasses.asdict(self.ports), "size": dataclasses.asdict(self.size), "parts": self.parts}
-        fresh = self.directory / f"{FILE}.new"
-        fresh.write_text(json.dumps(known, indent=1), "utf-8")
-        fresh.replace(self.directory / FILE)
+        running = {program.part for name, program in self._programs.items() if self.alive(name)}
+        parts = tuple(part for part in PARTS if part in {*self.parts, *running})
+        write_record(self.directory, ClusterRecord(self.ports, self.size, parts))
 
     def _spawn(self, java: Java, jars: Path, name: str, progress: Progress) -> None:
         program = self._program(name)
@@ -240,10 +238,3 @@ class LocalCluster:
                 )
             if left:
                 SYSTEM_CLOCK.sleep(_POLL_SECONDS)
-
-
-def _read(path: Path) -> dict[str, dict[str, int]]:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}

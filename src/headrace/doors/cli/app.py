@@ -6,7 +6,7 @@ import typer
 from typer.exceptions import TyperException
 
 from headrace import __version__
-from headrace.doors.cli import declare, inspect, models, operate
+from headrace.doors.cli import cluster, declare, inspect, models, operate
 from headrace.doors.cli.search import EPILOG as SEARCH_EPILOG
 from headrace.doors.cli.search import search
 from headrace.doors.cli.sql import EPILOG as SQL_EPILOG
@@ -42,6 +42,7 @@ declare.register(app)
 operate.register(app)
 inspect.register(app)
 models.register(app)
+cluster.register(app)
 app.command("search", epilog=SEARCH_EPILOG)(search)
 app.command("sql", epilog=SQL_EPILOG)(sql_command)
 

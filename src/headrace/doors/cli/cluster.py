@@ -1,0 +1,168 @@
+"""cluster up, down, status: a Kafka and a Flink on this machine, for trying out."""
+
+import sys
+from contextlib import AbstractContextManager
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+
+from headrace.doors.cli.common import Format, Output, State, print_data, say, settings
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+
+if TYPE_CHECKING:
+    from headrace.cluster import ClusterAddresses, LocalCluster
+
+Directory = Annotated[
+    Path | None,
+    typer.Option("--directory", help="Folder of its data, logs and pids. Default: STATE/cluster", show_default=False),
+]
+
+
+def _port(name: str, what: str, usual: int) -> typer.models.OptionInfo:
+    return typer.Option(
+        name, min=1, max=65_535, help=f"{what}. Default: as the last time, at first {usual}", show_default=False
+    )
+
+
+class Part(str, Enum):
+    """What can be started alone."""
+
+    kafka = "kafka"
+    flink = "flink"
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Runs a Kafka and a Flink on this machine, for trying out.", no_args_is_help=True)
+    group.command("up", epilog="Example: headrace cluster up && headrace run -f headrace.yaml --until-idle")(up)
+    group.command("down", epilog="Example: headrace cluster down --directory /var/tmp/cluster")(down)
+    group.command("status", epilog="Exit code 1: something that was started does not answer.")(status)
+    app.add_typer(group, name="cluster")
+
+
+def up(
+    directory: Directory = None,
+    kafka_port: Annotated[int | None, _port("--kafka-port", "Port of the broker", 9092)] = None,
+    controller_port: Annotated[int | None, _port("--controller-port", "Port of Kafka's controller", 9093)] = None,
+    flink_port: Annotated[int | None, _port("--flink-port", "Port of the JobManager and its pages", 8081)] = None,
+    gateway_port: Annotated[int | None, _port("--gateway-port", "Port of Flink's SQL gateway", 8083)] = None,
+    jobmanager_port: Annotated[
+        int | None, _port("--jobmanager-port", "Port at which Flink's processes meet", 6123)
+    ] = None,
+    zookeeper_port: Annotated[
+        int | None, _port("--zookeeper-port", "Port of the ZooKeeper that keeps Flink's jobs", 2181)
+    ] = None,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            "--slots", min=1, help="Task slots of Flink. Default: as the last time, at first 8", show_default=False
+        ),
+    ] = None,
+    only: Annotated[Part | None, typer.Option("--only", help="Starts one of the two.", show_default=False)] = None,
+    state: State = None,
+) -> None:
+    """Starts what does not run yet and prints the settings that use it. Needs Java 17; the jars are fetched once, by Maven."""
+    import dataclasses
+
+    from headrace.cluster import LocalCluster
+    from headrace.cluster.record import read_record
+
+    folder = _folder(directory, state)
+    known = read_record(folder)
+    given = {
+        "kafka": kafka_port, "controller": controller_port, "flink_rest": flink_port, "gateway": gateway_port,
+        "jobmanager_rpc": jobmanager_port, "zookeeper": zookeeper_port,
+    }  # fmt: skip
+    ports = dataclasses.replace(known.ports, **{name: port for name, port in given.items() if port is not None})
+    size = known.size if slots is None else dataclasses.replace(known.size, task_slots=slots)
+    parts = [part.value for part in Part if only in (None, part)]
+    cluster = LocalCluster(folder, ports, size=size, parts=parts)
+    with Steps() as steps:
+        cluster.up(steps.at)
+    say(f"all of it answers ({cluster.memory_bytes() / 2**20:,.0f} MB); its data and logs: {folder}")
+    say("write this into headrace.toml:")
+    typer.echo(_settings(cluster.addresses, parts))
+
+
+def down(directory: Directory = None, state: State = None) -> None:
+    """Ends it; its topics, jobs and checkpoints stay for the next up."""
+    cluster = _existing(_folder(directory, state))
+    running = [name for name in cluster.names if cluster.alive(name)]
+    cluster.down()
+    say(f"ended: {', '.join(running)}" if running else "nothing ran")
+
+
+def status(directory: Directory = None, output: Format = Output.table, state: State = None) -> None:
+    """Shows each server: whether it answers, its process, its memory, its address."""
+    cluster = _existing(_folder(directory, state))
+    where = {
+        "broker": cluster.addresses.kafka, "jobmanager": cluster.addresses.flink_rest,
+        "gateway": cluster.addresses.flink_gateway,
+    }  # fmt: skip
+    rows: list[dict[str, object]] = []
+    for name in cluster.names:
+        pid = cluster.pid(name)
+        answers = pid is not None and cluster.answers(name)
+        memory = cluster.memory_bytes(name) // 2**20
+        rows.append({
+            "server": name, "state": "answers" if answers else "down" if pid is None else "does not answer",
+            "pid": pid, "memory_mb": memory if pid else None, "address": where.get(name),
+        })  # fmt: skip
+    print_data(rows, output, ("server", "state", "pid", "memory_mb", "address"))
+    if any(row["state"] != "answers" for row in rows):
+        raise typer.Exit(1)
+
+
+class Steps(AbstractContextManager["Steps"]):
+    """Each step as a line with the seconds since the start; on a terminal, what is being waited for turns below."""
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        from rich.console import Console
+
+        self._clock, self._started = clock, clock.monotonic()
+        self._console = Console(stderr=True, highlight=False)
+        self._turning = self._console.status("looking for Java and the jars") if sys.stderr.isatty() else None
+
+    def at(self, step: str) -> None:
+        self._console.print(f"{self._clock.monotonic() - self._started:6.1f} s  {step}", markup=False, soft_wrap=True)
+        if self._turning is not None:
+            self._turning.update("waiting for it to answer" if step.startswith("starting") else step)
+
+    def __enter__(self) -> Self:
+        if self._turning is not None:
+            self._turning.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._turning is not None:
+            self._turning.stop()
+
+
+def _folder(directory: Path | None, state: Path | None) -> Path:
+    return (settings(state).state / "cluster" if directory is None else directory).resolve()
+
+
+def _existing(folder: Path) -> "LocalCluster":
+    from headrace.cluster import LocalCluster
+    from headrace.cluster.record import read_record
+    from headrace.foundation.errors import NotFoundError
+
+    parts = read_record(folder).parts
+    if not parts:
+        raise NotFoundError(
+            f"there is no cluster in {folder}", next_step="run `headrace cluster up` first, or say --directory DIR"
+        )
+    return LocalCluster(folder, parts=parts)
+
+
+def _settings(addresses: "ClusterAddresses", parts: list[str]) -> str:
+    lines = {
+        "kafka": ['log = "kafka"', f'kafka = "{addresses.kafka}"'],
+        "flink": ['streams = "flink"', f'flink = "{addresses.flink_gateway}"',
+                  f'flink_jobmanager = "{addresses.flink_rest}"'],
+    }  # fmt: skip
+    return "\n".join(line for part in parts for line in lines[part])
