@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from headrace.testing.clock import VirtualClock
+from headrace.testing.cluster import flink_cluster, kafka_address
+
+__all__ = ["flink_cluster", "kafka_address"]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported: the tests' matrices lose by a second thread
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

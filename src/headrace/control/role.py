@@ -21,7 +21,7 @@ from headrace.foundation.failpoints import arm_from_environment
 from headrace.foundation.settings import Settings
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import ResourceLimits, Topology
+from headrace.stages.options import ResourceLimits, Topology, TransformOptions
 from headrace.stages.stage import Stage
 
 WAIT_SECONDS = 0.2
@@ -37,6 +37,8 @@ class Backends:
     log_options: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     streams: str = "duckdb"
     stream_options: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    suspend_jobs: bool = False
+    """Jobs on a cluster are stopped, with a savepoint, when we end; else they run on."""
 
     def open_log(self, state: Path) -> TopicLog:
         """The log of a state directory."""
@@ -46,9 +48,9 @@ class Backends:
 EMBEDDED = Backends()
 
 
-def backends_of(settings: Settings) -> Backends:
+def backends_of(settings: Settings, *, suspend_jobs: bool = False) -> Backends:
     """What a process's settings say."""
-    return Backends(settings.log, settings.log_options, settings.streams, settings.stream_options)
+    return Backends(settings.log, settings.log_options, settings.streams, settings.stream_options, suspend_jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,7 @@ def open_stages(order: RoleOrder, log: TopicLog) -> list[Callable[[], Stage]]:
                 *(lambda o=o: SinkStage(o, log, holder) for o in topology.sinks),
             ]
         case "transform":
-            from headrace.stages.transform import TransformStage
-
-            sources = {one.source.name: one.source for one in topology.ingest}
-            return [
-                lambda o=o: TransformStage(o, sources, log, holder, engine=order.backends.streams)
-                for o in topology.transform
-            ]
+            return [lambda o=o: _open_transform(o, order, log) for o in topology.transform]
         case "label":
             from headrace.stages.label import LabelStage
             from headrace.stages.prompt import PromptStage
@@ -123,6 +119,22 @@ def open_stages(order: RoleOrder, log: TopicLog) -> list[Callable[[], Stage]]:
             return [lambda o=o: MirrorStage(o, log, holder, order.state) for o in topology.mirror]
         case other:
             raise HeadraceError(f"there is no role {other!r}")
+
+
+def _open_transform(options: TransformOptions, order: RoleOrder, log: TopicLog) -> Stage:
+    """In this process, or as a job on the engine's cluster. Another finetuner's examples are no canonical rows: those stay here."""
+    from headrace.stages.transform import TransformStage
+    from headrace.stages.transform_job import TransformJobStage
+    from headrace.streams.registry import open_job_engine
+
+    sources = {one.source.name: one.source for one in order.topology.ingest}
+    backends = order.backends
+    jobs = open_job_engine(backends.streams, backends.stream_options)
+    if jobs is None:
+        return TransformStage(options, sources, log, order.holder, engine=backends.streams)
+    if any(one.finetuner for one in options.streams):
+        return TransformStage(options, sources, log, order.holder)
+    return TransformJobStage(options, sources, log, order.holder, jobs, suspend=backends.suspend_jobs)
 
 
 class ReopenedStage:

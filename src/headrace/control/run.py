@@ -76,7 +76,9 @@ def run_until(
     exit code 130 with `until_idle`; without it, that is how a run ends. `applied` is asked now and then for a topology that
     was applied meanwhile; None: nothing changed.
     """
-    supervisor = Supervisor(topology, log, settings.state, backends=backends_of(settings), clock=clock)
+    supervisor = Supervisor(
+        topology, log, settings.state, backends=backends_of(settings, suspend_jobs=until_idle), clock=clock
+    )
     with _stop_requests() as stop_requests:
         try:
             supervisor.start()

@@ -29,6 +29,16 @@ def late(namespace: str, finetuner: str) -> str:
     return f"{namespace}.{finetuner}.late"
 
 
+def job(namespace: str, finetuner: str) -> str:
+    """What a query that runs on an engine's own cluster wrote, before it becomes rows."""
+    return f"{namespace}.{finetuner}.job"
+
+
+def table(namespace: str, finetuner: str, name: str, digest: str) -> str:
+    """A static table that such a query joins."""
+    return f"{namespace}.{finetuner}.table.{name}.{digest}"
+
+
 def prompts(namespace: str, finetuner: str) -> str:
     return f"{namespace}.{finetuner}.prompts"
 

@@ -105,7 +105,7 @@ def topology(resources: Iterable[Resource], settings: Settings, environ: Mapping
     """Everything that the resources need, in a fixed order; secrets are in clear in it, so it is never stored or shown."""
     ordered = sorted(resources, key=lambda one: (_ORDER.index(one.kind), one.namespace, one.name))
     environ = os.environ if environ is None else environ
-    engine = open_engine(settings.streams).capabilities
+    engine = open_engine(settings.streams, settings.stream_options).capabilities
     building = _Building(
         {one.key: one for one in ordered},
         SecretSources(environ, settings.secrets),

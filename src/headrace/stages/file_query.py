@@ -21,7 +21,7 @@ from headrace.foundation.errors import InvalidDeclarationError
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Commit, StateKey, TopicLog
-from headrace.streams.registry import open_engine
+from headrace.streams.registry import open_process_engine
 from headrace.streams.stream_engine import (
     EngineOptions,
     QueryOutput,
@@ -152,7 +152,7 @@ def run_query(wanted: FileQuery, receivers: Receivers) -> QueryReport:
 def _start(wanted: FileQuery, log: TopicLog | None, saved: Mapping[str, bytes], positions: dict[str, bytes]) -> _Run:
     inputs = [_input(name, source, wanted.event_times[name]) for name, source in wanted.sources.items()]
     spec = QuerySpec(wanted.sql, inputs, wanted.tables, wanted.timeline)
-    engine = open_engine(wanted.engine)
+    engine = open_process_engine(wanted.engine)
     plan = engine.plan(spec)
     unread = [name for name in wanted.sources if name not in plan.inputs]
     if unread:

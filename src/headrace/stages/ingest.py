@@ -22,6 +22,7 @@ from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
 from headrace.stages.options import IngestOptions
+from headrace.stages.row_source import control_record
 from headrace.stages.stage import Condition, StageReporter, take_lease
 
 DEAD_RETENTION_MS = 30 * 86_400_000
@@ -47,6 +48,8 @@ class IngestState(msgspec.Struct, frozen=True):
     """The topic says that the source is idle, and no row has come since."""
     caught_up_for: str = ""
     """The last lease holder that had read everything there was: an endless source is never at its end, but it can wait."""
+    latest: int = 0
+    """The largest event time of its rows so far, ms since 1970 UTC."""
 
 
 EMPTY = IngestState(b"", [], 0, 0, ended=False)
@@ -150,8 +153,9 @@ class IngestStage:
             ended_for=self._lease.holder if batch.end else "",
             idle=self._state.idle and not rows,
             caught_up_for=self._lease.holder if batch.end or batch.waiting else self._state.caught_up_for,
+            latest=max([self._state.latest, *(row.event_time for row in rows)]),
         )
-        control = [self._end(batch.position)] if batch.end else []
+        control = [self._end(batch.position, state.latest)] if batch.end else []
         appends = [Append(self._topic, [*rows, *control]), Append(self._dead, dead)]
         commit = Commit(
             appends=[append for append in appends if append.records],
@@ -199,12 +203,12 @@ class IngestStage:
     def _idle(self) -> NewRecord:
         source, now = self._options.source, self._clock.now_ms()
         control = Control("idle", source.name, now)
-        return NewRecord(derive_id(self.name, "idle", now), codec.CONTROL, codec.encode(control), now, key="idle")
+        return control_record(derive_id(self.name, "idle", now), control, now)
 
-    def _end(self, position: bytes) -> NewRecord:
+    def _end(self, position: bytes, latest: int) -> NewRecord:
         """Says nothing of the clock, so that every run of one input writes the same."""
         control = Control("end", self._options.source.name)
-        return NewRecord(derive_id(self.name, "end", position.decode()), codec.CONTROL, codec.encode(control), 0)
+        return control_record(derive_id(self.name, "end", position.decode()), control, latest)
 
     def _quiet_condition(self) -> Condition:
         if self._state.ended:

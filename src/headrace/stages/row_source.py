@@ -10,7 +10,7 @@ from headrace.events.example import Example
 from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import records_to_batch
 from headrace.events.schema import Column, RowSchema
-from headrace.log.record import Record
+from headrace.log.record import NewRecord, Record
 from headrace.models.knowledge_text import fill_knowledge
 
 ROOT_MARK = "~"
@@ -36,6 +36,13 @@ def root_of(row_id: str) -> str:
 
 def chained_row_id(example: Example, finetuner: str) -> str:
     return f"{example.root_id}{ROOT_MARK}{finetuner}/{example.row_id}#{example.index}"
+
+
+def control_record(record_id: str, control: Control, event_time: int) -> NewRecord:
+    """A sign as a record. Its key is the sign's name, so that an outside engine tells it from a row without reading it; the event time
+    of an `end` is the largest one before it (0: not known), which tells such an engine what there is to close.
+    """
+    return NewRecord(record_id, codec.CONTROL, codec.encode(control), event_time, key=control.sign)
 
 
 def cut_at_controls(records: Sequence[Record]) -> Iterator[Sequence[Record] | Control]:

@@ -6,40 +6,33 @@ One commit holds the output rows, what changed in the engine's state, and the of
 from collections.abc import Sequence
 
 import msgspec
-import pyarrow as pa
 
-from headrace.connectors.registry import open_source
-from headrace.connectors.source import SourceContext, SourceOptions
+from headrace.connectors.source import SourceOptions
 from headrace.events import codec, topics
 from headrace.events.control import Control
 from headrace.events.origin import Origin, encode_origin
 from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import batch_to_records
-from headrace.events.schema import RowSchema
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
-from headrace.stages import ingest
 from headrace.stages.ingest import DEAD_RETENTION_MS, dead_record
-from headrace.stages.options import StreamBinding, TableBinding, TransformOptions
-from headrace.stages.row_source import EXAMPLE_COLUMNS, cut_at_controls, to_batch
+from headrace.stages.options import StreamBinding, TransformOptions
+from headrace.stages.row_source import control_record, cut_at_controls, to_batch
 from headrace.stages.stage import Condition, StageReporter, take_lease
-from headrace.streams.registry import open_engine
+from headrace.stages.transform_inputs import WAITING_FOR_SCHEMA, QueryInputs
+from headrace.streams.registry import open_process_engine
 from headrace.streams.stream_engine import (
     EngineOptions,
     LateRow,
     QueryOutput,
-    QuerySpec,
-    StaticTable,
-    StreamInput,
     StreamQuery,
 )
 
 MAX_ROWS = 20_000
-TABLE_ROWS = 1_000_000
 
 
 class _Collected:
@@ -67,8 +60,9 @@ class TransformStage:
         """`sources`: the declared options of the connectors that the streams are bound to, by name."""
         namespace, finetuner = options.namespace, options.finetuner
         self.name = f"transform/{namespace}.{finetuner}"
-        self._options, self._sources, self._log, self._clock = options, sources, log, clock
-        self._engine = open_engine(engine)
+        self._options, self._log, self._clock = options, log, clock
+        self._inputs = QueryInputs(options, sources, log, clock)
+        self._engine = open_process_engine(engine)
         self._rows = topics.rows(namespace, finetuner)
         self._late = topics.late(namespace, finetuner)
         self._dead = topics.stage_dead(namespace, finetuner, "transform")
@@ -78,7 +72,6 @@ class TransformStage:
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "transform", clock)
         self._offsets: dict[str, int] = {}
-        self._schemas: dict[str, RowSchema] = {}
         self._query: StreamQuery | None = None
         self._counts = {"rows": 0, "late": 0, "ends": 0}
         self._ended: set[str] = set()
@@ -104,19 +97,10 @@ class TransformStage:
 
     def _start(self) -> StreamQuery | None:
         """Starts the query once every input's schema is known."""
-        known = {info.spec.name for info in self._log.topics()}
-        inputs = [self._input(binding) for binding in self._options.streams if binding.topic in known]
-        if len(inputs) < len(self._options.streams) or any(one is None for one in inputs):
-            self._reporter.say(
-                Condition("Transforming", "False", "WaitingForSchema", "no record of its source has arrived yet")
-            )
+        spec = self._inputs.spec()
+        if spec is None:
+            self._reporter.say(WAITING_FOR_SCHEMA)
             return None
-        spec = QuerySpec(
-            self._options.sql,
-            [one for one in inputs if one],
-            [self._table(table) for table in self._options.tables],
-            self._options.timeline,
-        )
         plan = self._engine.plan(spec)
         state = {key: entry.value for key, entry in self._log.state(self.name, "query/").items()}
         saved = self._log.state(self.name).get("digest")
@@ -139,37 +123,6 @@ class TransformStage:
             spec, plan, {key.removeprefix("query/"): value for key, value in state.items()}, options
         )
 
-    def _input(self, binding: StreamBinding) -> StreamInput | None:
-        if binding.finetuner:
-            self._schemas[binding.name] = EXAMPLE_COLUMNS
-            return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time")
-        source = self._sources[binding.connector]
-        schema = source.schema
-        if schema is None:
-            state = ingest.read_state(self._log, source.namespace, source.name)
-            schema = ingest.schema_of(state) if state else None
-        if schema is None:
-            return None
-        self._schemas[binding.name] = schema
-        return StreamInput(
-            binding.name, schema, binding.topic, source.event_time.column, source.event_time.out_of_orderness_ms
-        )
-
-    def _table(self, binding: TableBinding) -> StaticTable:
-        source = open_source(binding.source, SourceContext(self._log, self._clock))
-        source.open(None)
-        batches: list[pa.Table] = []
-        while sum(batch.num_rows for batch in batches) <= TABLE_ROWS:
-            batch = source.poll(50_000, 1.0)
-            if batch.rows is not None:
-                batches.append(batch.rows.table)
-            if batch.end:
-                source.close()
-                return StaticTable(binding.name, pa.concat_tables(batches), binding.valid_from, binding.source.key)
-        raise InvalidDeclarationError(
-            f"the table {binding.name} has more than {TABLE_ROWS} rows", next_step="join it as a stream instead"
-        )
-
     def _read(self, binding: StreamBinding) -> list[Record]:
         return self._log.read(binding.topic, self._offsets[binding.name], max_records=MAX_ROWS)
 
@@ -185,7 +138,7 @@ class TransformStage:
                     into.rows.extend(self._end())
             else:
                 self._ended.discard(binding.name)
-                batch = to_batch(piece, self._schemas[binding.name], binding.finetuner)
+                batch = to_batch(piece, self._inputs.schemas[binding.name], binding.finetuner)
                 self._collect(query.process(binding.name, batch), batch, binding, into)
 
     def _collect(self, output: QueryOutput, batch: RowBatch | None, binding: StreamBinding, into: _Collected) -> None:
@@ -218,8 +171,8 @@ class TransformStage:
         if len(self._ended) < len(self._options.streams):
             return []
         self._counts["ends"] += 1
-        control = Control("end", self._options.finetuner)
-        return [NewRecord(derive_id(self.name, "end", self._counts["ends"]), codec.CONTROL, codec.encode(control), 0)]
+        end = Control("end", self._options.finetuner)
+        return [control_record(derive_id(self.name, "end", self._counts["ends"]), end, 0)]
 
     def _commit(self, query: StreamQuery, collected: _Collected, offsets: dict[str, int]) -> None:
         self._counts["rows"] += sum(record.kind != codec.CONTROL for record in collected.rows)

@@ -7,7 +7,7 @@ never of how they were cut into batches, nor of which input was handed in first.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -136,6 +136,7 @@ class StreamQuery(Protocol):
         ...
 
 
+@runtime_checkable
 class StreamEngine(Protocol):
     """Plans and starts queries."""
 

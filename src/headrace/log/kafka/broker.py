@@ -10,7 +10,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaE
 from confluent_kafka.admin import AdminClient
 
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.log.kafka.errors import MISSING, error_of, translate, translated
+from headrace.log.kafka.errors import CREDENTIALS, MISSING, error_of, translate, translated
 from headrace.log.kafka.options import KafkaOptions
 
 _admin: Any = confluent_kafka.admin  # it re-exports these without saying so
@@ -40,6 +40,16 @@ class Broker:
         self._admin = AdminClient(options.client(**{"socket.timeout.ms": 60_000}))
         self._known: dict[str, int] = {}
         self._lock = threading.Lock()
+
+    def connect(self) -> None:
+        """UnavailableError: no broker answered in time. InvalidDeclarationError: it refuses the credentials."""
+        refused: list[KafkaError] = []
+        probe = AdminClient({**self._options.client(), "error_cb": refused.append})
+        try:
+            probe.list_topics(timeout=self._options.connect_seconds)
+        except KafkaException as exception:
+            told = [error for error in refused if error.code() in CREDENTIALS]
+            raise translate(told[0] if told else error_of(exception), self.where) from exception
 
     def partitions(self, topic: str) -> int | None:
         """How many the topic has; None: there is none of that name."""
@@ -174,4 +184,4 @@ class Broker:
 
 
 def _leaderless(error: KafkaError) -> bool:
-    return error.code() in _LEADERLESS or "No leaders found" in error.str()
+    return error.retriable() or error.code() in _LEADERLESS or "No leaders found" in error.str()

@@ -32,7 +32,7 @@ PASSING = frozenset({_code("_ALL_BROKERS_DOWN"), _code("_TRANSPORT"), _code("_TI
 """Said while a broker is away; the client goes on by itself."""
 END_OF_PARTITION: int = _code("_PARTITION_EOF")
 TIMED_OUT: int = _code("_TIMED_OUT")
-_CREDENTIALS = frozenset(
+CREDENTIALS = frozenset(
     {
         _code("_AUTHENTICATION"), KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED, KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
@@ -51,7 +51,7 @@ def error_of(exception: KafkaException) -> KafkaError:
 def translate(error: KafkaError, where: str) -> HeadraceError:
     """The port's error; `where` is the broker's address."""
     code, text = error.code(), error.str()
-    if code in _CREDENTIALS:
+    if code in CREDENTIALS:
         return InvalidDeclarationError(
             f"Kafka refuses these credentials: {text}", where=where, next_step="correct kafka_properties or the rights of this user"
         )  # fmt: skip

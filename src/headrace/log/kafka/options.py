@@ -37,6 +37,8 @@ class KafkaOptions:
     transaction_timeout_ms: int = 60_000
     """After which the broker ends a transaction whose writer is gone. Our own are tried again, so it bounds only how long readers
     wait behind a killed writer that nobody replaces."""
+    connect_seconds: float = 30.0
+    """How long the opening of a log waits for a broker."""
     properties: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """librdkafka's own: security.protocol, sasl.mechanism, sasl.username, ssl.ca.location … May hold secrets."""
 
@@ -99,4 +101,5 @@ def read_options(given: Mapping[str, str]) -> KafkaOptions:
             raise InvalidDeclarationError(
                 f"{name} is set by Headrace itself", where="kafka_properties", next_step="leave it out"
             )
-    return KafkaOptions(address, prefix, int(replication), int(timeout), known)
+    connect = known.pop("connect_seconds", "30")
+    return KafkaOptions(address, prefix, int(replication), int(timeout), float(connect), known)

@@ -48,6 +48,7 @@ class KafkaTopicLog:
     def __init__(self, options: KafkaOptions, clock: Clock) -> None:
         self._options = options
         self._broker = Broker(options)
+        self._broker.connect()
         self._notices = Notices(options, self._broker, clock)
         self._cursors = Cursors(options, self._broker)
         self._changelog = Changelog(options, self._broker)

@@ -45,6 +45,9 @@ CAPABILITIES = EngineCapabilities(
 class DuckDBEngine:
     """The port's `StreamEngine`, in this process."""
 
+    def __init__(self, options: Mapping[str, str] | None = None) -> None:
+        del options  # it has none
+
     @property
     def capabilities(self) -> EngineCapabilities:
         return CAPABILITIES

@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,13 +22,17 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 
 class SequenceConformance(LogPlace):
-    @given(st.data())
-    @settings(
-        max_examples=25,
-        deadline=None,
-        suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
-    def test_it_behaves_like_a_plain_object_in_memory(self, data: st.DataObject) -> None:
+    sequences: ClassVar[int] = 25
+    """How many are tried."""
+
+    def test_it_behaves_like_a_plain_object_in_memory(self) -> None:
+        settings(
+            max_examples=self.sequences,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        )(given(st.data())(self._check))()
+
+    def _check(self, data: st.DataObject) -> None:
         clock, model = VirtualClock(), LogModel()
         leases = [model.acquire_lease("role", "h")]
         with tempfile.TemporaryDirectory() as folder:
