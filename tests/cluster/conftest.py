@@ -1,10 +1,72 @@
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
-from headrace.cluster import LocalCluster
-from headrace.testing.cluster import flink_cluster, kafka_address  # noqa: F401
+from headrace.cluster import KafkaSecurity, LocalCluster
+from headrace.testing.cluster import flink_cluster, free_cluster_ports, kafka_address, skip_where_absent  # noqa: F401
 from headrace.testing.cluster_sql import FlinkSql
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """0, 1, 2 … in a topic, to see whether a broker has kept them."""
+
+    address: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    def create(self, topic: str) -> None:
+        client = AdminClient({"bootstrap.servers": self.address, **self.properties})
+        client.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])[topic].result(30)
+
+    def write(self, topic: str, count: int) -> None:
+        producer = Producer({"bootstrap.servers": self.address, "enable.idempotence": True, **self.properties})
+        for number in range(count):
+            producer.produce(topic, str(number).encode())
+        assert producer.flush(30) == 0
+
+    def read(self, topic: str) -> list[int]:
+        """Every record up to the end of now."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "t", **self.properties})
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        found: list[int] = []
+        while len(found) < end:
+            message = consumer.poll(30)
+            assert message is not None
+            assert message.error() is None, message.error()
+            found.append(int(message.value() or b""))
+        consumer.close()
+        return found
+
+
+@pytest.fixture
+def numbers() -> type[Numbers]:
+    return Numbers
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Generator[LocalCluster]:
+    """A Kafka of the test's own that has not been started, in a folder whose name is no plain word."""
+    skip_where_absent("kafka")
+    cluster = LocalCluster(tmp_path / "my clüster", free_cluster_ports(), parts=["kafka"], die_with_parent=True)
+    yield cluster
+    cluster.down()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Generator[tuple[LocalCluster, KafkaSecurity]]:
+    """A Kafka with a user and every kind of listener, running."""
+    skip_where_absent("kafka")
+    ports, more = free_cluster_ports(), free_cluster_ports()
+    security = KafkaSecurity({"alice": 'pass "word" \\ é'}, more.kafka, more.controller, more.gateway)
+    cluster = LocalCluster(tmp_path / "data", ports, parts=["kafka"], security=security, die_with_parent=True)
+    cluster.up()
+    yield cluster, security
+    cluster.down()
 
 
 @pytest.fixture

@@ -18,9 +18,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 
 from headrace.cluster.file_lock import file_lock
 from headrace.cluster.java import find_maven
+from headrace.cluster.processes import die_with_the_parent
 from headrace.foundation.errors import UnavailableError
 
 Progress = Callable[[str], None]
@@ -103,7 +105,7 @@ def fetch(part: str, cache: Path, progress: Progress = lambda _: None) -> Path:
         if is_whole(folder):
             return folder
         for left in cache.glob(f"{folder.name}.part-*"):
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)
         progress(f"fetching {TITLES[part]} by Maven, once")
         fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=cache))
         _copy_dependencies(maven, part, fresh, progress)
@@ -134,9 +136,12 @@ def _copy_dependencies(maven: Path, part: str, into: Path, progress: Progress) -
         ]  # fmt: skip
         lines: list[str] = []
         with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            preexec_fn=die_with_the_parent,  # noqa: PLW1509 - one call into libc, loaded before
         ) as process:  # fmt: skip
             assert process.stdout is not None
+            watch = Timer(PATIENCE_SECONDS, process.kill)  # a line that went dead
+            watch.start()
             try:
                 for line in process.stdout:
                     lines.append(line.rstrip())
@@ -145,6 +150,8 @@ def _copy_dependencies(maven: Path, part: str, into: Path, progress: Progress) -
             except BaseException:
                 process.kill()
                 raise
+            finally:
+                watch.cancel()
         if process.returncode != 0:
             with suppress(OSError):
                 shutil.rmtree(into)

@@ -61,7 +61,7 @@ class ServerProcess:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.directory, env=dict(environ),
                 start_new_session=True,
-                preexec_fn=_die_with_the_parent if die_with_parent and _libc else None,  # noqa: PLW1509 - one call, loaded before
+                preexec_fn=die_with_the_parent if die_with_parent else None,  # noqa: PLW1509 - one call, loaded before
             )  # fmt: skip
 
     def process(self) -> psutil.Process | None:
@@ -98,11 +98,14 @@ class ServerProcess:
         self.pid_file.unlink(missing_ok=True)
         return True
 
-    def last_words(self, log: Path, length: int = 1_500) -> str:
-        """The end of what it printed and logged, for an error's text."""
+    def last_words(self, log: Path) -> str:
+        """What it said of its end: its last error and what follows, else its last lines; for an error's text."""
         for path in (log, self.printed):
-            if path.exists() and (text := path.read_text("utf-8", errors="replace").strip()):
-                return "\n".join(line[:300] for line in text.splitlines()[-12:])[-length:]
+            lines = path.read_text("utf-8", errors="replace").splitlines()[-80:] if path.exists() else []
+            errors = [at for at, line in enumerate(lines) if " ERROR " in line or " FATAL " in line]
+            if lines:
+                chosen = lines[errors[-1] : errors[-1] + 4] if errors else lines[-4:]
+                return "\n".join(line[:300] for line in chosen)
         return "it printed nothing"
 
 
@@ -116,6 +119,7 @@ def stop_all(processes: Sequence[ServerProcess], *, patience_seconds: float) -> 
             process.wait_until_gone(patience_seconds)
 
 
-def _die_with_the_parent() -> None:
-    assert _libc is not None
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_the_parent() -> None:
+    """Before a child's program starts: the kernel kills it when the thread that started it ends. Does nothing but on Linux."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

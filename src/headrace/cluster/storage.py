@@ -51,16 +51,16 @@ def add_scram_users(address: str, users: Mapping[str, str]) -> None:
         UserScramCredentialUpsertion,  # pyright: ignore[reportPrivateImportUsage]
     )
 
-    wanted: list[UserScramCredentialAlteration] = [
-        UserScramCredentialUpsertion(name, ScramCredentialInfo(mechanism, 4_096), word.encode())
-        for name, word in users.items()
-        for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)
-    ]
-    if not wanted:
+    if not users:
         return
     client = AdminClient({"bootstrap.servers": address})
-    for outcome in client.alter_user_scram_credentials(wanted, request_timeout=_PATIENCE_SECONDS).values():
-        outcome.result(_PATIENCE_SECONDS)
+    for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):  # a request may name a user once
+        wanted: list[UserScramCredentialAlteration] = [
+            UserScramCredentialUpsertion(name, ScramCredentialInfo(mechanism, 4_096), word.encode())
+            for name, word in users.items()
+        ]
+        for outcome in client.alter_user_scram_credentials(wanted, request_timeout=_PATIENCE_SECONDS).values():
+            outcome.result(_PATIENCE_SECONDS)
 
 
 def _cluster_id() -> str:

@@ -78,6 +78,12 @@ class FlinkSql:
             assert SYSTEM_CLOCK.monotonic() < deadline, found
             SYSTEM_CLOCK.sleep(0.1)
 
+    def latest_checkpoint(self, job: str) -> int:
+        """The number of the newest complete one."""
+        found = self.checkpoints(job)
+        assert found is not None, "the JobManager does not answer"
+        return int(found["latest"]["completed"]["id"])
+
     def cancel(self, job: str) -> None:
         self._client.patch(f"{self._jobs}/jobs/{job}?mode=cancel").raise_for_status()
 
