@@ -1,0 +1,1 @@
+"""Queries as jobs on a Flink cluster."""

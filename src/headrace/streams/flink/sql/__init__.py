@@ -1,0 +1,1 @@
+"""Flink SQL, written from the logical plan."""

@@ -1,0 +1,76 @@
+"""Aggregates in Flink's SQL. What depends on the order of rows is told apart, because rows of a group come in any order."""
+
+import pyarrow as pa
+
+from headrace.streams.expression import AggregateCall, Constant
+from headrace.streams.flink.sql.casts import cast_sql, fits
+from headrace.streams.flink.sql.expressions import expression_sql
+from headrace.streams.flink.sql.types import inner_type
+from headrace.streams.sql_types import DOUBLE, category
+
+ORDER_DIGITS = 32
+_BIAS = "CAST('10000000000000000000000000000000' AS DECIMAL(38, 0))"
+"""Makes every order number positive and of `ORDER_DIGITS` digits: times reach from the year 1 to the year 9999."""
+
+
+def order_number(time: str, offset: str) -> str:
+    """One number by which rows stand in order of event time (ms), then of their offset."""
+    return f"(CAST({time} AS DECIMAL(19, 0)) * CAST('100000000000000000' AS DECIMAL(18, 0)) + CAST({offset} AS DECIMAL(19, 0)))"
+
+
+def needs_order(call: AggregateCall) -> bool:
+    """Whether the rows of a group must come in order for this aggregate: floating sums, and lists."""
+    floating = bool(call.arguments) and pa.types.is_floating(call.arguments[0].type)
+    return not call.distinct and (call.name == "LISTAGG" or (floating and call.name in ("SUM", "AVG")))
+
+
+def aggregate_sql(call: AggregateCall) -> str:
+    """An aggregate over the rows of a group, whose order number is `_o`."""
+    where = f" FILTER (WHERE {expression_sql(call.where)})" if call.where is not None else ""
+    if not call.arguments:
+        return f"COUNT(*){where}"
+    kind = call.arguments[0].type
+    value = expression_sql(call.arguments[0])
+    if call.distinct:
+        return f"COUNT(DISTINCT {value}){where}"
+    if call.name in ("FIRST_VALUE", "LAST_VALUE"):
+        return _by_order(call, value, kind, where)
+    if call.name == "SUM":
+        return _sum(value, kind, call.type, where)
+    if call.name == "AVG":
+        total = f"CAST({_sum(value, kind, call.type, where, whole=False)} AS DOUBLE)"
+        return f"({total} / CAST(NULLIF(COUNT({value}){where}, CAST(0 AS BIGINT)) AS DOUBLE))"
+    if call.name == "LISTAGG":
+        separator = call.arguments[1] if len(call.arguments) > 1 else Constant(",", pa.string())
+        return f"LISTAGG({value}, {expression_sql(separator)}){where}"
+    if call.name == "PERCENTILE":
+        return _percentile(call, value, where)
+    return f"{call.name}({value}){where}"
+
+
+def _sum(value: str, kind: pa.DataType, result: pa.DataType, where: str, *, whole: bool = True) -> str:
+    if pa.types.is_floating(kind):
+        return f"(SUM(CAST({value} AS DOUBLE)){where} + CAST(0 AS DOUBLE))"
+    if category(kind) == "integer":
+        total = f"SUM(CAST({value} AS DECIMAL(19, 0))){where}"
+        return fits(total, result) if whole else total
+    return f"SUM({value}){where}"
+
+
+def _by_order(call: AggregateCall, value: str, kind: pa.DataType, where: str) -> str:
+    """The value of the first or last row: the smallest or largest text of order number and value."""
+    least = "MIN" if call.name == "FIRST_VALUE" else "MAX"
+    text = f"CAST({value} AS STRING)"
+    found = f"SUBSTRING({least}(LPAD(CAST(_o + {_BIAS} AS STRING), {ORDER_DIGITS}, '0') || {text}){where}, {ORDER_DIGITS + 1})"
+    return found if kind == pa.string() else f"TRY_CAST({found} AS {inner_type(kind)})"
+
+
+def _percentile(call: AggregateCall, value: str, where: str) -> str:
+    """Between the two nearest values, as DuckDB reckons it: low + (high - low) * part."""
+    share = call.arguments[1]
+    assert isinstance(share, Constant)
+    number = cast_sql(value, call.arguments[0].type, DOUBLE)
+    values = f"ARRAY_SORT(ARRAY_AGG({number}){where})"
+    place = f"(CAST(CARDINALITY({values}) - 1 AS DOUBLE) * {float(str(share.value))!r}E0)"
+    low, high = (f"{values}[CAST({name}({place}) AS INT) + 1]" for name in ("FLOOR", "CEIL"))
+    return f"({low} + ({high} - {low}) * ({place} - FLOOR({place})))"

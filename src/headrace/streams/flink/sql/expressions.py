@@ -1,0 +1,114 @@
+"""Expressions of the plan in Flink's SQL: whatever cannot be computed for a row is NULL, never an error."""
+
+import pyarrow as pa
+
+from headrace.streams.expression import Call, Case, Cast, Constant, Duration, Expression, Now, Ref
+from headrace.streams.flink.sql.casts import cast_sql, finite, fits
+from headrace.streams.flink.sql.functions import SCALAR_SQL
+from headrace.streams.flink.sql.types import constant, inner_type, instant, interval, null
+from headrace.streams.sql_types import DOUBLE, NULL, category
+
+
+def expression_sql(expression: Expression) -> str:
+    """An expression without aggregates."""
+    if isinstance(expression, Ref):
+        return expression.slot.column
+    if isinstance(expression, Constant):
+        return constant(expression)
+    if isinstance(expression, Now):
+        return instant("_n")
+    if isinstance(expression, Cast):
+        return cast_sql(expression_sql(expression.value), expression.value.type, expression.type)
+    if isinstance(expression, Case):
+        return _case(expression)
+    assert isinstance(expression, Call)
+    return _call(expression)
+
+
+def column_sql(expression: Expression) -> str:
+    """An expression as a column of its own type."""
+    sql = expression_sql(expression)
+    if isinstance(expression, Ref | Cast | Constant | Case) or expression.type == NULL:
+        return sql
+    return f"CAST({sql} AS {inner_type(expression.type)})"
+
+
+def _case(case: Case) -> str:
+    branches = " ".join(f"WHEN {expression_sql(when)} THEN {expression_sql(then)}" for when, then in case.branches)
+    return f"(CASE {branches} ELSE {expression_sql(case.otherwise)} END)"
+
+
+def _call(call: Call) -> str:
+    if call.name in "+-*/%":
+        return _arithmetic(call)
+    arguments = tuple(expression_sql(one) for one in call.arguments)
+    if call.name in ("AND", "OR"):
+        return f"({f' {call.name} '.join(arguments)})"
+    if call.name == "NOT":
+        return f"(NOT {arguments[0]})"
+    if call.name == "IS NULL":
+        return f"({arguments[0]} IS NULL)"
+    if call.name == "IN":
+        return f"({' OR '.join(f'({arguments[0]} = {one})' for one in arguments[1:])})"
+    if call.name in SCALAR_SQL:
+        return SCALAR_SQL[call.name](call, arguments)
+    return f"({arguments[0]} {call.name} {arguments[1]})"
+
+
+def _arithmetic(call: Call) -> str:
+    left, right = call.arguments
+    if category(call.type) == "instant":
+        return _later(call, left, right)
+    a, b = expression_sql(left), expression_sql(right)
+    if NULL in (left.type, right.type):
+        return null(call.type)
+    if call.type == DOUBLE:
+        a, b = f"CAST({a} AS DOUBLE)", f"CAST({b} AS DOUBLE)"
+        return _double(call.name, a, b)
+    if category(call.type) == "integer":
+        return _integer(call, a, b)
+    return _decimal(call, a, b)
+
+
+def _double(operator: str, a: str, b: str) -> str:
+    if operator == "/":
+        return f"(CASE WHEN {b} <> 0 THEN {a} / {b} END)"
+    if operator == "%":
+        return f"(CASE WHEN {b} <> 0 THEN {finite(f'({a} % {b})')} END)"
+    return f"({a} {operator} {b})"
+
+
+def _integer(call: Call, a: str, b: str) -> str:
+    if call.name in "/%":
+        wide = "DECIMAL(19, 0)" if call.type == pa.int64() else "BIGINT"
+        if call.name == "%":
+            return f"(CASE WHEN {b} = 0 THEN NULL WHEN {b} = -1 THEN 0 ELSE MOD(CAST({a} AS BIGINT), CAST({b} AS BIGINT)) END)"
+        plain = f"CAST({a} AS {inner_type(call.type)}) / CAST({b} AS {inner_type(call.type)})"
+        negated = fits(f"(0 - CAST({a} AS {wide}))", call.type)
+        return f"(CASE WHEN {b} = 0 THEN NULL WHEN {b} = -1 THEN {negated} ELSE {plain} END)"
+    if call.type == pa.int64():
+        return fits(f"(CAST({a} AS DECIMAL(19, 0)) {call.name} CAST({b} AS DECIMAL(19, 0)))", call.type)
+    return fits(f"(CAST({a} AS BIGINT) {call.name} CAST({b} AS BIGINT))", call.type)
+
+
+def _decimal(call: Call, a: str, b: str) -> str:
+    kinds = [f"TRY_CAST({one} AS {_as_decimal(kind.type)})" for one, kind in zip((a, b), call.arguments, strict=True)]
+    if call.name == "%":
+        return f"(CASE WHEN {b} <> 0 THEN TRY_CAST(MOD({kinds[0]}, {kinds[1]}) AS {inner_type(call.type)}) END)"
+    return f"TRY_CAST(({kinds[0]} {call.name} {kinds[1]}) AS {inner_type(call.type)})"
+
+
+def _as_decimal(kind: pa.DataType) -> str:
+    if pa.types.is_decimal(kind):
+        return inner_type(kind)
+    digits = {pa.int8(): 3, pa.int16(): 5, pa.int32(): 10, pa.int64(): 19}
+    return f"DECIMAL({digits[kind]}, 0)"
+
+
+def _later(call: Call, left: Expression, right: Expression) -> str:
+    assert isinstance(right, Duration)
+    value = expression_sql(left)
+    sign = -1 if call.name == "-" else 1
+    for word, length in interval(sign * right.months, sign * right.milliseconds):
+        value = f"({value} {word} {length})"
+    return value

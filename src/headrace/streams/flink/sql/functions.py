@@ -1,0 +1,212 @@
+"""How each function of the allow-list is spelled on Flink, with guards where Flink would fail or answer otherwise."""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from headrace.streams.expression import Call, Constant
+from headrace.streams.flink.sql.casts import BOUNDS, cast_sql, finite
+from headrace.streams.flink.sql.types import epoch_ms, inner_type, instant
+from headrace.streams.sql_types import category
+
+Writer = Callable[[Call, tuple[str, ...]], str]
+"""(call, arguments as SQL) → SQL"""
+_UNIT_MS = {"SECOND": 1000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000, "WEEK": 604_800_000}
+_LATEST = 253_402_300_799
+
+
+def _template(template: str) -> Writer:
+    return lambda _call, arguments: template.format(*arguments)
+
+
+def _typed(template: str) -> Writer:
+    return lambda call, arguments: f"CAST({template.format(*arguments)} AS {inner_type(call.type)})"
+
+
+def _double(template: str, condition: str = "") -> Writer:
+    """A function of DOUBLEs; NULL where it is not finite, or `condition` does not hold."""
+
+    def write(_call: Call, arguments: tuple[str, ...]) -> str:
+        numbers = tuple(f"CAST({one} AS DOUBLE)" for one in arguments)
+        value = finite(template.format(*numbers))
+        return f"(CASE WHEN {condition.format(*numbers)} THEN {value} END)" if condition else value
+
+    return write
+
+
+def _unit(call: Call) -> str:
+    unit = call.arguments[0]
+    assert isinstance(unit, Constant)
+    return str(unit.value)
+
+
+def _abs(call: Call, arguments: tuple[str, ...]) -> str:
+    low = BOUNDS.get(call.type, (None,))[0]
+    guard = f"{arguments[0]} = {low}" if low is not None and call.type != pa.int64() else f"{arguments[0]} < -{(1 << 63) - 1}"
+    return f"ABS({arguments[0]})" if low is None else f"(CASE WHEN {guard} THEN NULL ELSE ABS({arguments[0]}) END)"
+
+
+def _to_unit(*, up: bool) -> Writer:
+    def write(call: Call, arguments: tuple[str, ...]) -> str:
+        if len(arguments) == 1:
+            kind = call.arguments[0].type
+            if category(kind) == "integer":
+                return arguments[0]
+            return f"CAST({'CEIL' if up else 'FLOOR'}({arguments[0]}) AS {inner_type(call.type)})"
+        unit = call.arguments[1]
+        assert isinstance(unit, Constant)
+        value, word = arguments[0], str(unit.value)
+        floor = f"FLOOR({value} TO {word})"
+        if word == "WEEK":  # Flink's weeks begin on Sunday
+            floor = f"TIMESTAMPADD(DAY, -MOD(CAST(DAYOFWEEK({value}) AS INT) + 5, 7), FLOOR({value} TO DAY))"
+        floor = f"CAST({floor} AS {inner_type(call.type)})"
+        if not up:
+            return floor
+        step = {"WEEK": "INTERVAL '7' DAY", "QUARTER": "INTERVAL '3' MONTH"}.get(word, f"INTERVAL '1' {word}")
+        return f"(CASE WHEN {floor} = {value} THEN {value} ELSE CAST({floor} + {step} AS {inner_type(call.type)}) END)"
+
+    return write
+
+
+def _rounded(name: str) -> Writer:
+    def write(call: Call, arguments: tuple[str, ...]) -> str:
+        if category(call.arguments[0].type) == "integer" and len(arguments) == 1:
+            return arguments[0]
+        digits = arguments[1] if len(arguments) > 1 else "0"
+        value = f"{name}({arguments[0]}, {digits})"
+        return f"TRY_CAST({value} AS {inner_type(call.type)})"
+
+    return write
+
+
+def _extremum(operator: str) -> Writer:
+    """GREATEST and LEAST: NULL where one is NULL."""
+
+    def write(_call: Call, arguments: tuple[str, ...]) -> str:
+        value = arguments[0]
+        for one in arguments[1:]:
+            value = f"(CASE WHEN {value} IS NULL OR {one} IS NULL THEN NULL WHEN {value} {operator} {one} THEN {value} ELSE {one} END)"
+        return value
+
+    return write
+
+
+def _part(call: Call, arguments: tuple[str, ...]) -> str:
+    return f"EXTRACT({_unit(call)} FROM {arguments[1]})"
+
+
+def _difference(call: Call, arguments: tuple[str, ...]) -> str:
+    unit = _unit(call)
+    if unit in _UNIT_MS:
+        value = f"(({epoch_ms(arguments[2])} - {epoch_ms(arguments[1])}) / {_UNIT_MS[unit]})"
+        low, high = BOUNDS[pa.int32()]
+        return f"(CASE WHEN {value} BETWEEN {low} AND {high} THEN CAST({value} AS INT) END)"
+    return f"TIMESTAMPDIFF({unit}, {arguments[1]}, {arguments[2]})"
+
+
+def _later(call: Call, arguments: tuple[str, ...]) -> str:
+    amount = f"(CASE WHEN {arguments[1]} BETWEEN -2000000000 AND 2000000000 THEN CAST({arguments[1]} AS INT) END)"
+    return f"CAST(TIMESTAMPADD({_unit(call)}, {amount}, {arguments[2]}) AS {inner_type(call.type)})"
+
+
+def _substring(call: Call, arguments: tuple[str, ...]) -> str:
+    """From the n-th letter, counted from the end where n is negative; letters before the first count, but are not there."""
+    value, first = arguments[0], arguments[1]
+    start = call.arguments[1]
+    length = call.arguments[2] if len(arguments) > 2 else None
+    plain = isinstance(start, Constant) and isinstance(start.value, int) and start.value >= 1
+    known = length is None or (isinstance(length, Constant) and isinstance(length.value, int) and length.value >= 0)
+    if plain and known:
+        return f"SUBSTRING({', '.join((value, *(f'CAST({one} AS INT)' for one in arguments[1:])))})"
+    begin = f"(CASE WHEN {first} < 0 THEN CHAR_LENGTH({value}) + {first} + 1 ELSE {first} END)"
+    if length is None:
+        return f"SUBSTRING({value}, CAST(CASE WHEN {begin} < 1 THEN 1 ELSE {begin} END AS INT))"
+    end = f"({begin} + {arguments[2]})"
+    inside = f"CASE WHEN {begin} < 1 THEN 1 ELSE {begin} END"
+    return f"(CASE WHEN {value} IS NULL OR {end} IS NULL THEN NULL WHEN {end} <= {inside} THEN '' ELSE SUBSTRING({value}, CAST({inside} AS INT), CAST({end} - {inside} AS INT)) END)"
+
+
+def _end(name: str) -> Writer:
+    def write(_call: Call, arguments: tuple[str, ...]) -> str:
+        amount = f"CAST(CASE WHEN {arguments[1]} < 0 THEN 0 WHEN {arguments[1]} > 2147483647 THEN 2147483647 ELSE {arguments[1]} END AS INT)"
+        return f"{name}({arguments[0]}, {amount})"
+
+    return write
+
+
+def _pad(name: str) -> Writer:
+    def write(_call: Call, arguments: tuple[str, ...]) -> str:
+        value, size, fill = arguments
+        cut = f"CAST(CASE WHEN {size} < 0 THEN 0 ELSE {size} END AS INT)"
+        padded = f"(CASE WHEN {size} <= CHAR_LENGTH({value}) THEN LEFT({value}, {cut}) WHEN CHAR_LENGTH({fill}) > 0 THEN {name}({value}, {cut}, {fill}) END)"
+        return f"(CASE WHEN {size} <= 10000 THEN {padded} END)"
+
+    return write
+
+
+def _split(_call: Call, arguments: tuple[str, ...]) -> str:
+    value, separator, place = arguments
+    return f"(CASE WHEN {place} >= 0 AND {place} < 2147483647 THEN SPLIT_INDEX({value}, {separator}, CAST({place} AS INT)) END)"
+
+
+def _if(_call: Call, arguments: tuple[str, ...]) -> str:
+    return f"(CASE WHEN {arguments[0]} THEN {arguments[1]} ELSE {arguments[2]} END)"
+
+
+def _extract_group(_call: Call, arguments: tuple[str, ...]) -> str:
+    group = arguments[2] if len(arguments) > 2 else "0"
+    return f"REGEXP_EXTRACT({arguments[0]}, {arguments[1]}, CAST({group} AS INT))"
+
+
+def _instant_of(call: Call, arguments: tuple[str, ...]) -> str:
+    precision = call.arguments[1]
+    assert isinstance(precision, Constant)
+    limit = _LATEST * (1000 if precision.value == 3 else 1)
+    value = f"CAST({arguments[0]} AS BIGINT)"
+    milliseconds = value if precision.value == 3 else f"{value} * 1000"
+    return f"(CASE WHEN {value} BETWEEN -{limit} AND {limit} THEN {instant(milliseconds)} END)"
+
+
+def _time_of_text(call: Call, arguments: tuple[str, ...]) -> str:
+    return cast_sql(arguments[0], pa.string(), call.type)
+
+
+def _null_if(_call: Call, arguments: tuple[str, ...]) -> str:
+    return f"(CASE WHEN {arguments[0]} = {arguments[1]} THEN NULL ELSE {arguments[0]} END)"
+
+
+def _sign(_call: Call, arguments: tuple[str, ...]) -> str:
+    return f"(CASE WHEN {arguments[0]} > 0 THEN 1 WHEN {arguments[0]} < 0 THEN -1 WHEN {arguments[0]} = 0 THEN 0 END)"
+
+
+def _listed(name: str) -> Writer:
+    return lambda _call, arguments: f"{name}({', '.join(arguments)})"
+
+
+SCALAR_SQL: dict[str, Writer] = {
+    "ABS": _abs, "CEIL": _to_unit(up=True), "FLOOR": _to_unit(up=False), "ROUND": _rounded("ROUND"),
+    "TRUNCATE": _rounded("TRUNCATE"), "SIGN": _sign, "SQRT": _double("SQRT({0})", "{0} >= 0"),
+    "POWER": _double("POWER({0}, {1})"), "EXP": _double("EXP({0})"), "LN": _double("LN({0})", "{0} > 0"),
+    "LOG10": _double("LOG10({0})", "{0} > 0"), "LOG2": _double("LOG2({0})", "{0} > 0"),
+    "GREATEST": _extremum(">="), "LEAST": _extremum("<="), "COALESCE": _listed("COALESCE"), "IFNULL": _listed("COALESCE"),
+    "NULLIF": _null_if, "IF": _if, "UPPER": _template("UPPER({0})"), "LOWER": _template("LOWER({0})"),
+    "TRIM": _template("TRIM(BOTH ' ' FROM {0})"), "LTRIM": _template("TRIM(LEADING ' ' FROM {0})"),
+    "RTRIM": _template("TRIM(TRAILING ' ' FROM {0})"), "CHAR_LENGTH": _template("CHAR_LENGTH({0})"),
+    "CHARACTER_LENGTH": _template("CHAR_LENGTH({0})"), "SUBSTRING": _substring, "SUBSTR": _substring,
+    "LEFT": _end("LEFT"), "RIGHT": _end("RIGHT"), "REPLACE": _template("(CASE WHEN {1} = '' THEN {0} ELSE REPLACE({0}, {1}, {2}) END)"),
+    "CONCAT": lambda _call, arguments: f"({' || '.join(arguments)})", "CONCAT_WS": _listed("CONCAT_WS"),
+    "POSITION": _template("CAST(POSITION({0} IN {1}) AS INT)"), "INSTR": _template("CAST(POSITION({1} IN {0}) AS INT)"),
+    "LPAD": _pad("LPAD"), "RPAD": _pad("RPAD"),
+    "REPEAT": _template("(CASE WHEN {1} <= 0 THEN CASE WHEN {0} IS NOT NULL THEN '' END WHEN {1} <= 10000 THEN REPEAT({0}, CAST({1} AS INT)) END)"),
+    "REVERSE": _template("REVERSE({0})"), "STARTSWITH": _template("STARTSWITH({0}, {1})"),
+    "ENDSWITH": _template("ENDSWITH({0}, {1})"), "SPLIT_INDEX": _split, "REGEXP": _template("REGEXP({0}, {1})"),
+    "REGEXP_EXTRACT": _extract_group, "REGEXP_REPLACE": _template("REGEXP_REPLACE({0}, {1}, {2})"),
+    "MD5": _template("MD5({0})"), "SHA256": _template("SHA256({0})"), "JSON_VALUE": _template("JSON_VALUE({0}, {1})"),
+    "JSON_EXISTS": _template("COALESCE(JSON_EXISTS({0}, {1}), FALSE)"), "EXTRACT": _part,
+    "YEAR": _template("EXTRACT(YEAR FROM {0})"), "MONTH": _template("EXTRACT(MONTH FROM {0})"),
+    "DAYOFMONTH": _template("EXTRACT(DAY FROM {0})"), "DAYOFWEEK": _typed("DAYOFWEEK({0})"),
+    "HOUR": _template("EXTRACT(HOUR FROM {0})"), "MINUTE": _template("EXTRACT(MINUTE FROM {0})"),
+    "SECOND": _template("EXTRACT(SECOND FROM {0})"), "TIMESTAMPDIFF": _difference, "TIMESTAMPADD": _later,
+    "TO_TIMESTAMP": _time_of_text, "TO_TIMESTAMP_LTZ": _instant_of, "TO_DATE": _time_of_text,
+    "UNIX_TIMESTAMP": _template("EXTRACT(EPOCH FROM {0})"),
+}  # fmt: skip

@@ -1,0 +1,207 @@
+"""From the logical plan to a chain of views.
+
+Columns have the plan's own names (`c1`, `c2` …). Beside them go hidden ones: `_rt` (the row's time attribute), `_t` (event time, ms),
+`_o` (order number), `_g` (ingested at, ms), `_n` (now, ms), `_b` (the watermark before the row, ms), `_off`, `_id`, `_key` (of the source's
+record); behind a window `window_start`, `window_end`, `window_time`, `_ws`, `_we` (ms), the identity `_k0`, `_k1` …, and the rank `_r`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from headrace.streams.expression import Expression, Ref, Slot
+from headrace.streams.flink.sql.aggregates import aggregate_sql, needs_order, order_number
+from headrace.streams.flink.sql.expressions import column_sql, expression_sql
+from headrace.streams.flink.sql.tables import last_end
+from headrace.streams.flink.sql.types import day_time, epoch_ms
+from headrace.streams.logical_plan import Aggregate, Frame, Project, Rank, Relation, Scan, StreamJoin, TableJoin, Window
+from headrace.streams.prune import output_slots
+
+BORDERS = ("window_start", "window_end", "window_time")
+_ALL = 2_147_483_647
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view: its name and its columns."""
+
+    name: str
+    columns: tuple[str, ...]
+    """The plan's, then hidden ones."""
+    keys: int = 0
+    """How many `_k` columns there are."""
+
+    def has(self, column: str) -> bool:
+        return column in self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class LateSource:
+    """Where late rows of an input are found."""
+
+    stream: str
+    view: str
+    """With `_off` and `_by`."""
+
+
+@dataclass(slots=True)
+class Views:
+    """Writes views one after the other."""
+
+    scans: dict[int, View] = field(default_factory=dict[int, View])
+    """The rows of each Scan, by its identity."""
+    statements: list[str] = field(default_factory=list[str])
+    late: list[LateSource] = field(default_factory=list[LateSource])
+    serial: bool = False
+    """Whether the job is only exact with one task per step."""
+
+    def add(self, prefix: str, select: str, columns: Sequence[str], keys: int = 0) -> View:
+        name = f"{prefix}_{len(self.statements)}"
+        self.statements.append(f"CREATE TEMPORARY VIEW {name} AS\n{select}")
+        return View(name, tuple(columns), keys)
+
+    def write(self, relation: Relation) -> View:
+        if isinstance(relation, Scan):
+            return self.scans[id(relation)]
+        if isinstance(relation, Project):
+            return self._project(relation)
+        if isinstance(relation, Window):
+            return self._window(relation)
+        if isinstance(relation, Aggregate):
+            return self._aggregate(relation)
+        if isinstance(relation, Rank):
+            return self._rank(relation)
+        raise NotImplementedError(type(relation))
+
+    def _project(self, project: Project) -> View:
+        source = self.write(project.source)
+        hidden = [one for one in source.columns if not _is_plain(one)]
+        items = [f"{column_sql(expression)} AS {slot.column}" for slot, expression in project.columns]
+        where = f"\nWHERE {expression_sql(project.where)}" if project.where is not None else ""
+        columns = [*(slot.column for slot, _ in project.columns), *hidden]
+        return self.add("project", f"SELECT {', '.join([*items, *hidden])}\nFROM {source.name}{where}", columns, source.keys)
+
+    # --- windows ---
+
+    def _window(self, window: Window) -> View:
+        source = self._in_time(self._unwindowed(self.write(window.source)), window.frame, window.source)
+        frame, borders = window.frame, {}
+        for slot, border in zip((window.slots.start, window.slots.end, window.slots.time), BORDERS, strict=True):
+            if slot is not None:
+                borders[slot.column] = border
+        partition = [one.slot.column for one in window.partition]
+        table = _function(frame, source.name, partition)
+        kept = [one for one in source.columns if one not in ("_rt",)]
+        items = [*kept, *(f"{border} AS {column}" for column, border in borders.items()), *BORDERS]
+        items += [f"{epoch_ms('window_start')} AS _ws", f"{epoch_ms('window_end')} AS _we"]
+        columns = [*kept, *borders, *BORDERS, "_ws", "_we"]
+        where = ""
+        if frame.overlap > 1 and source.has("_b"):
+            where = f"\nWHERE {epoch_ms('window_end')} > _b"
+        return self.add("windowed", f"SELECT {', '.join(items)}\nFROM TABLE({table}){where}", columns)
+
+    def _unwindowed(self, source: View) -> View:
+        """Rows of an inner window as plain rows again, their time attribute `_rt`."""
+        if not source.has("window_time"):
+            return source
+        order = ["_t", "_ws", *(f"_k{place} NULLS LAST" for place in range(source.keys)), *(["_r"] if source.has("_r") else [])]
+        kept = [one for one in source.columns if _is_plain(one) or one in ("_t", "_g")]
+        select = f"SELECT {', '.join(kept)}, window_time AS _rt FROM {source.name}"
+        del order
+        return self.add("rows", select, [*kept, "_rt"])
+
+    def _in_time(self, source: View, frame: Frame, relation: Relation) -> View:
+        """Sets rows aside that come after all their windows have closed, where the input's own watermark says so."""
+        if not source.has("_b"):
+            return source
+        if frame.kind == "SESSION":
+            self.serial = True
+            return source
+        end = last_end("_t", frame)
+        stream = _stream(relation)
+        late = self.add("late", f"SELECT _off, _b - {end} AS _by\nFROM {source.name}\nWHERE {end} <= _b", ("_off", "_by"))
+        self.late.append(LateSource(stream, late.name))
+        return self.add("timely", f"SELECT {', '.join(source.columns)}\nFROM {source.name}\nWHERE {end} > _b", source.columns)
+
+    def _aggregate(self, aggregate: Aggregate) -> View:
+        source = self.write(aggregate.source)
+        borders = {aggregate.window.start: "window_start", aggregate.window.end: "window_end", aggregate.window.time: "window_time"}
+        keys: list[tuple[Slot, str]] = []
+        out: list[str] = []
+        for slot, expression in aggregate.keys:
+            border = borders.get(expression.slot) if isinstance(expression, Ref) else None
+            if border is None:
+                out.append(f"_k{len(keys)} AS {slot.column}")
+                keys.append((slot, column_sql(expression)))
+            else:
+                out.append(f"{border} AS {slot.column}")
+        names = [f"_k{place}" for place in range(len(keys))]
+        if keys:
+            kept = [one for one in source.columns if not one.startswith("_k") or one == "_key"]
+            items = [*kept, *(f"{sql} AS {name}" for (_, sql), name in zip(keys, names, strict=True))]
+            source = self.add("keyed", f"SELECT {', '.join(items)}\nFROM {source.name}", [*kept, *names])
+        if any(needs_order(call) for _, call in aggregate.aggregates):
+            source = self._ordered(source, names)
+        items = [*out, *(f"{aggregate_sql(call)} AS {slot.column}" for slot, call in aggregate.aggregates)]
+        items += [*BORDERS, *names, "MAX(_g) AS _g"]
+        columns = [slot.column for slot, _ in (*aggregate.keys, *aggregate.aggregates)] + [*BORDERS, *names, "_g"]
+        if source.has("_o"):
+            items.append("MIN(_o) AS _o")
+            columns.append("_o")
+        inner = self.add("grouped", f"SELECT {', '.join(items)}\nFROM {source.name}\nGROUP BY {', '.join([*BORDERS, *names])}", columns)
+        return self._with_milliseconds(inner, len(keys))
+
+    def _with_milliseconds(self, view: View, keys: int) -> View:
+        start, end = epoch_ms("window_start"), epoch_ms("window_end")
+        select = f"SELECT *, {start} AS _ws, {end} AS _we, {end} - 1 AS _t\nFROM {view.name}"
+        return self.add("timed", select, [*view.columns, "_ws", "_we", "_t"], keys)
+
+    def _ordered(self, source: View, partition: Sequence[str]) -> View:
+        """The same rows, each group's in order of `_o`, once its window has closed."""
+        by = ", ".join(("window_start", "window_end", *partition))
+        columns = ", ".join(source.columns)
+        inner = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY _o) AS _place\n  FROM {source.name}"
+        return self.add("ordered", f"SELECT {columns}\nFROM (\n  {inner}\n) WHERE _place <= {_ALL}", source.columns, source.keys)
+
+    def _rank(self, rank: Rank) -> View:
+        source = self.write(rank.source)
+        names = [f"_k{place}" for place in range(len(rank.partition))]
+        kept = [one for one in source.columns if not _is_key(one) and one != "_r"]
+        items = [*kept, *(f"{column_sql(one)} AS {name}" for one, name in zip(rank.partition, names, strict=True))]
+        items += [f"{column_sql(by)} AS _s{place}" for place, (by, _, _) in enumerate(rank.order)]
+        source = self.add("keyed", f"SELECT {', '.join(items)}\nFROM {source.name}", [*kept, *names])
+        by = ", ".join(("window_start", "window_end", *names))
+        order = ", ".join(
+            f"_s{place} {'DESC' if descending else 'ASC'} NULLS {'FIRST' if first else 'LAST'}"
+            for place, (_, descending, first) in enumerate(rank.order)
+        )
+        inner = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY {order}, _o) AS _r\n  FROM {source.name}"
+        columns = [*source.columns, rank.slot.column, "_r"]
+        items = [*source.columns, f"_r AS {rank.slot.column}", "_r"]
+        return self.add("ranked", f"SELECT {', '.join(items)}\nFROM (\n  {inner}\n) WHERE _r <= {rank.limit}", columns, len(names))
+
+
+def _is_plain(column: str) -> bool:
+    """Whether a column is the plan's own."""
+    return not column.startswith("_") and column not in BORDERS
+
+
+def _is_key(column: str) -> bool:
+    return column.startswith("_k") and column[2:].isdigit()
+
+
+def _stream(relation: Relation) -> str:
+    while not isinstance(relation, Scan):
+        relation = relation.source
+    return relation.stream.name
+
+
+def _function(frame: Frame, table: str, partition: Sequence[str]) -> str:
+    time = "DESCRIPTOR(_rt)"
+    size, step, offset = (day_time(one) for one in (frame.size_ms, frame.step_ms, abs(frame.offset_ms)))
+    tail = f", {'-' if frame.offset_ms < 0 else ''}{offset}" if frame.offset_ms else ""
+    if frame.kind == "SESSION":
+        keys = f" PARTITION BY ({', '.join(partition)})" if partition else ""
+        return f"SESSION(TABLE {table}{keys}, {time}, {size})"
+    if frame.kind == "TUMBLE":
+        return f"TUMBLE(TABLE {table}, {time}, {size}{tail})"
+    return f"{frame.kind}(TABLE {table}, {time}, {step}, {size}{tail})"
