@@ -26,7 +26,16 @@ COMPACTED = {
 }  # fmt: skip
 _ENDING = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT})
 _SETTLED_SECONDS = 1.0
-_LEADERLESS = frozenset({KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, *MISSING})
+_ELECTED_SECONDS = 10.0
+_LEADERLESS = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        *MISSING,
+    }
+)
 Partition = tuple[str, int]
 """Kafka's topic name, number"""
 
@@ -109,7 +118,7 @@ class Broker:
         if not partitions:
             return {}
         wanted: dict[TopicPartition, Any] = {TopicPartition(*one): spec for one in partitions}
-        deadline = SYSTEM_CLOCK.monotonic() + _SETTLED_SECONDS
+        deadline = SYSTEM_CLOCK.monotonic() + _ELECTED_SECONDS
         while True:
             try:
                 futures = self._admin.list_offsets(wanted, isolation_level=level, request_timeout=REQUEST_SECONDS)
@@ -118,7 +127,8 @@ class Broker:
                 error = error_of(exception)
                 if not _leaderless(error) or SYSTEM_CLOCK.monotonic() > deadline:
                     raise translate(error, self.where) from exception
-            SYSTEM_CLOCK.sleep(0.002)
+            self.all_topics()  # asks anew who leads
+            SYSTEM_CLOCK.sleep(0.005)
 
     def committed(self, group: str, partitions: Sequence[Partition] | None = None) -> list[TopicPartition]:
         """What a group has committed; of all partitions where none are named.

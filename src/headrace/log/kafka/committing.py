@@ -8,7 +8,7 @@ through it, because that would have fenced us.
 import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 from confluent_kafka import TopicPartition
 
@@ -29,14 +29,16 @@ _VISIBLE_SECONDS = 2.0
 """How long a commit waits until others can read it. Where somebody else's open transaction stands before it, they read it later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Topics:
+class Topics(Protocol):
     """What committing must know of topics."""
 
-    names: dict[str, str]
-    """Headrace's name → Kafka's"""
-    unique: frozenset[str]
-    """Those that keep ids unique."""
+    def kafka_name(self, topic: str) -> str:
+        """Kafka's name of a topic. NotFoundError where it was never ensured."""
+        ...
+
+    def keeps_ids_unique(self, topic: str) -> bool:
+        """False also of a topic that was never ensured."""
+        ...
 
 
 class Committer:
@@ -53,7 +55,7 @@ class Committer:
         self._lock = threading.Lock()
 
     def commit(self, commit: Commit, topics: Topics) -> CommitResult:
-        unique = any(append.topic in topics.unique for append in commit.appends)
+        unique = any(topics.keeps_ids_unique(append.topic) for append in commit.appends)
         if commit.expect or (unique and commit.lease is None):
             return self._through(SHARED, commit, topics)
         if commit.lease is not None:
@@ -130,7 +132,7 @@ class Committer:
         for append in commit.appends:
             name = self._partition(append.topic, append.partition, topics)
             records: Sequence[NewRecord] = append.records
-            if append.topic in topics.unique:
+            if topics.keeps_ids_unique(append.topic):
                 records = self._unseen(append, name, seen)
                 duplicates[append.topic] = duplicates.get(append.topic, 0) + len(append.records) - len(records)
             runs.append([to_message(*name, record, now_ms) for record in records])
@@ -142,7 +144,7 @@ class Committer:
         return CommitResult(self._firsts(commit.appends, places, written), duplicates)
 
     def _partition(self, topic: str, partition: int, topics: Topics) -> Partition:
-        name = topics.names[topic]
+        name = topics.kafka_name(topic)
         count = self._broker.partitions(name) or 0
         if partition >= count:
             raise NotFoundError(f"the topic {topic!r} has partitions 0 to {count - 1}, none of number {partition}")

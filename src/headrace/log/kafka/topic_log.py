@@ -10,7 +10,7 @@ from headrace.foundation.clock import Clock
 from headrace.foundation.errors import FinalError, InvalidDeclarationError, NotFoundError
 from headrace.log.kafka.broker import KEPT, Broker, Partition
 from headrace.log.kafka.changelog import Changelog
-from headrace.log.kafka.committing import Committer, Topics
+from headrace.log.kafka.committing import Committer
 from headrace.log.kafka.cursors import Cursors
 from headrace.log.kafka.identities import Identities
 from headrace.log.kafka.notices import Notices
@@ -135,12 +135,9 @@ class KafkaTopicLog:
 
     def commit(self, commit: Commit) -> CommitResult:
         self._open()
-        wanted = {append.topic for append in commit.appends} | {offset.topic for offset in commit.offsets}
-        specs = {name: self._spec(name) for name in wanted}
-        unique = (
-            frozenset(name for name in wanted if self._read_specs()[name].unique_ids) if wanted else frozenset[str]()
-        )
-        result = self._committer.commit(commit, Topics({name: self._name(name) for name in specs}, unique))
+        if commit.appends:
+            self._read_specs()
+        result = self._committer.commit(commit, self)
         self._notices.say()
         return result
 
@@ -149,7 +146,7 @@ class KafkaTopicLog:
 
     def acquire_lease(self, role: str, holder: str) -> Lease:
         self._open()
-        return self._committer.acquire(role, holder, Topics({}, frozenset()))
+        return self._committer.acquire(role, holder, self)
 
     def wait(self, timeout_seconds: float) -> bool:
         self._open()
@@ -177,6 +174,15 @@ class KafkaTopicLog:
     def _open(self) -> None:
         if self._closed:
             raise FinalError("the log is closed", where=self._options.bootstrap_servers)
+
+    def kafka_name(self, topic: str) -> str:
+        """Kafka's name of a topic. NotFoundError names the nearest ones."""
+        return self._name(self._spec(topic).name)
+
+    def keeps_ids_unique(self, topic: str) -> bool:
+        """As the topic was ensured last, by anybody."""
+        spec = self._specs.get(topic)
+        return spec is not None and spec.unique_ids
 
     def _name(self, topic: str) -> str:
         return f"{self._options.prefix}{topic}"
