@@ -61,7 +61,7 @@ def source_table(
     mark = "_"
     while any(one.startswith(mark) for one in columns):
         mark += "_"
-    header = lambda word: f"DECODE({mark}headers[{text(word)}], 'UTF-8')"  # noqa: E731
+    header = lambda word: f"CAST({mark}headers[{text(word)}] AS STRING)"  # noqa: E731
     stamp = epoch_ms(f"CAST({mark}stamp AS TIMESTAMP(3))")
     lines = [f"{name(column)} {read_type(kind)}" for column, kind in columns.items()]
     lines += [
