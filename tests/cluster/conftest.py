@@ -52,7 +52,9 @@ def numbers() -> type[Numbers]:
 def small(tmp_path: Path) -> Generator[LocalCluster]:
     """A Kafka of the test's own that has not been started, in a folder whose name is no plain word."""
     skip_where_absent("kafka")
-    cluster = LocalCluster(tmp_path / "my clüster", free_cluster_ports(), parts=["kafka"], die_with_parent=True)
+    cluster = LocalCluster(
+        tmp_path / "my clüster", free_cluster_ports(), parts=["kafka"], die_with_parent=True, quick=True
+    )
     yield cluster
     cluster.down()
 
@@ -63,7 +65,9 @@ def guarded(tmp_path: Path) -> Generator[tuple[LocalCluster, KafkaSecurity]]:
     skip_where_absent("kafka")
     ports, more = free_cluster_ports(), free_cluster_ports()
     security = KafkaSecurity({"alice": 'pass "word" \\ é'}, more.kafka, more.controller, more.gateway)
-    cluster = LocalCluster(tmp_path / "data", ports, parts=["kafka"], security=security, die_with_parent=True)
+    cluster = LocalCluster(
+        tmp_path / "data", ports, parts=["kafka"], security=security, die_with_parent=True, quick=True
+    )
     cluster.up()
     yield cluster, security
     cluster.down()

@@ -38,11 +38,11 @@ def test_what_was_written_is_there_after_down_and_up_also_on_other_ports(small: 
     assert not small.alive("broker")
     assert small.memory_bytes() == 0
     small.down()  # again: nothing to do
-    LocalCluster(small.directory, parts=["kafka"], die_with_parent=True).up()
+    LocalCluster(small.directory, parts=["kafka"], die_with_parent=True, quick=True).up()
     assert numbers(small.addresses.kafka).read("kept") == list(range(100))
 
     small.down()
-    moved = LocalCluster(small.directory, free_cluster_ports(), parts=["kafka"], die_with_parent=True)
+    moved = LocalCluster(small.directory, free_cluster_ports(), parts=["kafka"], die_with_parent=True, quick=True)
     moved.up()
     assert moved.addresses != small.addresses
     assert numbers(moved.addresses.kafka).read("kept") == list(range(100))
@@ -52,7 +52,7 @@ def test_what_was_written_is_there_after_down_and_up_also_on_other_ports(small: 
 
 @pytest.mark.slow
 def test_two_that_bring_the_same_folder_up_at_once_share_one_broker(small: LocalCluster) -> None:
-    other = LocalCluster(small.directory, small.ports, parts=["kafka"], die_with_parent=True)
+    other = LocalCluster(small.directory, small.ports, parts=["kafka"], die_with_parent=True, quick=True)
     failures: list[BaseException] = []
 
     def bring_up(cluster: LocalCluster) -> None:

@@ -175,13 +175,17 @@ _FLINK_MODULES = (
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How a JVM of one server is started: its part (whose jars it needs), main class, heap in MB and further options."""
+    """How a JVM of one server is started: its part (whose jars it needs), main class, heap in MB and further options.
+
+    `carries_data`: it is worth compiling well; the others start a third sooner without the second compiler.
+    """
 
     part: str
     main: str
     heap: int
     options: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    carries_data: bool = False
 
 
 def programs(directory: Path, size: ClusterSize) -> Mapping[str, Program]:
@@ -190,15 +194,15 @@ def programs(directory: Path, size: ClusterSize) -> Mapping[str, Program]:
     direct = 64 + size.task_network  # the framework's own and the network's
     return {
         "zookeeper": Program("flink", f"{flink}.shaded.zookeeper3.org.apache.zookeeper.server.ZooKeeperServerMain", size.zookeeper_heap,
-                             ("-XX:TieredStopAtLevel=1", "-Dzookeeper.admin.enableServer=false"),
+                             ("-Dzookeeper.admin.enableServer=false",),
                              (str(directory / "flink" / "conf" / "zoo.cfg"),)),
         "broker": Program("kafka", "kafka.Kafka", size.kafka_heap,
-                          arguments=(str(directory / "kafka" / "server.properties"),)),
+                          arguments=(str(directory / "kafka" / "server.properties"),), carries_data=True),
         "jobmanager": Program("flink", f"{flink}.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
                               size.jobmanager_heap, _FLINK_MODULES, (*configured, "--executionMode", "cluster")),
         "taskmanager": Program("flink", f"{flink}.runtime.taskexecutor.TaskManagerRunner", 64 + size.task_heap,
                                (*_FLINK_MODULES, f"-XX:MaxDirectMemorySize={direct}m",
-                                f"-XX:MaxMetaspaceSize={size.task_metaspace}m"), configured),
+                                f"-XX:MaxMetaspaceSize={size.task_metaspace}m"), configured, carries_data=True),
         "gateway": Program("flink", f"{flink}.table.gateway.SqlGateway", size.gateway_heap, _FLINK_MODULES),
     }  # fmt: skip
 

@@ -40,6 +40,7 @@ START_SECONDS = 90.0
 STOP_SECONDS = 20.0
 LOCK_SECONDS = 120.0
 _POLL_SECONDS = 0.1
+_SOONER = "-XX:TieredStopAtLevel=1"
 
 
 class LocalCluster:
@@ -54,11 +55,12 @@ class LocalCluster:
         parts: Sequence[str] = PARTS,
         security: KafkaSecurity | None = None,
         die_with_parent: bool = False,
+        quick: bool = False,
         cache: Path | None = None,
     ) -> None:
         """Without `ports` and `size`: those of the folder's last `up`, else the usual ones. Nothing is started yet.
 
-        `die_with_parent`: for tests; the servers end with the process that starts them, however it ends (Linux).
+        `quick`: every server starts sooner and works slower. `die_with_parent`: for tests; the servers end with the process that starts them, however it ends (Linux).
         """
         self.directory = directory.resolve()
         known = read_record(self.directory)
@@ -66,7 +68,7 @@ class LocalCluster:
         self.size = size or known.size
         self.parts = tuple(parts)
         self._security = security
-        self._die_with_parent = die_with_parent
+        self._die_with_parent, self._quick = die_with_parent, quick
         self._cache = cache or default_cache()
         self._programs = programs(self.directory, self.size)
         self._probes = probes(self.ports)
@@ -212,7 +214,7 @@ class LocalCluster:
         command = [
             str(java.path), f"-Xmx{program.heap}m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
             f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}", f"-Dheadrace.log={self._log(name)}",
-            "-Djava.net.preferIPv4Stack=true", *program.options,
+            "-Djava.net.preferIPv4Stack=true", *([] if program.carries_data and not self._quick else [_SOONER]), *program.options,
             "-cp", f"{jars}/*", program.main, *program.arguments,
         ]  # fmt: skip
         environ = {**os.environ, "FLINK_CONF_DIR": str(self.directory / "flink" / "conf")}

@@ -101,7 +101,7 @@ def session_cluster(*parts: str) -> LocalCluster:
     """The session's cluster with at least these parts running, all of their servers answering."""
     skip_where_absent(*parts)
     folder, ports = _room()
-    cluster = LocalCluster(folder / "data", ports, parts=parts, die_with_parent=True)
+    cluster = LocalCluster(folder / "data", ports, parts=parts, die_with_parent=True, quick=True)
     cluster.up()
     return cluster
 
