@@ -32,8 +32,8 @@ lock: $(VENV)/.uv-$(UV_VERSION) ## Resolves requirements/*.in into the locks ane
 	@for name in main dev bench; do $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-annotate --no-header requirements/$$name.in -o requirements/$$name.lock || exit 1; done
 
-demo: setup ## Shows the main job; SERVE=1 stays up
-	@$(BIN)/python examples/support/demo.py $(if $(SERVE),--serve)
+demo: setup ## Shows the main job; SERVE=1 stays up; ENGINE=cluster on a Kafka and a Flink of this machine
+	@$(BIN)/python examples/support/demo.py $(if $(SERVE),--serve) $(if $(ENGINE),--engine $(ENGINE))
 
 lint: setup
 	@$(BIN)/ruff check --no-cache .

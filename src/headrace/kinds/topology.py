@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from headrace.foundation.errors import HeadraceError, InvalidQueryError
+from headrace.foundation.errors import HeadraceError, InvalidDeclarationError, InvalidQueryError
 from headrace.foundation.settings import Settings
 from headrace.kinds.base_model.stages import ModelNotFoundError, checkpoint, served_base
 from headrace.kinds.devices import gpu_count
@@ -101,11 +101,21 @@ class _Building:
         return found
 
 
+PRIVATE_LOGS = frozenset({"sqlite"})
+"""Logs that processes outside Headrace cannot read."""
+
+
 def topology(resources: Iterable[Resource], settings: Settings, environ: Mapping[str, str] | None = None) -> Topology:
     """Everything that the resources need, in a fixed order; secrets are in clear in it, so it is never stored or shown."""
     ordered = sorted(resources, key=lambda one: (_ORDER.index(one.kind), one.namespace, one.name))
     environ = os.environ if environ is None else environ
     engine = open_engine(settings.streams, settings.stream_options).capabilities
+    if not engine.in_process and settings.log in PRIVATE_LOGS:
+        raise InvalidDeclarationError(
+            f"the engine {engine.name} cannot read the log on {settings.log}, which lies in a file of this machine",
+            where="settings",
+            next_step='set log = "kafka", or streams = "duckdb"',
+        )
     building = _Building(
         {one.key: one for one in ordered},
         SecretSources(environ, settings.secrets),

@@ -62,6 +62,8 @@ class JobStatus:
     """Share of time that the busiest task waits for the one behind it, 0 to 1."""
     message: str = ""
     """Why it failed or restarted: the root cause's first line."""
+    checkpoint: str = ""
+    """Place of the newest completed checkpoint; before the first one, of what it was started from. Empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
