@@ -127,7 +127,7 @@ def _seal(folder: Path) -> None:
 
 def _copy_dependencies(maven: Path, part: str, into: Path, progress: Progress) -> None:
     """Runs Maven on a pom of its own. `progress` hears of each jar that comes over the line."""
-    with tempfile.TemporaryDirectory(prefix="headrace-pom-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{into.name}-pom-", dir=into.parent) as folder:
         pom = Path(folder) / "pom.xml"
         pom.write_text(_pom(part), "utf-8")
         command = [
