@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from headrace.streams.expression import Ref
+from headrace.streams.flink.sql.joins import write_stream_join, write_table_join
 from headrace.streams.flink.sql.sources import write_signs, write_sources
 from headrace.streams.flink.sql.tables import Table, sink_table
 from headrace.streams.flink.sql.types import read_type, text
@@ -39,7 +40,7 @@ def write_job(job: JobSpec) -> JobSql:
     """The SQL of a job. InvalidQueryError: the query cannot give on Flink what it gives elsewhere."""
     logical = plan_query(job.query)
     root = optimised(logical)
-    views = Views()
+    views = Views(table_join=lambda views, join: write_table_join(views, join, job), stream_join=write_stream_join)
     tables = write_sources(job, root, views)
     view = views.write(root)
     columns = _output_columns(logical, view)
@@ -51,7 +52,7 @@ def write_job(job: JobSpec) -> JobSql:
         selects.append(_only(columns, {"x": "'sign'", "n": "_input", "s": "_sign", "o": "_off"}, signs.name))
     sink = sink_table("output", job.output, columns, job.name, job.options)
     insert = "INSERT INTO output\n" + "\nUNION ALL\n".join(selects)
-    made = [one.table for one in tables.values()]
+    made = [*(one.table for one in tables.values()), *views.tables]
     settings = {"table.local-time-zone": "UTC", "table.optimizer.agg-phase-strategy": "ONE_PHASE"}
     if views.serial:
         settings["parallelism.default"] = "1"

@@ -4,13 +4,22 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from headrace.streams.expression import Now
+from headrace.streams.expression import Now, walk
 from headrace.streams.flink.sql.aggregates import order_number
 from headrace.streams.flink.sql.tables import HIGHEST, LOWEST, ROW, SIGN, RowTime, Source, last_end, source_table
 from headrace.streams.flink.sql.types import epoch_ms, inner_type, name, text
 from headrace.streams.flink.sql.views import View, Views
-from headrace.streams.expression import walk
-from headrace.streams.logical_plan import Frame, Relation, Scan, StreamJoin, TableJoin, Window, expressions, relations, sources
+from headrace.streams.logical_plan import (
+    Frame,
+    Relation,
+    Scan,
+    StreamJoin,
+    TableJoin,
+    Window,
+    expressions,
+    relations,
+    sources,
+)
 from headrace.streams.stream_engine import StreamInput
 from headrace.streams.stream_job import JobSpec
 
@@ -35,7 +44,7 @@ def write_sources(job: JobSpec, root: Relation, views: Views) -> dict[str, Sourc
 
 def _rows(views: Views, scan: Scan, source: Source, time: RowTime | None, *, timeline: str) -> View:
     mark = source.mark
-    items = [f"{_inward(name(label), slot.type)} AS {slot.column}" for label, slot in scan.columns]
+    items = [f"{inward(name(label), slot.type)} AS {slot.column}" for label, slot in scan.columns]
     columns = [slot.column for _, slot in scan.columns]
     before = f"{epoch_ms(f'CAST(CURRENT_WATERMARK({mark}rt) AS TIMESTAMP(3))')} + 1"
     by_event = time is not None and time.rows == "{t}"
@@ -65,7 +74,8 @@ def write_signs(found: Mapping[str, Source]) -> Sequence[str]:
     ]
 
 
-def _inward(column: str, kind: pa.DataType) -> str:
+def inward(column: str, kind: pa.DataType) -> str:
+    """A column of canonical JSON as it goes inside the job."""
     return f"CAST({column} AS {inner_type(kind)})" if pa.types.is_timestamp(kind) and kind.tz else column
 
 

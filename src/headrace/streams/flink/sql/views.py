@@ -5,16 +5,15 @@ Columns have the plan's own names (`c1`, `c2` …). Beside them go hidden ones: 
 record); behind a window `window_start`, `window_end`, `window_time`, `_ws`, `_we` (ms), the identity `_k0`, `_k1` …, and the rank `_r`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from headrace.streams.expression import Expression, Ref, Slot
-from headrace.streams.flink.sql.aggregates import aggregate_sql, needs_order, order_number
+from headrace.streams.expression import Ref, Slot
+from headrace.streams.flink.sql.aggregates import aggregate_sql, needs_order
 from headrace.streams.flink.sql.expressions import column_sql, expression_sql
-from headrace.streams.flink.sql.tables import last_end
+from headrace.streams.flink.sql.tables import Table, last_end
 from headrace.streams.flink.sql.types import day_time, epoch_ms
 from headrace.streams.logical_plan import Aggregate, Frame, Project, Rank, Relation, Scan, StreamJoin, TableJoin, Window
-from headrace.streams.prune import output_slots
 
 BORDERS = ("window_start", "window_end", "window_time")
 _ALL = 2_147_483_647
@@ -49,6 +48,9 @@ class Views:
 
     scans: dict[int, View] = field(default_factory=dict[int, View])
     """The rows of each Scan, by its identity."""
+    tables: list[Table] = field(default_factory=list[Table])
+    table_join: "Callable[[Views, TableJoin], View]" = field(kw_only=True)
+    stream_join: "Callable[[Views, StreamJoin], View]" = field(kw_only=True)
     statements: list[str] = field(default_factory=list[str])
     late: list[LateSource] = field(default_factory=list[LateSource])
     serial: bool = False
@@ -70,7 +72,9 @@ class Views:
             return self._aggregate(relation)
         if isinstance(relation, Rank):
             return self._rank(relation)
-        raise NotImplementedError(type(relation))
+        if isinstance(relation, TableJoin):
+            return self.table_join(self, relation)
+        return self.stream_join(self, relation)
 
     def _project(self, project: Project) -> View:
         source = self.write(project.source)
@@ -83,7 +87,7 @@ class Views:
     # --- windows ---
 
     def _window(self, window: Window) -> View:
-        source = self._in_time(self._unwindowed(self.write(window.source)), window.frame, window.source)
+        source = self._in_time(self.unwindowed(self.write(window.source)), window.frame, window.source)
         frame, borders = window.frame, {}
         for slot, border in zip((window.slots.start, window.slots.end, window.slots.time), BORDERS, strict=True):
             if slot is not None:
@@ -99,14 +103,12 @@ class Views:
             where = f"\nWHERE {epoch_ms('window_end')} > _b"
         return self.add("windowed", f"SELECT {', '.join(items)}\nFROM TABLE({table}){where}", columns)
 
-    def _unwindowed(self, source: View) -> View:
+    def unwindowed(self, source: View) -> View:
         """Rows of an inner window as plain rows again, their time attribute `_rt`."""
         if not source.has("window_time"):
             return source
-        order = ["_t", "_ws", *(f"_k{place} NULLS LAST" for place in range(source.keys)), *(["_r"] if source.has("_r") else [])]
         kept = [one for one in source.columns if _is_plain(one) or one in ("_t", "_g")]
         select = f"SELECT {', '.join(kept)}, window_time AS _rt FROM {source.name}"
-        del order
         return self.add("rows", select, [*kept, "_rt"])
 
     def _in_time(self, source: View, frame: Frame, relation: Relation) -> View:
@@ -116,11 +118,16 @@ class Views:
         if frame.kind == "SESSION":
             self.serial = True
             return source
-        end = last_end("_t", frame)
-        stream = _stream(relation)
-        late = self.add("late", f"SELECT _off, _b - {end} AS _by\nFROM {source.name}\nWHERE {end} <= _b", ("_off", "_by"))
-        self.late.append(LateSource(stream, late.name))
-        return self.add("timely", f"SELECT {', '.join(source.columns)}\nFROM {source.name}\nWHERE {end} > _b", source.columns)
+        return self.timely(source, last_end("_t", frame), "<=", "_b", relation)
+
+    def timely(self, source: View, left: str, operator: str, right: str, relation: Relation) -> View:
+        """The rows for which `left operator right` does not hold; the others are late, by right − left ms."""
+        if not source.has("_b"):
+            return source
+        late = self.add("late", f"SELECT _off, {right} - {left} AS _by\nFROM {source.name}\nWHERE {left} {operator} {right}", ("_off", "_by"))
+        self.late.append(LateSource(_stream(relation), late.name))
+        columns = ", ".join(source.columns)
+        return self.add("timely", f"SELECT {columns}\nFROM {source.name}\nWHERE NOT ({left} {operator} {right})", source.columns)
 
     def _aggregate(self, aggregate: Aggregate) -> View:
         source = self.write(aggregate.source)
