@@ -53,7 +53,7 @@ class Broker:
     def connect(self) -> None:
         """UnavailableError: no broker answered in time. InvalidDeclarationError: it refuses the credentials."""
         refused: list[KafkaError] = []
-        probe = AdminClient({**self._options.client(), "error_cb": refused.append})
+        probe = AdminClient(self._options.client(error_cb=refused.append))
         try:
             probe.list_topics(timeout=self._options.connect_seconds)
         except KafkaException as exception:

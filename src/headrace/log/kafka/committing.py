@@ -13,7 +13,7 @@ from typing import Protocol
 from confluent_kafka import TopicPartition
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import ConflictError, NotFoundError
+from headrace.foundation.errors import ConflictError, NotFoundError, UnavailableError
 from headrace.log.kafka import leases
 from headrace.log.kafka.broker import Broker, Partition
 from headrace.log.kafka.changelog import Changelog, Entries
@@ -25,6 +25,8 @@ from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, Lease, StateKey
 
 SHARED = "shared"
+_ATTEMPTS = 50
+"""To commit under an id that others take over in between; each of them has committed meanwhile."""
 _VISIBLE_SECONDS = 2.0
 """How long a commit waits until others can read it. Where somebody else's open transaction stands before it, they read it later."""
 
@@ -93,8 +95,9 @@ class Committer:
 
     def _under_lease(self, commit: Commit, lease: Lease, topics: Topics) -> CommitResult:
         producer = self._producer(_role_id(lease.role))
+        fenced: ProducerFencedError | None = None
         with producer.lock:
-            while True:
+            for _ in range(_ATTEMPTS):
                 if not producer.begun or self._leased.get(lease.role) != lease:
                     leases.check(self._changelog, lease)
                     producer.begin()
@@ -102,21 +105,24 @@ class Committer:
                     self._leased[lease.role] = lease
                 try:
                     return self._write(producer, commit, topics)
-                except ProducerFencedError:
-                    continue
+                except ProducerFencedError as error:
+                    fenced = error
+            raise _crowded(fenced)
 
     def _through(self, name: str, commit: Commit, topics: Topics) -> CommitResult:
         producer = self._producer(name)
+        fenced: ProducerFencedError | None = None
         with producer.lock:
-            while True:
+            for _ in range(_ATTEMPTS):
                 if not producer.begun:
                     producer.begin()
                 try:
                     if commit.lease is not None:
                         leases.check(self._changelog, commit.lease)
                     return self._write(producer, commit, topics)
-                except ProducerFencedError:
-                    continue
+                except ProducerFencedError as error:
+                    fenced = error
+            raise _crowded(fenced)
 
     def _write(self, producer: TransactionalProducer, commit: Commit, topics: Topics) -> CommitResult:
         owners = {
@@ -195,6 +201,10 @@ class Committer:
         while left and SYSTEM_CLOCK.monotonic() < deadline:
             ends = self._broker.ends(list(left))
             left = {place: last for place, last in left.items() if ends[place] <= last}
+
+
+def _crowded(error: ProducerFencedError | None) -> UnavailableError:
+    return UnavailableError(f"others took the transactional id over {_ATTEMPTS} times in a row: {error}")
 
 
 def _role_id(role: str) -> str:

@@ -31,6 +31,7 @@ MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, _code("_UNKNOWN_TOPIC"), 
 PASSING = frozenset({_code("_ALL_BROKERS_DOWN"), _code("_TRANSPORT"), _code("_TIMED_OUT"), _code("_RESOLVE")})
 """Said while a broker is away; the client goes on by itself."""
 END_OF_PARTITION: int = _code("_PARTITION_EOF")
+FATAL: int = _code("_FATAL")
 TIMED_OUT: int = _code("_TIMED_OUT")
 CREDENTIALS = frozenset(
     {

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import UnavailableError
 from headrace.foundation.failpoints import failpoint
-from headrace.log.kafka.errors import FENCED, TIMED_OUT, error_of, translate
+from headrace.log.kafka.errors import FATAL, FENCED, TIMED_OUT, error_of, translate
 from headrace.log.kafka.options import KafkaOptions
 
 _SETTLE_SECONDS = 120.0
@@ -128,17 +128,16 @@ class TransactionalProducer:
 
     def _give_up(self, producer: Producer, exception: KafkaException) -> None:
         error = error_of(exception)
-        if error.code() in FENCED or error.fatal():
+        if _lost(error):
             self._drop()
-            if error.code() in FENCED:
-                raise ProducerFencedError(error.str()) from exception
-        elif error.txn_requires_abort():
+            raise ProducerFencedError(error.str()) from exception
+        if error.txn_requires_abort():
             try:
                 producer.abort_transaction(_STEP_SECONDS)
             except KafkaException as second:  # what is left open ends when the id is taken anew
                 self._drop()
-                raise translate(error_of(second), self._options.bootstrap_servers) from exception
-            raise translate(error, self._options.bootstrap_servers) from exception
+                if _lost(error_of(second)):
+                    raise ProducerFencedError(error_of(second).str()) from exception
         else:
             self._drop()
         raise translate(error, self._options.bootstrap_servers) from exception
@@ -150,6 +149,11 @@ class TransactionalProducer:
         except KafkaException as exception:
             self._drop()
             raise translate(error_of(exception), self._options.bootstrap_servers) from exception
+
+
+def _lost(error: KafkaError) -> bool:
+    """Whether the id is not ours any more, or the client cannot go on with it: it must be taken anew."""
+    return error.code() in FENCED or error.code() == FATAL or error.fatal()
 
 
 def _checked(ends: list[tuple[KafkaError | None, int]], where: str) -> tuple[int, int] | None:
