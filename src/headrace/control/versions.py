@@ -14,8 +14,7 @@ from headrace.stages.version_store import version_path
 def list_versions(log: TopicLog) -> list[dict[str, Any]]:
     """Every version of every finetuner, oldest first, with its aliases."""
     rows: list[dict[str, Any]] = []
-    for key in sorted(log.state(registry.OWNER)):
-        namespace, _, name = key.partition("/")
+    for namespace, name in registry.registered(log):
         found = registry.load(log, namespace, name)
         if found is None:
             continue

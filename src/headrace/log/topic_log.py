@@ -117,7 +117,8 @@ class Commit:
     state: Mapping[StateKey, bytes | None] = field(default_factory=dict[StateKey, bytes | None])
     """New values; None deletes."""
     expect: Mapping[StateKey, int] = field(default_factory=dict[StateKey, int])
-    """Versions that must still stand (0: absent), else ConflictError and nothing is written."""
+    """Versions that must still stand (0: absent), else ConflictError and nothing is written. All of one owner's; whoever writes such
+    keys always compares."""
     lease: Lease | None = None
     """Checked in the transaction: FencedError where the epoch is no longer this one."""
 

@@ -20,6 +20,7 @@ from headrace.log.topic_log import Append, Commit, StateKey, TopicLog, TopicSpec
 
 BASE = "v0"
 OWNER = "registry"
+_COMMANDS = ".commands"
 ATTEMPTS = 5
 """How often a person's command is tried anew when the trainer moved the alias at the same moment."""
 
@@ -100,20 +101,35 @@ class Registry(msgspec.Struct, frozen=True):
 
 
 def registry_key(namespace: str, finetuner: str) -> StateKey:
-    """Where the registry lies in the log."""
-    return StateKey(OWNER, f"{namespace}/{finetuner}")
+    """Where the registry lies in the log: under an owner of its own, so that those who compare versions do not wait for other finetuners'."""
+    return StateKey(f"{OWNER}/{namespace}.{finetuner}", "versions")
+
+
+def registered(log: TopicLog) -> list[tuple[str, str]]:
+    """(namespace, finetuner) of every registry there is."""
+    found = {tuple(key.split("/", 1)) for key in log.state(OWNER)}
+    for info in log.topics():
+        namespace, _, rest = info.spec.name.partition(".")
+        if rest.endswith(_COMMANDS):
+            found.add((namespace, rest.removesuffix(_COMMANDS)))
+    return sorted((namespace, name) for namespace, name in found)
 
 
 def load(log: TopicLog, namespace: str, finetuner: str) -> tuple[Registry, int] | None:
     """The registry and the version of its state, for `save`; None before the first. CorruptDataError where it does not parse."""
     key = registry_key(namespace, finetuner)
-    entry = log.state(key.owner, key.key).get(key.key)
+    entry, version = log.state(key.owner, key.key).get(key.key), 0
+    if entry is not None:
+        version = entry.version
+    else:  # where it lay in the first versions
+        former = f"{namespace}/{finetuner}"
+        entry = log.state(OWNER, former).get(former)
     if entry is None:
         return None
     try:
-        return msgspec.json.decode(entry.value, type=Registry), entry.version
+        return msgspec.json.decode(entry.value, type=Registry), version
     except msgspec.MsgspecError as error:
-        raise CorruptDataError(f"the registry of {key.key} does not parse: {error}", where=key.key) from error
+        raise CorruptDataError(f"the registry of {finetuner} does not parse: {error}", where=key.owner) from error
 
 
 def save(registry: Registry, namespace: str, finetuner: str, expected: int) -> tuple[StateKey, bytes, int]:

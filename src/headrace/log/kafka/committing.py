@@ -13,14 +13,14 @@ from typing import Protocol
 from confluent_kafka import TopicPartition
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import ConflictError, NotFoundError, UnavailableError
+from headrace.foundation.errors import ConflictError, FinalError, NotFoundError, UnavailableError
 from headrace.log.kafka import leases
 from headrace.log.kafka.broker import Broker, Partition
 from headrace.log.kafka.changelog import Changelog, Entries
 from headrace.log.kafka.identities import Identities
 from headrace.log.kafka.options import KafkaOptions
 from headrace.log.kafka.producers import GroupMove, Message, ProducerFencedError, TransactionalProducer, Written
-from headrace.log.kafka.wire import to_message
+from headrace.log.kafka.wire import escaped, to_message
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, Lease, StateKey
 
@@ -59,7 +59,7 @@ class Committer:
     def commit(self, commit: Commit, topics: Topics) -> CommitResult:
         unique = any(topics.keeps_ids_unique(append.topic) for append in commit.appends)
         if commit.expect or (unique and commit.lease is None):
-            return self._through(SHARED, commit, topics)
+            return self._through(_shared_id(commit), commit, topics)
         if commit.lease is not None:
             return self._under_lease(commit, commit.lease, topics)
         return self._through(self._anonymous, commit, topics)
@@ -205,6 +205,14 @@ class Committer:
 
 def _crowded(error: ProducerFencedError | None) -> UnavailableError:
     return UnavailableError(f"others took the transactional id over {_ATTEMPTS} times in a row: {error}")
+
+
+def _shared_id(commit: Commit) -> str:
+    """Of what is compared: an owner's keys are compared under one id. Topics that keep ids unique share theirs."""
+    owners = sorted({key.owner for key in commit.expect})
+    if len(owners) > 1:
+        raise FinalError(f"one commit compares versions of several owners: {', '.join(owners)}")
+    return f"shared.{escaped(owners[0])}" if owners else SHARED
 
 
 def _role_id(role: str) -> str:
