@@ -1,7 +1,7 @@
 """What a job wrote, as rows: ids, keys, origins and types as any engine gives them (`sql/job_sql.py` says how they lie there)."""
 
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from headrace.events.origin import Origin, encode_origin
 from headrace.events.row_batch import RowBatch
-from headrace.events.schema import arrow_type
 from headrace.foundation.errors import CorruptDataError
 from headrace.foundation.ids import derive_id
 from headrace.log.record import Record
+from headrace.streams.flink.sql.deferred import compute, deferred_columns
 from headrace.streams.flink.sql.job_sql import identity_types, optimised
-from headrace.streams.logical_plan import Project, Relation, Scan, StreamJoin, TableJoin
+from headrace.streams.logical_plan import Relation, Scan
 from headrace.streams.row_names import key_texts, window_origin
 from headrace.streams.stream_job import JobLateRow, JobOutput, JobSign, JobSpec
 from headrace.streams.validate import plan_query
@@ -38,12 +38,19 @@ def read_raw(job: JobSpec, records: Sequence[Record]) -> JobOutput:
             else:
                 signs.append(JobSign(one["n"], one["s"], one["o"]))
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
-            raise CorruptDataError(f"offset {record.offset} holds nothing that the job {job.name} wrote: {error}") from error
+            raise CorruptDataError(
+                f"offset {record.offset} holds nothing that the job {job.name} wrote: {error}"
+            ) from error
     return JobOutput(_batch(job, rows) if rows else None, late, signs)
 
 
 def _batch(job: JobSpec, rows: list[dict[str, Any]]) -> RowBatch:
     schema = job.plan.output.to_arrow()
+    logical = plan_query(job.query)
+    later = deferred_columns(logical, optimised(logical))
+    for place, (_, call) in later.items():
+        for one in rows:
+            one[f"c{place}"] = compute(call.name, one.get(f"c{place}") or ())
     columns = [_column(rows, f"c{place}", kind) for place, kind in enumerate(schema.types)]
     numbers = pa.array(range(len(rows)), pa.int64())
     names = _window_names if "we" in rows[0] else _source_names
@@ -104,7 +111,9 @@ def _identity(text: str | None, kind: pa.DataType) -> object:
 
 def _column(rows: list[dict[str, Any]], name: str, kind: pa.DataType) -> pa.Array:
     read = _reader(kind)
-    return pa.array([None if (value := one.get(name)) is None else read(value) for one in rows], _carried(kind)).cast(kind, safe=False)
+    return pa.array([None if (value := one.get(name)) is None else read(value) for one in rows], _carried(kind)).cast(
+        kind, safe=False
+    )
 
 
 def _carried(kind: pa.DataType) -> pa.DataType:

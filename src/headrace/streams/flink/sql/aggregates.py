@@ -18,10 +18,26 @@ def order_number(time: str, offset: str) -> str:
     return f"(CAST({time} AS DECIMAL(19, 0)) * CAST('100000000000000000' AS DECIMAL(18, 0)) + CAST({offset} AS DECIMAL(19, 0)))"
 
 
+DEFERRED = ("VAR_POP", "VAR_SAMP", "STDDEV_POP", "STDDEV_SAMP")
+"""Aggregates of which Flink has another formula: whoever reads the output computes them."""
+
+
 def needs_order(call: AggregateCall) -> bool:
     """Whether the rows of a group must come in order for this aggregate: floating sums, and lists."""
     floating = bool(call.arguments) and pa.types.is_floating(call.arguments[0].type)
-    return not call.distinct and (call.name == "LISTAGG" or (floating and call.name in ("SUM", "AVG")))
+    return call.name in ("LISTAGG", *DEFERRED) or (floating and call.name in ("SUM", "AVG"))
+
+
+def by_order(call: AggregateCall) -> bool:
+    """Whether it reads the order number."""
+    return needs_order(call) or call.name in ("FIRST_VALUE", "LAST_VALUE")
+
+
+def deferred_sql(call: AggregateCall) -> str:
+    """The values, in order."""
+    value = cast_sql(expression_sql(call.arguments[0]), call.arguments[0].type, DOUBLE)
+    some = f"{value} IS NOT NULL"
+    return f"ARRAY_AGG({value}) FILTER (WHERE {some}{f' AND {expression_sql(call.where)}' if call.where is not None else ''})"
 
 
 def aggregate_sql(call: AggregateCall) -> str:
@@ -36,9 +52,9 @@ def aggregate_sql(call: AggregateCall) -> str:
     if call.name in ("FIRST_VALUE", "LAST_VALUE"):
         return _by_order(call, value, kind, where)
     if call.name == "SUM":
-        return _sum(value, kind, call.type, where)
+        return sum_sql(value, kind, call.type, where)
     if call.name == "AVG":
-        total = f"CAST({_sum(value, kind, call.type, where, whole=False)} AS DOUBLE)"
+        total = f"CAST({sum_sql(value, kind, call.type, where, whole=False)} AS DOUBLE)"
         return f"({total} / CAST(NULLIF(COUNT({value}){where}, CAST(0 AS BIGINT)) AS DOUBLE))"
     if call.name == "LISTAGG":
         separator = call.arguments[1] if len(call.arguments) > 1 else Constant(",", pa.string())
@@ -48,7 +64,7 @@ def aggregate_sql(call: AggregateCall) -> str:
     return f"{call.name}({value}){where}"
 
 
-def _sum(value: str, kind: pa.DataType, result: pa.DataType, where: str, *, whole: bool = True) -> str:
+def sum_sql(value: str, kind: pa.DataType, result: pa.DataType, where: str, *, whole: bool = True) -> str:
     if pa.types.is_floating(kind):
         return f"(SUM(CAST({value} AS DOUBLE)){where} + CAST(0 AS DOUBLE))"
     if category(kind) == "integer":
@@ -58,10 +74,23 @@ def _sum(value: str, kind: pa.DataType, result: pa.DataType, where: str, *, whol
 
 
 def _by_order(call: AggregateCall, value: str, kind: pa.DataType, where: str) -> str:
-    """The value of the first or last row: the smallest or largest text of order number and value."""
-    least = "MIN" if call.name == "FIRST_VALUE" else "MAX"
-    text = f"CAST({value} AS STRING)"
-    found = f"SUBSTRING({least}(LPAD(CAST(_o + {_BIAS} AS STRING), {ORDER_DIGITS}, '0') || {text}){where}, {ORDER_DIGITS + 1})"
+    """The value of the first or last row."""
+    return chosen(f"{least_or_most(call)}({numbered(value)}){where}", kind)
+
+
+def least_or_most(call: AggregateCall) -> str:
+    """The aggregate that finds the first or last row among texts of `numbered`."""
+    return "MIN" if call.name == "FIRST_VALUE" else "MAX"
+
+
+def numbered(value: str) -> str:
+    """A text that sorts by the order number and holds the value; NULL of NULL."""
+    return f"(LPAD(CAST(CAST(_o AS DECIMAL(38, 0)) + {_BIAS} AS STRING), {ORDER_DIGITS}, '0') || CAST({value} AS STRING))"
+
+
+def chosen(text: str, kind: pa.DataType) -> str:
+    """The value inside a text of `numbered`."""
+    found = f"SUBSTRING({text}, {ORDER_DIGITS + 1})"
     return found if kind == pa.string() else f"TRY_CAST({found} AS {inner_type(kind)})"
 
 

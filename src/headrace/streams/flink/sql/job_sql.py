@@ -6,13 +6,16 @@ Records of the output are JSON objects; `x` says what they are. `row`: `c0` … 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from headrace.streams.expression import Ref
+from headrace.foundation.errors import InvalidQueryError
+from headrace.streams.flink.sql.deferred import deferred_columns
 from headrace.streams.flink.sql.joins import write_stream_join, write_table_join
+from headrace.streams.flink.sql.refusals import refusals
 from headrace.streams.flink.sql.sources import write_signs, write_sources
 from headrace.streams.flink.sql.tables import Table, sink_table
 from headrace.streams.flink.sql.types import read_type, text
@@ -40,10 +43,18 @@ def write_job(job: JobSpec) -> JobSql:
     """The SQL of a job. InvalidQueryError: the query cannot give on Flink what it gives elsewhere."""
     logical = plan_query(job.query)
     root = optimised(logical)
-    views = Views(table_join=lambda views, join: write_table_join(views, join, job), stream_join=write_stream_join)
+    if problems := refusals(logical):
+        raise InvalidQueryError(problems[0][0], next_step=problems[0][1])
+    later = deferred_columns(logical, root)
+    views = Views(
+        table_join=lambda views, join: write_table_join(views, join, job),
+        stream_join=write_stream_join,
+        parallel=job.options.parallelism > 1,
+        deferred=frozenset(slot for slot, _ in later.values()),
+    )
     tables = write_sources(job, root, views)
     view = views.write(root)
-    columns = _output_columns(logical, view)
+    columns = _output_columns(logical, view, later)
     selects = [_rows(logical, view, columns)]
     for one in views.late:
         selects.append(_only(columns, {"x": "'late'", "n": text(one.stream), "o": "_off", "b": "_by"}, one.view))
@@ -78,9 +89,10 @@ def identity_types(relation: Relation) -> tuple[pa.DataType, ...]:
     return tuple(one.type for one in keys)
 
 
-def _output_columns(logical: LogicalPlan, view: View) -> dict[str, str]:
+def _output_columns(logical: LogicalPlan, view: View, later: Container[int]) -> dict[str, str]:
     columns = {"x": "STRING"}
-    columns |= {f"c{place}": _outer(slot.type) for place, (_, slot) in enumerate(logical.columns)}
+    for place, (_, slot) in enumerate(logical.columns):
+        columns[f"c{place}"] = "ARRAY<DOUBLE>" if place in later else _outer(slot.type)
     columns |= {"id": "STRING", "key": "STRING", "t": "BIGINT", "g": "BIGINT", "o": "BIGINT", "n": "STRING", "s": "STRING", "b": "BIGINT"}
     if view.has("_we"):
         columns |= {"ws": "BIGINT", "we": "BIGINT", "r": "BIGINT"}
@@ -96,7 +108,7 @@ def _outer(kind: pa.DataType) -> str:
 def _rows(logical: LogicalPlan, view: View, columns: Mapping[str, str]) -> str:
     values = {"x": "'row'"}
     for place, (_, slot) in enumerate(logical.columns):
-        values[f"c{place}"] = f"CAST({slot.column} AS {_outer(slot.type)})"
+        values[f"c{place}"] = slot.column
     if view.has("_we"):
         values |= {"g": "_g", "ws": "_ws", "we": "_we", "r": "_r" if view.has("_r") else "CAST(0 AS BIGINT)"}
         values |= {f"i{place}": f"CAST(_k{place} AS STRING)" for place in range(view.keys)}

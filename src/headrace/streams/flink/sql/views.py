@@ -8,10 +8,11 @@ record); behind a window `window_start`, `window_end`, `window_time`, `_ws`, `_w
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from headrace.streams.expression import Ref, Slot
-from headrace.streams.flink.sql.aggregates import aggregate_sql, needs_order
+from headrace.streams.expression import AggregateCall, Ref, Slot
+from headrace.streams.flink.sql.aggregates import aggregate_sql, by_order, deferred_sql, needs_order
+from headrace.streams.flink.sql.panes import pane_frame, pane_halves
 from headrace.streams.flink.sql.expressions import column_sql, expression_sql
-from headrace.streams.flink.sql.tables import Table, last_end
+from headrace.streams.flink.sql.tables import LOWEST, Table, last_end
 from headrace.streams.flink.sql.types import day_time, epoch_ms
 from headrace.streams.logical_plan import Aggregate, Frame, Project, Rank, Relation, Scan, StreamJoin, TableJoin, Window
 
@@ -55,6 +56,10 @@ class Views:
     late: list[LateSource] = field(default_factory=list[LateSource])
     serial: bool = False
     """Whether the job is only exact with one task per step."""
+    parallel: bool = False
+    """Whether several tasks run a step, so that a window may see a row before the watermark that came before it."""
+    deferred: frozenset[Slot] = frozenset()
+    """Aggregates that are computed by whoever reads the output, out of the values in order."""
 
     def add(self, prefix: str, select: str, columns: Sequence[str], keys: int = 0) -> View:
         name = f"{prefix}_{len(self.statements)}"
@@ -80,7 +85,7 @@ class Views:
         source = self.write(project.source)
         hidden = [one for one in source.columns if not _is_plain(one)]
         items = [f"{column_sql(expression)} AS {slot.column}" for slot, expression in project.columns]
-        where = f"\nWHERE {expression_sql(project.where)}" if project.where is not None else ""
+        where = f"\nWHERE {_condition(project)}" if project.where is not None else ""
         columns = [*(slot.column for slot, _ in project.columns), *hidden]
         return self.add("project", f"SELECT {', '.join([*items, *hidden])}\nFROM {source.name}{where}", columns, source.keys)
 
@@ -99,7 +104,7 @@ class Views:
         items += [f"{epoch_ms('window_start')} AS _ws", f"{epoch_ms('window_end')} AS _we"]
         columns = [*kept, *borders, *BORDERS, "_ws", "_we"]
         where = ""
-        if frame.overlap > 1 and source.has("_b"):
+        if self.parallel and frame.overlap > 1 and source.has("_b"):
             where = f"\nWHERE {epoch_ms('window_end')} > _b"
         return self.add("windowed", f"SELECT {', '.join(items)}\nFROM TABLE({table}){where}", columns)
 
@@ -108,8 +113,10 @@ class Views:
         if not source.has("window_time"):
             return source
         kept = [one for one in source.columns if _is_plain(one) or one in ("_t", "_g")]
-        select = f"SELECT {', '.join(kept)}, window_time AS _rt FROM {source.name}"
-        return self.add("rows", select, [*kept, "_rt"])
+        order = ["_ws", *(f"_k{place}" for place in range(source.keys)), *(["_r"] if source.has("_r") else [])]
+        named = [f"{one} AS _q{place}" for place, one in enumerate(order)]
+        select = f"SELECT {', '.join([*kept, *named])}, window_time AS _rt\nFROM {source.name}"
+        return self.add("rows", select, [*kept, *(f"_q{place}" for place in range(len(order))), "_rt"])
 
     def _in_time(self, source: View, frame: Frame, relation: Relation) -> View:
         """Sets rows aside that come after all their windows have closed, where the input's own watermark says so."""
@@ -132,45 +139,86 @@ class Views:
     def _aggregate(self, aggregate: Aggregate) -> View:
         source = self.write(aggregate.source)
         borders = {aggregate.window.start: "window_start", aggregate.window.end: "window_end", aggregate.window.time: "window_time"}
-        keys: list[tuple[Slot, str]] = []
+        keys: list[str] = []
         out: list[str] = []
         for slot, expression in aggregate.keys:
             border = borders.get(expression.slot) if isinstance(expression, Ref) else None
             if border is None:
                 out.append(f"_k{len(keys)} AS {slot.column}")
-                keys.append((slot, column_sql(expression)))
+                keys.append(column_sql(expression))
             else:
                 out.append(f"{border} AS {slot.column}")
         names = [f"_k{place}" for place in range(len(keys))]
         if keys:
-            kept = [one for one in source.columns if not one.startswith("_k") or one == "_key"]
-            items = [*kept, *(f"{sql} AS {name}" for (_, sql), name in zip(keys, names, strict=True))]
+            kept = [one for one in source.columns if not _is_key(one)]
+            items = [*kept, *(f"{sql} AS {name}" for sql, name in zip(keys, names, strict=True))]
             source = self.add("keyed", f"SELECT {', '.join(items)}\nFROM {source.name}", [*kept, *names])
-        if any(needs_order(call) for _, call in aggregate.aggregates):
-            source = self._ordered(source, names)
-        items = [*out, *(f"{aggregate_sql(call)} AS {slot.column}" for slot, call in aggregate.aggregates)]
-        items += [*BORDERS, *names, "MAX(_g) AS _g"]
-        columns = [slot.column for slot, _ in (*aggregate.keys, *aggregate.aggregates)] + [*BORDERS, *names, "_g"]
+        frame = pane_frame(aggregate)
+        calls = aggregate.aggregates
+        if any(by_order(call) for _, call in calls):
+            source = self._numbered(source)
+        if any(needs_order(call) for _, call in calls):
+            source = self._ordered(source, names, "_o")
+            if frame is not None:
+                source, halves = self._panes(source, frame, calls, names)
+                values = [f"{half} AS {slot.column}" for (slot, _), half in zip(calls, halves, strict=True)]
+                return self._grouped(aggregate, source, [*out, *values], names)
+        values = [f"{deferred_sql(call) if slot in self.deferred else aggregate_sql(call)} AS {slot.column}" for slot, call in calls]
+        return self._grouped(aggregate, source, [*out, *values], names)
+
+    def _grouped(self, aggregate: Aggregate, source: View, items: list[str], names: list[str]) -> View:
+        columns = [*(slot.column for slot, _ in (*aggregate.keys, *aggregate.aggregates)), *BORDERS, *names, "_g"]
+        items = [*items, *BORDERS, *names, "MAX(_g) AS _g"]
         if source.has("_o"):
             items.append("MIN(_o) AS _o")
             columns.append("_o")
-        inner = self.add("grouped", f"SELECT {', '.join(items)}\nFROM {source.name}\nGROUP BY {', '.join([*BORDERS, *names])}", columns)
-        return self._with_milliseconds(inner, len(keys))
+        groups = ", ".join([*BORDERS, *names])
+        inner = self.add("grouped", f"SELECT {', '.join(items)}\nFROM {source.name}\nGROUP BY {groups}", columns)
+        return self._with_milliseconds(inner, len(names))
+
+    def _panes(
+        self, source: View, frame: Frame, calls: Sequence[tuple[Slot, AggregateCall]], names: list[str]
+    ) -> tuple[View, list[str]]:
+        """Sums up each pane, so that floating sums are added in the order in which they are elsewhere; gives the second halves too."""
+        parts: list[str] = []
+        halves: list[str] = []
+        for slot, call in calls:
+            first, second = pane_halves(slot.column, call)
+            parts += [f"{sql} AS {label}" for label, sql in first.items()]
+            halves.append(second)
+        labels = [one.rpartition(" AS ")[2] for one in parts]
+        end = last_end("_t", Frame("TUMBLE", frame.step_ms, frame.step_ms, frame.offset_ms))
+        alone = f"CASE WHEN {end} <= _b THEN _off ELSE CAST(-1 AS BIGINT) END" if source.has("_b") else "CAST(-1 AS BIGINT)"
+        placed = self.add("placed", f"SELECT *, {end} AS _pane, {alone} AS _alone\nFROM {source.name}", [*source.columns, "_pane", "_alone"])
+        groups = ", ".join([*BORDERS, *names, "_pane", "_alone"])
+        items = [*BORDERS, *names, "_pane", "_alone", "MAX(_g) AS _g", "MIN(_o) AS _o", *parts]
+        columns = [*BORDERS, *names, "_pane", "_alone", "_g", "_o", *labels]
+        panes = self.add("panes", f"SELECT {', '.join(items)}\nFROM {placed.name}\nGROUP BY {groups}", columns)
+        return self._ordered(panes, names, "_pane, _alone"), halves
+
+    def _numbered(self, source: View) -> View:
+        """Rows that came out of windows below, with their order number."""
+        if source.has("_o"):
+            return source
+        order = ["_t", *(f"{one} NULLS LAST" for one in source.columns if one.startswith("_q"))]
+        inner = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY {', '.join(order)}) AS _o\n  FROM {source.name}"
+        columns = [*source.columns, "_o"]
+        return self.add("numbered", f"SELECT {', '.join(columns)}\nFROM (\n  {inner}\n) WHERE _o <= {_ALL}", columns, source.keys)
 
     def _with_milliseconds(self, view: View, keys: int) -> View:
         start, end = epoch_ms("window_start"), epoch_ms("window_end")
         select = f"SELECT *, {start} AS _ws, {end} AS _we, {end} - 1 AS _t\nFROM {view.name}"
         return self.add("timed", select, [*view.columns, "_ws", "_we", "_t"], keys)
 
-    def _ordered(self, source: View, partition: Sequence[str]) -> View:
-        """The same rows, each group's in order of `_o`, once its window has closed."""
+    def _ordered(self, source: View, partition: Sequence[str], order: str) -> View:
+        """The same rows, each group's in order, once its window has closed."""
         by = ", ".join(("window_start", "window_end", *partition))
         columns = ", ".join(source.columns)
-        inner = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY _o) AS _place\n  FROM {source.name}"
+        inner = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY {order}) AS _place\n  FROM {source.name}"
         return self.add("ordered", f"SELECT {columns}\nFROM (\n  {inner}\n) WHERE _place <= {_ALL}", source.columns, source.keys)
 
     def _rank(self, rank: Rank) -> View:
-        source = self.write(rank.source)
+        source = self._numbered(self.write(rank.source))
         names = [f"_k{place}" for place in range(len(rank.partition))]
         kept = [one for one in source.columns if not _is_key(one) and one != "_r"]
         items = [*kept, *(f"{column_sql(one)} AS {name}" for one, name in zip(rank.partition, names, strict=True))]
@@ -185,6 +233,17 @@ class Views:
         columns = [*source.columns, rank.slot.column, "_r"]
         items = [*source.columns, f"_r AS {rank.slot.column}", "_r"]
         return self.add("ranked", f"SELECT {', '.join(items)}\nFROM (\n  {inner}\n) WHERE _r <= {rank.limit}", columns, len(names))
+
+
+def _condition(project: Project) -> str:
+    """The WHERE. Above a SESSION it must not sink below it, where it would move the sessions' borders."""
+    assert project.where is not None
+    condition, below = expression_sql(project.where), project.source
+    while isinstance(below, Project):
+        below = below.source
+    if isinstance(below, Window) and below.frame.kind == "SESSION":
+        return f"CASE WHEN _ws < {LOWEST} THEN FALSE ELSE {condition} END"
+    return condition
 
 
 def _is_plain(column: str) -> bool:

@@ -1,0 +1,87 @@
+"""What the dialect allows and Flink would answer otherwise: refused while planning, with the form that works."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from headrace.streams.expression import AggregateCall, Call, Cast, Expression, Slot, walk
+from headrace.streams.flink.sql.aggregates import DEFERRED, needs_order
+from headrace.streams.flink.sql.deferred import deferred_columns
+from headrace.streams.flink.sql.panes import pane_frame
+from headrace.streams.functions import FUNCTIONS
+from headrace.streams.logical_plan import Aggregate, LogicalPlan, Rank, Relation, Window, expressions, relations, sources
+from headrace.streams.prune import optimise, output_slots
+from headrace.streams.sql_types import category
+
+Refusal = tuple[str, str]
+"""(why, the form that works)"""
+_LONGEST_MS = 999 * 86_400_000
+_MOST_ORDERED = 64
+"""So many windows at most may a row lie in where floating sums need its place in each."""
+
+
+def refusals(logical: LogicalPlan) -> tuple[Refusal, ...]:
+    """Everything in a query that cannot give the same rows on Flink; empty: it can."""
+    root = optimise(logical.root, {slot for _, slot in logical.columns})
+    found: list[Refusal] = []
+    later = {slot for slot, _ in deferred_columns(logical, root).values()}
+    for relation in relations(root):
+        found += _of_relation(relation, later)
+        for expression in expressions(relation):
+            found += [one for part in walk(expression) for one in _of_expression(part)]
+        for slot in output_slots(relation):
+            found += _of_type(slot.type)
+    return tuple(dict.fromkeys(found))
+
+
+def _of_relation(relation: Relation, later: set[Slot]) -> Iterator[Refusal]:
+    if isinstance(relation, Window) and max(relation.frame.size_ms, relation.frame.step_ms) > _LONGEST_MS:
+        yield "a window of more than 999 days is too long for Flink", "write a shorter INTERVAL"
+    if isinstance(relation, Rank) and _session_below(relation):
+        yield "Flink ranks no rows of a SESSION", "group the session, or use TUMBLE"
+    if not isinstance(relation, Aggregate):
+        return
+    ordered = any(needs_order(call) for _, call in relation.aggregates)
+    if ordered and _session_below(relation):
+        yield (
+            "sums of DOUBLE, lists and deviations over a SESSION follow the order of arrival on Flink",
+            "CAST to DECIMAL(38, 18) before the sum, or use TUMBLE",
+        )
+    frame = pane_frame(relation)
+    if ordered and frame is not None and frame.overlap > _MOST_ORDERED:
+        yield (
+            f"each row lies in {frame.overlap} windows, too many to keep a sum of DOUBLE in order in each",
+            "CAST to DECIMAL(38, 18) before the sum",
+        )
+    for slot, call in relation.aggregates:
+        if call.name in DEFERRED and slot not in later:
+            yield f"{call.name} on Flink can only be selected as it is, from the outermost GROUP BY", f"select {call.name}(x) AS name alone, and reckon with it later"
+
+
+def _of_expression(part: Expression) -> Iterator[Refusal]:
+    if isinstance(part, Cast) and part.type == pa.string() and pa.types.is_floating(part.value.type):
+        yield "a DOUBLE as text looks otherwise on Flink", "CAST it to DECIMAL(38, 6) first"
+    if isinstance(part, Cast) and (pa.types.is_binary(part.type) or pa.types.is_binary(part.value.type)) and part.type != part.value.type:
+        yield "BYTES are not converted on Flink as elsewhere", "keep BYTES as they are"
+    if isinstance(part, Cast) and pa.types.is_decimal(part.type) and pa.types.is_floating(part.value.type):
+        return
+    if isinstance(part, AggregateCall) and part.name in ("FIRST_VALUE", "LAST_VALUE"):
+        kind = part.arguments[0].type
+        if category(kind) in ("bytes", "list"):
+            yield f"{part.name} takes no BYTES and no ARRAY on Flink", "choose another column"
+    if isinstance(part, Call) and part.name == "JSON_EXISTS" and part.name not in FUNCTIONS:
+        return
+
+
+def _of_type(kind: pa.DataType) -> Iterator[Refusal]:
+    if pa.types.is_time(kind):
+        yield "TIME has no more than milliseconds on Flink", "declare the column as STRING"
+
+
+def _session_below(relation: Relation) -> bool:
+    below = sources(relation)[0]
+    while not isinstance(below, Window):
+        if not sources(below) or isinstance(below, Aggregate):
+            return False
+        below = sources(below)[0]
+    return below.frame.kind == "SESSION"
