@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from headrace.cluster import ClusterPorts, LocalCluster
+from headrace.cluster import ClusterPorts, ClusterSize, LocalCluster
 from headrace.cluster.processes import ServerProcess
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import BusyError, InvalidDeclarationError, NotFoundError, UnavailableError
@@ -47,7 +47,10 @@ def test_what_was_written_is_there_after_down_and_up_also_on_other_ports(small: 
     assert moved.addresses != small.addresses
     assert numbers(moved.addresses.kafka).read("kept") == list(range(100))
     with pytest.raises(BusyError, match="other ports"):
-        LocalCluster(small.directory, free_cluster_ports()).up()
+        LocalCluster(small.directory, free_cluster_ports(), parts=["kafka"]).up()
+    with pytest.raises(BusyError, match="another size"):
+        LocalCluster(small.directory, size=ClusterSize(task_slots=3), parts=["kafka"]).up()
+    assert moved.answers("broker")
 
 
 @pytest.mark.slow
@@ -86,13 +89,16 @@ def test_one_port_for_two_servers_is_refused(small: LocalCluster) -> None:
 
 
 @pytest.mark.slow
-def test_a_broker_that_cannot_start_says_why_and_nothing_is_left_running(small: LocalCluster) -> None:
-    small.up()
-    small.down()
-    (small.directory / "kafka" / "data" / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=another\n")
+def test_a_broker_that_cannot_start_says_why_and_nothing_is_left_half_up(small: LocalCluster) -> None:
+    skip_where_absent("flink")
+    data = small.directory / "kafka" / "data"
+    data.mkdir(parents=True)
+    (data / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=another\n")
+    (small.directory / "kafka" / "formatted").touch()
+    whole = LocalCluster(small.directory, small.ports, die_with_parent=True, quick=True)
     with pytest.raises(UnavailableError, match=r"(?s)broker ended while it started.*node id 7"):
-        small.up()
-    assert not small.alive("broker")
+        whole.up()
+    assert [name for name in whole.names if whole.alive(name)] == []
 
 
 @pytest.mark.slow

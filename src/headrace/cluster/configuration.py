@@ -193,8 +193,8 @@ def programs(directory: Path, size: ClusterSize) -> Mapping[str, Program]:
     flink, configured = "org.apache.flink", ("--configDir", str(directory / "flink" / "conf"))
     direct = 64 + size.task_network  # the framework's own and the network's
     return {
-        "zookeeper": Program("flink", f"{flink}.shaded.zookeeper3.org.apache.zookeeper.server.ZooKeeperServerMain", size.zookeeper_heap,
-                             ("-Dzookeeper.admin.enableServer=false",),
+        "zookeeper": Program("flink", f"{flink}.shaded.zookeeper3.org.apache.zookeeper.server.quorum.QuorumPeerMain", size.zookeeper_heap,
+                             ("-Dzookeeper.admin.enableServer=false", "-Dzookeeper.preAllocSize=1024"),
                              (str(directory / "flink" / "conf" / "zoo.cfg"),)),
         "broker": Program("kafka", "kafka.Kafka", size.kafka_heap,
                           arguments=(str(directory / "kafka" / "server.properties"),), carries_data=True),

@@ -16,19 +16,16 @@ from headrace.cluster.configuration import (
     ClusterSize,
     Program,
     addresses,
-    flink_config,
-    kafka_properties,
-    log4j_properties,
     programs,
-    zookeeper_config,
 )
 from headrace.cluster.file_lock import file_lock
+from headrace.cluster.files import log4j_file, write_files
 from headrace.cluster.jars import Progress, default_cache, fetch
 from headrace.cluster.java import Java, find_java
 from headrace.cluster.processes import ServerProcess, stop_all
 from headrace.cluster.readiness import probes
 from headrace.cluster.record import ClusterRecord, read_record, write_record
-from headrace.cluster.security import KafkaSecurity, make_certificate
+from headrace.cluster.security import KafkaSecurity
 from headrace.cluster.storage import add_scram_users, format_storage
 from headrace.cluster.taken_ports import taken
 from headrace.foundation.clock import SYSTEM_CLOCK
@@ -86,28 +83,33 @@ class LocalCluster:
         """Starts what does not run and returns once all of it answers; what runs is left alone.
 
         MissingExtraError: no Java, or no Maven for the first fetch. BusyError: ports are taken, or the folder's servers run on
-        other ports. UnavailableError: a server did not start; the end of its log is in it.
+        other ports or in another size. UnavailableError: a server did not start; the end of its log is in it,
+        and the others that this call started are ended again.
         """
         java = find_java()
         folders = {part: fetch(part, self._cache, progress) for part in self.parts}
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
+            self._check_running()
             missing = [name for name in self.names if not self.alive(name)]
             if missing:
                 self._check_ports(missing)
                 self._configure(java)
-                for name in sorted(
-                    missing, key=lambda one: one == "broker"
-                ):  # Flink comes up while storage is formatted
+            missing.sort(key=lambda name: name == "broker")  # the others come up while its storage is formatted
+            try:
+                for name in missing:
                     self._spawn(java, folders[self._programs[name].part], name, progress)
-            self._await(self.names, progress)
-            if "broker" in missing and self._security is not None:
-                add_scram_users(self.addresses.kafka, self._security.users)
+                self._await(self.names, progress)
+                if "broker" in missing and self._security is not None:
+                    add_scram_users(self.addresses.kafka, self._security.users)
+            except BaseException:  # an interruption too: nothing is left half up
+                stop_all([self._server(name) for name in missing], patience_seconds=STOP_SECONDS)
+                raise
 
     def start(self, name: str) -> None:
         """Starts one server again and returns once it answers; does nothing where it runs."""
         program = self._program(name)
-        if not (self.directory / "log4j2.properties").exists():
+        if not log4j_file(self.directory).exists():
             raise NotFoundError(f"there is no cluster in {self.directory}", next_step="bring it up first")
         java, folder = find_java(), fetch(program.part, self._cache)
         with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
@@ -121,10 +123,8 @@ class LocalCluster:
         if not self.directory.exists():
             return
         with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
-            for group in (
-                ("gateway", "jobmanager", "taskmanager"),
-                ("broker", "zookeeper"),
-            ):  # users before what they use
+            # Users before what they use.
+            for group in (("gateway", "jobmanager", "taskmanager"), ("broker", "zookeeper")):
                 stop_all([self._server(name) for name in group], patience_seconds=STOP_SECONDS)
 
     def kill(self, name: str) -> None:
@@ -165,13 +165,17 @@ class LocalCluster:
     def _log(self, name: str) -> Path:
         return self.directory / "logs" / f"{name}.log"
 
-    def _check_ports(self, missing: Sequence[str]) -> None:
+    def _check_running(self) -> None:
         running = [name for name in self._programs if self.alive(name)]
-        if running and read_record(self.directory).ports != self.ports:
+        known = read_record(self.directory)
+        if running and (known.ports, known.size) != (self.ports, self.size):
+            what = "on other ports" if known.ports != self.ports else "in another size"
             raise BusyError(
-                f"{', '.join(running)} of {self.directory} run on other ports than those asked for",
-                next_step="run `headrace cluster down` first, or leave the ports as they are",
+                f"{', '.join(running)} of {self.directory} run {what} than asked for",
+                next_step="run `headrace cluster down` first, or leave ports and sizes as they are",
             )
+
+    def _check_ports(self, missing: Sequence[str]) -> None:
         needed = {
             "zookeeper": (self.ports.zookeeper,),
             "broker": (self.ports.kafka, self.ports.controller, *self._security_ports()),
@@ -190,19 +194,8 @@ class LocalCluster:
         return [port for port, _ in self._security.listeners().values()] if self._security else []
 
     def _configure(self, java: Java) -> None:
-        kafka, flink = self.directory / "kafka", self.directory / "flink"
-        for folder in (
-            kafka,
-            *(flink / name for name in ("conf", "checkpoints", "savepoints", "ha", "tmp", "work", "zookeeper")),
-        ):
-            folder.mkdir(parents=True, exist_ok=True)
-        if self._security is not None and self._security.with_tls:
-            make_certificate(java, kafka)
-        (kafka / "server.properties").write_text(kafka_properties(kafka, self.ports, self._security), "utf-8")
-        (flink / "conf" / "config.yaml").write_text(flink_config(flink, self.ports, self.size), "utf-8")
-        (flink / "conf" / "zoo.cfg").write_text(zookeeper_config(flink, self.ports), "utf-8")
-        (self.directory / "log4j2.properties").write_text(log4j_properties(), "utf-8")
         running = {program.part for name, program in self._programs.items() if self.alive(name)}
+        write_files(self.directory, self.ports, self.size, self._security, java, sweep="flink" not in running)
         parts = tuple(part for part in PARTS if part in {*self.parts, *running})
         write_record(self.directory, ClusterRecord(self.ports, self.size, parts))
 
@@ -213,7 +206,7 @@ class LocalCluster:
         progress(f"starting {name}")
         command = [
             str(java.path), f"-Xmx{program.heap}m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
-            f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}", f"-Dheadrace.log={self._log(name)}",
+            f"-Dlog4j2.configurationFile={log4j_file(self.directory)}", f"-Dheadrace.log={self._log(name)}",
             "-Djava.net.preferIPv4Stack=true", *([] if program.carries_data and not self._quick else [_SOONER]), *program.options,
             "-cp", f"{jars}/*", program.main, *program.arguments,
         ]  # fmt: skip

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from headrace.cluster.files import log4j_file
 from headrace.cluster.jars import Progress
 from headrace.cluster.java import Java
 from headrace.foundation.errors import UnavailableError
@@ -27,7 +28,7 @@ def format_storage(java: Java, jars: Path, directory: Path, progress: Progress) 
     shutil.rmtree(kafka / "data", ignore_errors=True)
     command = [
         str(java.path), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-        f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}",
+        f"-Dlog4j2.configurationFile={log4j_file(directory)}",
         f"-Dheadrace.log={directory / 'logs' / 'format.log'}",
         "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "--standalone",
         "--cluster-id", _cluster_id(), "--config", str(kafka / "server.properties"),
