@@ -1,23 +1,26 @@
-"""The port on Flink: queries as jobs, by the SQL gateway and the JobManager alone."""
+"""Runs queries as jobs of a Flink cluster that somebody else keeps up."""
 
-import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import (
-    InvalidQueryError,
-    MissingExtraError,
-    NotFoundError,
+    HeadraceError,
+    InvalidDeclarationError,
     UnavailableError,
 )
 from headrace.log.record import Record
 from headrace.log.topic_log import ExternalTable
 from headrace.streams.flink.errors import FlinkAnswerError
-from headrace.streams.flink.gateway import SqlGateway
+from headrace.streams.flink.gateway import SessionLostError, SqlGateway
 from headrace.streams.flink.job_manager import JobManager
 from headrace.streams.flink.raw_rows import read_raw
-from headrace.streams.flink.sql.job_sql import write_job
+from headrace.streams.flink.refusals import refused
+from headrace.streams.flink.resources import resource_notes
+from headrace.streams.flink.rest import Rest
+from headrace.streams.flink.sql.job_sql import JobSql, write_job
+from headrace.streams.flink.statements import session_properties
 from headrace.streams.planning import describe
 from headrace.streams.stream_engine import EngineCapabilities, QueryPlan, QuerySpec
 from headrace.streams.stream_job import JobOptions, JobOutput, JobSpec, JobStatus
@@ -26,21 +29,35 @@ from headrace.streams.validate import plan_query
 CAPABILITIES = EngineCapabilities(
     name="flink", in_process=False, shapes=frozenset({"stateless", "window", "rank", "join"})
 )
-START_SECONDS = 60.0
-AT_CHECKPOINTS = "rows appear when a checkpoint completes"
-_GONE = re.compile(r"FileNotFoundException|Cannot find (?:checkpoint|meta)|does not exist|No such file", re.IGNORECASE)
-_NO_CONNECTOR = re.compile(r"Could not find any factor(?:y|ies) .*?'(?P<name>[\w-]+)'")
+OPTIONS = frozenset({"gateway", "jobmanager", "savepoint_dir"})
+GATEWAY, JOB_MANAGER = "http://127.0.0.1:8083", "http://127.0.0.1:8081"
+CHECKPOINT_NOTE = "rows appear when a checkpoint completes"
+SLOT_SECONDS = 30.0
+"""How long a new job may wait for its slots."""
+_PAUSE = 0.1
 
 
 class FlinkEngine:
-    """The port's `StreamJobEngine`."""
+    """The port's `StreamJobEngine`.
 
-    def __init__(self, options: Mapping[str, str] | None = None) -> None:
-        """`options`: gateway and jobmanager (addresses), savepoint_dir, `headers.NAME` of every request."""
+    Options: `gateway` and `jobmanager` (URLs), `savepoint_dir` (as Flink's processes see it), `headers.NAME` (sent with every request).
+    """
+
+    def __init__(self, options: Mapping[str, str] | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         given = dict(options or {})
-        headers = {name.removeprefix("headers."): value for name, value in given.items() if name.startswith("headers.")}
-        self._gateway = SqlGateway(given.get("gateway", "http://127.0.0.1:8083"), headers)
-        self._jobs = JobManager(given.get("jobmanager", "http://127.0.0.1:8081"), headers)
+        headers = {key.removeprefix("headers."): value for key, value in given.items() if key.startswith("headers.")}
+        if unknown := sorted(key for key in given if key not in OPTIONS and not key.startswith("headers.")):
+            raise InvalidDeclarationError(
+                f"the engine flink has no option {unknown[0]!r}",
+                next_step=f"use {', '.join(sorted(OPTIONS))} or headers.NAME",
+            )
+        self._clock = clock
+        self._gateway = SqlGateway(
+            Rest("Flink's SQL gateway", given.get("gateway") or GATEWAY, headers, "flink"), clock
+        )
+        self.job_manager = JobManager(
+            Rest("Flink's JobManager", given.get("jobmanager") or JOB_MANAGER, headers, "flink_jobmanager"), clock
+        )
         self._savepoints = given.get("savepoint_dir")
 
     @property
@@ -48,7 +65,7 @@ class FlinkEngine:
         return CAPABILITIES
 
     def plan(self, spec: QuerySpec) -> QueryPlan:
-        plan = describe(spec, plan_query(spec), [AT_CHECKPOINTS])
+        plan = describe(spec, plan_query(spec), (CHECKPOINT_NOTE,))
         write_job(_rehearsal(spec, plan))  # refuses what Flink cannot give as other engines do
         return plan
 
@@ -56,114 +73,113 @@ class FlinkEngine:
         return write_job(job).digest
 
     def submit(self, job: JobSpec, savepoint: str | None = None) -> str:
-        running = self._jobs.find(job.name)
-        if running is not None:
+        return self.submit_sql(job, write_job(job), savepoint)
+
+    def submit_sql(self, job: JobSpec, written: JobSql, savepoint: str | None = None) -> str:
+        """Starts a job from its statements, unless one of its name runs: then that one's id is given.
+
+        The job's id is chosen here and taken once only by Flink, so that a submit whose answer was lost is never done twice.
+        """
+        if (running := self._running(job.name)) is not None:
             return running
-        written = write_job(job)
-        free, total = self._jobs.free_slots()
-        if free < job.options.parallelism:
-            raise UnavailableError(
-                f"Flink has {free} of {total} task slots free and the job needs {job.options.parallelism}",
-                where=self._jobs.address,
-                next_step="give it more TaskManagers or slots, or lower dataProcessorTemplate.parallelism",
-            )
-        properties = {
-            "pipeline.name": job.name,
-            "parallelism.default": str(job.options.parallelism),
-            "execution.checkpointing.interval": f"{job.options.checkpoint_interval_ms} ms",
-            "execution.checkpointing.mode": "EXACTLY_ONCE",
-            "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
-            "execution.attached": "false",
-            **({"execution.state-recovery.path": savepoint} if savepoint else {}),
-            **written.settings,
-        }
-        try:
-            rows = self._gateway.run_all(properties, [*written.statements, written.insert])
-        except FlinkAnswerError as error:
-            raise self._translated(error, job, savepoint) from error
-        job_id = str(rows[0][0])
-        self._await_start(job_id, savepoint)
+        job_id = secrets.token_hex(16)
+        properties = session_properties(job.name, job_id, job.options, savepoint) | dict(written.settings)
+        self._need_slots(int(properties["parallelism.default"]))
+        for attempt in range(2):
+            try:
+                self._run(job, written, properties, savepoint)
+                break
+            except SessionLostError:
+                if self.job_manager.status(job_id) is not None:
+                    break
+                if attempt:
+                    raise
+            except UnavailableError:
+                if self.job_manager.status(job_id) is None:
+                    raise
+                break
+        self._await_slots(job, job_id, int(properties["parallelism.default"]), savepoint)
         return job_id
 
+    def _run(self, job: JobSpec, written: JobSql, properties: Mapping[str, str], savepoint: str | None) -> None:
+        with self._gateway.session(properties) as session:
+            try:
+                for statement in (*written.statements, written.insert):
+                    session.run(statement)
+            except FlinkAnswerError as error:
+                raise refused(error.trace, job.query.sql, savepoint) from error
+
+    def _running(self, name: str) -> str | None:
+        """The id of a job of that name that runs. One that is about to end is waited for: two would write the same topic."""
+        for one in self.job_manager.jobs(name):
+            if one.state in {"CANCELLING", "FAILING"}:
+                self.job_manager.cancel(one.job_id)
+            elif not one.over:
+                return one.job_id
+        return None
+
+    def _need_slots(self, needed: int) -> None:
+        slots = self.job_manager.slots()
+        if slots.free < needed and not self._grows():
+            raise _no_slots(needed, slots.free, slots.total)
+
+    def _grows(self) -> bool:
+        """A cluster that starts TaskManagers as jobs need them."""
+        keys = self.job_manager.configuration()
+        return any(key.startswith(("kubernetes.cluster-id", "yarn.application")) for key in keys)
+
+    def _await_slots(self, job: JobSpec, job_id: str, needed: int, savepoint: str | None) -> None:
+        """Until each task has its slot. One that never gets it is cancelled, so that no half-started job is left behind."""
+        deadline = self._clock.monotonic() + SLOT_SECONDS
+        while (placing := self.job_manager.placing(job_id)) is not None:
+            state, waiting = placing
+            if state == "FAILED":
+                raise refused(self.job_manager.failure(job_id), job.query.sql, savepoint)
+            if state in {"FINISHED", "CANCELED"} or (state == "RUNNING" and waiting == 0):
+                return
+            if self._clock.monotonic() >= deadline:
+                slots = self.job_manager.slots()
+                self.job_manager.cancel(job_id)
+                raise _no_slots(needed, slots.free, slots.total)
+            self._clock.sleep(_PAUSE)
+        raise UnavailableError(
+            f"the JobManager has forgotten the job {job_id} that was just started", next_step="look at its log"
+        )
+
     def find(self, name: str) -> JobStatus | None:
-        job_id = self._jobs.find(name)
-        return None if job_id is None else self._jobs.status(job_id)
+        for one in self.job_manager.jobs(name):
+            status = None if one.over else self.job_manager.status(one.job_id)
+            if status is not None and status.state not in {"finished", "failed", "cancelled"}:
+                return status
+        return None
 
     def status(self, job_id: str) -> JobStatus | None:
-        return self._jobs.status(job_id)
+        return self.job_manager.status(job_id)
 
     def stop(self, job_id: str) -> str:
-        return self._jobs.stop(job_id, self._savepoints)
+        return self.job_manager.stop(job_id, self._savepoints)
 
     def cancel(self, job_id: str) -> None:
-        self._jobs.cancel(job_id)
+        self.job_manager.cancel(job_id)
 
     def read_output(self, job: JobSpec, records: Sequence[Record]) -> JobOutput:
         return read_raw(job, records)
 
-    def _await_start(self, job_id: str, savepoint: str | None) -> None:
-        """A job that cannot start is not left behind half-started."""
-        deadline = SYSTEM_CLOCK.monotonic() + START_SECONDS
-        while SYSTEM_CLOCK.monotonic() < deadline:
-            status = self._jobs.status(job_id)
-            if status is not None and status.state == "running":
-                return
-            if status is not None and status.state == "failed":
-                if savepoint and _GONE.search(status.message):
-                    raise _savepoint_gone(savepoint, status.message)
-                raise UnavailableError(f"Flink could not start the job: {status.message}", where=self._jobs.address)
-            SYSTEM_CLOCK.sleep(0.1)
-        status = self._jobs.status(job_id)
-        self._jobs.cancel(job_id)
-        free, total = self._jobs.free_slots()
-        reason = (status.message if status else "") or f"{free} of {total} task slots are free"
-        raise UnavailableError(
-            f"the job did not start within {START_SECONDS:.0f} s: {reason}",
-            where=self._jobs.address,
-            next_step="see Flink's own pages for the reason; it is tried again",
-        )
-
-    def _translated(self, error: FlinkAnswerError, job: JobSpec, savepoint: str | None) -> Exception:
-        if savepoint and _GONE.search(error.trace):
-            return _savepoint_gone(savepoint, error.message)
-        if (found := _NO_CONNECTOR.search(error.trace)) is not None:
-            return MissingExtraError(
-                f"Flink has no connector or format {found['name']!r}",
-                where=self._gateway.address,
-                next_step="put flink-sql-connector-kafka and flink-json into its lib folder",
-            )
-        if re.search(
-            r"ValidationException|SqlParserException|TableException|SqlValidatorException|CodeGenException", error.trace
-        ):
-            return InvalidQueryError(
-                f"Flink refuses the query: {error.message}",
-                where=_place(error.message, job),
-                next_step="write it in another way",
-            )
-        return UnavailableError(f"Flink did not take the job: {error.message}", where=self._gateway.address)
+    def check_resources(self, declared: Mapping[str, str]) -> tuple[str, ...]:
+        """What the cluster lacks of the sizes declared (`jobmanagerMemory`, `taskmanagerMemory`, `taskSlots`), a sentence each."""
+        return resource_notes(self.job_manager, declared)
 
 
-def _savepoint_gone(savepoint: str, message: str) -> NotFoundError:
-    return NotFoundError(
-        f"the savepoint {savepoint} is gone: {message}",
-        next_step="bring it back, or give the finetuner a new name, which reads its source anew",
+def _no_slots(needed: int, free: int, total: int) -> HeadraceError:
+    return UnavailableError(
+        f"the job needs {needed} slot{'s' if needed > 1 else ''} and Flink has {free} free of {total}",
+        next_step="add a TaskManager, raise taskmanager.numberOfTaskSlots, lower parallelism, or end another job",
+        retry_after_seconds=5.0,
     )
-
-
-def _place(message: str, job: JobSpec) -> str | None:
-    """Where in the person's SQL the first thing that the message quotes stands."""
-    for word in re.findall(r"'([^']+)'", message):
-        at = job.query.sql.lower().find(str(word).lower())
-        if at >= 0:
-            before = job.query.sql[:at]
-            return f"line {before.count(chr(10)) + 1}, column {at - (before.rfind(chr(10)) + 1) + 1}"
-    return None
 
 
 def _rehearsal(spec: QuerySpec, plan: QueryPlan) -> JobSpec:
     """A job of the query over topics that need not be there."""
     table = ExternalTable("kafka", "rehearsal", {"bootstrap.servers": "rehearsal"})
-    return JobSpec(
-        "rehearsal", spec, plan, dict.fromkeys(plan.inputs, table), {one.name: table for one in spec.tables}, replace(table, topic="out"),
-        JobOptions(),
-    )  # fmt: skip
+    inputs, tables = dict.fromkeys(plan.inputs, table), {one.name: table for one in spec.tables}
+    return JobSpec("rehearsal", spec, plan, inputs, tables, replace(table, topic="out"), JobOptions())

@@ -1,85 +1,109 @@
-"""Flink's SQL Gateway by its REST interface, version 4: sessions, statements, their results."""
+"""The SQL gateway, REST v4: statements of a session, run one behind the other.
 
-from collections.abc import Mapping, Sequence
+Flink 2.3 documentation, "SQL Gateway / REST Endpoint"; the forms were tried on a running gateway.
+"""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
-from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.foundation.errors import UnavailableError
-from headrace.streams.flink.errors import FlinkAnswerError, root_cause
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import HeadraceError, NotFoundError, UnavailableError
+from headrace.streams.flink.errors import FlinkAnswerError, causes, root_cause
+from headrace.streams.flink.rest import Rest
 
 STATEMENT_SECONDS = 120.0
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.2
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
+
+
+class SessionLostError(UnavailableError):
+    """The gateway knows the session no longer: it was idle for too long, or the gateway was started anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a statement gave."""
+
+    rows: tuple[tuple[Any, ...], ...]
+    job_id: str | None
+    """Of the job that it started."""
+
+
+class Session:
+    """One session; its temporary tables go with it, jobs that it started stay."""
+
+    def __init__(self, rest: Rest, handle: str, clock: Clock) -> None:
+        self._rest, self._path, self._clock = rest, f"/v4/sessions/{handle}", clock
+
+    def run(self, statement: str, seconds: float = STATEMENT_SECONDS) -> Answer:
+        """Runs one to its end. FlinkAnswerError: refused, its `trace` says why; SessionLostError; UnavailableError: not over in time."""
+        with self._telling_loss():
+            started = self._rest.post(f"{self._path}/statements", {"statement": statement})
+            return self._fetch(f"{self._path}/operations/{started['operationHandle']}", seconds)
+
+    def heartbeat(self) -> None:
+        """Keeps the session. SessionLostError: too late."""
+        with self._telling_loss():
+            self._rest.post(f"{self._path}/heartbeat", {})
+
+    def close(self) -> None:
+        """Gives the session back; one that is gone is no error, and one that cannot be reached ends by itself."""
+        try:
+            self._rest.ask("DELETE", self._path)
+        except HeadraceError:
+            return
+
+    @contextmanager
+    def _telling_loss(self) -> Generator[None]:
+        try:
+            yield
+        except FlinkAnswerError as error:
+            if _session_lost(error):
+                raise SessionLostError(f"{self._rest.name}: {root_cause(error.trace)}", where=self._rest.url) from error
+            raise
+        except NotFoundError as error:
+            raise SessionLostError(error.message, where=self._rest.url) from error
+
+    def _fetch(self, operation: str, seconds: float) -> Answer:
+        """All pages of an operation. A failed one answers with its trace."""
+        deadline, pause = self._clock.monotonic() + seconds, _FIRST_PAUSE
+        rows: list[tuple[Any, ...]] = []
+        job_id: str | None = None
+        path: str | None = f"{operation}/result/0?rowFormat=JSON"
+        while path is not None:
+            page = self._rest.get(path)
+            if page["resultType"] == "NOT_READY":
+                if self._clock.monotonic() >= deadline:
+                    self._rest.ask("DELETE", f"{operation}/close")
+                    raise UnavailableError(
+                        f"{self._rest.name} did not finish a statement within {seconds:.0f} s", where=self._rest.url
+                    )
+                self._clock.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            job_id = page.get("jobID") or job_id
+            rows += [tuple(row["fields"]) for row in (page.get("results") or {}).get("data", [])]
+            path = page.get("nextResultUri") if page["resultType"] != "EOS" else None
+        return Answer(tuple(rows), job_id)
 
 
 class SqlGateway:
-    """One address. Each `run_all` has a session of its own, so that one which expired is never met."""
+    """The gateway's sessions."""
 
-    def __init__(self, address: str, headers: Mapping[str, str]) -> None:
-        self.address = address.rstrip("/")
-        self._client = httpx.Client(base_url=self.address, headers=dict(headers), trust_env=False, timeout=60)
+    def __init__(self, rest: Rest, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._rest, self._clock = rest, clock
 
-    def run_all(self, properties: Mapping[str, str], statements: Sequence[str]) -> list[list[Any]]:
-        """Runs them in one session; the rows of the last. FlinkAnswerError: what the gateway says, with its trace."""
-        session = self._post("/v4/sessions", {"properties": dict(properties)})["sessionHandle"]
+    @contextmanager
+    def session(self, properties: Mapping[str, str]) -> Generator[Session]:
+        """A session with these settings, closed behind its use: none is idle for so long that it expires between two jobs."""
+        handle = str(self._rest.post("/v4/sessions", {"properties": dict(properties)})["sessionHandle"])
+        session = Session(self._rest, handle, self._clock)
         try:
-            rows: list[list[Any]] = []
-            for statement in statements:
-                rows = self._run(session, statement)
-            return rows
+            yield session
         finally:
-            self._close(session)
-
-    def _run(self, session: str, statement: str) -> list[list[Any]]:
-        operation = self._post(f"/v4/sessions/{session}/statements", {"statement": statement})["operationHandle"]
-        place = f"/v4/sessions/{session}/operations/{operation}/result/0?rowFormat=JSON"
-        deadline, pause = SYSTEM_CLOCK.monotonic() + STATEMENT_SECONDS, _FIRST_PAUSE_SECONDS
-        rows: list[list[Any]] = []
-        while True:
-            page = self._request("GET", place)
-            if page["resultType"] == "NOT_READY":
-                if SYSTEM_CLOCK.monotonic() > deadline:
-                    raise UnavailableError(
-                        f"the SQL gateway did not finish a statement within {STATEMENT_SECONDS:.0f} s",
-                        where=self.address,
-                    )
-                SYSTEM_CLOCK.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                continue
-            rows += [row["fields"] for row in (page.get("results") or {}).get("data", [])]
-            if page["resultType"] == "EOS" or not page.get("nextResultUri"):
-                return rows
-            place = page["nextResultUri"]
-
-    def _close(self, session: str) -> None:
-        try:
-            self._client.delete(f"/v4/sessions/{session}")
-        except httpx.TransportError:
-            return  # it expires by itself
-
-    def _post(self, place: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return self._request("POST", place, body)
-
-    def _request(self, method: str, place: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        try:
-            answer = self._client.request(method, place, json=body)
-        except httpx.TransportError as error:
-            raise UnavailableError(
-                f"Flink's SQL gateway cannot be reached: {error}",
-                where=self.address,
-                next_step="see that it runs (`headrace cluster up` starts one), or correct the setting flink",
-            ) from error
-        if answer.is_success:
-            return answer.json()
-        trace = _trace(answer)
-        raise FlinkAnswerError(root_cause(trace) or answer.text[:200], status=answer.status_code, trace=trace)
+            session.close()
 
 
-def _trace(answer: httpx.Response) -> str:
-    """The stack trace of a failed answer: the longest of its errors."""
-    try:
-        errors = answer.json().get("errors", [])
-    except ValueError:
-        return answer.text
-    return max((str(one) for one in errors), key=len, default="")
+def _session_lost(error: FlinkAnswerError) -> bool:
+    return any("Session '" in one.message and "does not exist" in one.message for one in causes(error.trace))

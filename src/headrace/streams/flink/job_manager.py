@@ -1,151 +1,264 @@
-"""Flink's JobManager by its REST interface: jobs, checkpoints, savepoints, slots."""
+"""The JobManager's REST: jobs, their checkpoints and troubles, savepoints, slots.
 
-from collections.abc import Mapping
-from typing import Any
+Flink 2.3 documentation, "REST API"; the forms were tried on a running cluster.
+"""
 
-import httpx
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import UnavailableError
+from headrace.foundation.errors import InvalidDeclarationError, NotFoundError, UnavailableError
 from headrace.streams.flink.errors import FlinkAnswerError, root_cause
+from headrace.streams.flink.rest import Rest
 from headrace.streams.stream_job import JobState, JobStatus
 
-STOP_SECONDS = 120.0
-_POLL_SECONDS = 0.1
-_STATES: dict[str, JobState] = {
-    "INITIALIZING": "starting", "CREATED": "starting", "RUNNING": "running", "RESTARTING": "restarting", "FAILING": "restarting",
-    "RECONCILING": "restarting", "SUSPENDED": "restarting", "FINISHED": "finished", "FAILED": "failed", "CANCELED": "cancelled",
-    "CANCELLING": "cancelled",
+T = TypeVar("T")
+STOP_SECONDS = 600.0
+"""A savepoint of much state takes long; Flink's own limit is 10 minutes."""
+CANCEL_SECONDS = 60.0
+_PAUSE = 0.1
+_STATES: Mapping[str, JobState] = {
+    "INITIALIZING": "starting", "CREATED": "starting", "RECONCILING": "starting",
+    "RUNNING": "running", "RESTARTING": "restarting", "SUSPENDED": "restarting",
+    "FINISHED": "finished", "FAILING": "failed", "FAILED": "failed", "CANCELLING": "cancelled", "CANCELED": "cancelled",
 }  # fmt: skip
-ENDED: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})
+_OVER = frozenset({"FINISHED", "FAILED", "CANCELED"})
+_TASK_RUNS = frozenset({"RUNNING", "FINISHED"})
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Room for jobs: one slot holds one parallel instance of all of a job's tasks."""
+
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskManager:
+    """A process that runs tasks. Sizes in bytes."""
+
+    slots: int
+    process_bytes: int
+    managed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """A job in the overview; `started` in ms since 1970 UTC."""
+
+    job_id: str
+    name: str
+    state: str
+    started: int
+
+    @property
+    def over(self) -> bool:
+        return self.state in _OVER
 
 
 class JobManager:
-    """One address."""
+    """One cluster's. Every method: UnavailableError where it does not answer."""
 
-    def __init__(self, address: str, headers: Mapping[str, str], clock: Clock = SYSTEM_CLOCK) -> None:
-        self.address, self._clock = address.rstrip("/"), clock
-        self._client = httpx.Client(base_url=self.address, headers=dict(headers), trust_env=False, timeout=30)
+    def __init__(self, rest: Rest, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._rest, self._clock = rest, clock
 
-    def find(self, name: str) -> str | None:
-        """The newest job of that name that is not at its end."""
-        jobs = self._get("/jobs/overview")["jobs"]
-        alive = [one for one in jobs if one["name"] == name and _STATES.get(one["state"], "starting") not in ENDED]
-        return max(alive, key=lambda one: one["start-time"])["jid"] if alive else None
+    def jobs(self, name: str) -> list[ListedJob]:
+        """The jobs of that name, the newest first."""
+        known = {one["jid"]: one for one in self._rest.get("/jobs/overview")["jobs"]}
+        found: list[ListedJob] = []
+        for job_id, state in self._live_states().items():
+            told = known.get(job_id) or self._detail(job_id)  # the overview may be some seconds old
+            if told is not None and told["name"] == name:
+                found.append(ListedJob(job_id, name, state, told["start-time"]))
+        return sorted(found, key=lambda one: -one.started)
+
+    def _live_states(self) -> Mapping[str, str]:
+        return {one["id"]: one["status"] for one in self._rest.get("/jobs")["jobs"]}
+
+    def _live_state(self, job_id: str) -> str | None:
+        """As it is now, where a job's details may be some seconds old (`web.refresh-interval`); None: no such job."""
+        try:
+            return str(self._rest.get(f"/jobs/{job_id}/status")["status"])
+        except NotFoundError:
+            return None
 
     def status(self, job_id: str) -> JobStatus | None:
-        """None: it knows no such job."""
-        job = self._get_or_none(f"/jobs/{job_id}")
-        if job is None:
+        """None: no such job, or one that is forgotten."""
+        live = self._live_state(job_id)
+        if live is None:
             return None
-        state = _STATES.get(job["state"], "starting")
-        if state == "running" and any(one["status"] not in ("RUNNING", "FINISHED") for one in job["vertices"]):
-            state = "starting"
-        checkpoints = self._get_or_none(f"/jobs/{job_id}/checkpoints") or {}
-        counts = checkpoints.get("counts") or {}
-        newest = _newest(checkpoints)
-        age = None if newest is None else max(0, self._clock.now_ms() - newest["latest_ack_timestamp"])
+        try:
+            detail = self._rest.get(f"/jobs/{job_id}")
+            checkpoints = self._rest.get(f"/jobs/{job_id}/checkpoints") if detail["vertices"] else {}
+            restarts = self._restarts(job_id, detail)
+            state = _state(live, detail, restarts)
+            trouble = self.trouble(job_id) if restarts or state in {"restarting", "failed"} else ""
+            pressure = self._back_pressure(job_id, detail) if state == "running" else 0.0
+        except NotFoundError:
+            return None
+        counts, latest = checkpoints.get("counts") or {}, checkpoints.get("latest") or {}
+        completed = latest.get("completed")
         return JobStatus(
-            job_id,
-            state,
-            restarts=int(counts.get("restored", 0)),
-            checkpoint_age_ms=age,
-            checkpoints=int(counts.get("completed", 0)),
-            failed_checkpoints=int(counts.get("failed", 0)),
-            back_pressure=self._back_pressure(job) if state == "running" else 0.0,
-            message="" if state == "running" else self._last_failure(job_id),
-            checkpoint="" if newest is None else newest.get("external_path") or "",
-        )
+            job_id, state, restarts,
+            None if completed is None else max(0, detail["now"] - completed["latest_ack_timestamp"]),
+            counts.get("completed", 0), counts.get("failed", 0), pressure, trouble,
+            _place(completed) or _place(latest.get("restored")),
+        )  # fmt: skip
 
-    def free_slots(self) -> tuple[int, int]:
-        """Free ones, and all."""
-        overview = self._get("/overview")
-        return overview["slots-available"], overview["slots-total"]
+    def trouble(self, job_id: str) -> str:
+        """The newest failure's root cause, its first line; empty: there was none."""
+        entries = self._rest.get(f"/jobs/{job_id}/exceptions?maxExceptions=1")["exceptionHistory"]["entries"]
+        return root_cause(entries[0]["stacktrace"]) or entries[0]["exceptionName"] if entries else ""
 
-    def task_managers(self) -> list[dict[str, Any]]:
-        """As the JobManager lists them."""
-        return self._get("/taskmanagers")["taskmanagers"]
+    def failure(self, job_id: str) -> str:
+        """The newest failure's whole trace."""
+        entries = self._rest.get(f"/jobs/{job_id}/exceptions?maxExceptions=1")["exceptionHistory"]["entries"]
+        return str(entries[0]["stacktrace"]) if entries else ""
 
-    def stop(self, job_id: str, directory: str | None) -> str:
-        """Stops a job with a savepoint; its place once the job has finished."""
-        body: dict[str, Any] = {"drain": False, "formatType": "CANONICAL"}
-        if directory:
-            body["targetDirectory"] = directory
-        request = self._request("POST", f"/jobs/{job_id}/stop", body)["request-id"]
-        deadline = self._clock.monotonic() + STOP_SECONDS
-        place = ""
-        while self._clock.monotonic() < deadline:
-            if not place:
-                found = self._get(f"/jobs/{job_id}/savepoints/{request}")
-                operation = found.get("operation") or {}
-                if cause := operation.get("failure-cause"):
-                    raise UnavailableError(
-                        f"the job could not be stopped with a savepoint: {root_cause(cause.get('stack-trace', '')) or cause.get('class')}",
-                        where=self.address,
-                    )
-                place = operation.get("location") or "" if found["status"]["id"] == "COMPLETED" else ""
-            elif (status := self.status(job_id)) is None or status.state in ENDED:
-                return place
-            self._clock.sleep(_POLL_SECONDS)
-        raise UnavailableError(f"the job {job_id} did not stop within {STOP_SECONDS:.0f} s", where=self.address)
+    def _restarts(self, job_id: str, detail: Mapping[str, Any]) -> int:
+        """By the attempts of one task: the tasks of a job are connected, so that they restart together."""
+        if not detail["vertices"]:
+            return 0
+        tasks = self._rest.get(f"/jobs/{job_id}/vertices/{detail['vertices'][0]['id']}")["subtasks"]
+        return max((task["attempt"] for task in tasks), default=0)
+
+    def _back_pressure(self, job_id: str, detail: Mapping[str, Any]) -> float:
+        """The largest share over all tasks. Flink measures it every 10 s."""
+        found = 0.0
+        for vertex in detail["vertices"]:
+            told = self._rest.get(f"/jobs/{job_id}/vertices/{vertex['id']}/backpressure")
+            found = max([found, *(_share(task.get("ratio")) for task in told.get("subtasks") or ())])
+        return found
 
     def cancel(self, job_id: str) -> None:
-        """One that is gone already is no error."""
+        """Ends it and waits until it has ended; one that is gone is no error."""
         try:
-            self._request("PATCH", f"/jobs/{job_id}?mode=cancel")
+            self._rest.ask("PATCH", f"/jobs/{job_id}?mode=cancel")
+        except NotFoundError:
+            return
         except FlinkAnswerError as error:
-            if error.status not in (404, 409):
+            if error.status != 409:  # it is at its end already
                 raise
+        self._await_end(job_id, CANCEL_SECONDS)
 
-    def _back_pressure(self, job: Mapping[str, Any]) -> float:
-        """Of the task that waits most: its share of time, from what was summed up since it started."""
-        shares = [0.0]
-        for vertex in job["vertices"]:
-            metrics = vertex.get("metrics") or {}
-            parts = [metrics.get(f"accumulated-{kind}-time") for kind in ("backpressured", "idle", "busy")]
-            numbers = [float(one) if isinstance(one, int | float) and one == one else 0.0 for one in parts]  # noqa: PLR0124 - NaN
-            if sum(numbers):
-                shares.append(numbers[0] / sum(numbers))
-        return max(shares)
+    def stop(self, job_id: str, directory: str | None) -> str:
+        """Stops it with a savepoint and waits for its end; gives the savepoint's place, also of one that was stopped before.
 
-    def _last_failure(self, job_id: str) -> str:
-        found = self._get_or_none(f"/jobs/{job_id}/exceptions?maxExceptions=1") or {}
-        entries = (found.get("exceptionHistory") or {}).get("entries") or []
-        return root_cause(entries[0].get("stacktrace", "")) if entries else ""
-
-    def _get(self, place: str) -> dict[str, Any]:
-        return self._request("GET", place)
-
-    def _get_or_none(self, place: str) -> dict[str, Any] | None:
+        NotFoundError: no such job; InvalidDeclarationError: no folder for savepoints; UnavailableError: it could not be stopped now.
+        """
+        if (state := self._live_state(job_id)) is None:
+            raise NotFoundError(f"{self._rest.name} knows no job {job_id}", next_step="look for it by its name")
+        if state == "FINISHED" and (
+            place := self._until(lambda: self._last_savepoint(job_id), bool, self.refresh_seconds() + 1)
+        ):
+            return place
+        if state in _OVER:
+            raise NotFoundError(f"the job {job_id} is at its end ({state}); it has no savepoint to stop with")
+        body: dict[str, object] = {"drain": False, "formatType": "CANONICAL"}
         try:
-            return self._get(place)
+            request = self._rest.post(
+                f"/jobs/{job_id}/stop", body | ({"targetDirectory": directory} if directory else {})
+            )
         except FlinkAnswerError as error:
-            if error.status == 404:  # noqa: PLR2004 - not found
-                return None
+            if "savepoint directory" in str(error):
+                raise InvalidDeclarationError(
+                    "the cluster has no folder for savepoints",
+                    next_step="set savepoint_dir, or execution.checkpointing.savepoint-dir on the cluster",
+                ) from error
             raise
+        place = self._await_savepoint(job_id, request["request-id"])
+        if (state := self._await_end(job_id, CANCEL_SECONDS)) not in {"FINISHED", None}:
+            raise UnavailableError(f"the job has a savepoint at {place} and did not finish: {state}")
+        return place
 
-    def _request(self, method: str, place: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        try:
-            answer = self._client.request(method, place, json=body)
-        except httpx.TransportError as error:
+    def _await_savepoint(self, job_id: str, request: str) -> str:
+        path = f"/jobs/{job_id}/savepoints/{request}"
+        told = self._until(lambda: self._rest.get(path), lambda one: one["status"]["id"] == "COMPLETED", STOP_SECONDS)
+        if told is None:
+            raise UnavailableError(f"the savepoint of job {job_id} did not complete within {STOP_SECONDS:.0f} s")
+        operation = told["operation"]
+        if (failure := operation.get("failure-cause")) is not None:
+            why = root_cause(failure.get("stack-trace") or "") or failure.get("class", "")
             raise UnavailableError(
-                f"Flink's JobManager cannot be reached: {error}",
-                where=self.address,
-                next_step="see that it runs (`headrace cluster up` starts one), or correct the setting flink_jobmanager",
-            ) from error
-        if answer.is_success:
-            return answer.json() if answer.content else {}
-        trace = "\n".join(str(one) for one in _errors(answer))
-        raise FlinkAnswerError(root_cause(trace) or answer.text[:200], status=answer.status_code, trace=trace)
+                f"the job {job_id} could not be stopped with a savepoint: {why}",
+                next_step="wait until it runs, and try again",
+            )
+        return str(operation["location"])
+
+    def _await_end(self, job_id: str, seconds: float) -> str | None:
+        """The state in which it ended; None: it was forgotten. UnavailableError: it did not end."""
+        ended = self._until(lambda: (self._live_state(job_id),), lambda one: one[0] is None or one[0] in _OVER, seconds)
+        if ended is None:
+            raise UnavailableError(f"the job {job_id} did not end within {seconds:.0f} s")
+        return ended[0]
+
+    def _until(self, ask: Callable[[], T], enough: Callable[[T], bool], seconds: float) -> T | None:
+        """The first answer that is enough; None: not in time."""
+        deadline = self._clock.monotonic() + seconds
+        while not enough(told := ask()):
+            if self._clock.monotonic() >= deadline:
+                return None
+            self._clock.sleep(_PAUSE)
+        return told
+
+    def _detail(self, job_id: str) -> Mapping[str, Any] | None:
+        try:
+            return self._rest.get(f"/jobs/{job_id}")
+        except NotFoundError:
+            return None
+
+    def _last_savepoint(self, job_id: str) -> str:
+        latest = self._rest.get(f"/jobs/{job_id}/checkpoints").get("latest") or {}
+        return _place(latest.get("savepoint"))
+
+    def placing(self, job_id: str) -> tuple[str, int] | None:
+        """The job's state as Flink says it, and how many of its tasks wait for a slot; None: no such job."""
+        live = self._live_state(job_id)
+        detail = self._detail(job_id) if live == "RUNNING" else {"vertices": ()}
+        if live is None or detail is None:
+            return None
+        waiting = sum(one["tasks"].get("CREATED", 0) + one["tasks"].get("SCHEDULED", 0) for one in detail["vertices"])
+        return live, waiting
+
+    def refresh_seconds(self) -> float:
+        """How old the details of jobs may be, checkpoints among them (`web.refresh-interval`)."""
+        return float(self._rest.get("/config")["refresh-interval"]) / 1000
+
+    def slots(self) -> Slots:
+        told = self._rest.get("/overview")
+        return Slots(told["slots-total"], told["slots-available"])
+
+    def task_managers(self) -> list[TaskManager]:
+        return [
+            TaskManager(
+                one["slotsNumber"], one["memoryConfiguration"]["totalProcessMemory"], one["memoryConfiguration"]["managedMemory"]
+            )
+            for one in self._rest.get("/taskmanagers")["taskmanagers"]
+        ]  # fmt: skip
+
+    def configuration(self) -> Mapping[str, str]:
+        """What the JobManager was configured with."""
+        return {one["key"]: one["value"] for one in self._rest.get("/jobmanager/config")}
 
 
-def _newest(checkpoints: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The newest completed checkpoint; before the first, the one that the job was restored from does not count."""
-    return (checkpoints.get("latest") or {}).get("completed")
+def _state(live: str, detail: Mapping[str, Any], restarts: int) -> JobState:
+    """RUNNING of Flink's says that the job is looked after; running here, that each of its tasks runs."""
+    state = _STATES.get(live, "starting")
+    if state == "running" and (
+        not detail["vertices"] or any(one["status"] not in _TASK_RUNS for one in detail["vertices"])
+    ):
+        return "restarting" if restarts else "starting"
+    return state
 
 
-def _errors(answer: httpx.Response) -> list[Any]:
-    try:
-        return answer.json().get("errors", [])
-    except ValueError:
-        return [answer.text]
+def _share(ratio: object) -> float:
+    """A ratio as Flink says it; `NaN` before it has measured."""
+    share = float(ratio) if isinstance(ratio, int | float | str) else 0.0
+    return min(1.0, share) if share > 0 else 0.0
+
+
+def _place(checkpoint: Mapping[str, Any] | None) -> str:
+    place = str((checkpoint or {}).get("external_path") or "")
+    return "" if place.startswith("<") else place

@@ -1,0 +1,95 @@
+"""What a job that Flink does not take means for whoever declared it."""
+
+import re
+
+from headrace.foundation.errors import (
+    HeadraceError,
+    InvalidDeclarationError,
+    InvalidQueryError,
+    NotFoundError,
+    UnavailableError,
+)
+from headrace.streams.flink.errors import Cause, causes
+from headrace.streams.query_error import place_at
+
+_NO_FACTORY = re.compile(r"Could not find any factory for identifier '([^']+)' that implements '[\w.]*?(\w+)'")
+_POSITION = re.compile(r"^(?:At|From) line \d+, column \d+(?: to line \d+, column \d+)?: ")
+_JARS = {"kafka": "flink-sql-connector-kafka", "upsert-kafka": "flink-sql-connector-kafka", "json": "flink-json"}
+_QUERY_KINDS = frozenset({
+    "ValidationException", "SqlParserException", "SqlParseException", "SqlValidatorException", "CalciteContextException",
+    "CalciteException", "SqlParserEOFException", "CannotPlanException", "CodeGenException", "TableException",
+})  # fmt: skip
+_NAMES = re.compile(r"'([^'\s]+)'|\b([A-Za-z_]\w*)\(|`([^`]+)`")
+
+
+def refused(trace: str, sql: str, savepoint: str | None) -> HeadraceError:
+    """The error to raise for a trace: the query, the savepoint, the cluster's jars, or the cluster itself. `sql`: as the user wrote it."""
+    told = causes(trace)
+    text = "\n".join(one.message for one in told)
+    why = told[-1].message.splitlines()[0].strip() if told else "no reason given"
+    if (missing := _NO_FACTORY.search(text)) is not None:
+        return _no_jar(missing[1])
+    if any(one.kind in {"NoClassDefFoundError", "ClassNotFoundException"} for one in told):
+        return InvalidDeclarationError(
+            f"the cluster lacks a class: {why}", next_step="put the same jars into lib/ of every server of Flink's"
+        )
+    if savepoint is not None and (error := _no_savepoint(told, text, savepoint)) is not None:
+        return error
+    if any(one.kind == "NoResourceAvailableException" for one in told):
+        return UnavailableError(
+            f"Flink has no slots for the job: {why}", next_step="add a TaskManager or end another job"
+        )
+    planning = [one for one in told if one.kind in _QUERY_KINDS]
+    if planning and not _runtime(told):
+        message = _POSITION.sub("", planning[-1].message.splitlines()[0])
+        return InvalidQueryError(
+            f"Flink refuses the query: {message}", where=place_in(sql, message), next_step="write it in another way"
+        )
+    return UnavailableError(f"Flink did not start the job: {why}")
+
+
+def _runtime(told: tuple[Cause, ...]) -> bool:
+    """A plan that was made, and a job that could not be submitted: no fault of the query's."""
+    return any(
+        one.kind
+        in {"JobSubmissionException", "JobInitializationException", "JobExecutionException", "RestClientException"}
+        or one.message.startswith("Failed to execute job")
+        for one in told
+    )
+
+
+def _no_jar(identifier: str) -> InvalidDeclarationError:
+    jar = _JARS.get(identifier)
+    return InvalidDeclarationError(
+        f"the SQL gateway does not know {identifier!r}: {jar or 'its jar'} is missing",
+        next_step=f"put {jar or 'the jar of ' + identifier} of the cluster's version into lib/ of the gateway, the JobManager and the "
+        "TaskManagers, and start them again",
+    )  # fmt: skip
+
+
+def _no_savepoint(told: tuple[Cause, ...], text: str, savepoint: str) -> HeadraceError | None:
+    if any(one.kind == "FileNotFoundException" for one in told) or "Cannot find meta data file" in text:
+        return NotFoundError(
+            f"the savepoint {savepoint} is gone",
+            next_step="put it back, or let a new job read its inputs from their start",
+        )
+    if (
+        "Cannot map" in text
+        or "Failed to rollback to checkpoint/savepoint" in text
+        or "StateMigrationException" in text
+    ):
+        return InvalidQueryError(
+            f"the savepoint {savepoint} does not fit the query: {told[-1].message.splitlines()[0]}",
+            next_step="let a new job read its inputs from their start",
+        )
+    return None
+
+
+def place_in(sql: str, message: str) -> str | None:
+    """The place in the user's SQL of the first name in a message that stands there; None: none does."""
+    for match in _NAMES.finditer(message):
+        name = next(group for group in match.groups() if group)
+        found = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE)
+        if found is not None:
+            return place_at(sql, found.start())
+    return None
