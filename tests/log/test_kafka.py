@@ -207,3 +207,15 @@ def test_offsets_a_group_never_committed_are_zero_and_a_forgotten_group_is_gone(
     log.forget_group("g")
 
     assert (log.offset("g", "ns.a"), log.groups("ns.a")) == (0, [])
+
+
+def test_single_records_are_found_here_and_there_and_whatever_comes_later_too(log: TopicLog) -> None:
+    places: list[int] = []
+    for part in range(6):
+        append(log, "ns.a", new_records(range(part * 300, part * 300 + 300)))
+    places = [record.offset for record in read_all(log, "ns.a")]
+    for number in (1799, 0, 900, 901, 5, 1400, 0):
+        assert [record.id for record in log.read("ns.a", places[number], max_records=1)] == [f"r{number}"]
+    append(log, "ns.a", new_records(["late"]))
+
+    assert [record.id for record in log.read("ns.a", places[-1] + 1, max_records=1)] == ["late"]

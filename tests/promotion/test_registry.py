@@ -128,7 +128,7 @@ def test_a_finetuner_without_versions_says_so(log: TopicLog) -> None:
 def test_a_registry_that_does_not_parse_is_corrupt(log: TopicLog) -> None:
     key = registries.registry_key("default", "desk")
     log.commit(Commit(state={key: b"{"}))
-    with pytest.raises(CorruptDataError, match="default/desk"):
+    with pytest.raises(CorruptDataError, match="desk"):
         registries.load(log, "default", "desk")
 
 

@@ -5,6 +5,7 @@ whoever reads elsewhere takes the cursor that was idle for longest there.
 """
 
 import threading
+from bisect import bisect_left
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ CURSORS = 16
 """Kept open per log."""
 PER_PARTITION = 3
 _BATCH = 10_000
+BLOCK, BLOCKS = 512, 32
+"""Offsets of a block that is kept in memory for single lookups, and how many are kept."""
 _POLL_SECONDS = 0.2
 
 
@@ -48,6 +51,7 @@ class Cursors:
     def __init__(self, options: KafkaOptions, broker: Broker) -> None:
         self._options, self._broker = options, broker
         self._idle: list[_Cursor] = []
+        self._blocks: dict[tuple[Partition, int], list[Record]] = {}
         self._lock = threading.Lock()
         self._turn = 0
         self._closed = False
@@ -57,8 +61,32 @@ class Cursors:
         end = self._broker.record_ends([partition])[partition]
         if offset >= end or max_records < 1:
             return []
+        if max_records == 1 and (found := self._one(partition, offset, end)) is not None:
+            return [found]
         with self._lent(partition, offset) as cursor:
             return self._take(cursor, end, max_records, max_bytes)
+
+    def _one(self, partition: Partition, offset: int, end: int) -> Record | None:
+        """A record that is looked up alone, out of a block of its neighbours: lineage and re-asking read many, here and there."""
+        start = offset // BLOCK * BLOCK
+        if start + BLOCK > end:
+            return None  # more may come to this block
+        with self._lock:
+            block = self._blocks.pop((partition, start), None)
+        if block is None:
+            block = list[Record]()
+            while not block or block[-1].offset < start + BLOCK - 1:
+                with self._lent(partition, block[-1].offset + 1 if block else start) as cursor:
+                    more = self._take(cursor, start + BLOCK, BLOCK, 1 << 30)
+                if not more:
+                    break
+                block += more
+        with self._lock:
+            self._blocks[partition, start] = block
+            while len(self._blocks) > BLOCKS:
+                del self._blocks[next(iter(self._blocks))]
+        place = bisect_left(block, offset, key=lambda record: record.offset)
+        return block[place] if place < len(block) else None
 
     def close(self) -> None:
         with self._lock:
