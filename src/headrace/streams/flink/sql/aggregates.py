@@ -85,7 +85,9 @@ def least_or_most(call: AggregateCall) -> str:
 
 def numbered(value: str) -> str:
     """A text that sorts by the order number and holds the value; NULL of NULL."""
-    return f"(LPAD(CAST(CAST(_o AS DECIMAL(38, 0)) + {_BIAS} AS STRING), {ORDER_DIGITS}, '0') || CAST({value} AS STRING))"
+    return (
+        f"(LPAD(CAST(CAST(_o AS DECIMAL(38, 0)) + {_BIAS} AS STRING), {ORDER_DIGITS}, '0') || CAST({value} AS STRING))"
+    )
 
 
 def chosen(text: str, kind: pa.DataType) -> str:

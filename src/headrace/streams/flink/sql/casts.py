@@ -58,7 +58,11 @@ def _to_integer(value: str, given: pa.DataType, kind: pa.DataType) -> str:
 
 
 def _double(value: int) -> str:
-    return f"{float(value)!r}E0" if "e" not in repr(float(value)) else repr(float(value)).replace("e+", "E").replace("e", "E")
+    return (
+        f"{float(value)!r}E0"
+        if "e" not in repr(float(value))
+        else repr(float(value)).replace("e+", "E").replace("e", "E")
+    )
 
 
 def _to_text(value: str, given: pa.DataType) -> str:
@@ -95,6 +99,10 @@ def _instant_of_text(value: str, sql: str) -> str:
     clock[2] += f" || COALESCE({part(5)}, '')"
     plain = f"TRY_CAST(({part(1)} || ' ' || {clock[0]} || ':' || {clock[1]} || ':' || {clock[2]}) AS {sql})"
     zone = f"REPLACE({part(6)}, ':', '')"
-    minutes = f"(CAST(SUBSTRING({zone}, 2, 2) AS INT) * 60 + CAST(COALESCE(NULLIF(SUBSTRING({zone}, 4, 2), ''), '0') AS INT))"
-    shifted = f"TIMESTAMPADD(MINUTE, CASE WHEN SUBSTRING({zone}, 1, 1) = '+' THEN -{minutes} ELSE {minutes} END, {plain})"
+    minutes = (
+        f"(CAST(SUBSTRING({zone}, 2, 2) AS INT) * 60 + CAST(COALESCE(NULLIF(SUBSTRING({zone}, 4, 2), ''), '0') AS INT))"
+    )
+    shifted = (
+        f"TIMESTAMPADD(MINUTE, CASE WHEN SUBSTRING({zone}, 1, 1) = '+' THEN -{minutes} ELSE {minutes} END, {plain})"
+    )
     return f"(CASE WHEN NOT REGEXP({value}, '{_INSTANT}') THEN NULL WHEN {part(6)} IS NULL OR {part(6)} = '' OR {part(6)} = 'Z' THEN {plain} ELSE CAST({shifted} AS {sql}) END)"

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from headrace.streams.expression import Call, Case, Cast, Constant, Duration, Expression, Now, Ref
-from headrace.streams.flink.sql.casts import cast_sql, finite, fits
+from headrace.streams.flink.sql.casts import BOUNDS, cast_sql, fits
 from headrace.streams.flink.sql.functions import SCALAR_SQL
 from headrace.streams.flink.sql.types import constant, inner_type, instant, interval, null
 from headrace.streams.sql_types import DOUBLE, NULL, category
@@ -73,8 +73,6 @@ def _arithmetic(call: Call) -> str:
 def _double(operator: str, a: str, b: str) -> str:
     if operator == "/":
         return f"(CASE WHEN {b} <> 0 THEN {a} / {b} END)"
-    if operator == "%":
-        return f"(CASE WHEN {b} <> 0 THEN {finite(f'({a} % {b})')} END)"
     return f"({a} {operator} {b})"
 
 
@@ -82,7 +80,10 @@ def _integer(call: Call, a: str, b: str) -> str:
     if call.name in "/%":
         wide = "DECIMAL(19, 0)" if call.type == pa.int64() else "BIGINT"
         if call.name == "%":
-            return f"(CASE WHEN {b} = 0 THEN NULL WHEN {b} = -1 THEN 0 ELSE MOD(CAST({a} AS BIGINT), CAST({b} AS BIGINT)) END)"
+            alone = (
+                f"CASE WHEN CAST({a} AS DECIMAL(19, 0)) > CAST('{BOUNDS[call.type][0]}' AS DECIMAL(19, 0)) THEN 0 END"
+            )
+            return f"(CASE WHEN {b} = 0 THEN NULL WHEN {b} = -1 THEN {alone} ELSE MOD(CAST({a} AS BIGINT), CAST({b} AS BIGINT)) END)"
         plain = f"CAST({a} AS {inner_type(call.type)}) / CAST({b} AS {inner_type(call.type)})"
         negated = fits(f"(0 - CAST({a} AS {wide}))", call.type)
         return f"(CASE WHEN {b} = 0 THEN NULL WHEN {b} = -1 THEN {negated} ELSE {plain} END)"

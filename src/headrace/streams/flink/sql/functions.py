@@ -42,7 +42,11 @@ def _unit(call: Call) -> str:
 
 def _abs(call: Call, arguments: tuple[str, ...]) -> str:
     low = BOUNDS.get(call.type, (None,))[0]
-    guard = f"{arguments[0]} = {low}" if low is not None and call.type != pa.int64() else f"{arguments[0]} < -{(1 << 63) - 1}"
+    guard = (
+        f"{arguments[0]} = {low}"
+        if low is not None and call.type != pa.int64()
+        else f"{arguments[0]} < -{(1 << 63) - 1}"
+    )
     return f"ABS({arguments[0]})" if low is None else f"(CASE WHEN {guard} THEN NULL ELSE ABS({arguments[0]}) END)"
 
 
@@ -73,6 +77,8 @@ def _rounded(name: str) -> Writer:
         if category(call.arguments[0].type) == "integer" and len(arguments) == 1:
             return arguments[0]
         digits = arguments[1] if len(arguments) > 1 else "0"
+        if name == "TRUNCATE" and pa.types.is_floating(call.arguments[0].type):
+            return f"CAST(CASE WHEN {arguments[0]} < 0 THEN CEIL({arguments[0]}) ELSE FLOOR({arguments[0]}) END AS {inner_type(call.type)})"
         value = f"{name}({arguments[0]}, {digits})"
         return f"TRY_CAST({value} AS {inner_type(call.type)})"
 
@@ -118,17 +124,24 @@ def _substring(call: Call, arguments: tuple[str, ...]) -> str:
     known = length is None or (isinstance(length, Constant) and isinstance(length.value, int) and length.value >= 0)
     if plain and known:
         return f"SUBSTRING({', '.join((value, *(f'CAST({one} AS INT)' for one in arguments[1:])))})"
-    begin = f"(CASE WHEN {first} < 0 THEN CHAR_LENGTH({value}) + {first} + 1 ELSE {first} END)"
+    place = f"CAST({first} AS BIGINT)"
+    begin = f"(CASE WHEN {place} < 0 THEN CHAR_LENGTH({value}) + {place} + 1 ELSE {place} END)"
     if length is None:
         return f"SUBSTRING({value}, CAST(CASE WHEN {begin} < 1 THEN 1 ELSE {begin} END AS INT))"
-    end = f"({begin} + {arguments[2]})"
-    inside = f"CASE WHEN {begin} < 1 THEN 1 ELSE {begin} END"
-    return f"(CASE WHEN {value} IS NULL OR {end} IS NULL THEN NULL WHEN {end} <= {inside} THEN '' ELSE SUBSTRING({value}, CAST({inside} AS INT), CAST({end} - {inside} AS INT)) END)"
+    size = f"CAST({arguments[2]} AS BIGINT)"
+    low = f"(CASE WHEN {size} < 0 THEN {begin} + {size} ELSE {begin} END)"
+    high = f"(CASE WHEN {size} < 0 THEN {begin} ELSE {begin} + {size} END)"
+    low, high = (
+        f"(CASE WHEN {one} < 1 THEN 1 WHEN {one} > CHAR_LENGTH({value}) + 1 THEN CHAR_LENGTH({value}) + 1 ELSE {one} END)"
+        for one in (low, high)
+    )
+    inside = f"SUBSTRING({value}, CAST({low} AS INT), CAST({high} - {low} AS INT))"
+    return f"(CASE WHEN {value} IS NULL OR {place} IS NULL OR {size} IS NULL THEN NULL WHEN {high} <= {low} THEN '' ELSE {inside} END)"
 
 
 def _end(name: str) -> Writer:
     def write(_call: Call, arguments: tuple[str, ...]) -> str:
-        amount = f"CAST(CASE WHEN {arguments[1]} < 0 THEN 0 WHEN {arguments[1]} > 2147483647 THEN 2147483647 ELSE {arguments[1]} END AS INT)"
+        amount = f"CAST(CASE WHEN {arguments[1]} < 0 THEN 0 WHEN {arguments[1]} > 2147483647 THEN 2147483647 ELSE COALESCE({arguments[1]}, 0) END AS INT)"
         return f"{name}({arguments[0]}, {amount})"
 
     return write

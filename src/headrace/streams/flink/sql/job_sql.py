@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from headrace.streams.expression import Ref
 from headrace.foundation.errors import InvalidQueryError
+from headrace.streams.expression import Ref
 from headrace.streams.flink.sql.deferred import deferred_columns
 from headrace.streams.flink.sql.joins import write_stream_join, write_table_join
 from headrace.streams.flink.sql.refusals import refusals
@@ -24,6 +24,12 @@ from headrace.streams.logical_plan import Aggregate, LogicalPlan, Project, Rank,
 from headrace.streams.prune import optimise
 from headrace.streams.stream_job import JobSpec
 from headrace.streams.validate import plan_query
+
+SETTINGS: Mapping[str, str] = {
+    "table.local-time-zone": "UTC",
+    "table.optimizer.agg-phase-strategy": "ONE_PHASE",  # two phases would add floating sums up in another order
+    "pipeline.operator-chaining.enabled": "false",  # a source that passes over what is no JSON would swallow its followers' errors too
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ def write_job(job: JobSpec) -> JobSql:
     sink = sink_table("output", job.output, columns, job.name, job.options)
     insert = "INSERT INTO output\n" + "\nUNION ALL\n".join(selects)
     made = [*(one.table for one in tables.values()), *views.tables]
-    settings = {"table.local-time-zone": "UTC", "table.optimizer.agg-phase-strategy": "ONE_PHASE"}
+    settings = dict(SETTINGS)
     if views.serial:
         settings["parallelism.default"] = "1"
     statements = (*(one.statement() for one in (*made, sink)), *views.statements)
@@ -93,7 +99,16 @@ def _output_columns(logical: LogicalPlan, view: View, later: Container[int]) -> 
     columns = {"x": "STRING"}
     for place, (_, slot) in enumerate(logical.columns):
         columns[f"c{place}"] = "ARRAY<DOUBLE>" if place in later else _outer(slot.type)
-    columns |= {"id": "STRING", "key": "STRING", "t": "BIGINT", "g": "BIGINT", "o": "BIGINT", "n": "STRING", "s": "STRING", "b": "BIGINT"}
+    columns |= {
+        "id": "STRING",
+        "key": "STRING",
+        "t": "BIGINT",
+        "g": "BIGINT",
+        "o": "BIGINT",
+        "n": "STRING",
+        "s": "STRING",
+        "b": "BIGINT",
+    }
     if view.has("_we"):
         columns |= {"ws": "BIGINT", "we": "BIGINT", "r": "BIGINT"}
         columns |= {f"i{place}": "STRING" for place in range(view.keys)}

@@ -58,13 +58,17 @@ def write_stream_join(views: Views, join: StreamJoin) -> View:
     right = views.timely(views.unwindowed(views.write(join.other)), "_t", "<", "_b", join.other)
     plain = [one for one in right.columns if not one.startswith("_")]
     order = "_rt, _off" if right.has("_off") else "_rt"
-    sorted_ = views.add("sorted", f"SELECT {', '.join([*plain, '_rt'])}\nFROM {right.name}\nORDER BY {order}", [*plain, "_rt"])
+    sorted_ = views.add(
+        "sorted", f"SELECT {', '.join([*plain, '_rt'])}\nFROM {right.name}\nORDER BY {order}", [*plain, "_rt"]
+    )
     newest = _newest(views, sorted_, [other.column for _, other in join.on], "_rt")
     equal = " AND ".join(f"l.{one.column} = r.{other.column}" for one, other in join.on)
     word = "LEFT JOIN" if join.kind == "LEFT" else "JOIN"
     kept = [one for one in left.columns if one != "_b"]
     items = [*(f"l.{one}" for one in kept), *(f"r.{one}" for one in plain)]
-    select = f"SELECT {', '.join(items)}\nFROM {left.name} AS l\n{word} {newest} FOR SYSTEM_TIME AS OF l._rt AS r ON {equal}"
+    select = (
+        f"SELECT {', '.join(items)}\nFROM {left.name} AS l\n{word} {newest} FOR SYSTEM_TIME AS OF l._rt AS r ON {equal}"
+    )
     return views.add("joined", select, [*plain, *kept])
 
 
@@ -84,7 +88,9 @@ def _table_rows(views: Views, join: TableJoin, found: Source) -> View:
         since = f"CAST({name(join.table.valid_from)} AS TIMESTAMP(3))"
         items.append(f"{epoch_ms(since)} AS _since")
         columns.append("_since")
-    select = f"SELECT {', '.join(items)}, {found.mark}rt AS _rt\nFROM {found.table.name}\nWHERE {found.mark}kind = '{ROW}'"
+    select = (
+        f"SELECT {', '.join(items)}, {found.mark}rt AS _rt\nFROM {found.table.name}\nWHERE {found.mark}kind = '{ROW}'"
+    )
     return views.add("table_rows", select, [*columns, "_rt"])
 
 

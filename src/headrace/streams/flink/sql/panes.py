@@ -22,7 +22,14 @@ def pane_frame(aggregate: Aggregate) -> Frame | None:
         below = below.source
     if not isinstance(below, Window) or below.frame.kind not in ("HOP", "CUMULATE") or below.frame.overlap < PANES_FROM:
         return None
-    borders = {below.slots.start, below.slots.end, below.slots.time, aggregate.window.start, aggregate.window.end, aggregate.window.time}
+    borders = {
+        below.slots.start,
+        below.slots.end,
+        below.slots.time,
+        aggregate.window.start,
+        aggregate.window.end,
+        aggregate.window.time,
+    }
     read = [one for _, one in aggregate.keys if not isinstance(one, Ref)] + [call for _, call in aggregate.aggregates]
     source = aggregate.source
     while isinstance(source, Project):
@@ -49,7 +56,9 @@ def pane_halves(column: str, call: AggregateCall) -> tuple[dict[str, str], str]:
     total = f"(SUM({part}) + CAST(0 AS DOUBLE))" if pa.types.is_floating(kind) else f"SUM({part})"
     if call.name == "AVG":
         count = f"{part}_n"
-        return summed | {count: f"COUNT({value}){where}"}, f"(CAST({total} AS DOUBLE) / CAST(NULLIF(SUM({count}), CAST(0 AS BIGINT)) AS DOUBLE))"
+        return summed | {
+            count: f"COUNT({value}){where}"
+        }, f"(CAST({total} AS DOUBLE) / CAST(NULLIF(SUM({count}), CAST(0 AS BIGINT)) AS DOUBLE))"
     if category(kind) == "integer":
         return summed, fits(total, call.type)
     return summed, f"TRY_CAST({total} AS {inner_type(call.type)})"

@@ -8,8 +8,16 @@ from headrace.streams.expression import AggregateCall, Call, Cast, Expression, S
 from headrace.streams.flink.sql.aggregates import DEFERRED, needs_order
 from headrace.streams.flink.sql.deferred import deferred_columns
 from headrace.streams.flink.sql.panes import pane_frame
-from headrace.streams.functions import FUNCTIONS
-from headrace.streams.logical_plan import Aggregate, LogicalPlan, Rank, Relation, Window, expressions, relations, sources
+from headrace.streams.logical_plan import (
+    Aggregate,
+    LogicalPlan,
+    Rank,
+    Relation,
+    Window,
+    expressions,
+    relations,
+    sources,
+)
 from headrace.streams.prune import optimise, output_slots
 from headrace.streams.sql_types import category
 
@@ -55,22 +63,34 @@ def _of_relation(relation: Relation, later: set[Slot]) -> Iterator[Refusal]:
         )
     for slot, call in relation.aggregates:
         if call.name in DEFERRED and slot not in later:
-            yield f"{call.name} on Flink can only be selected as it is, from the outermost GROUP BY", f"select {call.name}(x) AS name alone, and reckon with it later"
+            yield (
+                f"{call.name} on Flink can only be selected as it is, from the outermost GROUP BY",
+                f"select {call.name}(x) AS name alone, and reckon with it later",
+            )
 
 
 def _of_expression(part: Expression) -> Iterator[Refusal]:
     if isinstance(part, Cast) and part.type == pa.string() and pa.types.is_floating(part.value.type):
         yield "a DOUBLE as text looks otherwise on Flink", "CAST it to DECIMAL(38, 6) first"
-    if isinstance(part, Cast) and (pa.types.is_binary(part.type) or pa.types.is_binary(part.value.type)) and part.type != part.value.type:
+    if (
+        isinstance(part, Cast)
+        and (pa.types.is_binary(part.type) or pa.types.is_binary(part.value.type))
+        and part.type != part.value.type
+    ):
         yield "BYTES are not converted on Flink as elsewhere", "keep BYTES as they are"
-    if isinstance(part, Cast) and pa.types.is_decimal(part.type) and pa.types.is_floating(part.value.type):
-        return
+    if isinstance(part, Call) and part.name == "%" and pa.types.is_floating(part.type):
+        yield "Flink has no remainder of DOUBLE", "CAST both to DECIMAL"
+    if (
+        isinstance(part, Call)
+        and part.name == "TRUNCATE"
+        and len(part.arguments) > 1
+        and pa.types.is_floating(part.type)
+    ):
+        yield "Flink cuts no DOUBLE to so many digits", "CAST it to DECIMAL(38, 18) first"
     if isinstance(part, AggregateCall) and part.name in ("FIRST_VALUE", "LAST_VALUE"):
         kind = part.arguments[0].type
         if category(kind) in ("bytes", "list"):
             yield f"{part.name} takes no BYTES and no ARRAY on Flink", "choose another column"
-    if isinstance(part, Call) and part.name == "JSON_EXISTS" and part.name not in FUNCTIONS:
-        return
 
 
 def _of_type(kind: pa.DataType) -> Iterator[Refusal]:

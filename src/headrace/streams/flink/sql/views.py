@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from headrace.streams.expression import AggregateCall, Ref, Slot
 from headrace.streams.flink.sql.aggregates import aggregate_sql, by_order, deferred_sql, needs_order
-from headrace.streams.flink.sql.panes import pane_frame, pane_halves
 from headrace.streams.flink.sql.expressions import column_sql, expression_sql
+from headrace.streams.flink.sql.panes import pane_frame, pane_halves
 from headrace.streams.flink.sql.tables import LOWEST, Table, last_end
 from headrace.streams.flink.sql.types import day_time, epoch_ms
 from headrace.streams.logical_plan import Aggregate, Frame, Project, Rank, Relation, Scan, StreamJoin, TableJoin, Window
@@ -87,7 +87,9 @@ class Views:
         items = [f"{column_sql(expression)} AS {slot.column}" for slot, expression in project.columns]
         where = f"\nWHERE {_condition(project)}" if project.where is not None else ""
         columns = [*(slot.column for slot, _ in project.columns), *hidden]
-        return self.add("project", f"SELECT {', '.join([*items, *hidden])}\nFROM {source.name}{where}", columns, source.keys)
+        return self.add(
+            "project", f"SELECT {', '.join([*items, *hidden])}\nFROM {source.name}{where}", columns, source.keys
+        )
 
     # --- windows ---
 
@@ -131,14 +133,24 @@ class Views:
         """The rows for which `left operator right` does not hold; the others are late, by right − left ms."""
         if not source.has("_b"):
             return source
-        late = self.add("late", f"SELECT _off, {right} - {left} AS _by\nFROM {source.name}\nWHERE {left} {operator} {right}", ("_off", "_by"))
+        late = self.add(
+            "late",
+            f"SELECT _off, {right} - {left} AS _by\nFROM {source.name}\nWHERE {left} {operator} {right}",
+            ("_off", "_by"),
+        )
         self.late.append(LateSource(_stream(relation), late.name))
         columns = ", ".join(source.columns)
-        return self.add("timely", f"SELECT {columns}\nFROM {source.name}\nWHERE NOT ({left} {operator} {right})", source.columns)
+        return self.add(
+            "timely", f"SELECT {columns}\nFROM {source.name}\nWHERE NOT ({left} {operator} {right})", source.columns
+        )
 
     def _aggregate(self, aggregate: Aggregate) -> View:
         source = self.write(aggregate.source)
-        borders = {aggregate.window.start: "window_start", aggregate.window.end: "window_end", aggregate.window.time: "window_time"}
+        borders = {
+            aggregate.window.start: "window_start",
+            aggregate.window.end: "window_end",
+            aggregate.window.time: "window_time",
+        }
         keys: list[str] = []
         out: list[str] = []
         for slot, expression in aggregate.keys:
@@ -163,7 +175,10 @@ class Views:
                 source, halves = self._panes(source, frame, calls, names)
                 values = [f"{half} AS {slot.column}" for (slot, _), half in zip(calls, halves, strict=True)]
                 return self._grouped(aggregate, source, [*out, *values], names)
-        values = [f"{deferred_sql(call) if slot in self.deferred else aggregate_sql(call)} AS {slot.column}" for slot, call in calls]
+        values = [
+            f"{deferred_sql(call) if slot in self.deferred else aggregate_sql(call)} AS {slot.column}"
+            for slot, call in calls
+        ]
         return self._grouped(aggregate, source, [*out, *values], names)
 
     def _grouped(self, aggregate: Aggregate, source: View, items: list[str], names: list[str]) -> View:
@@ -188,8 +203,14 @@ class Views:
             halves.append(second)
         labels = [one.rpartition(" AS ")[2] for one in parts]
         end = last_end("_t", Frame("TUMBLE", frame.step_ms, frame.step_ms, frame.offset_ms))
-        alone = f"CASE WHEN {end} <= _b THEN _off ELSE CAST(-1 AS BIGINT) END" if source.has("_b") else "CAST(-1 AS BIGINT)"
-        placed = self.add("placed", f"SELECT *, {end} AS _pane, {alone} AS _alone\nFROM {source.name}", [*source.columns, "_pane", "_alone"])
+        alone = (
+            f"CASE WHEN {end} <= _b THEN _off ELSE CAST(-1 AS BIGINT) END" if source.has("_b") else "CAST(-1 AS BIGINT)"
+        )
+        placed = self.add(
+            "placed",
+            f"SELECT *, {end} AS _pane, {alone} AS _alone\nFROM {source.name}",
+            [*source.columns, "_pane", "_alone"],
+        )
         groups = ", ".join([*BORDERS, *names, "_pane", "_alone"])
         items = [*BORDERS, *names, "_pane", "_alone", "MAX(_g) AS _g", "MIN(_o) AS _o", *parts]
         columns = [*BORDERS, *names, "_pane", "_alone", "_g", "_o", *labels]
@@ -203,7 +224,9 @@ class Views:
         order = ["_t", *(f"{one} NULLS LAST" for one in source.columns if one.startswith("_q"))]
         inner = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY {', '.join(order)}) AS _o\n  FROM {source.name}"
         columns = [*source.columns, "_o"]
-        return self.add("numbered", f"SELECT {', '.join(columns)}\nFROM (\n  {inner}\n) WHERE _o <= {_ALL}", columns, source.keys)
+        return self.add(
+            "numbered", f"SELECT {', '.join(columns)}\nFROM (\n  {inner}\n) WHERE _o <= {_ALL}", columns, source.keys
+        )
 
     def _with_milliseconds(self, view: View, keys: int) -> View:
         start, end = epoch_ms("window_start"), epoch_ms("window_end")
@@ -215,7 +238,9 @@ class Views:
         by = ", ".join(("window_start", "window_end", *partition))
         columns = ", ".join(source.columns)
         inner = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY {order}) AS _place\n  FROM {source.name}"
-        return self.add("ordered", f"SELECT {columns}\nFROM (\n  {inner}\n) WHERE _place <= {_ALL}", source.columns, source.keys)
+        return self.add(
+            "ordered", f"SELECT {columns}\nFROM (\n  {inner}\n) WHERE _place <= {_ALL}", source.columns, source.keys
+        )
 
     def _rank(self, rank: Rank) -> View:
         source = self._numbered(self.write(rank.source))
@@ -232,7 +257,9 @@ class Views:
         inner = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY {order}, _o) AS _r\n  FROM {source.name}"
         columns = [*source.columns, rank.slot.column, "_r"]
         items = [*source.columns, f"_r AS {rank.slot.column}", "_r"]
-        return self.add("ranked", f"SELECT {', '.join(items)}\nFROM (\n  {inner}\n) WHERE _r <= {rank.limit}", columns, len(names))
+        return self.add(
+            "ranked", f"SELECT {', '.join(items)}\nFROM (\n  {inner}\n) WHERE _r <= {rank.limit}", columns, len(names)
+        )
 
 
 def _condition(project: Project) -> str:

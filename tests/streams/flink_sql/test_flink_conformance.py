@@ -1,0 +1,215 @@
+"""The engines' common corpus on a real Flink: the same rows, ids, keys, origins, times and late rows as in the process."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+import pyarrow as pa
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from headrace.cluster import LocalCluster
+from headrace.events.control import Control
+from headrace.events.row_batch import RowBatch
+from headrace.events.row_codec import batch_to_records, row_values
+from headrace.events.schema import Column, RowSchema, type_name
+from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.log.record import Record
+from headrace.log.topic_log import ExternalTable
+from headrace.streams.duckdb.engine import DuckDBEngine
+from headrace.streams.flink.raw_rows import read_raw
+from headrace.streams.flink.sql.job_sql import write_job
+from headrace.streams.planning import describe
+from headrace.streams.stream_engine import QuerySpec
+from headrace.streams.stream_job import JobOptions, JobOutput, JobSpec
+from headrace.streams.validate import plan_query
+from headrace.testing.cluster_sql import FlinkSql
+from headrace.testing.engine_conformance import CASES, Case, Outcome, case_spec, corpus_batches, run, static_tables
+
+PATIENCE_SECONDS = 90.0
+AT_ONCE = 4
+"""Jobs that run beside one another."""
+
+
+def job_of(spec: QuerySpec, name: str, bootstrap: str, parallelism: int = 1) -> JobSpec:
+    """A job over the corpus's topics, writing `corpus.NAME`."""
+    properties = {"bootstrap.servers": bootstrap}
+    inputs = {one.name: ExternalTable("kafka", f"corpus.{one.name}", properties) for one in spec.inputs}
+    tables = {one.name: ExternalTable("kafka", f"corpus.table.{one.name}", properties) for one in spec.tables}
+    output = ExternalTable("kafka", f"corpus.{name}", properties)
+    options = JobOptions(parallelism=parallelism, checkpoint_interval_ms=500)
+    return JobSpec(name, spec, describe(spec, plan_query(spec)), inputs, tables, output, options)
+
+
+class Corpus:
+    """The corpus's topics on a broker."""
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        self.cluster = cluster
+        self.bootstrap = cluster.addresses.kafka
+        self._admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        self._producer = Producer({"bootstrap.servers": self.bootstrap})
+        batches = corpus_batches() | {f"table.{one.name}": _as_batch(one.table) for one in static_tables()}
+        self.create(f"corpus.{name}" for name in batches)
+        for name, batch in batches.items():
+            self._feed(name, batch)
+        self._producer.flush(PATIENCE_SECONDS)
+
+    def create(self, topics: Iterable[str]) -> None:
+        """The corpus lies in the past, so that it would be beyond any time for which topics are kept."""
+        new = [NewTopic(one, 1, 1, config={"retention.ms": "-1"}) for one in topics]
+        for future in self._admin.create_topics(new).values():
+            future.result(PATIENCE_SECONDS)
+
+    def _feed(self, name: str, batch: RowBatch) -> None:
+        latest = 0
+        for one in batch_to_records(batch):
+            self._send(f"corpus.{name}", one.id, one.kind, one.value, one.event_time, one.key, one.ingested_at)
+            latest = max(latest, one.event_time)
+        end = msgspec.json.encode(Control("end", name))
+        self._send(f"corpus.{name}", f"end:{name}", "control/1", end, latest, "end", latest)
+
+    def _send(self, topic: str, name: str, kind: str, value: bytes, time: int, key: str, ingested: int) -> None:
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("id", name.encode()), ("kind", kind.encode()), ("origin", b"{}"), ("ingested_at", str(ingested).encode()),
+        ]  # fmt: skip
+        self._producer.produce(topic, value, key or None, partition=0, timestamp=time, headers=headers)
+
+    def run(self, specs: Mapping[str, QuerySpec], parallelism: int = 1) -> dict[str, JobOutput]:
+        """What each query gave, up to the signs of all its inputs; a few run beside one another."""
+        jobs = {name: job_of(spec, name, self.bootstrap, parallelism) for name, spec in specs.items()}
+        self.create(job.output.topic for job in jobs.values())
+        waiting, running, found = list(jobs), dict[str, tuple[FlinkSql, str]](), dict[str, JobOutput]()
+        while waiting or running:
+            while waiting and len(running) < AT_ONCE:
+                name = waiting.pop(0)
+                running[name] = self._submit(jobs[name])
+            name = next(iter(running))
+            session, job_id = running.pop(name)
+            try:
+                found[name] = read_raw(jobs[name], self._read(jobs[name], session, job_id))
+            finally:
+                session.cancel(job_id)
+        return found
+
+    def _submit(self, job: JobSpec) -> tuple[FlinkSql, str]:
+        session, written = FlinkSql(self.cluster), write_job(job)
+        settings = {
+            "execution.checkpointing.interval": "500 ms", "parallelism.default": str(job.options.parallelism),
+            "restart-strategy.type": "none", **written.settings,
+        }  # fmt: skip
+        for key, value in settings.items():
+            session.run(f"SET '{key}' = '{value}'")
+        for statement in written.statements:
+            session.run(statement)
+        return session, str(session.run(written.insert)[0][0])
+
+    def _read(self, job: JobSpec, session: FlinkSql, job_id: str) -> list[Record]:
+        """The records up to the last sign: with it or before it came all that came before it in the inputs."""
+        consumer = Consumer({
+            "bootstrap.servers": self.bootstrap, "group.id": job.name, "isolation.level": "read_committed",
+            "enable.auto.commit": False, "enable.partition.eof": True,
+        })  # fmt: skip
+        consumer.assign([TopicPartition(job.output.topic, 0, 0)])
+        found, signs, deadline = list[Record](), 0, SYSTEM_CLOCK.monotonic() + PATIENCE_SECONDS
+        try:
+            while True:
+                message = consumer.poll(0.5)
+                if message is not None and message.error() is None:
+                    value = message.value() or b""
+                    signs += json.loads(value)["x"] == "sign"
+                    found.append(Record(message.offset() or 0, "", "raw", value, 0, "", "", 0))
+                elif signs >= len(job.plan.inputs):
+                    return found  # the whole transaction of the last sign is read: nothing follows it
+                assert session.state(job_id) not in ("FAILED", "CANCELED"), f"{job.name} failed: {job.query.sql}"
+                assert SYSTEM_CLOCK.monotonic() < deadline, f"no end of {job.name} within {PATIENCE_SECONDS:.0f} s"
+        finally:
+            consumer.close()
+
+
+def outcome(output: JobOutput) -> Outcome:
+    """As the corpus's runner gives it, but that rows come in any order: sorted."""
+    found = Outcome()
+    records = batch_to_records(output.rows) if output.rows is not None else []
+    pairs = [
+        (row_values(Record(0, one.id, one.kind, one.value, 0, "", "", 0)), (one.id, one.key, one.event_time, one.ingested_at, one.origin))
+        for one in records
+    ]  # fmt: skip
+    for row, envelope in pairs:
+        found.rows.append(row)
+        found.envelopes.append(envelope)
+    found.late = sorted((one.input, one.offset, one.by_ms) for one in output.late)
+    return in_order(found)
+
+
+def in_order(found: Outcome) -> Outcome:
+    """The rows by their ids."""
+    pairs = sorted(zip(found.envelopes, found.rows, strict=True), key=lambda pair: str(pair[0]))
+    rows, envelopes = [row for _, row in pairs], [envelope for envelope, _ in pairs]
+    return dataclasses.replace(found, rows=rows, envelopes=envelopes, late=sorted(found.late))
+
+
+def _as_batch(table: pa.Table) -> RowBatch:
+    schema = RowSchema(tuple(Column(one.name, type_name(one.type)) for one in table.schema))
+    count = table.num_rows
+    texts, zeros = pa.array([str(place) for place in range(count)]), pa.array([0] * count, pa.int64())
+    return RowBatch(table.cast(schema.to_arrow()), schema, texts, texts, zeros, zeros, texts, zeros)
+
+
+def numbered(cases: Sequence[Case], prefix: str) -> dict[str, QuerySpec]:
+    """A name for each case."""
+    return {f"{prefix}-{place}": case_spec(one.sql, one.timeline) for place, one in enumerate(cases)}
+
+
+ALONE = [case for case in CASES if not case.name.startswith("expressions")]
+TWICE = [case for case in ALONE if "SESSION" not in case.sql][::3]
+UNLISTED = "Flink leaves rows out that come after their session, and does not say which"
+
+
+@pytest.fixture(scope="module")
+def corpus(flink_cluster: LocalCluster) -> Corpus:
+    return Corpus(flink_cluster)
+
+
+@pytest.fixture(scope="module")
+def outputs(corpus: Corpus) -> dict[str, JobOutput]:
+    return corpus.run(numbered(CASES, "one"))
+
+
+@pytest.fixture(scope="module")
+def outputs_of_two(corpus: Corpus) -> dict[str, JobOutput]:
+    return corpus.run(numbered(TWICE, "two"), parallelism=2)
+
+
+@pytest.mark.parametrize("place", range(len(CASES)), ids=lambda place: CASES[place].name)
+def test_flink_gives_the_same_as_the_engine_in_the_process(outputs: dict[str, JobOutput], place: int) -> None:
+    _same(CASES[place], outputs[f"one-{place}"])
+
+
+@pytest.mark.parametrize("place", range(len(TWICE)), ids=lambda place: TWICE[place].name)
+def test_two_tasks_per_step_give_the_same(outputs_of_two: dict[str, JobOutput], place: int) -> None:
+    _same(TWICE[place], outputs_of_two[f"two-{place}"])
+
+
+@pytest.mark.xfail(strict=True, reason=UNLISTED)
+@pytest.mark.parametrize(
+    "place",
+    [place for place, case in enumerate(CASES) if "SESSION" in case.sql and case.late],
+    ids=lambda place: CASES[place].name,
+)
+def test_late_rows_of_sessions_are_listed(outputs: dict[str, JobOutput], place: int) -> None:
+    case = CASES[place]
+    expected = in_order(run(DuckDBEngine(), case_spec(case.sql, case.timeline), corpus_batches()))
+    assert outcome(outputs[f"one-{place}"]).late == expected.late
+
+
+def _same(case: Case, output: JobOutput) -> None:
+    expected = in_order(run(DuckDBEngine(), case_spec(case.sql, case.timeline), corpus_batches()))
+    found = outcome(output)
+    assert found.rows == expected.rows
+    assert found.envelopes == expected.envelopes
+    if "SESSION" not in case.sql:
+        assert found.late == expected.late
+    assert {one.sign for one in output.signs} == {"end"}
