@@ -51,6 +51,15 @@ class WholeRun:
                 env={**os.environ, **environ}, start_new_session=True,
             )  # fmt: skip
 
+    @property
+    def pid(self) -> int:
+        """The supervisor's process."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def kill_at(self, moment: Moment, log: TopicLog, *, timeout_seconds: float) -> bool:
         """Waits for the moment and kills the group. False: it had ended by itself before. TimeoutError: neither came."""
         deadline = SYSTEM_CLOCK.monotonic() + timeout_seconds

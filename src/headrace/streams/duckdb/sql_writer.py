@@ -227,7 +227,7 @@ def _call(call: Call) -> str:
     if call.name == "IN":
         return f"({arguments[0]} IN ({', '.join(arguments[1:])}))"
     if call.name in SCALAR_SQL:
-        return f"CAST({SCALAR_SQL[call.name](arguments)} AS {type_sql(call.type)})"
+        return f"TRY_CAST({SCALAR_SQL[call.name](arguments)} AS {type_sql(call.type)})"
     return f"({arguments[0]} {call.name} {arguments[1]})"
 
 

@@ -1,0 +1,124 @@
+"""`kill -9` of TaskManager, JobManager, broker and each role, all in one run on Kafka and Flink: the same rows, the same examples, and
+weights that the recorded examples lead to."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from headrace.cluster import LocalCluster
+from headrace.events import topics
+from headrace.log.registry import open_log
+from headrace.models.tiny import new_checkpoint
+from headrace.stages.train import read_train_state
+from headrace.testing.builders import read_all
+from headrace.testing.cluster import running
+from headrace.testing.cluster_kills import ROLES, SERVERS, Assassin, contents, replayed_weights
+from headrace.testing.pipeline import declared
+from headrace.testing.real_kills import WholeRun
+
+SEED, TRADES = 11, 5_000
+RUN_SECONDS = 300
+JOB = """
+apiVersion: streams.nstream.ai/v1
+kind: StreamConnector
+metadata: {name: trades}
+spec:
+  direction: source
+  type: file
+  file: {path: trades.jsonl, format: json}
+  schema:
+    - {name: event_time, type: TIMESTAMP_LTZ(3)}
+    - {name: trade_id,   type: BIGINT}
+    - {name: symbol,     type: STRING}
+    - {name: price,      type: "DECIMAL(38, 18)"}
+    - {name: amount,     type: "DECIMAL(38, 18)"}
+  key: [symbol]
+  id: [symbol, trade_id]
+  eventTime: {column: event_time, outOfOrderness: 5s}
+  timeline: event
+---
+apiVersion: llm.nstream.ai/v1
+kind: BaseModel
+metadata: {name: tiny}
+spec: {baseModelName: tiny, baseModelServingInfo: {path: model}}
+---
+apiVersion: llm.nstream.ai/v1
+kind: StreamFinetuner
+metadata: {name: bars}
+spec:
+  finetunerInfo: {baseModel: tiny, dataSource: {sourceStreamConnector: trades}}
+  finetunerTemplate:
+    dataProcessorTemplate: {checkpointingInterval: 1s}
+    preProcessing:
+      preProcessingSQL: |
+        SELECT window_start, FIRST_VALUE(price) AS o, MAX(price) AS h, MIN(price) AS l, LAST_VALUE(price) AS c, SUM(amount) AS v,
+               COUNT(*) AS n, CASE WHEN LAST_VALUE(price) > FIRST_VALUE(price) THEN 'up' ELSE 'down' END AS answer
+        FROM TABLE(TUMBLE(TABLE trades, DESCRIPTOR(event_time), INTERVAL '1' MINUTE))
+        GROUP BY window_start, window_end, symbol
+  groundTruth: {column: answer}
+  timeline: event
+  promptTemplate: [{userQuestion: "{o} {c}"}]
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path, shared_data: Path) -> Path:
+    """The folder of the job: real trades in the exchange's order, and an untrained model."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    lines = (shared_data / "market" / "trades-XRP_ETH.jsonl").read_text("utf-8").splitlines(keepends=True)[:TRADES]
+    (folder / "trades.jsonl").write_text("".join(lines), "utf-8")
+    words = [json.loads(line)["event_time"][:10] for line in lines[:50]] + ["0 1 2 3 4 5 6 7 8 9 . up down"] * 50
+    new_checkpoint(folder / "model", size="tiny", text=words, seed=1)
+    (folder / "job.yaml").write_text(JOB, "utf-8")
+    return folder
+
+
+def environ(cluster: LocalCluster | None, prefix: str) -> dict[str, str]:
+    """Of a run: embedded, or on the cluster."""
+    common = {"HEADRACE_TRACKING": "none", "OMP_NUM_THREADS": "1"}
+    if cluster is None:
+        return common
+    at = cluster.addresses
+    return common | {
+        "HEADRACE_LOG": "kafka", "HEADRACE_KAFKA": at.kafka, "HEADRACE_KAFKA_PREFIX": prefix, "HEADRACE_STREAMS": "flink",
+        "HEADRACE_FLINK": at.flink_gateway, "HEADRACE_FLINK_JOBMANAGER": at.flink_rest,
+    }  # fmt: skip
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(900)
+def test_kills_of_every_server_and_every_role_in_one_run_change_no_row_no_example_and_no_weight(
+    job: Path, flink_cluster: LocalCluster
+) -> None:
+    rows, examples, scores = (name("default", "bars") for name in (topics.rows, topics.examples, topics.scores))
+    undisturbed = WholeRun(job / "job.yaml", job / "embedded", environ=environ(None, ""), words=job / "embedded.txt")
+    assert undisturbed.wait(timeout_seconds=RUN_SECONDS) == 0, (job / "embedded.txt").read_text("utf-8")[-2_000:]
+    prefix = f"kills{uuid4().hex[:8]}."
+
+    with running(flink_cluster):
+        killed = WholeRun(
+            job / "job.yaml", job / "state", environ=environ(flink_cluster, prefix), words=job / "words.txt"
+        )
+        assassin = Assassin(flink_cluster, killed.pid, SEED)
+        assassin.strike((*SERVERS, *ROLES), pause=(1.0, 4.0), alive=killed.alive)
+        code = killed.wait(timeout_seconds=RUN_SECONDS)
+        assert code == 0, f"{assassin.struck}\n{(job / 'words.txt').read_text('utf-8')[-3_000:]}"
+        options = {"kafka": flink_cluster.addresses.kafka, "kafka_prefix": prefix}
+        with (
+            closing(open_log(job / "state", technology="kafka", options=options)) as log,
+            closing(open_log(job / "embedded")) as reference,
+        ):
+            assert contents(log, rows) == contents(reference, rows)
+            assert contents(log, examples) == contents(reference, examples)
+            recorded = read_all(log, examples)
+            assert len(read_all(log, scores)) > 0
+            trained = read_train_state(log, "default", "bars")
+    with closing(open_log(job / "replay")) as fresh:
+        replayed = replayed_weights(recorded, declared(job / "job.yaml", job / "replay"), fresh, job / "replay")
+    assert trained is not None
+    assert trained.weights_sha256 == replayed
+    assert {one.what for one in assassin.struck} >= set(SERVERS)
