@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from headrace.streams.flink.sql.types import inner_type
+from headrace.streams.flink.sql.types import inner_type, shifted, unshifted
 from headrace.streams.sql_types import category
 
 BOUNDS = {
@@ -40,6 +40,8 @@ def cast_sql(value: str, given: pa.DataType, kind: pa.DataType) -> str:
         return _to_text(value, given)
     if target == "integer":
         return _to_integer(value, given, kind)
+    if target == "date" and source == "instant":
+        return unshifted(f"CAST({shifted(value)} AS DATE)")
     return f"TRY_CAST({value} AS {inner_type(kind)})"
 
 
@@ -88,16 +90,21 @@ def _from_text(value: str, kind: pa.DataType) -> str:
     if pa.types.is_decimal(kind):
         return f"(CASE WHEN REGEXP({value}, {_NUMBER}) THEN TRY_CAST(TRIM({value}) AS {sql}) END)"
     if target == "date":
-        return f"(CASE WHEN REGEXP({value}, '^ *{_DAY} *$') THEN TRY_CAST(TRIM({value}) AS DATE) END)"
+        moment = _instant_of_text(value, "TIMESTAMP(3)", zoned=False)
+        return unshifted(f"CAST({shifted(moment)} AS DATE)")
     return f"TRY_CAST({value} AS {sql})"
 
 
-def _instant_of_text(value: str, sql: str) -> str:
+def _instant_of_text(value: str, sql: str, *, zoned: bool = True) -> str:
     """The TIMESTAMP in UTC that an ISO-8601 text says: a day, or a day and a time with or without zone."""
     part = lambda group: f"REGEXP_EXTRACT({value}, '{_INSTANT}', {group})"  # noqa: E731
     clock = [f"LPAD(COALESCE({part(group)}, '00'), 2, '0')" for group in (2, 3, 4)]
     clock[2] += f" || COALESCE({part(5)}, '')"
     plain = f"TRY_CAST(({part(1)} || ' ' || {clock[0]} || ':' || {clock[1]} || ':' || {clock[2]}) AS {sql})"
+    last = f"LPAD(REGEXP_EXTRACT({part(1)}, '([0-9]+)$', 1), 2, '0')"  # Flink takes 30 February for the 29th
+    plain = f"(CASE WHEN SUBSTRING(CAST({plain} AS STRING), 9, 2) = {last} THEN {plain} END)"
+    if not zoned:
+        return f"(CASE WHEN REGEXP({value}, '{_INSTANT}') THEN {plain} END)"
     zone = f"REPLACE({part(6)}, ':', '')"
     minutes = (
         f"(CAST(SUBSTRING({zone}, 2, 2) AS INT) * 60 + CAST(COALESCE(NULLIF(SUBSTRING({zone}, 4, 2), ''), '0') AS INT))"

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from headrace.streams.expression import Call, Constant
 from headrace.streams.flink.sql.casts import BOUNDS, cast_sql, finite
-from headrace.streams.flink.sql.types import epoch_ms, inner_type, instant
+from headrace.streams.flink.sql.types import SHIFT_YEARS, epoch_ms, inner_type, instant, shifted, unshifted
 from headrace.streams.sql_types import category
 
 Writer = Callable[[Call, tuple[str, ...]], str]
@@ -17,10 +17,6 @@ _LATEST = 253_402_300_799
 
 def _template(template: str) -> Writer:
     return lambda _call, arguments: template.format(*arguments)
-
-
-def _typed(template: str) -> Writer:
-    return lambda call, arguments: f"CAST({template.format(*arguments)} AS {inner_type(call.type)})"
 
 
 def _double(template: str, condition: str = "") -> Writer:
@@ -52,7 +48,8 @@ def _abs(call: Call, arguments: tuple[str, ...]) -> str:
 
 def _to_unit(*, up: bool) -> Writer:
     def write(call: Call, arguments: tuple[str, ...]) -> str:
-        if len(arguments) == 1:
+        count = len(arguments)
+        if count == 1:
             kind = call.arguments[0].type
             if category(kind) == "integer":
                 return arguments[0]
@@ -60,10 +57,11 @@ def _to_unit(*, up: bool) -> Writer:
         unit = call.arguments[1]
         assert isinstance(unit, Constant)
         value, word = arguments[0], str(unit.value)
-        floor = f"FLOOR({value} TO {word})"
+        later = shifted(value)
+        floor = f"FLOOR({later} TO {word})"
         if word == "WEEK":  # Flink's weeks begin on Sunday
-            floor = f"TIMESTAMPADD(DAY, -MOD(CAST(DAYOFWEEK({value}) AS INT) + 5, 7), FLOOR({value} TO DAY))"
-        floor = f"CAST({floor} AS {inner_type(call.type)})"
+            floor = f"TIMESTAMPADD(DAY, -MOD(CAST(DAYOFWEEK({later}) AS INT) + 5, 7), FLOOR({later} TO DAY))"
+        floor = f"CAST({unshifted(floor)} AS {inner_type(call.type)})"
         if not up:
             return floor
         step = {"WEEK": "INTERVAL '7' DAY", "QUARTER": "INTERVAL '3' MONTH"}.get(word, f"INTERVAL '1' {word}")
@@ -74,9 +72,10 @@ def _to_unit(*, up: bool) -> Writer:
 
 def _rounded(name: str) -> Writer:
     def write(call: Call, arguments: tuple[str, ...]) -> str:
-        if category(call.arguments[0].type) == "integer" and len(arguments) == 1:
+        count = len(arguments)
+        if category(call.arguments[0].type) == "integer" and count == 1:
             return arguments[0]
-        digits = arguments[1] if len(arguments) > 1 else "0"
+        digits = arguments[1] if count > 1 else "0"
         if name == "TRUNCATE" and pa.types.is_floating(call.arguments[0].type):
             return f"CAST(CASE WHEN {arguments[0]} < 0 THEN CEIL({arguments[0]}) ELSE FLOOR({arguments[0]}) END AS {inner_type(call.type)})"
         value = f"{name}({arguments[0]}, {digits})"
@@ -98,7 +97,17 @@ def _extremum(operator: str) -> Writer:
 
 
 def _part(call: Call, arguments: tuple[str, ...]) -> str:
-    return f"EXTRACT({_unit(call)} FROM {arguments[1]})"
+    return part_of(_unit(call), arguments[1])
+
+
+def part_of(unit: str, value: str) -> str:
+    """A part of a time."""
+    found = f"EXTRACT({unit} FROM {shifted(value)})"
+    return f"({found} - {SHIFT_YEARS})" if unit == "YEAR" else found
+
+
+def _named_part(unit: str) -> Writer:
+    return lambda _call, arguments: part_of(unit, arguments[0])
 
 
 def _difference(call: Call, arguments: tuple[str, ...]) -> str:
@@ -119,7 +128,8 @@ def _substring(call: Call, arguments: tuple[str, ...]) -> str:
     """From the n-th letter, counted from the end where n is negative; letters before the first count, but are not there."""
     value, first = arguments[0], arguments[1]
     start = call.arguments[1]
-    length = call.arguments[2] if len(arguments) > 2 else None
+    count = len(arguments)
+    length = call.arguments[2] if count > 2 else None
     plain = isinstance(start, Constant) and isinstance(start.value, int) and start.value >= 1
     known = length is None or (isinstance(length, Constant) and isinstance(length.value, int) and length.value >= 0)
     if plain and known:
@@ -151,15 +161,20 @@ def _pad(name: str) -> Writer:
     def write(_call: Call, arguments: tuple[str, ...]) -> str:
         value, size, fill = arguments
         cut = f"CAST(CASE WHEN {size} < 0 THEN 0 ELSE {size} END AS INT)"
-        padded = f"(CASE WHEN {size} <= CHAR_LENGTH({value}) THEN LEFT({value}, {cut}) WHEN CHAR_LENGTH({fill}) > 0 THEN {name}({value}, {cut}, {fill}) END)"
-        return f"(CASE WHEN {size} <= 10000 THEN {padded} END)"
+        missing = f"({size} - CHAR_LENGTH({value}))"
+        filling = f"LEFT(REPEAT({fill}, CAST({missing} / CHAR_LENGTH({fill}) + 1 AS INT)), CAST({missing} AS INT))"
+        whole = f"{filling} || {value}" if name == "LPAD" else f"{value} || {filling}"
+        padded = f"(CASE WHEN {size} <= CHAR_LENGTH({value}) THEN LEFT({value}, {cut}) WHEN CHAR_LENGTH({fill}) > 0 THEN {whole} END)"
+        return f"(CASE WHEN {size} <= 10000 AND {fill} IS NOT NULL THEN {padded} END)"
 
     return write
 
 
 def _split(_call: Call, arguments: tuple[str, ...]) -> str:
     value, separator, place = arguments
-    return f"(CASE WHEN {place} >= 0 AND {place} < 2147483647 THEN SPLIT_INDEX({value}, {separator}, CAST({place} AS INT)) END)"
+    letter = f"CASE WHEN {place} < CHAR_LENGTH({value}) THEN SUBSTRING({value}, CAST({place} + 1 AS INT), 1) END"
+    found = f"CASE WHEN {value} = '' THEN CASE WHEN {place} = 0 THEN '' END WHEN {separator} = '' THEN {letter} ELSE SPLIT_INDEX({value}, {separator}, CAST({place} AS INT)) END"
+    return f"(CASE WHEN {place} >= 0 AND {place} < 2147483647 THEN {found} END)"
 
 
 def _if(_call: Call, arguments: tuple[str, ...]) -> str:
@@ -167,7 +182,8 @@ def _if(_call: Call, arguments: tuple[str, ...]) -> str:
 
 
 def _extract_group(_call: Call, arguments: tuple[str, ...]) -> str:
-    group = arguments[2] if len(arguments) > 2 else "0"
+    count = len(arguments)
+    group = arguments[2] if count > 2 else "0"
     return f"REGEXP_EXTRACT({arguments[0]}, {arguments[1]}, CAST({group} AS INT))"
 
 
@@ -216,10 +232,10 @@ SCALAR_SQL: dict[str, Writer] = {
     "REGEXP_EXTRACT": _extract_group, "REGEXP_REPLACE": _template("REGEXP_REPLACE({0}, {1}, {2})"),
     "MD5": _template("MD5({0})"), "SHA256": _template("SHA256({0})"), "JSON_VALUE": _template("JSON_VALUE({0}, {1})"),
     "JSON_EXISTS": _template("COALESCE(JSON_EXISTS({0}, {1}), FALSE)"), "EXTRACT": _part,
-    "YEAR": _template("EXTRACT(YEAR FROM {0})"), "MONTH": _template("EXTRACT(MONTH FROM {0})"),
-    "DAYOFMONTH": _template("EXTRACT(DAY FROM {0})"), "DAYOFWEEK": _typed("DAYOFWEEK({0})"),
-    "HOUR": _template("EXTRACT(HOUR FROM {0})"), "MINUTE": _template("EXTRACT(MINUTE FROM {0})"),
-    "SECOND": _template("EXTRACT(SECOND FROM {0})"), "TIMESTAMPDIFF": _difference, "TIMESTAMPADD": _later,
+    "YEAR": _named_part("YEAR"), "MONTH": _named_part("MONTH"),
+    "DAYOFMONTH": _named_part("DAY"), "DAYOFWEEK": lambda call, arguments: f"CAST(DAYOFWEEK({shifted(arguments[0])}) AS {inner_type(call.type)})",
+    "HOUR": _named_part("HOUR"), "MINUTE": _named_part("MINUTE"),
+    "SECOND": _named_part("SECOND"), "TIMESTAMPDIFF": _difference, "TIMESTAMPADD": _later,
     "TO_TIMESTAMP": _time_of_text, "TO_TIMESTAMP_LTZ": _instant_of, "TO_DATE": _time_of_text,
     "UNIX_TIMESTAMP": _template("EXTRACT(EPOCH FROM {0})"),
 }  # fmt: skip

@@ -62,8 +62,9 @@ def write_job(job: JobSpec) -> JobSql:
     view = views.write(root)
     columns = _output_columns(logical, view, later)
     selects = [_rows(logical, view, columns)]
-    for one in views.late:
-        selects.append(_only(columns, {"x": "'late'", "n": text(one.stream), "o": "_off", "b": "_by"}, one.view))
+    selects += [
+        _only(columns, {"x": "'late'", "n": text(one.stream), "o": "_off", "b": "_by"}, one.view) for one in views.late
+    ]
     for number, select in enumerate(write_signs(tables)):
         signs = views.add(f"signs{number}", select, ("_input", "_sign", "_off"))
         selects.append(_only(columns, {"x": "'sign'", "n": "_input", "s": "_sign", "o": "_off"}, signs.name))

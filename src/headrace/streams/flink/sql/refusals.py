@@ -1,10 +1,11 @@
 """What the dialect allows and Flink would answer otherwise: refused while planning, with the form that works."""
 
+import re
 from collections.abc import Iterator
 
 import pyarrow as pa
 
-from headrace.streams.expression import AggregateCall, Call, Cast, Expression, Slot, walk
+from headrace.streams.expression import AggregateCall, Call, Cast, Constant, Expression, Slot, walk
 from headrace.streams.flink.sql.aggregates import DEFERRED, needs_order
 from headrace.streams.flink.sql.deferred import deferred_columns
 from headrace.streams.flink.sql.panes import pane_frame
@@ -23,6 +24,8 @@ from headrace.streams.sql_types import category
 
 Refusal = tuple[str, str]
 """(why, the form that works)"""
+_FIXED_UNITS = ("SECOND", "MINUTE", "HOUR", "DAY", "WEEK")
+_LOOKING = re.compile(r"\(\?[=!<]|\\[1-9]|[*+?}]\+")
 _LONGEST_MS = 999 * 86_400_000
 _MOST_ORDERED = 64
 """So many windows at most may a row lie in where floating sums need its place in each."""
@@ -83,14 +86,40 @@ def _of_expression(part: Expression) -> Iterator[Refusal]:
     if (
         isinstance(part, Call)
         and part.name == "TRUNCATE"
-        and len(part.arguments) > 1
+        and bool(part.arguments[1:])
         and pa.types.is_floating(part.type)
     ):
         yield "Flink cuts no DOUBLE to so many digits", "CAST it to DECIMAL(38, 18) first"
+    if isinstance(part, Call) and part.name == "TIMESTAMPDIFF" and _constant(part, 0) not in _FIXED_UNITS:
+        yield "Flink counts months otherwise", "write TIMESTAMPDIFF(DAY, from, to)"
+    if isinstance(part, Call) and part.name.startswith("REGEXP"):
+        yield from _of_pattern(part)
     if isinstance(part, AggregateCall) and part.name in ("FIRST_VALUE", "LAST_VALUE"):
         kind = part.arguments[0].type
         if category(kind) in ("bytes", "list"):
             yield f"{part.name} takes no BYTES and no ARRAY on Flink", "choose another column"
+
+
+def _of_pattern(call: Call) -> Iterator[Refusal]:
+    pattern = _constant(call, 1)
+    if not isinstance(pattern, str):
+        yield f"the regular expression of {call.name} is no constant", "write it as a text"
+        return
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        yield f"{pattern!r} is no regular expression: {error}", "correct it"
+    if _LOOKING.search(pattern):
+        yield "look-around and back references are no part of the regular expressions here", "write a plain expression"
+    new = _constant(call, 2) if call.name == "REGEXP_REPLACE" else ""
+    if not isinstance(new, str) or "\\" in new:
+        yield "what REGEXP_REPLACE puts in is a constant on Flink, without groups", "write REGEXP_EXTRACT and ||"
+
+
+def _constant(call: Call, place: int) -> object:
+    """The value of an argument that is a constant; None: it is none."""
+    argument = call.arguments[place : place + 1]
+    return next((one.value for one in argument if isinstance(one, Constant)), None)
 
 
 def _of_type(kind: pa.DataType) -> Iterator[Refusal]:

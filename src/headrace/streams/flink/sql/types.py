@@ -95,3 +95,17 @@ def epoch_ms(value: str) -> str:
 def instant(milliseconds: str) -> str:
     """The TIMESTAMP(3) of ms since 1970 UTC."""
     return f"CAST(TO_TIMESTAMP_LTZ({milliseconds}, 3) AS TIMESTAMP(3))"
+
+
+_SHIFT_DAYS, SHIFT_YEARS = 730_485, 2_000
+"""As many days as 2000 years have; a whole number of weeks."""
+
+
+def shifted(value: str) -> str:
+    """A time 2000 years later: before 1970 Flink cuts the parts of a time towards zero, not downwards."""
+    return f"TIMESTAMPADD(DAY, {_SHIFT_DAYS}, {value})"
+
+
+def unshifted(value: str) -> str:
+    """What `shifted` did, undone."""
+    return f"TIMESTAMPADD(DAY, -{_SHIFT_DAYS}, {value})"

@@ -101,7 +101,7 @@ class Views:
                 borders[slot.column] = border
         partition = [one.slot.column for one in window.partition]
         table = _function(frame, source.name, partition)
-        kept = [one for one in source.columns if one not in ("_rt",)]
+        kept = [one for one in source.columns if one != "_rt"]
         items = [*kept, *(f"{border} AS {column}" for column, border in borders.items()), *BORDERS]
         items += [f"{epoch_ms('window_start')} AS _ws", f"{epoch_ms('window_end')} AS _we"]
         columns = [*kept, *borders, *BORDERS, "_ws", "_we"]
