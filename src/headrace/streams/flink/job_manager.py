@@ -66,12 +66,16 @@ class JobManager:
 
     def jobs(self, name: str) -> list[ListedJob]:
         """The jobs of that name, the newest first."""
+        return [one for one in self.all_jobs() if one.name == name]
+
+    def all_jobs(self) -> list[ListedJob]:
+        """Every job that it remembers, the newest first."""
         known = {one["jid"]: one for one in self._rest.get("/jobs/overview")["jobs"]}
         found: list[ListedJob] = []
         for job_id, state in self._live_states().items():
             told = known.get(job_id) or self._detail(job_id)  # the overview may be some seconds old
-            if told is not None and told["name"] == name:
-                found.append(ListedJob(job_id, name, state, told["start-time"]))
+            if told is not None:
+                found.append(ListedJob(job_id, told["name"], state, told["start-time"]))
         return sorted(found, key=lambda one: -one.started)
 
     def _live_states(self) -> Mapping[str, str]:

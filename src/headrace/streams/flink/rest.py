@@ -1,6 +1,7 @@
 """Requests to one of Flink's servers: JSON out and in, and errors that say which server, why and what to do."""
 
 import json
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from headrace.streams.flink.errors import FlinkAnswerError, root_cause
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
+_UNKNOWN_JOB = "FlinkJobNotFoundException"
 _BUSY = frozenset({408, 429, 502, 503, 504})
 
 
@@ -33,6 +35,7 @@ class Rest:
         self._client = httpx.Client(
             headers=dict(headers), timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS), trust_env=False
         )
+        weakref.finalize(self, self._client.close)  # an engine is dropped, not closed
 
     def get(self, path: str) -> Any:
         return self.ask("GET", path)
@@ -74,14 +77,11 @@ class Rest:
             return InvalidDeclarationError(
                 f"{self.name} at {self.url} refuses the credentials ({status})", next_step="set headers.Authorization"
             )
-        if status == 404:
+        if status == 404 or _UNKNOWN_JOB in trace:  # some paths answer 500 for a job that is unknown
             return NotFoundError(f"{self.name}: {why}")
         if status in _BUSY:
             return UnavailableError(f"{self.name} at {self.url} is not ready: {why}")
         return FlinkAnswerError(f"{self.name}: {why}", status=status, trace=trace)
-
-    def close(self) -> None:
-        self._client.close()
 
 
 def _trace(response: httpx.Response) -> str:
