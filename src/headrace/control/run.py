@@ -20,6 +20,7 @@ from headrace.stages.stage import read_statuses
 
 POLL_SECONDS = 0.1
 HOPELESS_RESTARTS = 5
+AWAY_SECONDS = 1.0
 TRIM_SECONDS = 60.0
 RECONCILE_SECONDS = 1.0
 _GIVES_UP = {"TeacherAvailable", "Indexing"}
@@ -112,23 +113,31 @@ def _watch(
     clock: Clock,
 ) -> Outcome:
     trimmed_at = looked_at = clock.monotonic()
+    away = ""
     while not stop_requests:
-        view.refresh(supervisor.poll())
-        if until_idle:
-            if is_idle(log, topology, supervisor.holder):
-                return Outcome()
-            if failure := _hopeless(supervisor, log):
-                return failure
-        if clock.monotonic() - looked_at > RECONCILE_SECONDS:
-            looked_at = clock.monotonic()
-            if changed := applied():
-                topology = changed
-                for what in supervisor.reconcile(changed):
-                    sys.stderr.write(f"applied: {what}\n")
-        if clock.monotonic() - trimmed_at > TRIM_SECONDS:
-            trimmed_at = clock.monotonic()
-            _trim(log, clock)
-        log.wait(POLL_SECONDS)
+        try:
+            view.refresh(supervisor.poll())
+            if until_idle:
+                if is_idle(log, topology, supervisor.holder):
+                    return Outcome()
+                if failure := _hopeless(supervisor, log):
+                    return failure
+            if clock.monotonic() - looked_at > RECONCILE_SECONDS:
+                looked_at = clock.monotonic()
+                if changed := applied():
+                    topology = changed
+                    for what in supervisor.reconcile(changed):
+                        sys.stderr.write(f"applied: {what}\n")
+            if clock.monotonic() - trimmed_at > TRIM_SECONDS:
+                trimmed_at = clock.monotonic()
+                _trim(log, clock)
+            log.wait(POLL_SECONDS)
+            away = ""
+        except RetryableError as error:  # the log is away for a while: the roles wait for it, and so do we
+            if str(error) != away:
+                away = str(error)
+                sys.stderr.write(f"{away}; trying again\n")
+            clock.sleep(AWAY_SECONDS)
     return Outcome("interrupted before everything was done", 130) if until_idle else Outcome()
 
 

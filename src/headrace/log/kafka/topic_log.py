@@ -7,7 +7,7 @@ import msgspec
 from confluent_kafka import TopicPartition
 
 from headrace.foundation.clock import Clock
-from headrace.foundation.errors import FinalError, InvalidDeclarationError, NotFoundError
+from headrace.foundation.errors import ConflictError, FinalError, InvalidDeclarationError, NotFoundError
 from headrace.log.kafka.broker import KEPT, Broker, Partition
 from headrace.log.kafka.changelog import Changelog
 from headrace.log.kafka.committing import Committer
@@ -81,9 +81,22 @@ class KafkaTopicLog:
             )
         elif there < spec.partitions:
             self._broker.grow(name, spec.partitions)
-        kept = msgspec.json.encode(_Kept(spec.partitions, spec.retention_ms, spec.unique_ids))
-        self.commit(Commit(state={StateKey(TOPICS, spec.name): kept}))
+        self._keep(spec)
         self._specs[spec.name] = spec
+
+    def _keep(self, spec: TopicSpec) -> None:
+        """Writes how a topic is kept, one writer after the other: transactions that overlap would hide each other's for a while."""
+        key = StateKey(TOPICS, spec.name)
+        kept = msgspec.json.encode(_Kept(spec.partitions, spec.retention_ms, spec.unique_ids))
+        while True:
+            entry = self._changelog.entries(TOPICS).get(spec.name)
+            if entry is not None and entry.value == kept:
+                return
+            try:
+                self.commit(Commit(state={key: kept}, expect={key: entry.version if entry else 0}))
+            except ConflictError:
+                continue
+            return
 
     def topics(self) -> list[TopicInfo]:
         self._open()

@@ -1,0 +1,84 @@
+"""The `kafka:` block of a StreamConnector."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic.alias_generators import to_camel
+
+_CONFIG = ConfigDict(
+    alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
+)
+_OURS = frozenset({"group.id", "isolation.level", "enable.auto.commit", "transactional.id", "enable.partition.eof"})
+
+
+def _start(text: str) -> str:
+    """earliest, latest, or a moment with its zone."""
+    if text in ("earliest", "latest"):
+        return text
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            "must be earliest, latest, a time such as 2024-05-01T00:00:00Z, or offsets by partition"
+        ) from None
+    if moment.tzinfo is None:
+        raise ValueError("the time needs its zone, such as Z at its end")
+    return text
+
+
+def _free(properties: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name in properties:
+        if name in _OURS:
+            raise ValueError(f"{name} is set by Headrace itself")
+    return properties
+
+
+class RegistryOptions(BaseModel):
+    """A schema registry with Confluent's interface."""
+
+    model_config = _CONFIG
+
+    url: str = Field(pattern=r"^https?://")
+    """Its address."""
+    user: str = ""
+    """For basic authentication."""
+    password: SecretStr = SecretStr("")
+    """Never shown."""
+
+
+class _Topic(BaseModel):
+    model_config = _CONFIG
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    """HOST:PORT, separated by commas."""
+    topic: str = Field(min_length=1)
+    """The topic's whole name."""
+    schema_registry: RegistryOptions | None = None
+    """Where the schemas of avro and protobuf are."""
+    properties: Annotated[dict[str, SecretStr], AfterValidator(_free)] = {}
+    """librdkafka's own settings, such as security.protocol, sasl.mechanism, sasl.username, sasl.password; their values are never shown."""
+
+
+class Options(_Topic):
+    """Rows from a topic; every partition, committed records only."""
+
+    format: Literal["json", "avro", "protobuf", "debezium"] = "json"
+    """json: an object in each message. avro, protobuf: as the schema registry's serialisers write them. debezium: change events as JSON."""
+    start: Annotated[str, AfterValidator(_start)] | dict[int, int] = "earliest"
+    """Where a new source begins: earliest, latest, a time, or the first offset of each partition."""
+    bounded: bool = False
+    """True: the source ends where the topic ended when it was opened."""
+    max_record_bytes: int = Field(default=1 << 20, ge=16, le=256 << 20)
+    """A larger message is a dead letter."""
+
+
+class SinkOptions(_Topic):
+    """Records to a topic, each once: one Kafka transaction for what one commit covers."""
+
+    format: Literal["json", "avro"] = "json"
+    """avro: with a schema of nullable fields made of the first record, and registered as TOPIC-value."""
+    key: str | None = None
+    """The column that becomes the message's key; left out: the record's own key."""
+    metadata: bool = False
+    """Adds `_id` and `_eventTime` (ms since 1970 UTC) to every value; the headers have them anyhow."""
