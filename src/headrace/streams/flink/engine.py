@@ -19,6 +19,7 @@ from headrace.streams.flink.raw_rows import read_raw
 from headrace.streams.flink.refusals import refused
 from headrace.streams.flink.resources import resource_notes
 from headrace.streams.flink.rest import Rest
+from headrace.streams.flink.savepoints import check_savepoint
 from headrace.streams.flink.sql.job_sql import JobSql, write_job
 from headrace.streams.flink.statements import session_properties
 from headrace.streams.planning import describe
@@ -82,6 +83,8 @@ class FlinkEngine:
         """
         if (running := self._running(job.name)) is not None:
             return running
+        if savepoint is not None:
+            check_savepoint(self.job_manager, savepoint)
         job_id = secrets.token_hex(16)
         properties = session_properties(job.name, job_id, job.options, savepoint) | dict(written.settings)
         self._need_slots(int(properties["parallelism.default"]))

@@ -62,7 +62,7 @@ class JobManager:
     """One cluster's. Every method: UnavailableError where it does not answer."""
 
     def __init__(self, rest: Rest, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._rest, self._clock = rest, clock
+        self._rest, self._clock, self.address = rest, clock, rest.url
 
     def jobs(self, name: str) -> list[ListedJob]:
         """The jobs of that name, the newest first."""

@@ -6,10 +6,10 @@ from headrace.foundation.errors import (
     HeadraceError,
     InvalidDeclarationError,
     InvalidQueryError,
-    NotFoundError,
     UnavailableError,
 )
 from headrace.streams.flink.errors import Cause, causes
+from headrace.streams.flink.savepoints import savepoint_gone
 from headrace.streams.query_error import place_at
 
 _NO_FACTORY = re.compile(r"Could not find any factory for identifier '([^']+)' that implements '[\w.]*?(\w+)'")
@@ -19,6 +19,7 @@ _QUERY_KINDS = frozenset({
     "ValidationException", "SqlParserException", "SqlParseException", "SqlValidatorException", "CalciteContextException",
     "CalciteException", "SqlParserEOFException", "CannotPlanException", "CodeGenException", "TableException",
 })  # fmt: skip
+_POISONED = " (with high availability, remove this job's *_DIRTY.json from Flink's job-result-store before its JobManager is started again)"
 _NAMES = re.compile(r"'([^'\s]+)'|\b([A-Za-z_]\w*)\(|`([^`]+)`")
 
 
@@ -69,17 +70,14 @@ def _no_jar(identifier: str) -> InvalidDeclarationError:
 
 def _no_savepoint(told: tuple[Cause, ...], text: str, savepoint: str) -> HeadraceError | None:
     if any(one.kind == "FileNotFoundException" for one in told) or "Cannot find meta data file" in text:
-        return NotFoundError(
-            f"the savepoint {savepoint} is gone",
-            next_step="put it back, or let a new job read its inputs from their start",
-        )
+        return savepoint_gone(savepoint, _POISONED)
     if (
         "Cannot map" in text
         or "Failed to rollback to checkpoint/savepoint" in text
         or "StateMigrationException" in text
     ):
         return InvalidQueryError(
-            f"the savepoint {savepoint} does not fit the query: {told[-1].message.splitlines()[0]}",
+            f"the savepoint {savepoint} does not fit the query{_POISONED}: {told[-1].message.splitlines()[0]}",
             next_step="let a new job read its inputs from their start",
         )
     return None
