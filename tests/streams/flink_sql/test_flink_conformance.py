@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 import msgspec
 import pyarrow as pa
@@ -78,25 +78,44 @@ class Corpus:
         ]  # fmt: skip
         self._producer.produce(topic, value, key or None, partition=0, timestamp=time, headers=headers)
 
-    def run(self, specs: Mapping[str, QuerySpec], parallelism: int = 1) -> dict[str, JobOutput]:
-        """What each query gave, up to the signs of all its inputs; a few run beside one another."""
-        jobs = {name: job_of(spec, name, self.bootstrap, parallelism) for name, spec in specs.items()}
-        self.create(job.output.topic for job in jobs.values())
-        waiting, running, found = list(jobs), dict[str, tuple[FlinkSql, str]](), dict[str, JobOutput]()
-        while waiting or running:
-            while waiting and len(running) < AT_ONCE:
-                name = waiting.pop(0)
-                running[name] = self._submit(jobs[name])
-            name = next(iter(running))
-            session, job_id = running.pop(name)
+
+class Jobs:
+    """The jobs of some queries: a few run beside one another, ahead of whoever asks for them in turn."""
+
+    def __init__(self, corpus: Corpus, cases: Sequence[Case], prefix: str, parallelism: int = 1) -> None:
+        self._corpus, self._waiting = corpus, list(range(len(cases)))
+        specs = [case_spec(one.sql, one.timeline) for one in cases]
+        self._jobs = [
+            job_of(one, f"{prefix}-{place}", corpus.bootstrap, parallelism) for place, one in enumerate(specs)
+        ]
+        self._running: dict[int, tuple[FlinkSql, str]] = {}
+        self._found: dict[int, JobOutput] = {}
+        corpus.create(job.output.topic for job in self._jobs)
+
+    def output(self, place: int) -> JobOutput:
+        """What a query gave, up to the signs of all its inputs."""
+        if place not in self._found:
+            self._waiting = [one for one in self._waiting if one >= place]
+            while self._waiting and len(self._running) < AT_ONCE:
+                following = self._waiting.pop(0)
+                self._running[following] = self._submit(self._jobs[following])
             try:
-                found[name] = read_raw(jobs[name], self._read(jobs[name], session, job_id))
+                self._found[place] = read_raw(self._jobs[place], self._read(self._jobs[place], *self._running[place]))
             finally:
-                session.cancel(job_id)
-        return found
+                self._end(place)
+        return self._found[place]
+
+    def close(self) -> None:
+        for place in list(self._running):
+            self._end(place)
+
+    def _end(self, place: int) -> None:
+        session, job_id = self._running.pop(place)
+        session.cancel(job_id)
+        session.close()
 
     def _submit(self, job: JobSpec) -> tuple[FlinkSql, str]:
-        session, written = FlinkSql(self.cluster), write_job(job)
+        session, written = FlinkSql(self._corpus.cluster), write_job(job)
         settings = {
             "execution.checkpointing.interval": "500 ms", "parallelism.default": str(job.options.parallelism),
             "restart-strategy.type": "none", **written.settings,
@@ -110,7 +129,7 @@ class Corpus:
     def _read(self, job: JobSpec, session: FlinkSql, job_id: str) -> list[Record]:
         """The records up to the last sign: with it or before it came all that came before it in the inputs."""
         consumer = Consumer({
-            "bootstrap.servers": self.bootstrap, "group.id": job.name, "isolation.level": "read_committed",
+            "bootstrap.servers": self._corpus.bootstrap, "group.id": job.name, "isolation.level": "read_committed",
             "enable.auto.commit": False, "enable.partition.eof": True,
         })  # fmt: skip
         consumer.assign([TopicPartition(job.output.topic, 0, 0)])
@@ -159,11 +178,6 @@ def _as_batch(table: pa.Table) -> RowBatch:
     return RowBatch(table.cast(schema.to_arrow()), schema, texts, texts, zeros, zeros, texts, zeros)
 
 
-def numbered(cases: Sequence[Case], prefix: str) -> dict[str, QuerySpec]:
-    """A name for each case."""
-    return {f"{prefix}-{place}": case_spec(one.sql, one.timeline) for place, one in enumerate(cases)}
-
-
 ALONE = [case for case in CASES if not case.name.startswith("expressions")]
 TWICE = [case for case in ALONE if "SESSION" not in case.sql][::3]
 UNLISTED = "Flink leaves rows out that come after their session, and does not say which"
@@ -175,23 +189,27 @@ def corpus(flink_cluster: LocalCluster) -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def outputs(corpus: Corpus) -> dict[str, JobOutput]:
-    return corpus.run(numbered(CASES, "one"))
+def jobs(corpus: Corpus) -> Generator[Jobs]:
+    found = Jobs(corpus, CASES, "one")
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="module")
-def outputs_of_two(corpus: Corpus) -> dict[str, JobOutput]:
-    return corpus.run(numbered(TWICE, "two"), parallelism=2)
+def jobs_of_two(corpus: Corpus) -> Generator[Jobs]:
+    found = Jobs(corpus, TWICE, "two", parallelism=2)
+    yield found
+    found.close()
 
 
 @pytest.mark.parametrize("place", range(len(CASES)), ids=lambda place: CASES[place].name)
-def test_flink_gives_the_same_as_the_engine_in_the_process(outputs: dict[str, JobOutput], place: int) -> None:
-    _same(CASES[place], outputs[f"one-{place}"])
+def test_flink_gives_the_same_as_the_engine_in_the_process(jobs: Jobs, place: int) -> None:
+    _same(CASES[place], jobs.output(place))
 
 
 @pytest.mark.parametrize("place", range(len(TWICE)), ids=lambda place: TWICE[place].name)
-def test_two_tasks_per_step_give_the_same(outputs_of_two: dict[str, JobOutput], place: int) -> None:
-    _same(TWICE[place], outputs_of_two[f"two-{place}"])
+def test_two_tasks_per_step_give_the_same(jobs_of_two: Jobs, place: int) -> None:
+    _same(TWICE[place], jobs_of_two.output(place))
 
 
 @pytest.mark.xfail(strict=True, reason=UNLISTED)
@@ -200,10 +218,10 @@ def test_two_tasks_per_step_give_the_same(outputs_of_two: dict[str, JobOutput], 
     [place for place, case in enumerate(CASES) if "SESSION" in case.sql and case.late],
     ids=lambda place: CASES[place].name,
 )
-def test_late_rows_of_sessions_are_listed(outputs: dict[str, JobOutput], place: int) -> None:
+def test_late_rows_of_sessions_are_listed(jobs: Jobs, place: int) -> None:
     case = CASES[place]
     expected = in_order(run(DuckDBEngine(), case_spec(case.sql, case.timeline), corpus_batches()))
-    assert outcome(outputs[f"one-{place}"]).late == expected.late
+    assert outcome(jobs.output(place)).late == expected.late
 
 
 def _same(case: Case, output: JobOutput) -> None:

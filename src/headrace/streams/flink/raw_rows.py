@@ -50,7 +50,7 @@ def _batch(job: JobSpec, rows: list[dict[str, Any]]) -> RowBatch:
     later = deferred_columns(logical, optimised(logical))
     for place, (_, call) in later.items():
         for one in rows:
-            one[f"c{place}"] = compute(call.name, one.get(f"c{place}") or ())
+            one[f"c{place}"] = compute(call, one.get(f"c{place}") or ())
     columns = [_column(rows, f"c{place}", kind) for place, kind in enumerate(schema.types)]
     numbers = pa.array(range(len(rows)), pa.int64())
     names = _window_names if "we" in rows[0] else _source_names

@@ -18,7 +18,7 @@ def order_number(time: str, offset: str) -> str:
     return f"(CAST({time} AS DECIMAL(19, 0)) * CAST('100000000000000000' AS DECIMAL(18, 0)) + CAST({offset} AS DECIMAL(19, 0)))"
 
 
-DEFERRED = ("VAR_POP", "VAR_SAMP", "STDDEV_POP", "STDDEV_SAMP")
+DEFERRED = ("PERCENTILE", "VAR_POP", "VAR_SAMP", "STDDEV_POP", "STDDEV_SAMP")
 """Aggregates of which Flink has another formula: whoever reads the output computes them."""
 
 
@@ -59,8 +59,6 @@ def aggregate_sql(call: AggregateCall) -> str:
     if call.name == "LISTAGG":
         separator = call.arguments[1] if len(call.arguments) > 1 else Constant(",", pa.string())
         return f"LISTAGG({value}, {expression_sql(separator)}){where}"
-    if call.name == "PERCENTILE":
-        return _percentile(call, value, where)
     return f"{call.name}({value}){where}"
 
 
@@ -94,14 +92,3 @@ def chosen(text: str, kind: pa.DataType) -> str:
     """The value inside a text of `numbered`."""
     found = f"SUBSTRING({text}, {ORDER_DIGITS + 1})"
     return found if kind == pa.string() else f"TRY_CAST({found} AS {inner_type(kind)})"
-
-
-def _percentile(call: AggregateCall, value: str, where: str) -> str:
-    """Between the two nearest values, as DuckDB reckons it: low + (high - low) * part."""
-    share = call.arguments[1]
-    assert isinstance(share, Constant)
-    number = cast_sql(value, call.arguments[0].type, DOUBLE)
-    values = f"ARRAY_SORT(ARRAY_AGG({number}){where})"
-    place = f"(CAST(CARDINALITY({values}) - 1 AS DOUBLE) * {float(str(share.value))!r}E0)"
-    low, high = (f"{values}[CAST({name}({place}) AS INT) + 1]" for name in ("FLOOR", "CEIL"))
-    return f"({low} + ({high} - {low}) * ({place} - FLOOR({place})))"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 from headrace.streams.expression import AggregateCall, Ref, Slot, slots_of
 from headrace.streams.flink.sql.aggregates import DEFERRED
@@ -26,8 +27,24 @@ def deferred_columns(logical: LogicalPlan, root: Relation) -> dict[int, tuple[Sl
     return {place: carried[slot] for place, (_, slot) in enumerate(logical.columns) if slot in carried}
 
 
-def compute(name: str, values: Sequence[float]) -> float | None:
-    """Variance or standard deviation by Welford's steps, in the order of the values."""
+def compute(call: AggregateCall, values: Sequence[float]) -> float | None:
+    """The aggregate of values in order; None where it is NULL."""
+    if call.name == "PERCENTILE":
+        return _percentile(sorted(values), float(str(getattr(call.arguments[1], "value", 0)))) if values else None
+    return _deviation(call.name, values)
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    """Between the two nearest: low * (1 - part) + high * part, the first product not rounded, as DuckDB's is not."""
+    place = (len(values) - 1) * share
+    low, high, part = values[math.floor(place)], values[math.ceil(place)], place - math.floor(place)
+    if not math.isfinite(low + high):
+        return low * (1.0 - part) + high * part
+    return float(Fraction(low) * Fraction(1.0 - part) + Fraction(high * part))
+
+
+def _deviation(name: str, values: Sequence[float]) -> float | None:
+    """Variance or standard deviation by Welford's steps."""
     count, mean, squares = 0, 0.0, 0.0
     for value in values:
         count += 1

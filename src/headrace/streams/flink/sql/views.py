@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from headrace.streams.expression import AggregateCall, Ref, Slot
 from headrace.streams.flink.sql.aggregates import aggregate_sql, by_order, deferred_sql, needs_order
-from headrace.streams.flink.sql.expressions import column_sql, expression_sql
+from headrace.streams.flink.sql.expressions import column_sql
 from headrace.streams.flink.sql.panes import pane_frame, pane_halves
-from headrace.streams.flink.sql.tables import LOWEST, Table, last_end
-from headrace.streams.flink.sql.types import day_time, epoch_ms
+from headrace.streams.flink.sql.tables import Table, last_end
+from headrace.streams.flink.sql.types import epoch_ms
+from headrace.streams.flink.sql.view_parts import BORDERS, condition, input_of, is_key, is_plain, window_function
 from headrace.streams.logical_plan import Aggregate, Frame, Project, Rank, Relation, Scan, StreamJoin, TableJoin, Window
 
-BORDERS = ("window_start", "window_end", "window_time")
 _ALL = 2_147_483_647
 
 
@@ -83,9 +83,9 @@ class Views:
 
     def _project(self, project: Project) -> View:
         source = self.write(project.source)
-        hidden = [one for one in source.columns if not _is_plain(one)]
+        hidden = [one for one in source.columns if not is_plain(one)]
         items = [f"{column_sql(expression)} AS {slot.column}" for slot, expression in project.columns]
-        where = f"\nWHERE {_condition(project)}" if project.where is not None else ""
+        where = f"\nWHERE {condition(project)}" if project.where is not None else ""
         columns = [*(slot.column for slot, _ in project.columns), *hidden]
         return self.add(
             "project", f"SELECT {', '.join([*items, *hidden])}\nFROM {source.name}{where}", columns, source.keys
@@ -100,7 +100,7 @@ class Views:
             if slot is not None:
                 borders[slot.column] = border
         partition = [one.slot.column for one in window.partition]
-        table = _function(frame, source.name, partition)
+        table = window_function(frame, source.name, partition)
         kept = [one for one in source.columns if one != "_rt"]
         items = [*kept, *(f"{border} AS {column}" for column, border in borders.items()), *BORDERS]
         items += [f"{epoch_ms('window_start')} AS _ws", f"{epoch_ms('window_end')} AS _we"]
@@ -114,7 +114,7 @@ class Views:
         """Rows of an inner window as plain rows again, their time attribute `_rt`."""
         if not source.has("window_time"):
             return source
-        kept = [one for one in source.columns if _is_plain(one) or one in ("_t", "_g")]
+        kept = [one for one in source.columns if is_plain(one) or one in ("_t", "_g")]
         order = ["_ws", *(f"_k{place}" for place in range(source.keys)), *(["_r"] if source.has("_r") else [])]
         named = [f"{one} AS _q{place}" for place, one in enumerate(order)]
         select = f"SELECT {', '.join([*kept, *named])}, window_time AS _rt\nFROM {source.name}"
@@ -138,7 +138,7 @@ class Views:
             f"SELECT _off, {right} - {left} AS _by\nFROM {source.name}\nWHERE {left} {operator} {right}",
             ("_off", "_by"),
         )
-        self.late.append(LateSource(_stream(relation), late.name))
+        self.late.append(LateSource(input_of(relation), late.name))
         columns = ", ".join(source.columns)
         return self.add(
             "timely", f"SELECT {columns}\nFROM {source.name}\nWHERE NOT ({left} {operator} {right})", source.columns
@@ -162,7 +162,7 @@ class Views:
                 out.append(f"{border} AS {slot.column}")
         names = [f"_k{place}" for place in range(len(keys))]
         if keys:
-            kept = [one for one in source.columns if not _is_key(one)]
+            kept = [one for one in source.columns if not is_key(one)]
             items = [*kept, *(f"{sql} AS {name}" for sql, name in zip(keys, names, strict=True))]
             source = self.add("keyed", f"SELECT {', '.join(items)}\nFROM {source.name}", [*kept, *names])
         frame = pane_frame(aggregate)
@@ -245,7 +245,7 @@ class Views:
     def _rank(self, rank: Rank) -> View:
         source = self._numbered(self.write(rank.source))
         names = [f"_k{place}" for place in range(len(rank.partition))]
-        kept = [one for one in source.columns if not _is_key(one) and one != "_r"]
+        kept = [one for one in source.columns if not is_key(one) and one != "_r"]
         items = [*kept, *(f"{column_sql(one)} AS {name}" for one, name in zip(rank.partition, names, strict=True))]
         items += [f"{column_sql(by)} AS _s{place}" for place, (by, _, _) in enumerate(rank.order)]
         source = self.add("keyed", f"SELECT {', '.join(items)}\nFROM {source.name}", [*kept, *names])
@@ -260,41 +260,3 @@ class Views:
         return self.add(
             "ranked", f"SELECT {', '.join(items)}\nFROM (\n  {inner}\n) WHERE _r <= {rank.limit}", columns, len(names)
         )
-
-
-def _condition(project: Project) -> str:
-    """The WHERE. Above a SESSION it must not sink below it, where it would move the sessions' borders."""
-    assert project.where is not None
-    condition, below = expression_sql(project.where), project.source
-    while isinstance(below, Project):
-        below = below.source
-    if isinstance(below, Window) and below.frame.kind == "SESSION":
-        return f"CASE WHEN _ws < {LOWEST} THEN FALSE ELSE {condition} END"
-    return condition
-
-
-def _is_plain(column: str) -> bool:
-    """Whether a column is the plan's own."""
-    return not column.startswith("_") and column not in BORDERS
-
-
-def _is_key(column: str) -> bool:
-    return column.startswith("_k") and column[2:].isdigit()
-
-
-def _stream(relation: Relation) -> str:
-    while not isinstance(relation, Scan):
-        relation = relation.source
-    return relation.stream.name
-
-
-def _function(frame: Frame, table: str, partition: Sequence[str]) -> str:
-    time = "DESCRIPTOR(_rt)"
-    size, step, offset = (day_time(one) for one in (frame.size_ms, frame.step_ms, abs(frame.offset_ms)))
-    tail = f", {'-' if frame.offset_ms < 0 else ''}{offset}" if frame.offset_ms else ""
-    if frame.kind == "SESSION":
-        keys = f" PARTITION BY ({', '.join(partition)})" if partition else ""
-        return f"SESSION(TABLE {table}{keys}, {time}, {size})"
-    if frame.kind == "TUMBLE":
-        return f"TUMBLE(TABLE {table}, {time}, {size}{tail})"
-    return f"{frame.kind}(TABLE {table}, {time}, {step}, {size}{tail})"
