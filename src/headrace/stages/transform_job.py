@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 MAX_RECORDS = 20_000
 LOOK_SECONDS = 0.5
 """Between two looks at the job."""
+KEPT_MS = 60_000
+"""How far back looks at the job's topic are remembered."""
 JOB_RETENTION_MS = 7 * 86_400_000
 SLOW_CHECKPOINTS = 5
 """Checkpoints that may be missing before it is said."""
@@ -99,6 +101,8 @@ class TransformJobStage:
         self._status: JobStatus | None = None
         self._looked = -LOOK_SECONDS
         self._again: set[str] | None = None
+        self._ends: list[tuple[int, int]] = []
+        """(moment, where the job's topic ended), of the last looks"""
         self._load()
 
     def step(self) -> bool:
@@ -150,9 +154,7 @@ class TransformJobStage:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        reached = self._log.topic(
-            self._output
-        ).end_offset  # before the status: a checkpoint seen there covers all of it
+        self._ends.append((self._clock.now_ms(), self._log.topic(self._output).end_offset))
         status = self._current(spec)
         digest, options = self._engine.job_digest(spec), _text(spec.options)
         job = self._job
@@ -167,7 +169,7 @@ class TransformJobStage:
                 else msgspec.structs.replace(job, job_id=status.job_id)
             )
         self._status = status
-        self._note_checkpoint(status, reached)
+        self._note_checkpoint(status)
         self._say(status)
 
     def _current(self, spec: JobSpec) -> JobStatus | None:
@@ -240,11 +242,19 @@ class TransformJobStage:
         self._keep(msgspec.structs.replace(job, job_id=job_id))
         return self._engine.status(job_id)
 
-    def _note_checkpoint(self, status: JobStatus | None, reached: int) -> None:
+    def _note_checkpoint(self, status: JobStatus | None) -> None:
+        """Keeps the newest checkpoint with a place in the job's topic that it covers: where the topic ended at some look before it
+        completed. The cluster may tell of it seconds later, so that its age counts.
+        """
         job = self._job
         if job is None or status is None or not status.checkpoint or status.checkpoint == job.checkpoint:
             return
-        self._keep(msgspec.structs.replace(job, checkpoint=status.checkpoint, reached=reached))
+        completed = self._clock.now_ms() - (status.checkpoint_age_ms or 0)
+        covered = [end for moment, end in self._ends if moment <= completed]
+        self._ends = [one for one in self._ends if one[0] > completed - KEPT_MS]
+        self._keep(
+            msgspec.structs.replace(job, checkpoint=status.checkpoint, reached=max([job.reached, job.start, *covered]))
+        )
 
     def _say(self, status: JobStatus | None) -> None:
         if status is None:

@@ -73,6 +73,8 @@ class KafkaSource:
         self._consumer: Consumer | None = None
         self._offsets: dict[int, int] = {}
         self._ends: dict[int, int] = {}
+        self._at_end: set[int] = set()
+        """Partitions of which everything was read that there is."""
         self._lost: list[tuple[str, DeadLetter]] = []
         self._refused: list[HeadraceError] = []
 
@@ -127,7 +129,7 @@ class KafkaSource:
             raise self._refused[0]
         batch = self._batch(taken) if taken else SourceBatch(None, (), b"")
         done = self._given.bounded and all(self._offsets.get(one, 0) >= end for one, end in self._ends.items())
-        waiting = not taken and not dead
+        waiting = not taken and not dead and self._at_end >= set(self._offsets)
         return replace(
             batch, dead=[*dead, *batch.dead], position=self._position(), end=done, waiting=waiting and not done
         )
@@ -217,6 +219,7 @@ class KafkaSource:
     def _meet(self, consumer: Consumer, message: Any, error: Any, dead: list[tuple[str, DeadLetter]]) -> None:
         if error.code() == END_OF_PARTITION:
             self._offsets[message.partition()] = max(self._offsets.get(message.partition(), 0), message.offset())
+            self._at_end.add(message.partition())
             return
         if error.code() == error._AUTO_OFFSET_RESET:  # noqa: SLF001 - the client's own name
             partition = message.partition()
@@ -233,6 +236,7 @@ class KafkaSource:
     def _take(self, message: Any, taken: list[_Message], dead: list[tuple[str, DeadLetter]]) -> None:
         partition, offset, raw = message.partition(), message.offset(), message.value()
         self._offsets[partition] = offset + 1
+        self._at_end.discard(partition)
         if partition in self._ends and offset >= self._ends[partition]:
             return
         if raw is None:
