@@ -1,7 +1,7 @@
 """The administrative connection: which topics there are, where partitions end, what groups have committed."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,11 +10,15 @@ from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaE
 from confluent_kafka.admin import AdminClient
 
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.log.kafka.errors import CREDENTIALS, MISSING, error_of, translate, translated
+from headrace.log.kafka.errors import CREDENTIALS, MISSING, PASSING, error_of, translate, translated
 from headrace.log.kafka.options import KafkaOptions
 
 _admin: Any = confluent_kafka.admin  # it re-exports these without saying so
 REQUEST_SECONDS = 30.0
+"""How long a broker may be away before it is said."""
+ANSWER_SECONDS = 5.0
+"""How long one answer is waited for."""
+_AGAIN_SECONDS = 0.2
 _FOREVER = str(2**63 - 1)
 KEPT = {
     "cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(64 << 20),
@@ -46,9 +50,27 @@ class Broker:
     def __init__(self, options: KafkaOptions) -> None:
         self.where = options.bootstrap_servers
         self._options = options
-        self._admin = AdminClient(options.client(**{"socket.timeout.ms": 60_000}))
+        self._client: AdminClient | None = None
         self._known: dict[str, int] = {}
         self._lock = threading.Lock()
+
+    def _asked(self, ask: "Callable[[AdminClient], Any]") -> Any:
+        """The answer to a request. While the broker is away it is asked again, by a new client each time: one whose connection to a
+        coordinator broke does not make it anew (seen with librdkafka 2.16).
+        """
+        deadline = SYSTEM_CLOCK.monotonic() + REQUEST_SECONDS
+        while True:
+            with self._lock:
+                client = self._client = self._client or AdminClient(self._options.client())
+            try:
+                return ask(client)
+            except KafkaException as exception:
+                if error_of(exception).code() not in PASSING or SYSTEM_CLOCK.monotonic() > deadline:
+                    raise
+            with self._lock:
+                if self._client is client:
+                    self._client = None
+            SYSTEM_CLOCK.sleep(_AGAIN_SECONDS)
 
     def connect(self) -> None:
         """UnavailableError: no broker answered in time. InvalidDeclarationError: it refuses the credentials."""
@@ -68,7 +90,7 @@ class Broker:
     def all_topics(self) -> dict[str, int]:
         """Every topic under the prefix, with its number of partitions."""
         with translated(self.where):
-            listed = self._admin.list_topics(timeout=REQUEST_SECONDS).topics
+            listed = self._asked(lambda admin: admin.list_topics(timeout=ANSWER_SECONDS)).topics
         prefix = self._options.prefix
         found = {name: len(topic.partitions) for name, topic in listed.items() if name.startswith(prefix)}
         with self._lock:
@@ -86,7 +108,7 @@ class Broker:
             return
         made = _admin.NewTopic(topic, partitions, self._options.replication, config=dict(config))
         try:
-            self._result(self._admin.create_topics([made], request_timeout=REQUEST_SECONDS)[topic])
+            self._asked(lambda admin: _result(admin.create_topics([made], request_timeout=ANSWER_SECONDS)[topic]))
         except KafkaException as exception:
             if error_of(exception).code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise translate(error_of(exception), self.where) from exception
@@ -96,7 +118,8 @@ class Broker:
     def grow(self, topic: str, partitions: int) -> None:
         """Gives it more partitions."""
         with translated(self.where):
-            self._result(self._admin.create_partitions([_admin.NewPartitions(topic, partitions)])[topic])
+            wanted = [_admin.NewPartitions(topic, partitions)]
+            self._asked(lambda admin: _result(admin.create_partitions(wanted)[topic]))
         self.forget(topic)
 
     def ends(self, partitions: Sequence[Partition], *, committed: bool = True) -> dict[Partition, int]:
@@ -121,8 +144,7 @@ class Broker:
         deadline = SYSTEM_CLOCK.monotonic() + _ELECTED_SECONDS
         while True:
             try:
-                futures = self._admin.list_offsets(wanted, isolation_level=level, request_timeout=REQUEST_SECONDS)
-                return {(key.topic, key.partition): self._result(future).offset for key, future in futures.items()}
+                return self._asked(lambda admin: _offsets_of(admin, wanted, level))
             except KafkaException as exception:  # a topic that was just made has no leader for some milliseconds
                 error = error_of(exception)
                 if not _leaderless(error) or SYSTEM_CLOCK.monotonic() > deadline:
@@ -141,13 +163,8 @@ class Broker:
         while True:
             stable = SYSTEM_CLOCK.monotonic() < deadline
             with translated(self.where):
-                request = self._admin.list_consumer_group_offsets(
-                    [ConsumerGroupTopicPartitions(group, wanted)],
-                    require_stable=stable,
-                    request_timeout=REQUEST_SECONDS,
-                )
                 try:
-                    found = self._result(request[group]).topic_partitions
+                    found = self._asked(lambda admin, stable=stable: _committed(admin, group, wanted, stable=stable))
                 except KafkaException as exception:
                     if error_of(exception).code() in _ENDING:
                         continue
@@ -162,13 +179,17 @@ class Broker:
     def groups(self) -> list[str]:
         """Every consumer group under the prefix."""
         with translated(self.where):
-            listed = self._result(self._admin.list_consumer_groups(request_timeout=REQUEST_SECONDS)).valid
+            listed = self._asked(
+                lambda admin: _result(admin.list_consumer_groups(request_timeout=ANSWER_SECONDS))
+            ).valid
         return sorted(one.group_id for one in listed if one.group_id.startswith(self._options.prefix))
 
     def delete_group(self, group: str) -> None:
         """Removes what it has committed; a group that never was is no error."""
         try:
-            self._result(self._admin.delete_consumer_groups([group], request_timeout=REQUEST_SECONDS)[group])
+            self._asked(
+                lambda admin: _result(admin.delete_consumer_groups([group], request_timeout=ANSWER_SECONDS)[group])
+            )
         except KafkaException as exception:
             if error_of(exception).code() != KafkaError.GROUP_ID_NOT_FOUND:
                 raise translate(error_of(exception), self.where) from exception
@@ -177,20 +198,28 @@ class Broker:
         """Lets go of every record before an offset, per partition."""
         wanted = [TopicPartition(*one, offset) for one, offset in offsets.items()]
         with translated(self.where):
-            for future in self._admin.delete_records(wanted, request_timeout=REQUEST_SECONDS).values():
-                self._result(future)
+            self._asked(
+                lambda admin: [
+                    _result(one) for one in admin.delete_records(wanted, request_timeout=ANSWER_SECONDS).values()
+                ]
+            )
 
-    def delete_topics(self, topics: Iterable[str]) -> None:
-        """Removes topics with all they hold."""
-        names = list(topics)
-        with translated(self.where):
-            for future in (self._admin.delete_topics(names) if names else {}).values():
-                self._result(future)
-        for name in names:
-            self.forget(name)
 
-    def _result(self, future: "Future[Any]") -> Any:
-        return future.result(timeout=REQUEST_SECONDS + 5)
+def _result(future: "Future[Any]") -> Any:
+    return future.result(timeout=ANSWER_SECONDS + 5)
+
+
+def _offsets_of(admin: AdminClient, wanted: dict[TopicPartition, Any], level: IsolationLevel) -> dict[Partition, int]:
+    futures = admin.list_offsets(wanted, isolation_level=level, request_timeout=ANSWER_SECONDS)
+    return {(key.topic, key.partition): _result(future).offset for key, future in futures.items()}
+
+
+def _committed(
+    admin: AdminClient, group: str, wanted: list[TopicPartition] | None, *, stable: bool
+) -> list[TopicPartition]:
+    asked = [ConsumerGroupTopicPartitions(group, wanted)]
+    request = admin.list_consumer_group_offsets(asked, require_stable=stable, request_timeout=ANSWER_SECONDS)
+    return _result(request[group]).topic_partitions
 
 
 def _leaderless(error: KafkaError) -> bool:

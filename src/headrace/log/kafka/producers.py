@@ -1,5 +1,6 @@
 """Transactional producers, each under an id of its own: whoever begins to use an id ends what its former user left open."""
 
+import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from headrace.log.kafka.options import KafkaOptions
 _SETTLE_SECONDS = 120.0
 """How long the end of a transaction is asked for, while the broker is away, before nobody knows how it ended."""
 _STEP_SECONDS = 10.0
+_OFFSETS_SECONDS = 5.0
 Message = dict[str, Any]
 
 
@@ -75,8 +77,7 @@ class TransactionalProducer:
             ends += [self._produce(producer, run) for run in runs]
             self._flush(producer)
             for move in moves:
-                metadata = self._group(move.group)
-                _until_settled(lambda m=move, g=metadata: producer.send_offsets_to_transaction(list(m.offsets), g, _STEP_SECONDS), "offsets could not be sent")  # fmt: skip
+                self._send_offsets(producer, move)
             failpoint("log.commit.before")
             _until_settled(lambda: producer.commit_transaction(_STEP_SECONDS), "the transaction could not be committed")
             failpoint("log.commit.after")
@@ -95,6 +96,34 @@ class TransactionalProducer:
     def _drop(self) -> None:
         """Lets the client go; an open transaction is left to whoever takes the id next, or to its timeout."""
         self._producer, self.begun = None, False
+
+    def _send_offsets(self, producer: Producer, move: GroupMove) -> None:
+        """ProducerFencedError where it takes too long: the client does not mend a broken connection to a group's coordinator, and does
+        not keep its own time limit then (seen with librdkafka 2.16). The id is taken anew by another client; what of the transaction
+        was sent is never visible.
+        """
+        metadata = self._group(move.group)
+        outcome: queue.Queue[BaseException | None] = queue.Queue()
+
+        def send() -> None:
+            try:
+                _until_settled(
+                    lambda: producer.send_offsets_to_transaction(list(move.offsets), metadata, _STEP_SECONDS),
+                    "offsets could not be sent",
+                )
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                outcome.put(error)
+            else:
+                outcome.put(None)
+
+        threading.Thread(target=send, name="headrace-offsets", daemon=True).start()
+        try:
+            error = outcome.get(timeout=_OFFSETS_SECONDS)
+        except queue.Empty:
+            self._drop()
+            raise ProducerFencedError(f"offsets could not be sent within {_OFFSETS_SECONDS:.0f} s") from None
+        if error is not None:
+            raise error
 
     def _flush(self, producer: Producer) -> None:
         if producer.flush(_SETTLE_SECONDS):
