@@ -11,8 +11,8 @@ from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.stages.job_tables import table_records
 from headrace.stages.row_source import control_record
 from headrace.streams.stream_job import JobOptions, JobSpec, StreamJobEngine
+from headrace.testing.corpus.corpus_query import CorpusQuery
 from headrace.testing.corpus.outcome import Outcome
-from headrace.testing.corpus.queries import CorpusQuery
 
 PATIENCE_SECONDS = 120.0
 CHECKPOINT_MS = 400

@@ -7,7 +7,7 @@ from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import batch_to_records
 from headrace.streams.duckdb import DuckDBEngine
 from headrace.streams.stream_engine import EngineOptions
-from headrace.testing.corpus.queries import CorpusQuery
+from headrace.testing.corpus.corpus_query import CorpusQuery
 
 Row = tuple[str, str, int, int, str, str]
 """id, key, event time, ingested at, origin, canonical JSON"""
