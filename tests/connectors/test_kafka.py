@@ -144,7 +144,7 @@ def test_a_message_of_20_mb_is_a_dead_letter_and_the_next_is_read(kafka_address:
     batches = drained(opened(declared(kafka_address, topic, bounded=True)))
 
     assert numbers(batches) == [0, 1]
-    assert letters(batches) == ["too_large"]
+    assert letters(batches) == ["too_long"]
 
 
 def test_it_starts_at_the_earliest_the_latest_a_time_or_offsets(kafka_address: str) -> None:

@@ -25,6 +25,12 @@ def _code(name: str) -> int:
 
 
 END_OF_PARTITION = _code("_PARTITION_EOF")
+ALL_DOWN = _code("_ALL_BROKERS_DOWN")
+OUT_OF_RANGE = frozenset({_code("_AUTO_OFFSET_RESET"), KafkaError.OFFSET_OUT_OF_RANGE})
+REFUSED_RECORD = frozenset(
+    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP, KafkaError.INVALID_MSG}
+)
+"""What a broker says of a record that it will never take."""
 FENCED = frozenset({_code("_FENCED"), _code("_FATAL"), KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 _REFUSED = frozenset(
     {_code("_AUTHENTICATION"), KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}

@@ -3,13 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic.alias_generators import to_camel
 
 _CONFIG = ConfigDict(
     alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
 )
-_OURS = frozenset({"group.id", "isolation.level", "enable.auto.commit", "transactional.id", "enable.partition.eof"})
+_OURS = frozenset({
+    "bootstrap.servers", "metadata.broker.list", "group.id", "isolation.level", "enable.auto.commit", "transactional.id",
+    "enable.partition.eof", "auto.offset.reset", "enable.idempotence",
+})  # fmt: skip
 
 
 def _start(text: str) -> str:
@@ -40,7 +43,7 @@ class RegistryOptions(BaseModel):
     model_config = _CONFIG
 
     url: str = Field(pattern=r"^https?://")
-    """Its address."""
+    """Its address; of Apicurio with the path /apis/ccompat/v7."""
     user: str = ""
     """For basic authentication."""
     password: SecretStr = SecretStr("")
@@ -65,19 +68,31 @@ class Options(_Topic):
 
     format: Literal["json", "avro", "protobuf", "debezium"] = "json"
     """json: an object in each message. avro, protobuf: as the schema registry's serialisers write them. debezium: change events as JSON."""
-    start: Annotated[str, AfterValidator(_start)] | dict[int, int] = "earliest"
+    start: Annotated[str, AfterValidator(_start)] | dict[int, Annotated[int, Field(ge=0)]] = "earliest"
     """Where a new source begins: earliest, latest, a time, or the first offset of each partition."""
     bounded: bool = False
     """True: the source ends where the topic ended when it was opened."""
+    key_column: str | None = None
+    """A STRING column that gets each message's key."""
+    headers_column: str | None = None
+    """A STRING column that gets each message's headers, as a JSON object of texts."""
     max_record_bytes: int = Field(default=1 << 20, ge=16, le=256 << 20)
     """A larger message is a dead letter."""
+
+    @model_validator(mode="after")
+    def _beside_rows(self) -> "Options":
+        if self.format == "debezium" and (self.key_column or self.headers_column):
+            raise ValueError("keyColumn and headersColumn cannot stand beside format: debezium")
+        if self.key_column is not None and self.key_column == self.headers_column:
+            raise ValueError("keyColumn and headersColumn name the same column")
+        return self
 
 
 class SinkOptions(_Topic):
     """Records to a topic, each once: one Kafka transaction for what one commit covers."""
 
-    format: Literal["json", "avro"] = "json"
-    """avro: with a schema of nullable fields made of the first record, and registered as TOPIC-value."""
+    format: Literal["json", "avro", "protobuf"] = "json"
+    """avro, protobuf: by the newest schema of the subject TOPIC-value, with a nullable field added for each column that it lacks."""
     key: str | None = None
     """The column that becomes the message's key; left out: the record's own key."""
     metadata: bool = False

@@ -1,104 +1,129 @@
-"""Schemas by id, from a server with Confluent's interface (its documentation, "Schema Registry API Reference")."""
+"""Schemas by id and by subject, from a server with Confluent's interface (its documentation, "Schema Registry API Reference")."""
 
-import importlib
 import json
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+from urllib.parse import quote
 
-import fastavro
 import httpx
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from headrace.connectors.kafka.options import RegistryOptions
-from headrace.foundation.errors import FinalError, UnavailableError
+from headrace.foundation.errors import FinalError, InvalidDeclarationError, UnavailableError
 
-MAGIC = 0
+Kind = Literal["AVRO", "PROTOBUF"]
+_TIMEOUT_SECONDS = 15.0
+_NO_SCHEMA, _NO_SUBJECT, _NO_VERSION = 40403, 40401, 40402
 
 
 class UnknownSchemaError(FinalError):
-    """A message names a schema that is not there, or of another kind."""
+    """A message names a schema that is not there, of another kind, or that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A schema as it was registered."""
+
+    id: int
+    kind: str
+    """AVRO, PROTOBUF or JSON."""
+    text: str
+    references: tuple[tuple[str, "Schema"], ...] = ()
+    """The name by which it refers to another (a type's full name, or the path of an import), and that one."""
+
+    def all_references(self) -> dict[str, "Schema"]:
+        """Name → schema of everything that it leans on, what is leaned on first."""
+        found: dict[str, Schema] = {}
+        for name, schema in self.references:
+            found |= schema.all_references()
+            found[name] = schema
+        return found
 
 
 class SchemaRegistry:
-    """Asks once for each schema."""
+    """Asks once for each schema; a schema of an id never changes. Not for several threads."""
 
-    def __init__(self, options: RegistryOptions) -> None:
+    def __init__(self, options: RegistryOptions, where: str) -> None:
+        """`where`: StreamConnector/NAME."""
         auth = (options.user, options.password.get_secret_value()) if options.user else None
-        self._client = httpx.Client(base_url=options.url.rstrip("/"), auth=auth, trust_env=False, timeout=15)
-        self._url = options.url
-        self._avro: dict[int, Any] = {}
-        self._messages: dict[int, list[Any]] = {}
+        self._client = httpx.Client(
+            base_url=options.url.rstrip("/"), auth=auth, timeout=_TIMEOUT_SECONDS, follow_redirects=True
+        )
+        self._where = f"{where}: spec.kafka.schemaRegistry"
+        self._schemas: dict[int, Schema] = {}
 
-    def avro(self, schema_id: int) -> Any:
-        """The parsed schema. UnknownSchemaError; UnavailableError: the registry does not answer."""
-        if schema_id not in self._avro:
-            text = self._schema(schema_id, "AVRO")
-            self._avro[schema_id] = fastavro.parse_schema(json.loads(text))
-        return self._avro[schema_id]
+    def by_id(self, schema_id: int, kind: Kind) -> Schema:
+        """UnknownSchemaError: there is none, or it is of another kind. UnavailableError: the registry does not answer."""
+        if schema_id not in self._schemas:
+            answer = self._ask("GET", f"/schemas/ids/{schema_id}", missing=(_NO_SCHEMA,))
+            if answer is None:
+                raise UnknownSchemaError(f"the schema registry has no schema {schema_id}")
+            self._schemas[schema_id] = self._schema(schema_id, answer)
+        found = self._schemas[schema_id]
+        if found.kind != kind:
+            raise UnknownSchemaError(f"the schema {schema_id} is {found.kind}, not {kind}")
+        return found
 
-    def messages(self, schema_id: int) -> list[Any]:
-        """The top-level message descriptors of a Protobuf schema, in order."""
-        if schema_id not in self._messages:
-            self._messages[schema_id] = _compiled(self._schema(schema_id, "PROTOBUF"), schema_id)
-        return self._messages[schema_id]
+    def latest(self, subject: str) -> Schema | None:
+        """The newest version of a subject; None: there is none."""
+        place = f"/subjects/{quote(subject, safe='')}/versions/latest"
+        answer = self._ask("GET", place, missing=(_NO_SUBJECT, _NO_VERSION))
+        return None if answer is None else self._schema(int(answer["id"]), answer)
 
-    def register(self, subject: str, schema: dict[str, Any]) -> int:
-        """The id of an Avro schema under a subject, as it was or as it is now."""
-        body = {"schema": json.dumps(schema), "schemaType": "AVRO"}
-        answer = self._ask("POST", f"/subjects/{subject}/versions", body)
+    def register(self, subject: str, kind: Kind, text: str) -> int:
+        """The id of a schema under a subject, as it was or as it is now. FinalError: invalid, or not compatible with the versions before."""
+        body = {"schema": text, "schemaType": kind}
+        answer = self._ask("POST", f"/subjects/{quote(subject, safe='')}/versions", body)
+        assert answer is not None
         return int(answer["id"])
 
-    def _schema(self, schema_id: int, kind: str) -> str:
-        answer = self._ask("GET", f"/schemas/ids/{schema_id}")
-        found = answer.get("schemaType", "AVRO")
-        if found != kind:
-            raise UnknownSchemaError(f"the schema {schema_id} is {found}, not {kind}")
-        if answer.get("references"):
-            raise UnknownSchemaError(f"the schema {schema_id} refers to others, which is not read")
-        return answer["schema"]
+    def close(self) -> None:
+        self._client.close()
 
-    def _ask(self, method: str, place: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _schema(self, schema_id: int, answer: dict[str, Any]) -> Schema:
+        references: list[tuple[str, Schema]] = []
+        for one in answer.get("references") or ():
+            place = f"/subjects/{quote(one['subject'], safe='')}/versions/{one['version']}"
+            found = self._ask("GET", place, missing=(_NO_SUBJECT, _NO_VERSION))
+            if found is None:
+                raise UnknownSchemaError(f"the schema {schema_id} refers to {one['subject']}, which is not there")
+            references.append((one["name"], self._schema(int(found["id"]), found)))
+        return Schema(schema_id, answer.get("schemaType") or "AVRO", answer["schema"], tuple(references))
+
+    def _ask(
+        self, method: str, place: str, body: dict[str, Any] | None = None, *, missing: tuple[int, ...] = ()
+    ) -> dict[str, Any] | None:
+        """The answer; None: one of the error codes `missing`."""
         try:
             answer = self._client.request(method, place, json=body)
         except httpx.TransportError as error:
-            raise UnavailableError(f"the schema registry does not answer: {error}", where=self._url) from error
-        if answer.is_success:
-            return answer.json()
-        if answer.status_code in (404, 422):
-            raise UnknownSchemaError(f"the schema registry: {answer.text[:200]}")
+            raise UnavailableError(
+                f"the schema registry does not answer ({type(error).__name__}: {error})", where=self._where
+            ) from error
+        found = _object(answer)
+        if answer.is_success and found is not None:
+            return found
+        code = None if found is None else found.get("error_code")
+        if code in missing:
+            return None
+        said = answer.text[:200] if found is None else str(found.get("message", found))[:200]
         if answer.status_code in (401, 403):
-            raise FinalError(
-                "the schema registry refuses these credentials",
-                where=self._url,
-                next_step="correct spec.kafka.schemaRegistry",
-            )
-        raise UnavailableError(
-            f"the schema registry answers {answer.status_code}: {answer.text[:200]}", where=self._url
-        )
+            raise InvalidDeclarationError(
+                f"the schema registry refuses these credentials: {said}", where=self._where,
+                next_step="correct user and password",
+            )  # fmt: skip
+        if answer.status_code in (408, 429) or answer.is_server_error:
+            raise UnavailableError(f"the schema registry answers {answer.status_code}: {said}", where=self._where)
+        if code is not None:
+            raise FinalError(f"the schema registry answers {answer.status_code}: {said}", where=self._where)
+        raise InvalidDeclarationError(
+            f"there is no schema registry: {method} {place} gives {answer.status_code} and no answer of one",
+            where=self._where, next_step="correct url, its path included",
+        )  # fmt: skip
 
 
-def _compiled(text: str, schema_id: int) -> list[Any]:
-    """Message classes of a .proto text, by Google's own compiler."""
-    tools = Path(importlib.import_module("grpc_tools").__file__ or "").parent / "_proto"
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / f"schema_{schema_id}.proto"
-        place.write_text(text, "utf-8")
-        target = Path(folder) / "set"
-        command = [
-            sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"-I{tools}", "--include_imports",
-            f"--descriptor_set_out={target}", str(place),
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise UnknownSchemaError(f"the Protobuf schema {schema_id} does not compile: {done.stderr[:200]}")
-        files = descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes())
-    pool = descriptor_pool.DescriptorPool()
-    for file in files.file:
-        pool.Add(file)
-    last = pool.FindFileByName(place.name)
-    return [
-        message_factory.GetMessageClass(last.message_types_by_name[one.name]) for one in files.file[-1].message_type
-    ]
+def _object(answer: httpx.Response) -> dict[str, Any] | None:
+    try:
+        found = answer.json()
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
