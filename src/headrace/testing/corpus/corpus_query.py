@@ -8,7 +8,7 @@ from headrace.streams.stream_engine import QuerySpec
 
 FEATURES = (
     "rows", "functions", "now()", "join with a table", "join with a stream", "TUMBLE", "HOP", "CUMULATE", "SESSION",
-    "windows over windows", "de-duplication", "top-N", "real trades",
+    "windows over windows", "de-duplication", "top-N", "real trades", "generated rows",
 )  # fmt: skip
 """What the table of what is supported has a line for."""
 
@@ -23,4 +23,4 @@ class CorpusQuery:
     """One of FEATURES."""
     spec: QuerySpec
     batches: Mapping[str, RowBatch]
-    """Every input of the query at least; queries over the same rows share the object."""
+    """Every input of the query at least; queries over the same rows share the object. Empty: the data are not here."""

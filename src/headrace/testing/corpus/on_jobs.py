@@ -1,109 +1,145 @@
 """Runs corpus queries as jobs on a cluster: inputs as canonical topics, the outcome from what the jobs wrote."""
 
+import secrets
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 
 from headrace.events.control import Control
 from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import batch_to_records
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
+from headrace.log.record import NewRecord
+from headrace.log.topic_log import Append, Commit, ExternalTable, TopicLog, TopicSpec
 from headrace.stages.job_tables import table_records
 from headrace.stages.row_source import control_record
 from headrace.streams.stream_job import JobOptions, JobSpec, StreamJobEngine
 from headrace.testing.corpus.corpus_query import CorpusQuery
 from headrace.testing.corpus.outcome import Outcome
 
-PATIENCE_SECONDS = 120.0
-CHECKPOINT_MS = 400
-AT_ONCE = 3
-"""Jobs; each takes a slot per instance, and some seconds of planning."""
+PATIENCE_SECONDS = 60.0
+"""How long a job may write nothing before its end."""
+CHECKPOINT_MS = 1_000
+SLOTS = 8
+"""Of the cluster; a job takes one per instance."""
+MOST_RESTARTS = 2
+"""A row that a job cannot take restarts it for ever."""
+_PIECE = 50_000
+"""Rows to a transaction."""
+
+
+class JobFailedError(Exception):
+    """A job that did not get to its end, and why."""
 
 
 class JobRunner:
-    """One engine and one log."""
+    """One engine and one log. Queries run some beside one another, those that follow ahead of whoever asks."""
 
-    def __init__(self, engine: StreamJobEngine, log: TopicLog, parallelism: int = 1) -> None:
+    def __init__(
+        self, engine: StreamJobEngine, log: TopicLog, queries: Sequence[CorpusQuery], parallelism: int = 1
+    ) -> None:
         self._engine, self._log, self._parallelism = engine, log, parallelism
+        self._name = f"corpus-{secrets.token_hex(4)}"
+        self._queries = list(queries)
+        self._places = {query.name: place for place, query in enumerate(self._queries)}
+        self._pool = ThreadPoolExecutor(self.at_once)
+        self._started: dict[int, Future[Outcome]] = {}
         self._inputs: dict[int, dict[str, str]] = {}
+        self._lock = Lock()
 
-    def run(self, queries: Sequence[CorpusQuery]) -> dict[str, Outcome | Exception]:
-        """The outcome of each by its name; an engine's refusal in its place."""
-        topics = [self._write_inputs(query.batches) for query in queries]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            outcomes = pool.map(self._run_one, range(len(queries)), queries, topics)
-            return {query.name: outcome for query, outcome in zip(queries, outcomes, strict=True)}
+    @property
+    def at_once(self) -> int:
+        """How many jobs have slots."""
+        return max(1, SLOTS // self._parallelism)
 
-    def _write_inputs(self, batches: Mapping[str, RowBatch]) -> dict[str, str]:
-        """Each set of inputs once."""
-        known = self._inputs.get(id(batches))
-        if known is not None:
-            return known
-        written: dict[str, str] = {}
-        for name, batch in batches.items():
-            topic = f"corpus{len(self._inputs)}.{name}.events"
-            self._log.ensure_topic(TopicSpec(topic))
-            rows = batch_to_records(batch)
-            end = control_record("end", Control("end", name), max((row.event_time for row in rows), default=0))
-            self._log.commit(Commit([Append(topic, [*rows, end])]))
-            written[name] = topic
-        self._inputs[id(batches)] = written
-        return written
+    def outcome(self, name: str) -> Outcome:
+        """The outcome of a query. HeadraceError: the engine refuses it. JobFailedError: it runs and does not get to its end."""
+        place = self._places[name]
+        for one in range(place, min(place + 2 * self.at_once, len(self._queries))):
+            if one not in self._started:
+                self._started[one] = self._pool.submit(self._run, one)
+        return self._started[place].result(PATIENCE_SECONDS * 3)
 
-    def _run_one(self, number: int, query: CorpusQuery, topics: Mapping[str, str]) -> Outcome | Exception:
+    def close(self) -> None:
+        """Ends what nobody asked for."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, place: int) -> Outcome:
+        query = self._queries[place]
+        plan = self._engine.plan(query.spec)
+        topics = self._input_topics(query.batches)
+        output = f"{self._name}.query{place}.job"
+        self._log.ensure_topic(TopicSpec(output))
+        tables = {
+            one.name: self._external(f"{self._name}.query{place}.table.{one.name}")
+            for one in query.spec.tables
+            if one.name in query.spec.sql
+        }
+        for one in query.spec.tables:
+            if one.name in tables:
+                self._write(f"{self._name}.query{place}.table.{one.name}", table_records(one))
+        inputs = {name: self._external(topics[name]) for name in plan.inputs}
+        options = JobOptions(self._parallelism, CHECKPOINT_MS)
+        job = JobSpec(
+            f"{self._name}-{self._parallelism}-{place}",
+            query.spec,
+            plan,
+            inputs,
+            tables,
+            self._external(output),
+            options,
+        )
+        job_id = self._engine.submit(job)
         try:
-            plan = self._engine.plan(query.spec)
-            output = f"corpus.query{number}.job"
-            self._log.ensure_topic(TopicSpec(output))
-            tables = {
-                one.name: self._table(number, one.name, table_records(one))
-                for one in query.spec.tables
-                if one.name in query.spec.sql
-            }
-            inputs = {name: self._external(topics[name]) for name in plan.inputs}
-            job = JobSpec(
-                f"{self._external(output).topic}", query.spec, plan, inputs, tables, self._external(output),
-                JobOptions(self._parallelism, CHECKPOINT_MS),
-            )  # fmt: skip
-            job_id = self._engine.submit(job)
-        except Exception as error:  # noqa: BLE001 - what the engine says is the outcome
-            return error
-        try:
-            return self._collect(job, output)
-        except Exception as error:  # noqa: BLE001 - the same
-            return error
+            return self._collect(job, job_id, output)
         finally:
             self._engine.cancel(job_id)
 
-    def _external(self, topic: str):
+    def _input_topics(self, batches: Mapping[str, RowBatch]) -> dict[str, str]:
+        """Each set of inputs is written once."""
+        with self._lock:
+            known = self._inputs.get(id(batches))
+            if known is None:
+                known = {name: f"{self._name}.{len(self._inputs)}.{name}.events" for name in batches}
+                for name, batch in batches.items():
+                    rows = batch_to_records(batch)
+                    end = control_record("end", Control("end", name), max((row.event_time for row in rows), default=0))
+                    self._write(known[name], [*rows, end])
+                self._inputs[id(batches)] = known
+            return known
+
+    def _write(self, topic: str, records: Sequence[NewRecord]) -> None:
+        self._log.ensure_topic(TopicSpec(topic))
+        for first in range(0, len(records), _PIECE):
+            self._log.commit(Commit([Append(topic, records[first : first + _PIECE])]))
+
+    def _external(self, topic: str) -> ExternalTable:
+        self._log.ensure_topic(TopicSpec(topic))
         found = self._log.external_table(topic)
-        assert found is not None
+        assert found is not None, "an engine outside reads no such log"
         return found
 
-    def _table(self, number: int, name: str, records: list):
-        topic = f"corpus.query{number}.table.{name}"
-        self._log.ensure_topic(TopicSpec(topic))
-        self._log.commit(Commit([Append(topic, records)]))
-        return self._external(topic)
-
-    def _collect(self, job: JobSpec, topic: str) -> Outcome:
+    def _collect(self, job: JobSpec, job_id: str, topic: str) -> Outcome:
+        """What the job wrote up to the last of its inputs' `end`: the rest of that sign's transaction comes with it."""
         outcome, offset, ended = Outcome(), 0, set[str]()
         deadline = SYSTEM_CLOCK.monotonic() + PATIENCE_SECONDS
-        origins = {one.name: job.inputs[one.name].topic for one in job.query.inputs if one.name in job.inputs}
-        assert origins
         while True:
-            done = ended >= set(job.plan.inputs)
             records = self._log.read(topic, offset)
-            if not records:
-                if done:  # the sign's transaction is here whole
-                    return outcome
-                if SYSTEM_CLOCK.monotonic() > deadline:
-                    status = self._engine.find(job.name)
-                    raise TimeoutError(f"no end after {PATIENCE_SECONDS:.0f} s: {status}")
-                SYSTEM_CLOCK.sleep(0.1)
-                continue
-            offset = records[-1].offset + 1
-            output = self._engine.read_output(job, records)
-            outcome.take(output.rows)
-            outcome.late.update((one.input, one.offset, one.by_ms) for one in output.late)
-            ended.update(one.input for one in output.signs if one.sign == "end")
+            if records:
+                offset = records[-1].offset + 1
+                output = self._engine.read_output(job, records)
+                outcome.take(output.rows)
+                outcome.late.update((one.input, one.offset, one.by_ms) for one in output.late)
+                ended.update(one.input for one in output.signs if one.sign == "end")
+                deadline = SYSTEM_CLOCK.monotonic() + PATIENCE_SECONDS
+            elif ended >= set(job.plan.inputs):
+                return outcome
+            else:
+                self._check(job, job_id, deadline)
+                SYSTEM_CLOCK.sleep(0.2)
+
+    def _check(self, job: JobSpec, job_id: str, deadline: float) -> None:
+        status = self._engine.status(job_id)
+        over = status is None or status.state in ("failed", "finished", "cancelled") or status.restarts > MOST_RESTARTS
+        if over or SYSTEM_CLOCK.monotonic() > deadline:
+            raise JobFailedError(f"{job.name} does not get to its end: {status}\n{job.query.sql}")

@@ -1,7 +1,12 @@
 """What a run of a query gave, in a form that can be compared: a multiset of rows, and the late ones."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import msgspec
 
 from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import batch_to_records
@@ -9,8 +14,25 @@ from headrace.streams.duckdb import DuckDBEngine
 from headrace.streams.stream_engine import EngineOptions
 from headrace.testing.corpus.corpus_query import CorpusQuery
 
-Row = tuple[str, str, int, int, str, str]
-"""id, key, event time, ingested at, origin, canonical JSON"""
+SHOWN = 5
+"""So many rows of a difference are spelled out."""
+
+
+class Row(NamedTuple):
+    """A row as its record has it."""
+
+    id: str
+    key: str
+    event_time: int
+    """Of a window's row: its window's end − 1 ms."""
+    ingested_at: int
+    origin: str
+    value: str
+    """Canonical JSON."""
+
+
+LateRow = tuple[str, int, int]
+"""(input, offset, by how many ms)"""
 
 
 @dataclass(slots=True)
@@ -18,13 +40,20 @@ class Outcome:
     """All that came out of one query."""
 
     rows: "Counter[Row]" = field(default_factory=Counter[Row])
-    late: "Counter[tuple[str, int, int]]" = field(default_factory=Counter[tuple[str, int, int]])
-    """(input, offset, by how many ms)"""
+    late: "Counter[LateRow]" = field(default_factory=Counter[LateRow])
 
     def take(self, batch: RowBatch | None) -> None:
         """Counts rows in."""
         for one in batch_to_records(batch) if batch is not None else ():
-            self.rows[one.id, one.key, one.event_time, one.ingested_at, one.origin, one.value.decode()] += 1
+            self.rows[Row(one.id, one.key, one.event_time, one.ingested_at, one.origin, one.value.decode())] += 1
+
+    def equal_to(self, other: "Outcome") -> int:
+        """How many rows, late ones too, are in both."""
+        return (self.rows & other.rows).total() + (self.late & other.late).total()
+
+    @property
+    def total(self) -> int:
+        return self.rows.total() + self.late.total()
 
 
 def on_duckdb(query: CorpusQuery) -> Outcome:
@@ -44,13 +73,52 @@ def on_duckdb(query: CorpusQuery) -> Outcome:
     return outcome
 
 
-def differences(one: Outcome, other: Outcome, names: tuple[str, str]) -> list[str]:
-    """What only one of them has, the first few; empty: they are equal."""
-    found: list[str] = []
-    for name, mine, theirs in ((names[0], one, other), (names[1], other, one)):
-        rows, late = list((mine.rows - theirs.rows).elements()), list((mine.late - theirs.late).elements())
-        found += [f"only {name}: {row}" for row in sorted(rows, key=lambda row: (row[2], row[5]))[:5]]
-        found += [f"only {name}, late: {row}" for row in sorted(late)[:5]]
-        if len(rows) > 5:
-            found.append(f"only {name}: {len(rows)} rows of {sum(mine.rows.values())}")
+def differences(here: Outcome, there: Outcome) -> list[str]:
+    """What is not in both, in words, the first few of each; empty: they are equal. Rows of one id are shown beside each other."""
+    mine, theirs = here.rows - there.rows, there.rows - here.rows
+    found = list[str]()
+    if mine or theirs:
+        found.append(
+            f"rows: {here.rows.total()} here, {there.rows.total()} there, {(here.rows & there.rows).total()} equal"
+        )
+    pairs = [pair for name in _ids(mine, theirs) for pair in zip_longest(_of(mine, name), _of(theirs, name))]
+    found += [_difference(one, other) for one, other in pairs[:SHOWN]]
+    if len(pairs) > SHOWN:
+        found.append(f"and {len(pairs) - SHOWN} more")
+    for word, only in (("here", here.late - there.late), ("there", there.late - here.late)):
+        if only:
+            found.append(f"late only {word}: {only.total()}, such as {sorted(only)[:SHOWN]} (input, offset, by ms)")
     return found
+
+
+def _ids(*rows: Iterable[Row]) -> list[str]:
+    """In order of event time and key."""
+    places = {one.id: (one.event_time, one.key) for part in rows for one in part}
+    return sorted(places, key=lambda name: (places[name], name))
+
+
+def _of(rows: "Counter[Row]", name: str) -> list[Row]:
+    return sorted(one for one in rows.elements() if one.id == name)
+
+
+def _difference(here: Row | None, there: Row | None) -> str:
+    if here is None or there is None:
+        return f"only {'there' if here is None else 'here'}: {here or there}"
+    fields = [
+        f"{name}: {mine!r} here, {other!r} there"
+        for name, mine, other in zip(Row._fields, here, there, strict=True)
+        if name != "value" and mine != other
+    ]
+    values: list[dict[str, Any]] = [msgspec.json.decode(one.value) for one in (here, there)]
+    columns = dict.fromkeys([*values[0], *values[1]])
+    fields += [
+        f"{name}: {values[0].get(name)!r} here, {values[1].get(name)!r} there"
+        for name in columns
+        if _text(values[0], name) != _text(values[1], name)
+    ]
+    return f"{here.id} (event time {here.event_time}, key {here.key!r}): {'; '.join(fields)}"
+
+
+def _text(row: dict[str, Any], name: str) -> str:
+    """0.0 and −0.0 are equal to Python."""
+    return repr(row.get(name))

@@ -1,4 +1,4 @@
-"""Queries over some hours of real trades, in the exchange's order and shuffled; none where the data are absent."""
+"""Queries over some hours of real trades, in the exchange's order and shuffled; without rows where the data are absent."""
 
 import random
 from collections.abc import Sequence
@@ -37,8 +37,6 @@ _QUERIES = (
 
 def trade_queries() -> Sequence[CorpusQuery]:
     """Each query over the trades in order, and over the same out of order by up to 30 s, 25 s more than is waited for."""
-    if not FILE.is_file():
-        return ()
     found = list[CorpusQuery]()
     stream = StreamInput("trades", TRADES, "default.trades.events", "event_time", 5_000)
     for order, batches in (("in order", _ordered()), ("shuffled", _shuffled())):
@@ -61,11 +59,13 @@ def _rows() -> list[tuple[object, ...]]:
 
 @cache
 def _ordered() -> dict[str, RowBatch]:
-    return {"trades": row_batch(TRADES, _rows(), "t")}
+    return {"trades": row_batch(TRADES, _rows(), "t")} if FILE.is_file() else {}
 
 
 @cache
 def _shuffled() -> dict[str, RowBatch]:
+    if not FILE.is_file():
+        return {}
     draw = random.Random(4)
     arrivals = [(row[0] + draw.randrange(30_000), row) for row in _rows()]  # type: ignore[operator]
     return {"trades": row_batch(TRADES, [row for _, row in sorted(arrivals, key=lambda one: one[0])], "t")}

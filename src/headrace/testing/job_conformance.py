@@ -1,0 +1,95 @@
+"""What an engine that runs queries as jobs on a cluster must do: give the rows of the engine in the process, every one.
+
+A test module makes a subclass of `JobConformance` with class-scoped fixtures `engine` and `log`, and says in `known` what differs;
+pytest runs the rest. A query that differs is marked with its reason in one table; one that is equal all the same fails.
+"""
+
+from collections.abc import Generator, Mapping
+from typing import ClassVar
+
+import pytest
+
+from headrace.foundation.errors import InvalidQueryError
+from headrace.log.topic_log import TopicLog
+from headrace.streams.stream_job import StreamJobEngine
+from headrace.testing.corpus.corpus_query import CorpusQuery
+from headrace.testing.corpus.differences import Known
+from headrace.testing.corpus.generated import generated_queries
+from headrace.testing.corpus.million import million_query
+from headrace.testing.corpus.on_jobs import JobFailedError, JobRunner
+from headrace.testing.corpus.outcome import differences, on_duckdb
+from headrace.testing.corpus.queries import corpus
+
+WITHOUT_STATE = ("rows", "functions", "now()")
+"""Features that more than one instance cannot change: compared at one."""
+_QUERIES = {query.name: query for query in (*corpus(), *generated_queries())}
+_SPREAD = [name for name, query in _QUERIES.items() if query.feature not in WITHOUT_STATE][::3]
+
+
+class JobConformance:
+    """Subclass it with fixtures `engine` and `log`."""
+
+    known: ClassVar[Mapping[str, Known]] = {}
+    """By the query's name."""
+
+    @pytest.fixture(scope="class")
+    def engine(self) -> StreamJobEngine:
+        raise NotImplementedError("give the engine under test")
+
+    @pytest.fixture(scope="class")
+    def log(self) -> TopicLog:
+        raise NotImplementedError("give a log that the engine can read")
+
+    @pytest.fixture(scope="class")
+    def runner(self, engine: StreamJobEngine, log: TopicLog) -> Generator[JobRunner]:
+        found = JobRunner(engine, log, [query for query in _QUERIES.values() if query.batches])
+        yield found
+        found.close()
+
+    @pytest.fixture(scope="class")
+    def runner_of_two(self, engine: StreamJobEngine, log: TopicLog) -> Generator[JobRunner]:
+        found = JobRunner(engine, log, [_QUERIES[name] for name in _SPREAD if _QUERIES[name].batches], parallelism=2)
+        yield found
+        found.close()
+
+    @pytest.mark.parametrize("name", _QUERIES)
+    def test_a_job_gives_the_rows_of_the_engine_in_the_process(self, runner: JobRunner, name: str) -> None:
+        self._compare(runner, _QUERIES[name])
+
+    @pytest.mark.parametrize("name", _SPREAD)
+    def test_a_job_of_two_instances_gives_the_same_rows(self, runner_of_two: JobRunner, name: str) -> None:
+        self._compare(runner_of_two, _QUERIES[name])
+
+    @pytest.mark.slow
+    def test_a_million_keys_at_once_give_the_same_rows(self, engine: StreamJobEngine, log: TopicLog) -> None:
+        query = million_query()
+        alone = JobRunner(engine, log, [query], parallelism=2)
+        try:
+            self._compare(alone, query)
+        finally:
+            alone.close()
+
+    def test_the_table_of_differences_names_queries_of_the_corpus(self) -> None:
+        assert set(self.known) <= set(_QUERIES)
+
+    def _compare(self, runner: JobRunner, query: CorpusQuery) -> None:
+        if not query.batches:
+            pytest.skip("the real data are not here")
+        expected, known = on_duckdb(query), self.known.get(query.name)
+        kind, told = "equal", list[str]()
+        try:
+            found = runner.outcome(query.name)
+        except InvalidQueryError as error:
+            kind, told = "refused", [str(error)]
+        except JobFailedError as error:
+            kind, told = "fails", [str(error)]
+        else:
+            told = differences(expected, found)
+            if told:
+                kind = "late" if found.rows == expected.rows else "differs"
+        if known is None or known.kind != kind:
+            wanted = known.kind if known else "equal"
+            text = "\n  ".join([f"{query.name}: {kind}, not {wanted}", query.spec.sql, *told])
+            assert kind == wanted, text
+        elif kind != "equal":
+            pytest.xfail(known.reason)

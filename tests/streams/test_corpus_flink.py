@@ -1,0 +1,30 @@
+"""The corpus on a real Flink: every row as in the process."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from headrace.cluster import LocalCluster
+from headrace.log.registry import open_log
+from headrace.log.topic_log import TopicLog
+from headrace.streams.flink.engine import FlinkEngine
+from headrace.streams.stream_job import StreamJobEngine
+from headrace.testing.corpus.differences import FLINK
+from headrace.testing.job_conformance import JobConformance
+
+
+class TestFlink(JobConformance):
+    known = FLINK
+
+    @pytest.fixture(scope="class")
+    def engine(self, flink_cluster: LocalCluster) -> StreamJobEngine:
+        found = flink_cluster.addresses
+        return FlinkEngine({"gateway": found.flink_gateway, "jobmanager": found.flink_rest})
+
+    @pytest.fixture(scope="class")
+    def log(self, flink_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Generator[TopicLog]:
+        folder: Path = tmp_path_factory.mktemp("corpus")
+        log = open_log(folder, technology="kafka", options={"kafka": flink_cluster.addresses.kafka})
+        yield log
+        log.close()
