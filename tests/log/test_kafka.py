@@ -31,7 +31,7 @@ def prefix_of(state: Path) -> str:
 
 class TestKafkaConformance(LogConformance):
     technology = "kafka"
-    sequences = 6
+    sequences = 4
     address = ""
 
     @pytest.fixture(autouse=True)

@@ -1,11 +1,15 @@
 """validate, plan, apply, get, describe, delete: resources as in kubectl."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headrace.doors.cli.common import Files, Format, Namespace, Output, State, open_state, print_data, say, settings
+
+if TYPE_CHECKING:
+    from headrace.foundation.settings import Settings
+    from headrace.log.topic_log import TopicLog
 
 
 def register(app: typer.Typer) -> None:
@@ -165,7 +169,24 @@ def delete(
     store = ResourceStore(log)
     resource = _matching(store.all(), kind, name)[0]
     store.delete(resource.kind, namespace, name)
+    if resource.kind == "StreamFinetuner":
+        _end_job(log, settings(state), namespace, name)
     if forget:
         for stage in ("transform", "prompt", "label", "train", "mirror", "sink", "ingest"):
             log.forget_group(f"{stage}/{namespace}.{name}")
     typer.echo(f"{resource.kind}/{name} deleted")
+
+
+def _end_job(log: "TopicLog", chosen: "Settings", namespace: str, name: str) -> None:
+    """Ends the job of a finetuner's query, where one runs on an engine's own cluster."""
+    from headrace.events import topics
+    from headrace.streams.registry import open_job_engine
+
+    engine = open_job_engine(chosen.streams, chosen.stream_options)
+    topic = topics.job(namespace, name)
+    if engine is None or topic not in {info.spec.name for info in log.topics()}:
+        return
+    table = log.external_table(topic)
+    found = engine.find(table.topic) if table else None
+    if found is not None:
+        engine.cancel(found.job_id)

@@ -189,9 +189,12 @@ class Committer:
     def _firsts(self, appends: Sequence[Append], places: Sequence[Partition], written: Written) -> dict[str, int]:
         """The offset of each topic's first new record; where nothing was written, the one that would have been next."""
         firsts: dict[str, int] = {}
-        for append, place, run in zip(appends, places, written.runs, strict=False):
+        for append, run in zip(appends, written.runs, strict=False):
+            if run is not None:
+                firsts.setdefault(append.topic, run[0])
+        for append, place in zip(appends, places, strict=True):
             if append.topic not in firsts:
-                firsts[append.topic] = run[0] if run is not None else self._broker.ends([place])[place]
+                firsts[append.topic] = self._broker.ends([place])[place]
         return firsts
 
     def _wait_until_visible(self, places: Sequence[Partition], written: Written) -> None:
