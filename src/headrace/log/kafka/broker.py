@@ -17,7 +17,7 @@ _admin: Any = confluent_kafka.admin  # it re-exports these without saying so
 REQUEST_SECONDS = 30.0
 """How long a broker may be away before it is said."""
 ANSWER_SECONDS = 30.0
-"""How long one answer is waited for. With much less, librdkafka 2.16 takes seconds for what takes half a millisecond."""
+"""How long one answer is waited for."""
 COORDINATOR_SECONDS = 5.0
 """The same of a group's coordinator, whose broken connection is not mended."""
 _AGAIN_SECONDS = 0.2
@@ -63,7 +63,9 @@ class Broker:
         deadline = SYSTEM_CLOCK.monotonic() + REQUEST_SECONDS
         while True:
             with self._lock:
-                client = self._client = self._client or AdminClient(self._options.client())
+                if self._client is None:  # not its truth: a client without messages in its queue is false
+                    self._client = AdminClient(self._options.client())
+                client = self._client
             try:
                 return ask(client)
             except KafkaException as exception:
