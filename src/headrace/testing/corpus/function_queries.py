@@ -30,9 +30,11 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "MD5(text)", "SHA256(key)",
     ),
     "JSON": (
-        "JSON_VALUE(text, '$.k')", "JSON_VALUE(text, '$.k[0]')", "JSON_VALUE(text, '$.k[2]')", "JSON_VALUE(text, '$.a.b')", "JSON_VALUE(text, '$.a')", "JSON_VALUE(text, '$[0]')", "JSON_VALUE(text, '$')",
-        "JSON_EXISTS(text, '$.k')", "JSON_EXISTS(text, '$.a.b')", "JSON_EXISTS(text, '$.a')", "JSON_EXISTS(text, '$.k[1]')", "JSON_EXISTS(key, '$')",
+        "JSON_VALUE(text, '$.k[0]')", "JSON_VALUE(text, '$.k[1]')", "JSON_VALUE(text, '$.k[2]')", "JSON_VALUE(text, '$.a.b')", "JSON_VALUE(text, '$.a')", "JSON_VALUE(text, '$[0]')",
+        "JSON_EXISTS(text, '$.k')", "JSON_EXISTS(text, '$.a.b')", "JSON_EXISTS(text, '$.k[2]')", "JSON_EXISTS(text, '$.k[3]')", "JSON_EXISTS(key, '$')", "JSON_VALUE(NULL, '$.a')",
     ),
+    "numbers in JSON": ("JSON_VALUE(text, '$.k')", "JSON_VALUE(text, '$')"),
+    "NULL in JSON": ("JSON_EXISTS(text, '$.k[1]')", "JSON_EXISTS(text, '$.a')"),
     "parts of times": (
         "EXTRACT(YEAR FROM at)", "EXTRACT(QUARTER FROM at)", "EXTRACT(MONTH FROM at)", "EXTRACT(WEEK FROM event_time)", "EXTRACT(DAY FROM at)", "EXTRACT(HOUR FROM local)", "EXTRACT(MINUTE FROM at)", "EXTRACT(SECOND FROM at)",
         "YEAR(local)", "MONTH(at)", "DAYOFMONTH(at)", "DAYOFWEEK(at)", "DAYOFWEEK(event_time)", "HOUR(event_time)", "HOUR(at)", "MINUTE(local)", "SECOND(at)", "UNIX_TIMESTAMP(at)", "UNIX_TIMESTAMP(event_time)",
@@ -47,8 +49,11 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "TO_TIMESTAMP('2024-03-31 02:30:00+02:00')", "TO_DATE('2024-02-30')",
     ),
     "letters beyond ASCII": (
-        "REVERSE(text)", "UPPER(key)", "LOWER(key)", "CHAR_LENGTH('👩‍👩‍👧')", "SUBSTRING('a🙂b', 2, 1)", "LEFT('🙂🙂', 1)", "RIGHT(key, 1)", "POSITION('b' IN 'a🙂b')", "LPAD('🙂', 3, '·')",
+        "LOWER(key)", "CHAR_LENGTH('👩‍👩‍👧')", "SUBSTRING('a🙂b', 2, 1)", "LEFT('🙂🙂', 1)", "RIGHT(key, 1)", "POSITION('b' IN 'a🙂b')", "LPAD('🙂', 3, '·')", "REPLACE(key, '🙂', '日')",
+        "INSTR(key, '本')", "key LIKE '_'", "REGEXP(key, '^.$')", "REGEXP_REPLACE(key, '[^a]', '🙂')", "MD5(key)",
     ),
+    "capitals of letters that have none": ("UPPER(key)",),
+    "letters in reverse": ("REVERSE(text)", "REVERSE(key)"),
 }  # fmt: skip
 
 

@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 
+import pyarrow as pa
+
 from headrace.events.control import Control
 from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import batch_to_records
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.log.record import NewRecord
+from headrace.foundation.errors import CorruptDataError, UnavailableError
+from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, ExternalTable, TopicLog, TopicSpec
 from headrace.stages.job_tables import table_records
 from headrace.stages.row_source import control_record
-from headrace.streams.stream_job import JobOptions, JobSpec, StreamJobEngine
+from headrace.streams.stream_job import JobOptions, JobOutput, JobSpec, StreamJobEngine
 from headrace.testing.corpus.corpus_query import CorpusQuery
 from headrace.testing.corpus.outcome import Outcome
 
@@ -22,6 +25,8 @@ PATIENCE_SECONDS = 60.0
 CHECKPOINT_MS = 1_000
 SLOTS = 8
 """Of the cluster; a job takes one per instance."""
+LOOK_SECONDS = 3.0
+"""A job that has written nothing new for so long is asked how it is."""
 MOST_RESTARTS = 2
 """A row that a job cannot take restarts it for ever."""
 _PIECE = 50_000
@@ -89,11 +94,22 @@ class JobRunner:
             self._external(output),
             options,
         )
-        job_id = self._engine.submit(job)
+        job_id = self._submit(job)
         try:
             return self._collect(job, job_id, output)
         finally:
             self._engine.cancel(job_id)
+
+    def _submit(self, job: JobSpec) -> str:
+        """Waits for the slots of the job before it, which are free some time after its end."""
+        deadline = SYSTEM_CLOCK.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return self._engine.submit(job)
+            except UnavailableError:
+                if SYSTEM_CLOCK.monotonic() > deadline:
+                    raise
+                SYSTEM_CLOCK.sleep(0.5)
 
     def _input_topics(self, batches: Mapping[str, RowBatch]) -> dict[str, str]:
         """Each set of inputs is written once."""
@@ -122,12 +138,12 @@ class JobRunner:
     def _collect(self, job: JobSpec, job_id: str, topic: str) -> Outcome:
         """What the job wrote up to the last of its inputs' `end`: the rest of that sign's transaction comes with it."""
         outcome, offset, ended = Outcome(), 0, set[str]()
-        deadline = SYSTEM_CLOCK.monotonic() + PATIENCE_SECONDS
+        deadline, look = SYSTEM_CLOCK.monotonic() + PATIENCE_SECONDS, SYSTEM_CLOCK.monotonic() + LOOK_SECONDS
         while True:
             records = self._log.read(topic, offset)
             if records:
                 offset = records[-1].offset + 1
-                output = self._engine.read_output(job, records)
+                output = self._read(job, records)
                 outcome.take(output.rows)
                 outcome.late.update((one.input, one.offset, one.by_ms) for one in output.late)
                 ended.update(one.input for one in output.signs if one.sign == "end")
@@ -135,8 +151,16 @@ class JobRunner:
             elif ended >= set(job.plan.inputs):
                 return outcome
             else:
-                self._check(job, job_id, deadline)
+                if SYSTEM_CLOCK.monotonic() > look:
+                    self._check(job, job_id, deadline)
+                    look = SYSTEM_CLOCK.monotonic() + LOOK_SECONDS
                 SYSTEM_CLOCK.sleep(0.2)
+
+    def _read(self, job: JobSpec, records: Sequence[Record]) -> JobOutput:
+        try:
+            return self._engine.read_output(job, records)
+        except (pa.ArrowException, CorruptDataError) as error:
+            raise JobFailedError(f"what {job.name} wrote cannot be read: {error}\n{job.query.sql}") from error
 
     def _check(self, job: JobSpec, job_id: str, deadline: float) -> None:
         status = self._engine.status(job_id)

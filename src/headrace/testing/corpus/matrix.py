@@ -1,0 +1,76 @@
+"""Writes the page of what each engine supports: `python -m headrace.testing.corpus.matrix docs/engines.md`.
+
+It follows from the corpus and the table of differences alone; that both are true is what the corpus's tests hold.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from headrace.testing.corpus.corpus_query import FEATURES, CorpusQuery
+from headrace.testing.corpus.differences import FLINK, Kind, Known
+from headrace.testing.corpus.generated import generated_queries
+from headrace.testing.corpus.queries import corpus
+
+_HEAD = """# What the engines support
+
+`streams = "duckdb"` runs a query in Headrace's own process, `streams = "flink"` as a job of a Flink cluster. The dialect is one ([sql.md](sql.md)),
+and so are the answers: a corpus of {count} queries runs on both, over nasty values, late and shuffled rows, real trades and rows
+made up by chance, and every row must be equal – id, key, event time, arrival, origin and each value, as a multiset per window – and so must the late
+rows, with one job instance and with two. What differs is listed here, query by query; a query that is listed and is equal all the same fails its test.
+
+<!-- made by `python -m headrace.testing.corpus.matrix docs/engines.md` from the corpus and its table of differences -->
+
+| asked for | queries | in the process (DuckDB) | on Flink |
+| --- | ---: | --- | --- |
+"""
+_WORDS: Mapping[Kind, str] = {"refused": "refused", "late": "other late rows", "differs": "differs", "fails": "fails"}
+_MORE = """
+On Flink, rows appear when a checkpoint completes (`checkpointingInterval`), and rows of one window come in any order; in the process they come
+at once, in order. Everything that decides a value – `FIRST_VALUE`, `LISTAGG`, ranks, sums of DOUBLE, which row is late – goes by event time and the
+input's order on both.
+"""
+
+
+def render(queries: Sequence[CorpusQuery], known: Mapping[str, Known]) -> str:
+    """The page, in Markdown."""
+    lines = [_line(feature, [one for one in queries if one.feature == feature], known) for feature in FEATURES]
+    lines.append(_line("all", queries, known))
+    return "\n".join(
+        [
+            _HEAD.format(count=len(queries)) + "\n".join(lines),
+            _MORE,
+            "## What differs",
+            "",
+            *_differences(queries, known),
+            "",
+        ]
+    )
+
+
+def page() -> str:
+    """As it stands in the documentation."""
+    return render([*corpus(), *generated_queries()], FLINK)
+
+
+def _line(feature: str, queries: Sequence[CorpusQuery], known: Mapping[str, Known]) -> str:
+    kinds = [known[one.name].kind for one in queries if one.name in known]
+    rest = [f"{kinds.count(kind)} {word}" for kind, word in _WORDS.items() if kind in kinds]
+    equal = f"all {len(queries)}" if not kinds else ", ".join([f"{len(queries) - len(kinds)} equal", *rest])
+    return f"| {feature.replace('|', chr(92) + '|')} | {len(queries)} | all {len(queries)} | {equal} |"
+
+
+def _differences(queries: Iterable[CorpusQuery], known: Mapping[str, Known]) -> list[str]:
+    """Reason by reason, each with its queries."""
+    by_reason: dict[Known, list[str]] = {}
+    for query in queries:
+        if query.name in known:
+            by_reason.setdefault(known[query.name], []).append(query.name)
+    if not by_reason:
+        return ["Nothing."]
+    rows = [f"| {one.reason} | {_WORDS[one.kind]} | {'; '.join(names)} |" for one, names in by_reason.items()]
+    return ["| what | on Flink | queries |", "| --- | --- | --- |", *rows]
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(page(), "utf-8")
