@@ -484,7 +484,7 @@ CASES: list[Case] = [
         "  type: file\n",
         "  type: files\n",
         [
-            "base.yaml:7:9: StreamConnector/questions: spec.type: 'files' is not known here; did you mean 'file'? (valid: documents, file, generator, http)",
+            "base.yaml:7:9: StreamConnector/questions: spec.type: 'files' is not known here; did you mean 'file'? (valid: documents, file, generator, http, kafka)",
         ],
     ),
     Case(

@@ -208,7 +208,7 @@ def settings_page() -> str:
     ]
     lines += ["| key in headrace.toml | variable | default | what it does |", "| --- | --- | --- | --- |"]
     for field in dataclasses.fields(settings.Settings):
-        default = "–" if field.default is None else f"`{field.default}`"
+        default = "–" if field.default in (None, dataclasses.MISSING) else f"`{field.default}`"
         lines.append(
             f"| `{field.name}` | `{settings.PREFIX}{field.name.upper()}` | {default} | {field.metadata['doc']} |"
         )
