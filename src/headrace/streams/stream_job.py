@@ -25,8 +25,8 @@ class JobOptions:
     checkpoint_interval_ms: int = 1_000
     transaction_timeout_ms: int = 600_000
     """How long a transaction may stay open; longer than the outage that shall be survived."""
-    start: Literal["earliest"] | int = "earliest"
-    """Where a job without a savepoint begins in its inputs: their start, or a time, ms since 1970 UTC."""
+    offsets: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Where a job without a savepoint begins, by input; one that is left out is read from its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ class JobOutput:
     """As QueryOutput.rows: ids, keys, origins, event times set."""
     late: Sequence[JobLateRow] = ()
     signs: Sequence[JobSign] = ()
+    furthest: int = -1
+    """Of a query without windows: the largest offset in its input of a row that came through; −1: there is none."""
 
 
 class StreamJobEngine(Protocol):
@@ -129,6 +131,10 @@ class StreamJobEngine(Protocol):
 
     def cancel(self, job_id: str) -> None:
         """Ends it without a savepoint; one that is gone already is no error."""
+        ...
+
+    def check_resources(self, declared: Mapping[str, str]) -> Sequence[str]:
+        """What the cluster lacks of the sizes that a query declares, by their keys in `dataProcessorTemplate`; a sentence each."""
         ...
 
     def read_output(self, job: JobSpec, records: Sequence[Record]) -> JobOutput:

@@ -41,7 +41,8 @@ def read_raw(job: JobSpec, records: Sequence[Record]) -> JobOutput:
             raise CorruptDataError(
                 f"offset {record.offset} holds nothing that the job {job.name} wrote: {error}"
             ) from error
-    return JobOutput(_batch(job, rows) if rows else None, late, signs)
+    furthest = max((one["o"] for one in rows if "o" in one), default=-1)
+    return JobOutput(_batch(job, rows) if rows else None, late, signs, furthest)
 
 
 def _batch(job: JobSpec, rows: list[dict[str, Any]]) -> RowBatch:

@@ -14,7 +14,7 @@ from headrace.streams.flink.sql.tables import HIGHEST, LOWEST, ROW, RowTime, Sou
 from headrace.streams.flink.sql.types import day_time, epoch_ms, name
 from headrace.streams.flink.sql.views import View, Views
 from headrace.streams.logical_plan import StreamJoin, TableJoin
-from headrace.streams.stream_job import JobOptions, JobSpec
+from headrace.streams.stream_job import JobSpec
 
 _DAY = day_time(86_400_000)
 
@@ -78,7 +78,7 @@ def _table(join: TableJoin, job: JobSpec, label: str) -> Source:
         columns.setdefault(join.table.valid_from, pa.timestamp("ms", tz="UTC"))
     low = f"CAST({LOWEST} AS BIGINT)"
     time = RowTime(low, f"CAST({HIGHEST} AS BIGINT)", low, 0)
-    return source_table(label, job.tables[join.table.name], columns, JobOptions(), time)
+    return source_table(label, job.tables[join.table.name], columns, time)
 
 
 def _table_rows(views: Views, join: TableJoin, found: Source) -> View:

@@ -36,7 +36,9 @@ def write_sources(job: JobSpec, root: Relation, views: Views) -> dict[str, Sourc
         columns: dict[str, pa.DataType] = {label: slot.type for one in own for label, slot in one.columns}
         time = _row_time(job, root, stream)
         label = f"input_{list(job.query.inputs).index(stream)}"
-        found[stream.name] = source_table(label, job.inputs[stream.name], columns, job.options, time)
+        found[stream.name] = source_table(
+            label, job.inputs[stream.name], columns, time, job.options.offsets.get(stream.name)
+        )
         for scan in own:
             views.scans[id(scan)] = _rows(views, scan, found[stream.name], time, timeline=job.query.timeline)
     return found

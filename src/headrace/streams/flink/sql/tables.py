@@ -55,9 +55,13 @@ class Source:
 
 
 def source_table(
-    label: str, topic: ExternalTable, columns: Mapping[str, pa.DataType], options: JobOptions, time: RowTime | None
+    label: str,
+    topic: ExternalTable,
+    columns: Mapping[str, pa.DataType],
+    time: RowTime | None,
+    offset: int | None = None,
 ) -> Source:
-    """`columns`: those of the rows' JSON that are read, by name. Beside them: `key`, `headers`, `offset`, `kind`, `t` and `rt`."""
+    """`columns`: those of the rows' JSON that are read, by name; `offset`: where reading begins. Beside them: `key`, `headers`, `offset`, `kind`, `t` and `rt`."""
     mark = "_"
     while any(one.startswith(mark) for one in columns):
         mark += "_"
@@ -85,8 +89,8 @@ def source_table(
         ]
     start = (
         {"scan.startup.mode": "earliest-offset"}
-        if options.start == "earliest"
-        else {"scan.startup.mode": "timestamp", "scan.startup.timestamp-millis": str(options.start)}
+        if offset is None
+        else {"scan.startup.mode": "specific-offsets", "scan.startup.specific-offsets": f"partition:0,offset:{offset}"}
     )
     settings = {
         "connector": "kafka", "topic": topic.topic, **_properties(topic),
