@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import secrets
 from collections.abc import Generator, Iterable, Sequence
 
 import msgspec
@@ -20,8 +21,11 @@ from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.record import Record
 from headrace.log.topic_log import ExternalTable
 from headrace.streams.duckdb.engine import DuckDBEngine
+from headrace.streams.flink.job_manager import JobManager
 from headrace.streams.flink.raw_rows import read_raw
+from headrace.streams.flink.rest import Rest
 from headrace.streams.flink.sql.job_sql import write_job
+from headrace.streams.flink.statements import session_properties
 from headrace.streams.planning import describe
 from headrace.streams.stream_engine import QuerySpec
 from headrace.streams.stream_job import JobOptions, JobOutput, JobSpec
@@ -32,6 +36,7 @@ from headrace.testing.engine_conformance import CASES, Case, Outcome, case_spec,
 PATIENCE_SECONDS = 90.0
 AT_ONCE = 4
 """Jobs that run beside one another."""
+OVER = ("FAILED", "FINISHED", "CANCELED")
 
 
 def job_of(spec: QuerySpec, name: str, bootstrap: str, parallelism: int = 1) -> JobSpec:
@@ -88,6 +93,9 @@ class Jobs:
         self._jobs = [
             job_of(one, f"{prefix}-{place}", corpus.bootstrap, parallelism) for place, one in enumerate(specs)
         ]
+        self._manager = JobManager(
+            Rest("Flink's JobManager", corpus.cluster.addresses.flink_rest, {}, "flink_jobmanager")
+        )
         self._running: dict[int, tuple[FlinkSql, str]] = {}
         self._found: dict[int, JobOutput] = {}
         corpus.create(job.output.topic for job in self._jobs)
@@ -116,10 +124,7 @@ class Jobs:
 
     def _submit(self, job: JobSpec) -> tuple[FlinkSql, str]:
         session, written = FlinkSql(self._corpus.cluster), write_job(job)
-        settings = {
-            "execution.checkpointing.interval": "500 ms", "parallelism.default": str(job.options.parallelism),
-            "restart-strategy.type": "none", **written.settings,
-        }  # fmt: skip
+        settings = session_properties(job.name, secrets.token_hex(16), job.options, None) | dict(written.settings)
         for key, value in settings.items():
             session.run(f"SET '{key}' = '{value}'")
         for statement in written.statements:
@@ -143,10 +148,17 @@ class Jobs:
                     found.append(Record(message.offset() or 0, "", "raw", value, 0, "", "", 0))
                 elif signs >= len(job.plan.inputs):
                     return found  # the whole transaction of the last sign is read: nothing follows it
-                assert session.state(job_id) not in ("FAILED", "CANCELED"), f"{job.name} failed: {job.query.sql}"
-                assert SYSTEM_CLOCK.monotonic() < deadline, f"no end of {job.name} within {PATIENCE_SECONDS:.0f} s"
+                state = session.state(job_id)
+                assert state not in OVER, f"{job.name} is {state}: {self._why(job_id)}\n{job.query.sql}"
+                assert SYSTEM_CLOCK.monotonic() < deadline, (
+                    f"no end of {job.name} within {PATIENCE_SECONDS:.0f} s, it is {state}: {self._why(job_id)}\n{job.query.sql}"
+                )
         finally:
             consumer.close()
+
+    def _why(self, job_id: str) -> str:
+        """What went wrong last, and its trace."""
+        return f"{self._manager.trouble(job_id)}\n{self._manager.failure(job_id)}"
 
 
 def outcome(output: JobOutput) -> Outcome:
