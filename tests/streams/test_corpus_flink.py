@@ -18,12 +18,14 @@ class TestFlink(JobConformance):
     known = FLINK
 
     @pytest.fixture(scope="class")
-    def engine(self, flink_cluster: LocalCluster) -> StreamJobEngine:
+    @classmethod
+    def engine(cls, flink_cluster: LocalCluster) -> StreamJobEngine:
         found = flink_cluster.addresses
         return FlinkEngine({"gateway": found.flink_gateway, "jobmanager": found.flink_rest})
 
     @pytest.fixture(scope="class")
-    def log(self, flink_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Generator[TopicLog]:
+    @classmethod
+    def log(cls, flink_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Generator[TopicLog]:
         folder: Path = tmp_path_factory.mktemp("corpus")
         log = open_log(folder, technology="kafka", options={"kafka": flink_cluster.addresses.kafka})
         yield log

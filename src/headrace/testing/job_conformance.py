@@ -33,21 +33,25 @@ class JobConformance:
     """By the query's name."""
 
     @pytest.fixture(scope="class")
-    def engine(self) -> StreamJobEngine:
+    @classmethod
+    def engine(cls) -> StreamJobEngine:
         raise NotImplementedError("give the engine under test")
 
     @pytest.fixture(scope="class")
-    def log(self) -> TopicLog:
+    @classmethod
+    def log(cls) -> TopicLog:
         raise NotImplementedError("give a log that the engine can read")
 
     @pytest.fixture(scope="class")
-    def runner(self, engine: StreamJobEngine, log: TopicLog) -> Generator[JobRunner]:
+    @classmethod
+    def runner(cls, engine: StreamJobEngine, log: TopicLog) -> Generator[JobRunner]:
         found = JobRunner(engine, log, [query for query in _QUERIES.values() if query.batches])
         yield found
         found.close()
 
     @pytest.fixture(scope="class")
-    def runner_of_two(self, engine: StreamJobEngine, log: TopicLog) -> Generator[JobRunner]:
+    @classmethod
+    def runner_of_two(cls, engine: StreamJobEngine, log: TopicLog) -> Generator[JobRunner]:
         found = JobRunner(engine, log, [_QUERIES[name] for name in _SPREAD if _QUERIES[name].batches], parallelism=2)
         yield found
         found.close()
