@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headrace.cluster.security import KafkaSecurity
@@ -37,6 +37,20 @@ class ClusterSize:
     task_managed: int = 128
     task_network: int = 64
     task_metaspace: int = 256
+
+
+_FRAMEWORK, _OVERHEAD = 128, 64
+"""MB of a TaskManager that are Flink's own, on and off the heap, and that are left to the JVM."""
+
+
+def at_least(size: ClusterSize, *, slots: int = 0, process: int = 0, flink: int = 0, managed: int = 0) -> ClusterSize:
+    """The size with so many slots, and with a TaskManager of at least so many MB: of its process in all, of the same without the
+    JVM's metaspace and overhead, of managed memory. What is not asked for stays as it is.
+    """
+    pool = max(size.task_managed, managed)
+    fixed = _FRAMEWORK + pool + size.task_network
+    heap = max(size.task_heap, flink - fixed, process - fixed - size.task_metaspace - _OVERHEAD)
+    return replace(size, task_slots=max(size.task_slots, slots), task_managed=pool, task_heap=heap)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Every reader raises FieldError, whose message never shows more than the value th
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
@@ -87,6 +88,17 @@ def read_name(value: object) -> str:
             near=tame or None,
         )
     return name
+
+
+def read_moment(value: object) -> int:
+    """A time with its zone, in ms since 1970 UTC."""
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(read_text(value))
+    except ValueError:
+        raise FieldError(f"{_shown(value)} is no time", hint="write it like 2024-05-01T00:00:00Z") from None
+    if moment.tzinfo is None:
+        raise FieldError(f"{_shown(value)} has no zone", hint="put Z behind it for UTC")
+    return round(moment.timestamp() * 1000)
 
 
 def _quantity(parse: Callable[[str], Value]) -> Callable[[object], Value]:
@@ -221,6 +233,13 @@ DurationMs = Annotated[
 """Milliseconds, written as a duration; 0s allowed."""
 PositiveDurationMs = Annotated[DurationMs, Field(gt=0)]
 """The same, more than 0."""
+MomentMs = Annotated[
+    int,
+    BeforeValidator(read_moment),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+    Form("time with its zone, such as 2024-05-01T00:00:00Z"),
+]
+"""Ms since 1970 UTC, written as ISO 8601 does."""
 Cpu = Annotated[
     float,
     BeforeValidator(_quantity(parse_cpu)),

@@ -12,7 +12,7 @@ Cost = Literal["none", "restart", "re-run query", "re-ingest", "re-embed", "re-l
 COSTS: Mapping[Cost, str] = {
     "none": "takes effect at once",
     "restart": "the roles that use it restart and go on where they were",
-    "re-run query": "the query runs again over the events that are kept",
+    "re-run query": "a query without windows or joins goes on where it is, any other runs again over the events that are kept",
     "re-ingest": "the source is read again from its beginning",
     "re-embed": "every document is embedded again",
     "re-label": "prompts are answered by the teacher again",

@@ -1,5 +1,6 @@
 """What each stage is opened with: plain data that `kinds/` makes of the resources."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -70,6 +71,10 @@ class TransformOptions:
     parallelism: int = 1
     checkpoint_interval_ms: int = 1_000
     memory_bytes: int | None = None
+    start_ms: int | None = None
+    """Event time from which a query without a state reads its inputs, ms since 1970 UTC; None: from their start."""
+    sizes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Sizes declared for an engine's own processes, by their keys in `dataProcessorTemplate`, such as 2048m."""
 
 
 @dataclass(frozen=True, slots=True)

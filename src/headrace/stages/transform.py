@@ -14,7 +14,6 @@ from headrace.events.origin import Origin, encode_origin
 from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import batch_to_records
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import InvalidDeclarationError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord, Record
@@ -22,6 +21,7 @@ from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicL
 from headrace.stages.ingest import DEAD_RETENTION_MS, dead_record
 from headrace.stages.options import StreamBinding, TransformOptions
 from headrace.stages.row_source import control_record, cut_at_controls, to_batch
+from headrace.stages.running_query import CARRIED, RunningQuery, Settled, read_running, settle, start_offset, state_key
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.stages.transform_inputs import WAITING_FOR_SCHEMA, QueryInputs
 from headrace.streams.registry import open_process_engine
@@ -101,27 +101,35 @@ class TransformStage:
         if spec is None:
             self._reporter.say(WAITING_FOR_SCHEMA)
             return None
-        plan = self._engine.plan(spec)
-        state = {key: entry.value for key, entry in self._log.state(self.name, "query/").items()}
-        saved = self._log.state(self.name).get("digest")
-        if saved and saved.value.decode() != plan.digest and state:
-            raise InvalidDeclarationError(
-                "the query changed while windows of the old one are open",
-                where=self._reporter.resource,
-                next_step="give the finetuner a new name, which reads the source anew, or put the old query back",
-            )
-        if not saved:
-            failpoint("transform.begin.before")
-            self._log.commit(Commit(state={StateKey(self.name, "digest"): plan.digest.encode()}, lease=self._lease))
-            failpoint("transform.begin.after")
-        options = EngineOptions(self._options.parallelism, self._options.memory_bytes)
+        settled = settle(read_running(self._log, self.name), spec, self._engine.plan)
+        self._inputs.keep_to(settled.spec)
+        if settled.carry != "same":
+            self._begin(settled)
         for binding in self._options.streams:
             self._offsets[binding.name] = self._log.offset(self.name, binding.topic)
         self._load_progress()
-        self._reporter.say(Condition("Transforming", "True", "Running", " ".join(plan.notes)), now=True)
-        return self._engine.start(
-            spec, plan, {key.removeprefix("query/"): value for key, value in state.items()}, options
-        )
+        state = {key.removeprefix("query/"): entry.value for key, entry in self._log.state(self.name, "query/").items()}
+        notes = (*CARRIED.get(settled.carry, ()), *settled.plan.notes)
+        self._reporter.say(Condition("Transforming", "True", "Running", " ".join(notes)), now=True)
+        options = EngineOptions(self._options.parallelism, self._options.memory_bytes)
+        return self._engine.start(settled.spec, settled.plan, state, options)
+
+    def _begin(self, settled: Settled) -> None:
+        """The first query, or another one than before: without the old one's state; where it was, or at its inputs' start."""
+        anew = settled.carry == "anew" or (settled.carry == "first" and self._options.start_ms is not None)
+        topics_read = {binding.topic for binding in self._options.streams} if anew else ()
+        state: dict[StateKey, bytes | None] = {
+            StateKey(self.name, key): None for key in self._log.state(self.name, "query/")
+        }
+        if anew:
+            state[StateKey(self.name, "ended")] = msgspec.json.encode([])
+        state[state_key(self.name)] = msgspec.json.encode(RunningQuery.of(settled.spec, settled.plan))
+        offsets = [
+            GroupOffset(self.name, one, start_offset(self._log, one, self._options)) for one in sorted(topics_read)
+        ]
+        failpoint("transform.begin.before")
+        self._log.commit(Commit(state=state, offsets=offsets, lease=self._lease))
+        failpoint("transform.begin.after")
 
     def _read(self, binding: StreamBinding) -> list[Record]:
         return self._log.read(binding.topic, self._offsets[binding.name], max_records=MAX_ROWS)
@@ -209,4 +217,5 @@ class TransformStage:
         saved = self._log.state(self.name)
         if "counts" in saved:
             self._counts = msgspec.json.decode(saved["counts"].value, type=dict[str, int])
+        if "ended" in saved:
             self._ended = set(msgspec.json.decode(saved["ended"].value, type=list[str]))

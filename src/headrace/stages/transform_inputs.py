@@ -41,6 +41,10 @@ class QueryInputs:
         tables = [self._table(table) for table in self.options.tables]
         return QuerySpec(self.options.sql, [one for one in inputs if one], tables, self.options.timeline)
 
+    def keep_to(self, spec: QuerySpec) -> None:
+        """Rows are read with the schemas of this query, which may be those that it began with."""
+        self.schemas |= {one.name: one.schema for one in spec.inputs}
+
     def _input(self, binding: StreamBinding) -> StreamInput | None:
         if binding.finetuner:
             self.schemas[binding.name] = EXAMPLE_COLUMNS

@@ -6,10 +6,13 @@ in `finetuner.job`, and the inputs' offsets up to each sign.
 
 What is kept of the job: the digest of its graph, its id, its newest checkpoint with the place in `finetuner.job` that was reached
 before that checkpoint, and, after a restart from a checkpoint, the stretch of the topic whose rows the job may write once more.
+
+Another query ends the job; what it had finished is taken in, then `running_query` says where the new one begins. A job of the same
+query that shall only run in another way, with more instances or other checkpoints, is stopped with a savepoint and takes its state over.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import msgspec
 
@@ -28,12 +31,11 @@ from headrace.stages.ingest import DEAD_RETENTION_MS
 from headrace.stages.job_tables import write_tables
 from headrace.stages.options import StreamBinding, TransformOptions
 from headrace.stages.row_source import control_record
+from headrace.stages.running_query import CARRIED, Carry, RunningQuery, read_running, settle, start_offset
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.stages.transform_inputs import WAITING_FOR_SCHEMA, QueryInputs
+from headrace.streams.stream_engine import QueryPlan, QuerySpec
 from headrace.streams.stream_job import JobLateRow, JobOptions, JobOutput, JobSign, JobSpec, JobStatus, StreamJobEngine
-
-if TYPE_CHECKING:
-    from headrace.streams.stream_engine import QuerySpec
 
 MAX_RECORDS = 20_000
 LOOK_SECONDS = 0.5
@@ -65,6 +67,8 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     """How often it was started anew."""
     start: int = 0
     """The place in the job's topic at which this graph's output begins."""
+    begin: dict[str, int] = {}
+    """Where it began in its inputs, by input; one that is left out was read from its start."""
 
 
 class TransformJobStage:
@@ -94,10 +98,13 @@ class TransformJobStage:
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "transform", clock)
         self._offset = log.offset(self.name, self._output)
-        self._counts = {"rows": 0, "late": 0, "ends": 0, "latest": 0}
+        self._counts = {"rows": 0, "late": 0, "ends": 0, "latest": 0, "furthest": -1}
         self._ended: set[str] = set()
         self._job: Job | None = None
         self._spec: JobSpec | None = None
+        self._carry: Carry = "same"
+        self._notes: Sequence[str] | None = None
+        """How the query took over, and what the cluster lacks; None: not looked at yet."""
         self._status: JobStatus | None = None
         self._looked = -LOOK_SECONDS
         self._again: set[str] | None = None
@@ -125,10 +132,15 @@ class TransformJobStage:
             self._reporter.say(WAITING_FOR_SCHEMA)
             return None
         try:
-            plan = self._engine.plan(query)
+            settled = settle(read_running(self._log, self.name), query, self._engine.plan)
         except InvalidQueryError as error:
             self._reporter.say(Condition("Transforming", "False", "QueryRefused", str(error)), now=True)
             raise
+        self._carry = settled.carry
+        self._inputs.keep_to(settled.spec)
+        return self._job_of(settled.spec, settled.plan)
+
+    def _job_of(self, query: QuerySpec, plan: QueryPlan) -> JobSpec:
         inputs = {one.name: self._external(one.topic) for one in self._options.streams if one.name in plan.inputs}
         output = self._external(self._output)
         tables = self._external_tables(query)
@@ -144,7 +156,7 @@ class TransformJobStage:
             )
         return found
 
-    def _external_tables(self, query: "QuerySpec") -> dict[str, ExternalTable]:
+    def _external_tables(self, query: QuerySpec) -> dict[str, ExternalTable]:
         written = write_tables(self._log, self._options, query.tables, self._lease)
         return {name: self._external(topic) for name, topic in written.items()}
 
@@ -158,16 +170,19 @@ class TransformJobStage:
         status = self._current(spec)
         digest, options = self._engine.job_digest(spec), _text(spec.options)
         job = self._job
-        if job is not None and status is not None and (job.digest, job.options) != (digest, options):
-            job, status = self._changed(job, status, digest), None
+        if job is None:
+            job = self._first(digest, options)
+        elif job.digest != digest:
+            job, status = self._replaced(job, status, digest, options), None
+        elif status is not None and job.options != options:
+            self._reporter.say(Condition("Transforming", "False", "Replacing", "its resources changed"), now=True)
+            job, status = self._stop(job, status), None
         if status is None or status.state in ("failed", "cancelled", "finished"):
-            status = self._start(spec, job, digest, options, status)
-        elif job is None or job.job_id != status.job_id:
-            self._keep(
-                Job(digest, options, status.job_id)
-                if job is None
-                else msgspec.structs.replace(job, job_id=status.job_id)
-            )
+            status = self._start(spec, job, options, status)
+        else:
+            self._keep(msgspec.structs.replace(job, job_id=status.job_id))
+        if self._notes is None:
+            self._notes = (*CARRIED.get(self._carry, ()), *self._engine.check_resources(self._options.sizes))
         self._status = status
         self._note_checkpoint(status)
         self._say(status)
@@ -184,13 +199,54 @@ class TransformJobStage:
             self._reporter.say(Condition("Transforming", "False", "EngineUnavailable", str(error)), now=True)
             raise
 
-    def _changed(self, job: Job, status: JobStatus, digest: str) -> Job | None:
-        """Stops a job of another graph. One that only ran in another way hands its state over; another query begins anew."""
-        self._reporter.say(
-            Condition("Transforming", "False", "Replacing", "the query or its resources changed"), now=True
-        )
-        stopped = self._stop(job, status)
-        return stopped if job.digest == digest else None
+    def _first(self, digest: str, options: str) -> Job:
+        """Nothing ran before: what may lie in the job's topic is none of ours."""
+        end = self._log.topic(self._output).end_offset
+        return Job(digest, options, start=end, reached=end, begin=self._starts())
+
+    def _starts(self) -> dict[str, int]:
+        """Where a query without a state begins, by input."""
+        if self._options.start_ms is None:
+            return {}
+        return {one.name: start_offset(self._log, one.topic, self._options) for one in self._options.streams}
+
+    def _replaced(self, job: Job, status: JobStatus | None, digest: str, options: str) -> Job:
+        """Ends the job of another graph, takes in what it had finished, and says where the new one begins."""
+        self._reporter.say(Condition("Transforming", "False", "Replacing", "the query changed"), now=True)
+        if status is not None:
+            job = self._stop(job, status)
+        self._take_in_the_last(job)
+        end = self._log.topic(self._output).end_offset
+        fresh = Job(digest, options, start=end, reached=end, restarts=job.restarts)
+        if self._carry == "same":  # the same query, written for the engine in another way: its rows come once more
+            return msgspec.structs.replace(
+                fresh, start=job.start, begin=job.begin, again_from=job.start, again_to=end, reached=job.start
+            )
+        if self._carry == "on":
+            return msgspec.structs.replace(fresh, begin=self._places())
+        return msgspec.structs.replace(fresh, begin=self._starts())
+
+    def _places(self) -> dict[str, int]:
+        """How far the former query, which kept no state, came in each input."""
+        assert self._spec is not None
+        read = {one.name: self._log.offset(self.name, one.topic) for one in self._options.streams}
+        return {name: max(read[name], self._counts["furthest"] + 1) for name in self._spec.plan.inputs}
+
+    def _take_in_the_last(self, job: Job) -> None:
+        """What the former query had finished when it was ended, read as that query's; as far as it can still be understood."""
+        running, spec = read_running(self._log, self.name), self._spec
+        before = running.spec_among(spec.query) if running is not None and spec is not None else None
+        if before is None or running is None:
+            return
+        try:
+            former = self._job_of(before, self._engine.plan(before))
+        except InvalidQueryError:  # by another version of this engine: what it finished is read again as its inputs are
+            return
+        if former.plan.digest != running.digest:
+            return
+        self._job = job
+        while self._collect(former):
+            pass
 
     def _stop(self, job: Job, status: JobStatus) -> Job:
         if status.state in ("running", "starting", "restarting"):
@@ -210,21 +266,17 @@ class TransformJobStage:
         except UnavailableError as error:  # it runs on, and is found again by its name
             self._reporter.say(Condition("Transforming", "Unknown", "NotStopped", str(error)), now=True)
 
-    def _start(
-        self, spec: JobSpec, job: Job | None, digest: str, options: str, ended: JobStatus | None
-    ) -> JobStatus | None:
-        end = self._log.topic(self._output).end_offset
-        if job is None:  # the first job, or another query: its output begins here
-            job = Job(digest, options, start=end, reached=end, restarts=0 if self._job is None else self._job.restarts)
-        elif (
+    def _start(self, spec: JobSpec, job: Job, options: str, ended: JobStatus | None) -> JobStatus | None:
+        if (
             job.job_id or ended is not None
         ):  # it was lost: behind its checkpoint it may write again what lies there already
+            end = self._log.topic(self._output).end_offset
             job = msgspec.structs.replace(
-                job, options=options, job_id="", again_from=job.reached, again_to=end, restarts=job.restarts + 1
+                job, job_id="", again_from=job.reached, again_to=end, restarts=job.restarts + 1
             )
-            self._again = None
-        else:
-            job = msgspec.structs.replace(job, options=options)
+        self._again = None
+        job = msgspec.structs.replace(job, options=options)
+        spec = replace(spec, options=replace(spec.options, offsets=job.begin))
         self._keep(job)
         failpoint("transform.submit.before")
         try:
@@ -270,8 +322,8 @@ class TransformJobStage:
             message = f"a task waits {status.back_pressure:.0%} of its time for the one behind it; raise parallelism"
             condition = Condition("Transforming", "True", "BackPressure", message)
         else:
-            notes = " ".join(self._spec.plan.notes) if self._spec else ""
-            condition = Condition("Transforming", "True", "Running", notes)
+            notes = (*(self._notes or ()), *(self._spec.plan.notes if self._spec else ()))
+            condition = Condition("Transforming", "True", "Running", " ".join(notes))
         self._reporter.say(condition, progress=self._progress(status))
 
     def _progress(self, status: JobStatus | None) -> dict[str, int | float | str]:
@@ -329,6 +381,7 @@ class TransformJobStage:
         counts["rows"] += len(rows)
         counts["late"] += len(late)
         counts["latest"] = max([counts["latest"], *(row.event_time for row in rows)])
+        counts["furthest"] = max(counts["furthest"], output.furthest)
         signs = self._signs(output.signs, spec, ended, counts)
         bindings = {one.name: one for one in self._options.streams}
         read = {sign.input: sign.offset + 1 for sign in output.signs}
@@ -397,13 +450,30 @@ class TransformJobStage:
     def _keep(self, job: Job) -> None:
         if job == self._job:
             return
-        self._log.commit(Commit(state={StateKey(self.name, "job"): msgspec.json.encode(job)}, lease=self._lease))
+        state: dict[StateKey, bytes | None] = {StateKey(self.name, "job"): msgspec.json.encode(job)}
+        if self._carry != "same" and (self._job is None or self._job.digest != job.digest):
+            state |= self._begun()
+        self._log.commit(Commit(state=state, lease=self._lease))
         self._job = job
+
+    def _begun(self) -> dict[StateKey, bytes | None]:
+        """From here on it is the new query that runs."""
+        assert self._spec is not None
+        self._counts["furthest"] = -1
+        if self._carry == "anew":
+            self._ended = set()
+        values = {
+            "plan": msgspec.json.encode(RunningQuery.of(self._spec.query, self._spec.plan)),
+            "counts": msgspec.json.encode(self._counts),
+            "ended": msgspec.json.encode(sorted(self._ended)),
+        }
+        return {StateKey(self.name, key): value for key, value in values.items()}
 
     def _load(self) -> None:
         saved = self._log.state(self.name)
         if "counts" in saved:
             self._counts |= msgspec.json.decode(saved["counts"].value, type=dict[str, int])
+        if "ended" in saved:
             self._ended = set(msgspec.json.decode(saved["ended"].value, type=list[str]))
         if "job" in saved:
             self._job = msgspec.json.decode(saved["job"].value, type=Job)

@@ -167,9 +167,11 @@ def test_an_expired_session_is_opened_anew_once(jobs: Jobs, monkeypatch: pytest.
 
 
 def test_a_memory_size_that_the_cluster_lacks_is_told(jobs: Jobs):
-    notes = jobs.engine.check_resources({"taskmanagerMemory": "64g", "jobmanagerMemory": "64g", "taskSlots": "999"})
-    assert [note.split()[0] for note in notes] == ["taskmanagerMemory", "jobmanagerMemory", "taskSlots"]
-    assert jobs.engine.check_resources({"taskmanagerMemory": "1m", "taskSlots": "1"}) == ()
+    wanted = ("processMemorySize", "flinkMemorySize", "managedMemorySize")
+    notes = jobs.engine.check_resources(dict.fromkeys(wanted, "65536m"))
+    assert [note.split()[0] for note in notes] == list(wanted)
+    assert "taskmanager.memory.process.size" in notes[0]
+    assert jobs.engine.check_resources(dict.fromkeys(wanted, "1m")) == ()
 
 
 def test_servers_that_do_not_answer_and_wrong_options_say_what_to_do():

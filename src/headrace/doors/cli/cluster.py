@@ -13,7 +13,7 @@ from headrace.doors.cli.common import Format, Output, State, print_data, say, se
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
-    from headrace.cluster import ClusterAddresses, LocalCluster
+    from headrace.cluster import ClusterAddresses, ClusterSize, LocalCluster
 
 Directory = Annotated[
     Path | None,
@@ -60,6 +60,15 @@ def up(
             "--slots", min=1, help="Task slots of Flink. Default: as the last time, at first 8", show_default=False
         ),
     ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--file",
+            "-f",
+            show_default=False,
+            help="YAML whose dataProcessorTemplate the cluster shall fit: slots for every parallelism, the memory sizes of Flink",
+        ),
+    ] = None,
     only: Annotated[Part | None, typer.Option("--only", help="Starts one of the two.", show_default=False)] = None,
     state: State = None,
 ) -> None:
@@ -77,6 +86,7 @@ def up(
     }  # fmt: skip
     ports = dataclasses.replace(known.ports, **{name: port for name, port in given.items() if port is not None})
     size = known.size if slots is None else dataclasses.replace(known.size, task_slots=slots)
+    size = _fitting(size, file) if file else size
     parts = [part.value for part in Part if only in (None, part)]
     cluster = LocalCluster(folder, ports, size=size, parts=parts)
     with Steps() as steps:
@@ -84,6 +94,23 @@ def up(
     say(f"all of it answers ({cluster.memory_bytes() / 2**20:,.0f} MB); its data and logs: {folder}")
     say("write this into headrace.toml:")
     typer.echo(_settings(cluster.addresses, parts))
+
+
+def _fitting(size: "ClusterSize", files: list[str]) -> "ClusterSize":
+    """Large enough for the queries of the files."""
+    from headrace.cluster.configuration import at_least
+    from headrace.doors.cli.declare import load_or_exit
+    from headrace.kinds.stream_finetuner.stages import spec_of
+
+    finetuners = [one for one in load_or_exit(files) if one.kind == "StreamFinetuner"]
+    templates = [spec_of(one).finetuner_template.data_processor_template for one in finetuners]
+    most = lambda sizes: max((size or 0 for size in sizes), default=0) // 2**20  # noqa: E731
+    return at_least(
+        size, slots=sum(one.parallelism for one in templates),
+        process=most(one.process_memory_size for one in templates),
+        flink=most(one.flink_memory_size for one in templates),
+        managed=most(one.managed_memory_size for one in templates),
+    )  # fmt: skip
 
 
 def down(directory: Directory = None, state: State = None) -> None:

@@ -1,6 +1,6 @@
 """validate, plan, apply, get, describe, delete: resources as in kubectl."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,6 +9,7 @@ from headrace.doors.cli.common import Files, Format, Namespace, Output, State, o
 
 if TYPE_CHECKING:
     from headrace.foundation.settings import Settings
+    from headrace.kinds.plan import Change
     from headrace.log.topic_log import TopicLog
 
 
@@ -57,21 +58,30 @@ def validate(files: Files, output: Format = Output.table) -> None:
 
 def plan(files: Files, output: Format = Output.table, state: State = None) -> None:
     """Shows what `apply` would change, and what each change costs."""
+    from headrace.control.query_changes import query_changes
     from headrace.control.resource_store import ResourceStore
     from headrace.kinds.plan import plan as plan_changes
     from headrace.kinds.topology import topology
 
     chosen = settings(state)
-    applied = ResourceStore(open_state(state)).all() if chosen.state.exists() else []
+    log = open_state(state) if chosen.state.exists() else None
+    applied = ResourceStore(log).all() if log else []
     resources = load_or_exit(files, applied)
-    changes = plan_changes(applied, resources)
+    everything = {resource.key: resource for resource in (*applied, *resources)}
+    queries = query_changes(topology(tuple(everything.values()), chosen), log, chosen.streams) if log else {}
     rows = [
-        {"action": c.action, "kind": c.kind, "namespace": c.namespace, "name": c.name, "what": c.sentence}
-        for c in changes
+        {"action": c.action, "kind": c.kind, "namespace": c.namespace, "name": c.name, "what": _what(c, queries)}
+        for c in plan_changes(applied, resources)
     ]
     print_data(rows, output, ("action", "kind", "namespace", "name", "what"))
     for one in topology(resources, chosen).not_ready:
         say(f"{one.kind}/{one.name}: Ready=False ({one.reason}): {one.message}")
+
+
+def _what(change: "Change", queries: "Mapping[tuple[str, str], str]") -> str:
+    """The sentence of a change, with what becomes of a finetuner's query."""
+    query = queries.get((change.namespace, change.name)) if change.kind == "StreamFinetuner" else None
+    return f"{change.sentence}; {query}" if query else change.sentence
 
 
 def apply(files: Files, state: State = None) -> None:

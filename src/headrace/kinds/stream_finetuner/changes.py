@@ -6,6 +6,7 @@ _PROCESSING: dict[str, Cost] = {
     "knowledgeSearchLimit": "re-label",
     "preProcessingSQL": "re-run query",
     "sampleRatio": "re-label",
+    "startTime": "none",
 }
 COSTS: dict[str, Cost] = {
     "finetunerInfo": "new base",

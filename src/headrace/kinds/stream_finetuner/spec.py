@@ -10,6 +10,7 @@ from headrace.kinds.fields import (
     Flag,
     FlinkMemory,
     Memory,
+    MomentMs,
     Name,
     NonNegative,
     Positive,
@@ -88,6 +89,8 @@ class PreProcessing(SpecModel):
     """Passages retrieved per row."""
     pre_processing_sql: Text = Field("SELECT * FROM source_stream", alias="preProcessingSQL")
     """One SELECT over `source_stream` and the namespace's other StreamConnectors."""
+    start_time: MomentMs | None = None
+    """Event time from which the query reads its sources when it begins: at first, and when a change of it cannot take over what it keeps. Left out: from their start."""
     sample_ratio: Ratio = 1.0
     """Share of the rows that become prompts, chosen by a hash of their id, so that a replay chooses the same."""
 

@@ -40,6 +40,10 @@ def transform(finetuner: Resource, inputs: QueryInputs, *, memory_acts: bool) ->
     spec = spec_of(finetuner)
     template = spec.finetuner_template.data_processor_template
     memory = template.process_memory_size or template.flink_memory_size or template.managed_memory_size
+    sizes = {
+        "processMemorySize": template.process_memory_size, "flinkMemorySize": template.flink_memory_size,
+        "managedMemorySize": template.managed_memory_size,
+    }  # fmt: skip
     options = TransformOptions(
         finetuner.namespace,
         finetuner.name,
@@ -49,6 +53,8 @@ def transform(finetuner: Resource, inputs: QueryInputs, *, memory_acts: bool) ->
         cast("Timeline", spec.timeline),
         template.parallelism,
         memory_bytes=memory if memory_acts else None,
+        start_ms=spec.processing.start_time,
+        sizes={key: f"{size // 2**20}m" for key, size in sizes.items() if size is not None},
     )
     return _with_interval(options, template.checkpointing_interval)
 

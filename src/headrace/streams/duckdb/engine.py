@@ -38,7 +38,6 @@ CAPABILITIES = EngineCapabilities(
     name="duckdb",
     in_process=True,
     shapes=frozenset({"stateless", "window", "rank", "join"}),
-    ignored_settings=frozenset({"jobmanagerMemory", "taskmanagerMemory", "taskSlots"}),
 )
 
 

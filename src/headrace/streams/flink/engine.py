@@ -169,7 +169,7 @@ class FlinkEngine:
         return read_raw(job, records)
 
     def check_resources(self, declared: Mapping[str, str]) -> tuple[str, ...]:
-        """What the cluster lacks of the sizes declared (`jobmanagerMemory`, `taskmanagerMemory`, `taskSlots`), a sentence each."""
+        """What the cluster lacks of `processMemorySize`, `flinkMemorySize` and `managedMemorySize`, a sentence each."""
         return resource_notes(self.job_manager, declared)
 
 

@@ -41,6 +41,9 @@ class TaskManager:
 
     slots: int
     process_bytes: int
+    """All of its process."""
+    flink_bytes: int
+    """The same without the JVM's metaspace and overhead."""
     managed_bytes: int
 
 
@@ -236,10 +239,9 @@ class JobManager:
 
     def task_managers(self) -> list[TaskManager]:
         return [
-            TaskManager(
-                one["slotsNumber"], one["memoryConfiguration"]["totalProcessMemory"], one["memoryConfiguration"]["managedMemory"]
-            )
+            TaskManager(one["slotsNumber"], sizes["totalProcessMemory"], sizes["totalFlinkMemory"], sizes["managedMemory"])
             for one in self._rest.get("/taskmanagers")["taskmanagers"]
+            for sizes in (one["memoryConfiguration"],)
         ]  # fmt: skip
 
     def configuration(self) -> Mapping[str, str]:

@@ -1,14 +1,19 @@
 """The sizes that a query declares beside those that a cluster has: they belong to its processes, and a job cannot change them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from headrace.foundation.errors import InvalidDeclarationError
-from headrace.streams.flink.job_manager import JobManager
+from headrace.streams.flink.job_manager import JobManager, TaskManager
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?(?:ytes)?\s*$", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
-_JOB_MANAGER_KEY = "jobmanager.memory.process.size"
+_OPTIONS = {
+    "processMemorySize": "taskmanager.memory.process.size",
+    "flinkMemorySize": "taskmanager.memory.flink.size",
+    "managedMemorySize": "taskmanager.memory.managed.size",
+}
+"""Flink's own names of them."""
 
 
 def parse_size(text: str) -> int:
@@ -20,30 +25,21 @@ def parse_size(text: str) -> int:
 
 
 def resource_notes(cluster: JobManager, declared: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each declared size that the cluster does not have; none where everything fits."""
-    notes: list[str] = []
-    managers = cluster.task_managers()
-    if "taskmanagerMemory" in declared:
-        smallest = min((one.process_bytes for one in managers), default=None)
-        notes += _short("taskmanagerMemory", declared["taskmanagerMemory"], "the smallest TaskManager", smallest)
-    if "jobmanagerMemory" in declared:
-        told = cluster.configuration().get(_JOB_MANAGER_KEY)
-        size = parse_size(told) if told else None
-        notes += _short("jobmanagerMemory", declared["jobmanagerMemory"], "the JobManager", size)
-    if "taskSlots" in declared:
-        most = max((one.slots for one in managers), default=0)
-        if most < int(declared["taskSlots"]):
-            notes.append(
-                f"taskSlots is {declared['taskSlots']} and the cluster's TaskManagers have {most} each: set "
-                "taskmanager.numberOfTaskSlots on the cluster"
+    """A sentence for each declared size that a TaskManager of the cluster does not have; none where everything fits."""
+    return tuple(_notes(cluster.task_managers(), declared)) if declared else ()
+
+
+def _notes(managers: list[TaskManager], declared: Mapping[str, str]) -> Iterator[str]:
+    for key, option in _OPTIONS.items():
+        has = min((_size(one, key) for one in managers), default=None)
+        if key in declared and has is not None and has < parse_size(declared[key]):
+            yield (
+                f"{key} is {declared[key]} and a TaskManager of the cluster has {has // 1024**2}m: set {option} there, "
+                "for a job cannot."
             )
-    return tuple(notes)
 
 
-def _short(key: str, declared: str, who: str, has: int | None) -> list[str]:
-    wanted = parse_size(declared)
-    if has is None:
-        return [f"{key} is {declared}; what {who} of the cluster has, it does not tell"]
-    if has >= wanted:
-        return []
-    return [f"{key} is {declared} and {who} of the cluster has {has // 1024**2} MB: give it more where it is started"]
+def _size(manager: TaskManager, key: str) -> int:
+    if key == "processMemorySize":
+        return manager.process_bytes
+    return manager.flink_bytes if key == "flinkMemorySize" else manager.managed_bytes
