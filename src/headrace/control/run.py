@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,7 +12,7 @@ from headrace.control.idleness import is_idle
 from headrace.control.role import backends_of
 from headrace.control.supervisor import RoleProcess, Supervisor
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import RetryableError, UnavailableError
+from headrace.foundation.errors import FencedError, RetryableError, UnavailableError
 from headrace.foundation.settings import Settings
 from headrace.log.topic_log import TopicLog
 from headrace.stages.options import Topology
@@ -116,7 +116,10 @@ def _watch(
     away = ""
     while not stop_requests:
         try:
-            view.refresh(supervisor.poll())
+            died = supervisor.poll()
+            view.refresh(died)
+            if replaced := _replaced(supervisor, died):
+                return replaced
             if until_idle:
                 if is_idle(log, topology, supervisor.holder):
                     return Outcome()
@@ -146,6 +149,19 @@ def _trim(log: TopicLog, clock: Clock) -> None:
         log.trim(clock.now_ms())
     except RetryableError as error:  # retention comes round again in a minute
         sys.stderr.write(f"retention could not work: {error}\n")
+
+
+def _replaced(supervisor: Supervisor, died: Sequence[RoleProcess]) -> Outcome | None:
+    """Another `headrace` has taken a role over, which only a log that machines share lets it: this one ends, or they would do so by turns."""
+    for role in died:
+        if role.last_exit == FencedError.exit_code:
+            name, words = role.order.role, supervisor.last_words(role.order.role).removeprefix("error: ")
+            return Outcome(
+                f"another headrace has taken over the role {name} on this log, so this one ends ({words}). "
+                "To run both, give one of them another kafka_prefix",
+                FencedError.exit_code,
+            )
+    return None
 
 
 def _hopeless(supervisor: Supervisor, log: TopicLog) -> Outcome | None:
