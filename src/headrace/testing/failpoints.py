@@ -4,6 +4,7 @@ What a real kill leaves behind is what was durable at that moment. Here the same
 failpoint raises, those before and within each commit of the log included. A code path that catches `Exception` does not see it.
 """
 
+from collections import Counter
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 
@@ -36,7 +37,7 @@ class Kill:
     def __init__(self, name: str = "", nth: int = 0) -> None:
         """Without a name it counts and never strikes."""
         self.name, self.nth = name, nth
-        self.passed = dict.fromkeys(NAMES, 0)
+        self.passed: Counter[str] = Counter(dict.fromkeys(NAMES, 0))
         self.struck = False
 
     def pass_by(self, name: str) -> None:
