@@ -106,6 +106,15 @@ def test_a_windowed_row_is_named_after_its_query_key_and_window():
     assert decode_origin(rows.origins[0].as_py()) == origin
 
 
+def test_a_filter_holds_below_a_window_of_which_no_column_is_read():
+    query = start(
+        "WITH r AS (SELECT event_time AS ts, qty FROM trades WHERE qty > 1) SELECT window_time, COUNT(*) AS n "
+        "FROM TABLE(TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, window_time"
+    )
+    query.process("trades", trades((1, 1, "A", 1.0, 1), (2, 2, "A", 1.0, 2), (3, 3, "A", 1.0, 3)))
+    assert [row["n"] for row in rows_of(query.end_of_input("trades"))] == [2]
+
+
 def test_keys_of_several_columns_never_meet_in_one_name():
     query = start(BARS.replace("symbol", "symbol, CAST(id AS STRING) AS other", 1) + ", CAST(id AS STRING)")
     query.process("trades", trades((1, 1, "a/1"), (2, 1, "a"), (3, 1, None), (4, 1, "\\N")))

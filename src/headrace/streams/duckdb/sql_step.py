@@ -20,9 +20,11 @@ def renames(relation: Relation) -> dict[Slot, Slot] | None:
     if isinstance(relation, StreamJoin) or not isinstance(relation, Project) or relation.where is not None:
         return None
     below = renames(relation.source)
+    if below is None:
+        return None
     found: dict[Slot, Slot] = {}
     for slot, expression in relation.columns:
-        if below is None or not isinstance(expression, Ref):
+        if not isinstance(expression, Ref):
             return None
         found[slot] = below[expression.slot]
     return found
