@@ -16,7 +16,7 @@ GOLDEN = {
         "(SELECT c2 AS c8, c4 AS c10, c5 AS c11, _o, _t, _n FROM (SELECT * FROM base) WHERE (c3 = 'it''s'))"
     ),
     "SELECT CAST(symbol AS INT) AS i, CAST('x' AS TIMESTAMP(3)) AS t FROM trades": (
-        "SELECT TRY_CAST(c3 AS INTEGER) AS c7, CAST(TRY_CAST('x' AS TIMESTAMPTZ) AS TIMESTAMP) AS c8, _o, _t, _n FROM "
+        "SELECT TRY_CAST(number_text(c3) AS INTEGER) AS c7, CAST(TRY_CAST('x' AS TIMESTAMPTZ) AS TIMESTAMP) AS c8, _o, _t, _n FROM "
         "(SELECT * FROM base)"
     ),
     f"SELECT symbol, LAST_VALUE(price) AS c, SUM(price) AS s FROM {TUMBLE} GROUP BY window_start, window_end, symbol": (

@@ -18,6 +18,7 @@ from headrace.streams.sql_types import (
     BOOLEAN,
     INSTANT,
     INT,
+    MAX_PRECISION,
     NULL,
     STRING,
     accepts,
@@ -80,7 +81,7 @@ class Binder:
         bound = self.bind(node)
         if not accepts("boolean", bound.type):
             raise self.refuse(node, f"{where} needs a condition, not {_type(bound)}", "compare it with something")
-        return bound
+        return bound if bound.type != NULL else Constant(None, BOOLEAN)
 
     def slot(self, node: exp.Column) -> Slot:
         """The column that a name stands for."""
@@ -116,9 +117,12 @@ class Binder:
             return Constant(int(text), INT if int(text) < 2**31 else BIGINT)
         value = Decimal(text)
         digits, exponent = len(value.as_tuple().digits), -int(value.as_tuple().exponent)
-        if max(digits, exponent) > 38:
-            raise self.refuse(node, f"{text} has more than 38 digits", "write it as 1.5e0, a DOUBLE")
-        return Constant(value, pa.decimal128(max(digits, exponent, 1), exponent))
+        precision = max(digits, exponent + 1)  # as Flink counts: the nought before the point is a digit
+        if precision > MAX_PRECISION:
+            raise self.refuse(
+                node, f"{text} has more than {MAX_PRECISION} digits", "write it with an exponent (1.5e0), as a DOUBLE"
+            )
+        return Constant(value, pa.decimal128(precision, exponent))
 
     def interval(self, node: exp.Interval) -> Expression:
         unit = node.args.get("unit")

@@ -48,7 +48,7 @@ def is_number(kind: pa.DataType) -> bool:
     return category(kind) in ("number", "integer")
 
 
-def _as_decimal(kind: pa.DataType) -> tuple[int, int]:
+def as_decimal(kind: pa.DataType) -> tuple[int, int]:
     """Precision and scale."""
     return (kind.precision, kind.scale) if pa.types.is_decimal(kind) else (_INTEGER_DIGITS[kind], 0)
 
@@ -75,7 +75,7 @@ def _common_number(left: pa.DataType, right: pa.DataType) -> pa.DataType:
         return pa.float32() if left == right == pa.float32() else DOUBLE
     if category(left) == category(right) == "integer":
         return left if _INTEGER_DIGITS[left] >= _INTEGER_DIGITS[right] else right
-    (p1, s1), (p2, s2) = _as_decimal(left), _as_decimal(right)
+    (p1, s1), (p2, s2) = as_decimal(left), as_decimal(right)
     scale = max(s1, s2)
     return pa.decimal128(min(MAX_PRECISION, max(p1 - s1, p2 - s2) + scale), scale)
 
@@ -97,7 +97,7 @@ def arithmetic_type(operator: str, left: pa.DataType, right: pa.DataType) -> pa.
         return BIGINT if kind == BIGINT else INT
     if operator == "/":
         return DOUBLE
-    (p1, s1), (p2, s2) = _as_decimal(left if left != NULL else kind), _as_decimal(right if right != NULL else kind)
+    (p1, s1), (p2, s2) = as_decimal(left if left != NULL else kind), as_decimal(right if right != NULL else kind)
     if operator == "*":
         return pa.decimal128(min(MAX_PRECISION, p1 + p2), s1 + s2) if s1 + s2 <= _MAX_PRODUCT_SCALE else DOUBLE
     scale = max(s1, s2)

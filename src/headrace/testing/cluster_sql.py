@@ -8,6 +8,8 @@ from headrace.cluster import LocalCluster
 from headrace.foundation.clock import SYSTEM_CLOCK
 
 PATIENCE_SECONDS = 90.0
+CONFLICT = 409
+"""What the JobManager says of a job that is at its end."""
 
 
 class FlinkSql:
@@ -87,7 +89,7 @@ class FlinkSql:
     def cancel(self, job: str) -> None:
         """Ends it; one that is at its end already is no error."""
         answer = self._client.patch(f"{self._jobs}/jobs/{job}?mode=cancel")
-        if answer.status_code != httpx.codes.CONFLICT:
+        if answer.status_code != CONFLICT:
             answer.raise_for_status()
 
     def close(self) -> None:

@@ -90,6 +90,13 @@ def test_a_name_that_begins_like_a_hidden_column_does_no_harm() -> None:
         ("SELECT REGEXP(symbol, '(?=a)') AS r FROM trades", ("look-around",)),
         ("SELECT REGEXP(symbol, '[') AS r FROM trades", ("no regular expression",)),
         ("SELECT REGEXP_REPLACE(symbol, '(a)', '\\1') AS r FROM trades", ("without groups",)),
+        ("SELECT JSON_VALUE(symbol, symbol) AS v FROM trades", ("path", "constant")),
+        ("SELECT JSON_EXISTS(symbol, '$..a') AS v FROM trades", ("path", "read alike")),
+        ("SELECT CAST(amount AS DECIMAL(38, 38)) AS v FROM trades", ("before the point", "DECIMAL(38, 37)")),
+        (
+            "SELECT COUNT(*) AS n FROM TABLE(SESSION(TABLE trades PARTITION BY symbol, DESCRIPTOR(event_time), INTERVAL '5' SECOND)) " + BY,
+            ("PARTITION BY", "TUMBLE"),
+        ),
         (f"SELECT VAR_POP(qty) + 1 AS v FROM {MINUTE} {BY}", ("VAR_POP", "alone")),
         (
             "SELECT SUM(price) AS v FROM TABLE(SESSION(TABLE trades, DESCRIPTOR(event_time), INTERVAL '5' SECOND)) " + BY,

@@ -4,6 +4,7 @@ import duckdb
 import pyarrow as pa
 
 from headrace.foundation.errors import FinalError
+from headrace.streams.duckdb.macros import MACROS
 from headrace.streams.stream_engine import EngineOptions
 
 Error = duckdb.Error
@@ -25,6 +26,7 @@ class Database:
             "SET autoload_known_extensions = false",
             "SET python_enable_replacements = false",
             "SET lock_configuration = true",
+            *(f"CREATE TEMPORARY MACRO {macro}" for macro in MACROS),
         ):
             self._connection.execute(setting)
 

@@ -144,7 +144,8 @@ def _parts(column: str, call: AggregateCall) -> tuple[list[str], str]:
         return [f"{aggregate_sql(summed)} AS {column}"], f"TRY_CAST({total} AS {target})"
     counted = aggregate_sql(AggregateCall("COUNT", call.arguments, pa.int64(), where=call.where))
     parts = [f"{aggregate_sql(summed)} AS {column}", f"{counted} AS {column}_n"]
-    return parts, f"(CAST({total} AS DOUBLE) / NULLIF(sum({column}_n), 0))"
+    whole = total if ordered else f"CAST({total} AS VARCHAR)"
+    return parts, f"(CAST({whole} AS DOUBLE) / NULLIF(sum({column}_n), 0))"
 
 
 def _sum_of(call: AggregateCall, *, exact: bool) -> AggregateCall:

@@ -27,6 +27,9 @@ from headrace.streams.logical_plan import Aggregate, Project, Rank, Relation, Sc
 from headrace.streams.prune import output_slots
 from headrace.streams.sql_types import DOUBLE, category
 
+_EXACT_DIGITS = 15
+"""A DECIMAL of so many digits is a whole DOUBLE divided by a power of ten that is one too."""
+OF_DOUBLES = frozenset({"SQRT", "POWER", "EXP", "LN", "LOG10", "LOG2"})
 BASE = "base"
 """The name under which a fragment's input is registered."""
 
@@ -69,11 +72,23 @@ def _cast(cast: Cast) -> str:
     given = category(cast.value.type)
     if given == "string" and category(kind) == "instant":
         return f"CAST(TRY_CAST({value} AS TIMESTAMPTZ) AS TIMESTAMP)"
+    if given == "string" and category(kind) in ("integer", "number"):
+        read = f"TRY_CAST(number_text({value}) AS {type_sql(kind)})"
+        return f"finite({read})" if pa.types.is_floating(kind) else read
+    if pa.types.is_floating(kind) and pa.types.is_decimal(cast.value.type):
+        return _floating(value, cast.value.type, kind)
     if category(kind) == "integer" and given == "number":
         return f"TRY_CAST(trunc({value}) AS {type_sql(kind)})"
     if category(kind) == "string" and given == "instant":
         return f"strftime({value}, '%Y-%m-%d %H:%M:%S.%g')"
     return f"TRY_CAST({value} AS {type_sql(kind)})"
+
+
+def _floating(value: str, given: pa.DataType, kind: pa.DataType = DOUBLE) -> str:
+    """The nearest floating number. Of so many digits DuckDB finds it by their text alone."""
+    if pa.types.is_decimal(given) and given.precision > _EXACT_DIGITS:
+        value = f"CAST({value} AS VARCHAR)"
+    return f"CAST({value} AS {type_sql(kind)})"
 
 
 def _arithmetic(call: Call) -> str:
@@ -82,7 +97,7 @@ def _arithmetic(call: Call) -> str:
     if category(call.type) == "instant":
         return f"try({left} {call.name} {right})"
     if call.type == DOUBLE:
-        left, right = f"CAST({left} AS DOUBLE)", f"CAST({right} AS DOUBLE)"
+        left, right = _floating(left, kinds[0]), _floating(right, kinds[1])
     elif category(call.type) == "integer":
         left, right = (f"CAST({one} AS {type_sql(call.type)})" for one in (left, right))
     if call.name in "/%":
@@ -155,7 +170,7 @@ def _instant_of(arguments: tuple[str, ...]) -> str:
 
 SCALAR_SQL: dict[str, Callable[[tuple[str, ...]], str]] = {
     "ABS": _template("try(abs({0}))"), "CEIL": _to_unit("ceil"), "FLOOR": _to_unit("floor"),
-    "ROUND": _function("round"), "TRUNCATE": _function("trunc"), "SIGN": _function("sign"),
+    "ROUND": lambda a: f"(round({', '.join(a)}) + 0)", "TRUNCATE": _function("trunc"), "SIGN": _function("sign"),
     "SQRT": _template("(CASE WHEN {0} >= 0 THEN sqrt({0}) END)"),
     "POWER": _template("(CASE WHEN isfinite(try(pow({0}, {1}))) THEN try(pow({0}, {1})) END)"),
     "EXP": _template("(CASE WHEN isfinite(try(exp({0}))) THEN try(exp({0})) END)"),
@@ -164,7 +179,7 @@ SCALAR_SQL: dict[str, Callable[[tuple[str, ...]], str]] = {
     "LOG2": _template("(CASE WHEN {0} > 0 THEN log2({0}) END)"),
     "GREATEST": _extremum("greatest"), "LEAST": _extremum("least"), "COALESCE": _function("coalesce"),
     "IFNULL": _function("coalesce"), "NULLIF": _function("nullif"), "IF": _template("(CASE WHEN {0} THEN {1} ELSE {2} END)"),
-    "UPPER": _function("upper"), "LOWER": _function("lower"), "TRIM": _template("trim({0}, ' ')"),
+    "UPPER": _function("capitals"), "LOWER": _function("small_letters"), "TRIM": _template("trim({0}, ' ')"),
     "LTRIM": _template("ltrim({0}, ' ')"), "RTRIM": _template("rtrim({0}, ' ')"),
     "CHAR_LENGTH": _function("length"), "CHARACTER_LENGTH": _function("length"),
     "SUBSTRING": _function("substring"), "SUBSTR": _function("substring"),
@@ -172,17 +187,14 @@ SCALAR_SQL: dict[str, Callable[[tuple[str, ...]], str]] = {
     "REPLACE": _function("replace"), "CONCAT": _concat, "CONCAT_WS": _function("concat_ws"),
     "POSITION": _template("strpos({1}, {0})"), "INSTR": _template("strpos({0}, {1})"),
     "LPAD": _template("(CASE WHEN {1} <= 10000 THEN try(lpad({0}, CAST(greatest({1}, 0) AS INTEGER), {2})) END)"), "RPAD": _template("(CASE WHEN {1} <= 10000 THEN try(rpad({0}, CAST(greatest({1}, 0) AS INTEGER), {2})) END)"),
-    "REPEAT": _template("(CASE WHEN {1} <= 10000 THEN repeat({0}, greatest({1}, 0)) END)"), "REVERSE": _function("reverse"),
+    "REPEAT": _template("(CASE WHEN {1} <= 10000 THEN repeat({0}, greatest({1}, 0)) END)"), "REVERSE": _function("back_to_front"),
     "STARTSWITH": _function("starts_with"), "ENDSWITH": _function("ends_with"),
     "SPLIT_INDEX": _template("(CASE WHEN {2} >= 0 THEN try(string_split({0}, {1})[{2} + 1]) END)"),
     "REGEXP": _template("try(regexp_matches({0}, {1}))"),
     "REGEXP_EXTRACT": lambda a: f"try(CASE WHEN regexp_matches({a[0]}, {a[1]}) THEN regexp_extract({a[0]}, {a[1]}, {a[2] if len(a) > 2 else 0}) END)",
     "REGEXP_REPLACE": _template("try(regexp_replace({0}, {1}, {2}, 'g'))"),
     "MD5": _function("md5"), "SHA256": _function("sha256"),
-    "JSON_VALUE": _template(
-        "(CASE WHEN try(json_type({0}, {1})) NOT IN ('OBJECT', 'ARRAY', 'NULL') THEN try(json_extract_string({0}, {1})) END)"
-    ),
-    "JSON_EXISTS": _template("coalesce(try(json_exists({0}, {1})), FALSE)"),
+    "JSON_VALUE": _function("json_scalar"), "JSON_EXISTS": _function("json_there"),
     "EXTRACT": lambda a: f"date_part({a[0].lower()}, {a[1]})",
     "YEAR": _function("year"), "MONTH": _function("month"), "DAYOFMONTH": _function("day"),
     "DAYOFWEEK": _template("(dayofweek({0}) + 1)"), "HOUR": _function("hour"), "MINUTE": _function("minute"),
@@ -218,6 +230,8 @@ def _call(call: Call) -> str:
     if call.name in "+-*/%":
         return _arithmetic(call)
     arguments = tuple(expression_sql(one) for one in call.arguments)
+    if call.name in OF_DOUBLES:
+        arguments = tuple(_floating(sql, one.type) for sql, one in zip(arguments, call.arguments, strict=True))
     if call.name in ("AND", "OR"):
         return f"({f' {call.name} '.join(arguments)})"
     if call.name == "NOT":
@@ -244,17 +258,19 @@ def aggregate_sql(call: AggregateCall) -> str:
     if call.name == "SUM":
         return f"TRY_CAST(sum({ordered}){where} AS {type_sql(call.type)})"
     if call.name == "AVG" and not floating:
-        return f"(CAST(sum({value}){where} AS DOUBLE) / NULLIF(count({value}){where}, 0))"
+        return f"(CAST(CAST(sum({value}){where} AS VARCHAR) AS DOUBLE) / NULLIF(count({value}){where}, 0))"
     if call.name == "LISTAGG":
         separator = expression_sql(call.arguments[1]) if len(call.arguments) > 1 else "','"
         return f"string_agg({value}, {separator} ORDER BY _o){where}"
     if call.name == "PERCENTILE":
-        return f"quantile_cont(CAST({value} AS DOUBLE), {float(str(call.arguments[1].value))}){where}"  # type: ignore[union-attr]
+        return (
+            f"quantile_cont({_floating(value, call.arguments[0].type)}, {float(str(call.arguments[1].value))}){where}"  # type: ignore[union-attr]
+        )
     if call.name in ("FIRST_VALUE", "LAST_VALUE"):
         return f"{'arg_min' if call.name == 'FIRST_VALUE' else 'arg_max'}({value}, _o){where}"
     if call.name in ("MIN", "MAX", "COUNT"):
         return f"{call.name.lower()}({value}){where}"
-    return f"{call.name.lower()}(CAST({value} AS DOUBLE) ORDER BY _o){where}"
+    return f"{call.name.lower()}({_floating(value, call.arguments[0].type)} ORDER BY _o){where}"
 
 
 @dataclass(slots=True)

@@ -90,7 +90,7 @@ FROM (
 ) WHERE _place <= 2147483647;
 
 CREATE TEMPORARY VIEW grouped_6 AS
-SELECT window_start AS c10, window_end AS c11, _k0 AS c12, window_time AS c13, (SUM(CAST(c4 AS DOUBLE)) + CAST(0 AS DOUBLE)) AS c14, window_start, window_end, window_time, _k0, MAX(_g) AS _g, MIN(_o) AS _o
+SELECT window_start AS c10, window_end AS c11, _k0 AS c12, window_time AS c13, (CASE WHEN SUM(CAST(c4 AS DOUBLE)) = 0 THEN CAST(0 AS DOUBLE) ELSE SUM(CAST(c4 AS DOUBLE)) END) AS c14, window_start, window_end, window_time, _k0 AS _k0, MAX(_g) AS _g, MIN(_o) AS _o
 FROM ordered_5
 GROUP BY window_start, window_end, window_time, _k0;
 

@@ -102,7 +102,7 @@ WHERE _kind = 'row/1';
 CREATE TEMPORARY VIEW newest_3 AS
 SELECT c7, c8, _rt
 FROM (
-  SELECT c7, c8, _rt, ROW_NUMBER() OVER (PARTITION BY c7 ORDER BY _rt DESC) AS _place FROM table_rows_2
+  SELECT c7, c8, _rt, ROW_NUMBER() OVER (PARTITION BY c7 ORDER BY _rt DESC) AS _place FROM table_rows_2 WHERE c7 IS NOT NULL
 ) WHERE _place = 1;
 
 CREATE TEMPORARY VIEW joined_4 AS

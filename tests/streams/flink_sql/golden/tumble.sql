@@ -86,7 +86,7 @@ SELECT c3, c4, c6, _t, _o, _off, _g, _n, _id, _key, _b, c7, c8, c9, window_start
 FROM windowed_3;
 
 CREATE TEMPORARY VIEW grouped_5 AS
-SELECT window_start AS c10, window_end AS c11, _k0 AS c12, window_time AS c13, TRY_CAST(SUBSTRING(MIN((LPAD(CAST(CAST(_o AS DECIMAL(38, 0)) + CAST('10000000000000000000000000000000' AS DECIMAL(38, 0)) AS STRING), 32, '0') || CAST(c4 AS STRING))), 33) AS DOUBLE) AS c14, SUM(c6) AS c15, window_start, window_end, window_time, _k0, MAX(_g) AS _g, MIN(_o) AS _o
+SELECT window_start AS c10, window_end AS c11, _k0 AS c12, window_time AS c13, TRY_CAST(SUBSTRING(MIN((LPAD(CAST(CAST(_o AS DECIMAL(38, 0)) + CAST('10000000000000000000000000000000' AS DECIMAL(38, 0)) AS STRING), 32, '0') || CAST(c4 AS STRING))), 33) AS DOUBLE) AS c14, SUM(c6) AS c15, window_start, window_end, window_time, _k0 AS _k0, MAX(_g) AS _g, MIN(_o) AS _o
 FROM keyed_4
 GROUP BY window_start, window_end, window_time, _k0;
 

@@ -62,9 +62,14 @@ def aggregate_sql(call: AggregateCall) -> str:
     return f"{call.name}({value}){where}"
 
 
+def unsigned_zero(value: str) -> str:
+    """A DOUBLE; 0.0 for −0.0."""
+    return f"(CASE WHEN {value} = 0 THEN CAST(0 AS DOUBLE) ELSE {value} END)"
+
+
 def sum_sql(value: str, kind: pa.DataType, result: pa.DataType, where: str, *, whole: bool = True) -> str:
     if pa.types.is_floating(kind):
-        return f"(SUM(CAST({value} AS DOUBLE)){where} + CAST(0 AS DOUBLE))"
+        return unsigned_zero(f"SUM(CAST({value} AS DOUBLE)){where}")
     if category(kind) == "integer":
         total = f"SUM(CAST({value} AS DECIMAL(19, 0))){where}"
         return fits(total, result) if whole else total

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-from headrace.streams.flink.sql.types import inner_type, shifted, unshifted
-from headrace.streams.sql_types import category
+from headrace.streams.flink.sql.types import inner_type, shifted, text, unshifted
+from headrace.streams.sql_types import MAX_PRECISION, category
 
 BOUNDS = {
     pa.int8(): (-(1 << 7), (1 << 7) - 1),
@@ -11,6 +11,7 @@ BOUNDS = {
     pa.int32(): (-(1 << 31), (1 << 31) - 1),
     pa.int64(): (-(1 << 63), (1 << 63) - 1),
 }
+_EXACT_DIGITS, _LONG_DIGITS = 15, 18
 _NUMBER = "'^ *[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)? *$'"
 _DAY = "[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
 _INSTANT = f"^ *({_DAY})(?:[T ]+([0-9]{{1,2}}):([0-9]{{2}})(?::([0-9]{{2}})([.][0-9]+)?)?)? *(Z|[+-][0-9]{{2}}(?::?[0-9]{{2}})?)? *$"
@@ -25,6 +26,21 @@ def fits(value: str, kind: pa.DataType) -> str:
 def finite(value: str) -> str:
     """A DOUBLE, NULL where it is infinite or undefined."""
     return f"(CASE WHEN {value} BETWEEN -1.7976931348623157E308 AND 1.7976931348623157E308 THEN {value} END)"
+
+
+def double_sql(value: str, given: pa.DataType) -> str:
+    """The nearest DOUBLE. A DECIMAL of 16 to 18 digits is a long for Flink, which it would round twice."""
+    if pa.types.is_decimal(given) and _EXACT_DIGITS < given.precision <= _LONG_DIGITS:
+        value = f"CAST({value} AS STRING)"
+    return f"CAST({value} AS DOUBLE)"
+
+
+def within(value: str, kind: pa.DataType) -> str:
+    """A DECIMAL as another; NULL where it does not fit, also where Flink takes the cast for one that always does."""
+    whole, fraction = "9" * (kind.precision - kind.scale), "9" * kind.scale
+    most = f"{whole}.{fraction}" if fraction else whole
+    low, high = (f"CAST({text(one)} AS {inner_type(kind)})" for one in (f"-{most}", most))
+    return f"(CASE WHEN {value} BETWEEN {low} AND {high} THEN CAST({value} AS {inner_type(kind)}) END)"
 
 
 def cast_sql(value: str, given: pa.DataType, kind: pa.DataType) -> str:
@@ -42,7 +58,16 @@ def cast_sql(value: str, given: pa.DataType, kind: pa.DataType) -> str:
         return _to_integer(value, given, kind)
     if target == "date" and source == "instant":
         return unshifted(f"CAST({shifted(value)} AS DATE)")
+    if kind == pa.float64() and pa.types.is_decimal(given):
+        return double_sql(value, given)
+    if pa.types.is_decimal(given) and pa.types.is_decimal(kind) and _widened(given, kind):
+        return within(value, kind)
     return f"TRY_CAST({value} AS {inner_type(kind)})"
+
+
+def _widened(given: pa.DataType, kind: pa.DataType) -> bool:
+    """Whether Flink thinks that the one always fits the other."""
+    return given.precision <= kind.precision and given.scale <= kind.scale
 
 
 def _to_integer(value: str, given: pa.DataType, kind: pa.DataType) -> str:
@@ -88,7 +113,9 @@ def _from_text(value: str, kind: pa.DataType) -> str:
     if pa.types.is_floating(kind):
         return f"(CASE WHEN REGEXP({value}, {_NUMBER}) THEN {finite(f'TRY_CAST(TRIM({value}) AS {sql})')} END)"
     if pa.types.is_decimal(kind):
-        return f"(CASE WHEN REGEXP({value}, {_NUMBER}) THEN TRY_CAST(TRIM({value}) AS {sql}) END)"
+        # through more digits: Flink counts the noughts before the point
+        wide = f"TRY_CAST(TRIM({value}) AS DECIMAL({MAX_PRECISION}, {kind.scale}))"
+        return f"(CASE WHEN REGEXP({value}, {_NUMBER}) THEN TRY_CAST({wide} AS {sql}) END)"
     if target == "date":
         moment = _instant_of_text(value, "TIMESTAMP(3)", zoned=False)
         return unshifted(f"CAST({shifted(moment)} AS DATE)")

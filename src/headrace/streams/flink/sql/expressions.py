@@ -3,10 +3,13 @@
 import pyarrow as pa
 
 from headrace.streams.expression import Call, Case, Cast, Constant, Duration, Expression, Now, Ref
-from headrace.streams.flink.sql.casts import BOUNDS, cast_sql, fits
+from headrace.streams.flink.sql.casts import BOUNDS, cast_sql, double_sql, fits
 from headrace.streams.flink.sql.functions import SCALAR_SQL
 from headrace.streams.flink.sql.types import constant, inner_type, instant, interval, null
-from headrace.streams.sql_types import DOUBLE, NULL, category
+from headrace.streams.sql_types import DOUBLE, MAX_PRECISION, NULL, as_decimal, category
+
+_KEPT_SCALE = 6
+"""So many digits behind the point Flink never cuts."""
 
 
 def expression_sql(expression: Expression) -> str:
@@ -63,7 +66,7 @@ def _arithmetic(call: Call) -> str:
     if NULL in (left.type, right.type):
         return null(call.type)
     if call.type == DOUBLE:
-        a, b = f"CAST({a} AS DOUBLE)", f"CAST({b} AS DOUBLE)"
+        a, b = double_sql(a, left.type), double_sql(b, right.type)
         return _double(call.name, a, b)
     if category(call.type) == "integer":
         return _integer(call, a, b)
@@ -96,14 +99,36 @@ def _decimal(call: Call, a: str, b: str) -> str:
     kinds = [f"TRY_CAST({one} AS {_as_decimal(kind.type)})" for one, kind in zip((a, b), call.arguments, strict=True)]
     if call.name == "%":
         return f"(CASE WHEN {b} <> 0 THEN TRY_CAST(MOD({kinds[0]}, {kinds[1]}) AS {inner_type(call.type)}) END)"
+    digits = _digits_of(call)
+    if digits > MAX_PRECISION and call.type.scale > _KEPT_SCALE:
+        return _by_whole_numbers(call, kinds)
     return f"TRY_CAST(({kinds[0]} {call.name} {kinds[1]}) AS {inner_type(call.type)})"
+
+
+def _digits_of(call: Call) -> int:
+    """How many digits Flink wants for a sum, difference or product; of more than 38 it cuts the last."""
+    (p1, s1), (p2, s2) = (as_decimal(one.type) for one in call.arguments)
+    return p1 + p2 + 1 if call.name == "*" else max(p1 - s1, p2 - s2) + max(s1, s2) + 1
+
+
+def _by_whole_numbers(call: Call, kinds: list[str]) -> str:
+    """Reckons with the digits as whole numbers, of which none is cut, and sets the point by way of text."""
+    scales = [as_decimal(one.type)[1] for one in call.arguments]
+    if call.name != "*":
+        scales = [call.type.scale, call.type.scale]
+    a, b = (_moved(one, scale, pa.decimal128(MAX_PRECISION, 0)) for one, scale in zip(kinds, scales, strict=True))
+    return _moved(f"({a} {call.name} {b})", -call.type.scale, call.type)
+
+
+def _moved(value: str, places: int, kind: pa.DataType) -> str:
+    """A DECIMAL times a power of ten."""
+    return f"TRY_CAST((CAST({value} AS STRING) || 'E{places}') AS {inner_type(kind)})"
 
 
 def _as_decimal(kind: pa.DataType) -> str:
     if pa.types.is_decimal(kind):
         return inner_type(kind)
-    digits = {pa.int8(): 3, pa.int16(): 5, pa.int32(): 10, pa.int64(): 19}
-    return f"DECIMAL({digits[kind]}, 0)"
+    return f"DECIMAL({as_decimal(kind)[0]}, 0)"
 
 
 def _later(call: Call, left: Expression, right: Expression) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from headrace.streams.expression import Call, Constant
-from headrace.streams.flink.sql.casts import BOUNDS, cast_sql, finite
-from headrace.streams.flink.sql.types import SHIFT_YEARS, epoch_ms, inner_type, instant, shifted, unshifted
+from headrace.streams.flink.sql.casts import BOUNDS, cast_sql, double_sql, finite, within
+from headrace.streams.flink.sql.types import SHIFT_YEARS, epoch_ms, inner_type, instant, shifted, text, unshifted
 from headrace.streams.sql_types import category
 
 Writer = Callable[[Call, tuple[str, ...]], str]
@@ -22,8 +22,8 @@ def _template(template: str) -> Writer:
 def _double(template: str, condition: str = "") -> Writer:
     """A function of DOUBLEs; NULL where it is not finite, or `condition` does not hold."""
 
-    def write(_call: Call, arguments: tuple[str, ...]) -> str:
-        numbers = tuple(f"CAST({one} AS DOUBLE)" for one in arguments)
+    def write(call: Call, arguments: tuple[str, ...]) -> str:
+        numbers = tuple(double_sql(sql, one.type) for sql, one in zip(arguments, call.arguments, strict=True))
         value = finite(template.format(*numbers))
         return f"(CASE WHEN {condition.format(*numbers)} THEN {value} END)" if condition else value
 
@@ -53,7 +53,8 @@ def _to_unit(*, up: bool) -> Writer:
             kind = call.arguments[0].type
             if category(kind) == "integer":
                 return arguments[0]
-            return f"CAST({'CEIL' if up else 'FLOOR'}({arguments[0]}) AS {inner_type(call.type)})"
+            value = f"{'CEIL' if up else 'FLOOR'}({arguments[0]})"
+            return within(value, kind) if pa.types.is_decimal(kind) else f"CAST({value} AS {inner_type(call.type)})"
         unit = call.arguments[1]
         assert isinstance(unit, Constant)
         value, word = arguments[0], str(unit.value)
@@ -79,7 +80,11 @@ def _rounded(name: str) -> Writer:
         if name == "TRUNCATE" and pa.types.is_floating(call.arguments[0].type):
             return f"CAST(CASE WHEN {arguments[0]} < 0 THEN CEIL({arguments[0]}) ELSE FLOOR({arguments[0]}) END AS {inner_type(call.type)})"
         value = f"{name}({arguments[0]}, {digits})"
-        return f"TRY_CAST({value} AS {inner_type(call.type)})"
+        return (
+            within(value, call.type)
+            if pa.types.is_decimal(call.type)
+            else f"TRY_CAST({value} AS {inner_type(call.type)})"
+        )
 
     return write
 
@@ -208,6 +213,19 @@ def _sign(_call: Call, arguments: tuple[str, ...]) -> str:
     return f"(CASE WHEN {arguments[0]} > 0 THEN 1 WHEN {arguments[0]} < 0 THEN -1 WHEN {arguments[0]} = 0 THEN 0 END)"
 
 
+def _json(name: str) -> Writer:
+    """In brackets, or Flink would take a text for JSON that goes on behind its end."""
+
+    def write(call: Call, arguments: tuple[str, ...]) -> str:
+        path = call.arguments[1]
+        assert isinstance(path, Constant)
+        inside = text(f"$[0]{str(path.value)[1:]}")
+        whole = f"('{{\"_\":' || {arguments[0]} || '}}') IS JSON"
+        return f"(CASE WHEN {whole} THEN {name}(('[' || {arguments[0]} || ']'), {inside}) END)"
+
+    return write
+
+
 def _listed(name: str) -> Writer:
     return lambda _call, arguments: f"{name}({', '.join(arguments)})"
 
@@ -218,7 +236,7 @@ SCALAR_SQL: dict[str, Writer] = {
     "POWER": _double("POWER({0}, {1})"), "EXP": _double("EXP({0})"), "LN": _double("LN({0})", "{0} > 0"),
     "LOG10": _double("LOG10({0})", "{0} > 0"), "LOG2": _double("LOG2({0})", "{0} > 0"),
     "GREATEST": _extremum(">="), "LEAST": _extremum("<="), "COALESCE": _listed("COALESCE"), "IFNULL": _listed("COALESCE"),
-    "NULLIF": _null_if, "IF": _if, "UPPER": _template("UPPER({0})"), "LOWER": _template("LOWER({0})"),
+    "NULLIF": _null_if, "IF": _if, "UPPER": _template("UPPER({0})"), "LOWER": _template("LOWER(REPLACE({0}, 'Σ', 'σ'))"),
     "TRIM": _template("TRIM(BOTH ' ' FROM {0})"), "LTRIM": _template("TRIM(LEADING ' ' FROM {0})"),
     "RTRIM": _template("TRIM(TRAILING ' ' FROM {0})"), "CHAR_LENGTH": _template("CHAR_LENGTH({0})"),
     "CHARACTER_LENGTH": _template("CHAR_LENGTH({0})"), "SUBSTRING": _substring, "SUBSTR": _substring,
@@ -230,8 +248,8 @@ SCALAR_SQL: dict[str, Writer] = {
     "REVERSE": _template("REVERSE({0})"), "STARTSWITH": _template("STARTSWITH({0}, {1})"),
     "ENDSWITH": _template("ENDSWITH({0}, {1})"), "SPLIT_INDEX": _split, "REGEXP": _template("REGEXP({0}, {1})"),
     "REGEXP_EXTRACT": _extract_group, "REGEXP_REPLACE": _template("REGEXP_REPLACE({0}, {1}, {2})"),
-    "MD5": _template("MD5({0})"), "SHA256": _template("SHA256({0})"), "JSON_VALUE": _template("JSON_VALUE({0}, {1})"),
-    "JSON_EXISTS": _template("COALESCE(JSON_EXISTS({0}, {1}), FALSE)"), "EXTRACT": _part,
+    "MD5": _template("MD5({0})"), "SHA256": _template("SHA256({0})"), "JSON_VALUE": _json("JSON_VALUE"),
+    "JSON_EXISTS": lambda call, arguments: f"COALESCE({_json('JSON_EXISTS')(call, arguments)}, FALSE)", "EXTRACT": _part,
     "YEAR": _named_part("YEAR"), "MONTH": _named_part("MONTH"),
     "DAYOFMONTH": _named_part("DAY"), "DAYOFWEEK": lambda call, arguments: f"CAST(DAYOFWEEK({shifted(arguments[0])}) AS {inner_type(call.type)})",
     "HOUR": _named_part("HOUR"), "MINUTE": _named_part("MINUTE"),

@@ -115,7 +115,7 @@ def _versions(views: Views, rows: View, on: Sequence[str]) -> View:
 
 
 def _newest(views: Views, rows: View, keys: Sequence[str], time: str) -> str:
-    """A versioned view: of each key the newest row."""
-    columns = ", ".join(rows.columns)
-    inner = f"SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {', '.join(keys)} ORDER BY {time} DESC) AS _place FROM {rows.name}"
+    """A versioned view: of each key the newest row. A key that is NULL equals nothing, which Flink forgets where streams are joined."""
+    columns, known = ", ".join(rows.columns), " AND ".join(f"{key} IS NOT NULL" for key in keys)
+    inner = f"SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {', '.join(keys)} ORDER BY {time} DESC) AS _place FROM {rows.name} WHERE {known}"
     return views.add("newest", f"SELECT {columns}\nFROM (\n  {inner}\n) WHERE _place = 1", rows.columns).name

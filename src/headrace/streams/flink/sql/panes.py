@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from headrace.streams.expression import AggregateCall, Ref, slots_of
-from headrace.streams.flink.sql.aggregates import chosen, least_or_most, numbered, sum_sql
+from headrace.streams.flink.sql.aggregates import chosen, least_or_most, numbered, sum_sql, unsigned_zero
 from headrace.streams.flink.sql.casts import fits
 from headrace.streams.flink.sql.expressions import expression_sql
 from headrace.streams.flink.sql.types import inner_type
@@ -53,7 +53,7 @@ def pane_halves(column: str, call: AggregateCall) -> tuple[dict[str, str], str]:
         function = least_or_most(call)
         return {part: f"{function}({numbered(value)}){where}"}, chosen(f"{function}({part})", kind)
     summed = {part: sum_sql(value, kind, call.type, where, whole=False)}
-    total = f"(SUM({part}) + CAST(0 AS DOUBLE))" if pa.types.is_floating(kind) else f"SUM({part})"
+    total = unsigned_zero(f"SUM({part})") if pa.types.is_floating(kind) else f"SUM({part})"
     if call.name == "AVG":
         count = f"{part}_n"
         return summed | {

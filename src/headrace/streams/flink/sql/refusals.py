@@ -5,27 +5,30 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from headrace.streams.expression import AggregateCall, Call, Cast, Constant, Expression, Slot, walk
+from headrace.streams.expression import AggregateCall, Call, Cast, Constant, Expression, Ref, Slot, walk
 from headrace.streams.flink.sql.aggregates import DEFERRED, needs_order
 from headrace.streams.flink.sql.deferred import deferred_columns
 from headrace.streams.flink.sql.panes import pane_frame
 from headrace.streams.logical_plan import (
     Aggregate,
     LogicalPlan,
+    Project,
     Rank,
     Relation,
+    Scan,
     Window,
     expressions,
     relations,
     sources,
 )
 from headrace.streams.prune import optimise, output_slots
-from headrace.streams.sql_types import category
+from headrace.streams.sql_types import MAX_PRECISION, category
 
 Refusal = tuple[str, str]
 """(why, the form that works)"""
 _FIXED_UNITS = ("SECOND", "MINUTE", "HOUR", "DAY", "WEEK")
 _LOOKING = re.compile(r"\(\?[=!<]|\\[1-9]|[*+?}]\+")
+_PATH = re.compile(r"^\$(\.[\w-]+|\[[0-9]+\])*\Z")
 _LONGEST_MS = 999 * 86_400_000
 _MOST_ORDERED = 64
 """So many windows at most may a row lie in where floating sums need its place in each."""
@@ -52,6 +55,11 @@ def _of_relation(relation: Relation, later: set[Slot]) -> Iterator[Refusal]:
         yield "Flink ranks no rows of a SESSION", "group the session, or use TUMBLE"
     if not isinstance(relation, Aggregate):
         return
+    if _other_keys_than_the_session(relation):
+        yield (
+            "on Flink a SESSION is grouped by the columns of its PARTITION BY, all of them and no others",
+            "group by window_start, window_end and these columns, and group again with TUMBLE over window_time",
+        )
     ordered = any(needs_order(call) for _, call in relation.aggregates)
     if ordered and _session_below(relation):
         yield (
@@ -92,6 +100,11 @@ def _of_expression(part: Expression) -> Iterator[Refusal]:
         yield "Flink cuts no DOUBLE to so many digits", "CAST it to DECIMAL(38, 18) first"
     if isinstance(part, Call) and part.name == "TIMESTAMPDIFF" and _constant(part, 0) not in _FIXED_UNITS:
         yield "Flink counts months otherwise", "write TIMESTAMPDIFF(DAY, from, to)"
+    if isinstance(part, Call) and part.name.startswith("JSON") and not _PATH.match(str(_constant(part, 1) or "")):
+        yield (
+            f"the path of {part.name} is no constant, or not one that is read alike everywhere",
+            "write '$.name.list[0]'",
+        )
     if isinstance(part, Call) and part.name.startswith("REGEXP"):
         yield from _of_pattern(part)
     if isinstance(part, AggregateCall) and part.name in ("FIRST_VALUE", "LAST_VALUE"):
@@ -125,6 +138,22 @@ def _constant(call: Call, place: int) -> object:
 def _of_type(kind: pa.DataType) -> Iterator[Refusal]:
     if pa.types.is_time(kind):
         yield "TIME has no more than milliseconds on Flink", "declare the column as STRING"
+    if pa.types.is_decimal(kind) and kind.precision == kind.scale == MAX_PRECISION:
+        yield "Flink has no digit left before the point of a DECIMAL(38, 38)", "CAST it to DECIMAL(38, 37)"
+
+
+def _other_keys_than_the_session(aggregate: Aggregate) -> bool:
+    borders = {aggregate.window.start, aggregate.window.end, aggregate.window.time}
+    keys = [one for _, one in aggregate.keys if not (isinstance(one, Ref) and one.slot in borders)]
+    slots, below = [one.slot if isinstance(one, Ref) else None for one in keys], aggregate.source
+    while not isinstance(below, Window):
+        if isinstance(below, Scan | Aggregate):
+            return False
+        if isinstance(below, Project):
+            columns = {slot: one.slot for slot, one in below.columns if isinstance(one, Ref)}
+            slots = [columns.get(slot) if slot is not None else None for slot in slots]
+        below = below.source
+    return below.frame.kind == "SESSION" and set(slots) != {one.slot for one in below.partition}
 
 
 def _session_below(relation: Relation) -> bool:

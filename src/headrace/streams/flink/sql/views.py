@@ -100,6 +100,8 @@ class Views:
             if slot is not None:
                 borders[slot.column] = border
         partition = [one.slot.column for one in window.partition]
+        if len(partition) > 1:
+            source, partition = self._of_one_key(source, partition), ["_p"]
         table = window_function(frame, source.name, partition)
         kept = [one for one in source.columns if one != "_rt"]
         items = [*kept, *(f"{border} AS {column}" for column, border in borders.items()), *BORDERS]
@@ -109,6 +111,17 @@ class Views:
         if self.parallel and frame.overlap > 1 and source.has("_b"):
             where = f"\nWHERE {epoch_ms('window_end')} > _b"
         return self.add("windowed", f"SELECT {', '.join(items)}\nFROM TABLE({table}){where}", columns)
+
+    def _of_one_key(self, source: View, keys: Sequence[str]) -> View:
+        """Several keys in one, `_p`: Flink does not find the second key of a SESSION that stands in a view."""
+        texts = [
+            f"COALESCE(CAST(CHAR_LENGTH(CAST({one} AS STRING)) AS STRING) || ':' || CAST({one} AS STRING), '')"
+            for one in keys
+        ]
+        columns, joined = [*source.columns, "_p"], " || ' ' || ".join(texts)
+        return self.add(
+            "keyed", f"SELECT {', '.join(source.columns)}, ({joined}) AS _p\nFROM {source.name}", columns, source.keys
+        )
 
     def unwindowed(self, source: View) -> View:
         """Rows of an inner window as plain rows again, their time attribute `_rt`."""
@@ -156,7 +169,7 @@ class Views:
         for slot, expression in aggregate.keys:
             border = borders.get(expression.slot) if isinstance(expression, Ref) else None
             if border is None:
-                out.append(f"_k{len(keys)} AS {slot.column}")
+                out.append(f"{_of_group(source, f'_k{len(keys)}')} AS {slot.column}")
                 keys.append(column_sql(expression))
             else:
                 out.append(f"{border} AS {slot.column}")
@@ -183,11 +196,11 @@ class Views:
 
     def _grouped(self, aggregate: Aggregate, source: View, items: list[str], names: list[str]) -> View:
         columns = [*(slot.column for slot, _ in (*aggregate.keys, *aggregate.aggregates)), *BORDERS, *names, "_g"]
-        items = [*items, *BORDERS, *names, "MAX(_g) AS _g"]
+        items = [*items, *BORDERS, *(f"{_of_group(source, one)} AS {one}" for one in names), "MAX(_g) AS _g"]
         if source.has("_o"):
             items.append("MIN(_o) AS _o")
             columns.append("_o")
-        groups = ", ".join([*BORDERS, *names])
+        groups = ", ".join([*BORDERS, *(["_p"] if source.has("_p") else names)])
         inner = self.add("grouped", f"SELECT {', '.join(items)}\nFROM {source.name}\nGROUP BY {groups}", columns)
         return self._with_milliseconds(inner, len(names))
 
@@ -260,3 +273,8 @@ class Views:
         return self.add(
             "ranked", f"SELECT {', '.join(items)}\nFROM (\n  {inner}\n) WHERE _r <= {rank.limit}", columns, len(names)
         )
+
+
+def _of_group(source: View, key: str) -> str:
+    """A key of a group; where `_p` stands for all of them, it is the one value that the group's rows have."""
+    return f"MIN({key})" if source.has("_p") else key
