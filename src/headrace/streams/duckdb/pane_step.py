@@ -22,6 +22,7 @@ from headrace.streams.duckdb.sql_writer import (
     aggregate_fragment,
     aggregate_sql,
     expression_sql,
+    key_sql,
     type_sql,
     write,
 )
@@ -106,13 +107,13 @@ def _halves(aggregate: Aggregate, window: Window) -> PaneSql:
     inner = write(aggregate.source, (window, replace(base, hidden=(*base.hidden, "_x"))))
     borders = {aggregate.window.start, aggregate.window.end, aggregate.window.time}
     keys = [(slot, one) for slot, one in aggregate.keys if not (isinstance(one, Ref) and one.slot in borders)]
-    columns = ["_we AS _p", "max(_g) AS _g", *(f"{expression_sql(one)} AS {slot.column}" for slot, one in keys)]
+    columns = ["_we AS _p", "max(_g) AS _g", *(f"{key_sql(one)} AS {slot.column}" for slot, one in keys)]
     whole: list[tuple[Slot, str]] = []
     for slot, call in aggregate.aggregates:
         parts, text = _parts(slot.column, call)
         columns += parts
         whole.append((slot, text))
-    groups = ", ".join(["_we", "_x", *(expression_sql(one) for _, one in keys)])
+    groups = ", ".join(["_we", "_x", *(key_sql(one) for _, one in keys)])
     order = ", ".join(["_p", "_x", *(f"{slot.column} NULLS LAST" for slot, _ in keys)])
     partial = f"SELECT {', '.join(columns)}, _x FROM ({inner.sql}) GROUP BY {groups} ORDER BY {order}"
     renamed = tuple(

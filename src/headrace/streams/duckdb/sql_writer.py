@@ -226,6 +226,12 @@ def expression_sql(expression: Expression) -> str:
     return _call(expression)
 
 
+def key_sql(expression: Expression) -> str:
+    """An expression by which rows are told apart or compared: −0.0 is 0.0."""
+    text = expression_sql(expression)
+    return f"({text} + CAST(0 AS {type_sql(expression.type)}))" if pa.types.is_floating(expression.type) else text
+
+
 def _call(call: Call) -> str:
     if call.name in "+-*/%":
         return _arithmetic(call)
@@ -252,7 +258,7 @@ def aggregate_sql(call: AggregateCall) -> str:
         return f"count(*){where}"
     value = expression_sql(call.arguments[0])
     if call.distinct:
-        return f"count(DISTINCT {value}){where}"
+        return f"count(DISTINCT {key_sql(call.arguments[0])}){where}"
     floating = pa.types.is_floating(call.arguments[0].type)
     ordered = f"{value} ORDER BY _o" if floating else value
     if call.name == "SUM":
@@ -269,7 +275,7 @@ def aggregate_sql(call: AggregateCall) -> str:
     if call.name in ("FIRST_VALUE", "LAST_VALUE"):
         return f"{'arg_min' if call.name == 'FIRST_VALUE' else 'arg_max'}({value}, _o){where}"
     if call.name in ("MIN", "MAX", "COUNT"):
-        return f"{call.name.lower()}({value}){where}"
+        return f"{call.name.lower()}({key_sql(call.arguments[0])}){where}"
     return f"{call.name.lower()}({_floating(value, call.arguments[0].type)} ORDER BY _o){where}"
 
 
@@ -331,7 +337,7 @@ def aggregate_fragment(aggregate: Aggregate, inner: Fragment, values: Sequence[t
     for slot, expression in aggregate.keys:
         border = borders.get(expression.slot) if isinstance(expression, Ref) else None
         if border is None:
-            keys.append(expression_sql(expression))
+            keys.append(key_sql(expression))
         text = f"make_timestamp(({border}) * 1000)" if border else keys[-1]
         columns.append(f"{text} AS {slot.column}")
     columns += [f"{text} AS {slot.column}" for slot, text in values]
@@ -347,9 +353,9 @@ def _hidden(keys: int, *more: str) -> tuple[str, ...]:
 
 def _write_rank(rank: Rank, known: tuple[Relation, Fragment] | None) -> Fragment:
     inner = write(rank.source, known)
-    partition = [expression_sql(one) for one in rank.partition]
+    partition = [key_sql(one) for one in rank.partition]
     order = [
-        f"{expression_sql(by)} {'DESC' if descending else 'ASC'} NULLS {'FIRST' if first else 'LAST'}"
+        f"{key_sql(by)} {'DESC' if descending else 'ASC'} NULLS {'FIRST' if first else 'LAST'}"
         for by, descending, first in rank.order
     ]
     over = f"PARTITION BY {', '.join(['_ws', '_we', *partition])} ORDER BY {', '.join([*order, '_o'])}"

@@ -33,7 +33,11 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "JSON_VALUE(text, '$.k[0]')", "JSON_VALUE(text, '$.k[1]')", "JSON_VALUE(text, '$.k[2]')", "JSON_VALUE(text, '$.a.b')", "JSON_VALUE(text, '$.a')", "JSON_VALUE(text, '$[0]')",
         "JSON_EXISTS(text, '$.k')", "JSON_EXISTS(text, '$.a.b')", "JSON_EXISTS(text, '$.k[2]')", "JSON_EXISTS(text, '$.k[3]')", "JSON_EXISTS(key, '$')", "JSON_VALUE(NULL, '$.a')",
     ),
-    "numbers in JSON": ("JSON_VALUE(text, '$.k')", "JSON_VALUE(text, '$')"),
+    "numbers in JSON": ("JSON_VALUE(text, '$.k')", "JSON_VALUE(text, '$')", "JSON_VALUE(CONCAT('[', text, 'e-9]'), '$[0]')"),
+    "what is no JSON": (
+        "JSON_VALUE(CONCAT(text, ' x'), '$')", "JSON_VALUE(CONCAT(text, ', 2'), '$')", "JSON_EXISTS(CONCAT('[', text, ',]'), '$')",
+        "JSON_VALUE(CONCAT('{\"größe\": {\"a-b\": [', text, ']}}'), '$.größe.a-b[0]')", "JSON_VALUE(CONCAT('{\"a\": \"', text, '\"}'), '$.a')",
+    ),
     "NULL in JSON": ("JSON_EXISTS(text, '$.k[1]')", "JSON_EXISTS(text, '$.a')"),
     "parts of times": (
         "EXTRACT(YEAR FROM at)", "EXTRACT(QUARTER FROM at)", "EXTRACT(MONTH FROM at)", "EXTRACT(WEEK FROM event_time)", "EXTRACT(DAY FROM at)", "EXTRACT(HOUR FROM local)", "EXTRACT(MINUTE FROM at)", "EXTRACT(SECOND FROM at)",
@@ -52,8 +56,9 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "LOWER(key)", "CHAR_LENGTH('👩‍👩‍👧')", "SUBSTRING('a🙂b', 2, 1)", "LEFT('🙂🙂', 1)", "RIGHT(key, 1)", "POSITION('b' IN 'a🙂b')", "LPAD('🙂', 3, '·')", "REPLACE(key, '🙂', '日')",
         "INSTR(key, '本')", "key LIKE '_'", "REGEXP(key, '^.$')", "REGEXP_REPLACE(key, '[^a]', '🙂')", "MD5(key)",
     ),
-    "capitals of letters that have none": ("UPPER(key)",),
-    "letters in reverse": ("REVERSE(text)", "REVERSE(key)"),
+    "capitals of letters that have none": ("UPPER(key)", "UPPER(CONCAT(text, 'ŉǰΐﬃßΣσςაʼn'))", "LOWER(CONCAT(text, 'İΣΑΣ', key))"),
+    "letters in reverse": ("REVERSE(text)", "REVERSE(key)", "REVERSE(CONCAT(text, key))"),
+    "negative zeros": ("n * x", "-x", "CEIL(x)", "ROUND(x)", "ROUND(x, 1)", "TRUNCATE(x)", "GREATEST(n * x, 0e0)", "LEAST(0e0, n * x)", "ABS(n * x)", "n * x = 0", "n * x IN (0e0, 1e0)"),
 }  # fmt: skip
 
 

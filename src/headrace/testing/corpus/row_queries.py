@@ -20,6 +20,9 @@ ROW_QUERIES: tuple[Query, ...] = (
     ("division and remainder", "rows", "SELECT id, n / small AS a, n % small AS b, big / n AS c, MOD(n, 7) AS d, x / small AS e, amount / n AS f, 1 / x AS g, -7 / 2 AS h, MOD(big, n) AS i FROM readings"),
     ("doubles", "rows", "SELECT id, x, -x AS a, x + 2 AS b, x * x AS c, x / 3 AS d, x - n AS e, x * amount AS f FROM readings"),
     ("decimals keep their digits", "rows", "SELECT id, amount * 2 AS a, amount + 1 AS b, amount * amount AS c, amount - n AS d, amount % 5 AS e, amount + 1.5 AS f, -amount AS g FROM readings"),
+    ("decimals of many digits", "rows", "SELECT id, amount * amount * 2 AS a, amount * amount + 1.000000001 AS b, amount * amount - amount * amount AS c, amount * 1.12345678901234 AS d, big * amount AS e, "
+     "CAST(amount AS DECIMAL(38, 10)) + amount AS f, CAST(CAST(amount AS DECIMAL(30, 8)) AS STRING) AS g, CAST(CAST(amount AS DECIMAL(18, 3)) AS DOUBLE) AS h, CAST(text AS DECIMAL(3, 3)) AS i, "
+     "CAST('000' || text AS DECIMAL(6, 2)) AS j FROM readings"),
     ("constants below one", "rows", "SELECT id, x + 0.1 AS a, amount + 0.0000001 AS b, n * 0.5 AS c, -0.25 AS d FROM readings"),
     ("casts of text to numbers", "rows", "SELECT id, CAST(text AS INT) AS a, CAST(text AS BIGINT) AS b, CAST(text AS DOUBLE) AS c, CAST(text AS DECIMAL(10, 2)) AS d, CAST(text AS BOOLEAN) AS e, CAST(text AS SMALLINT) AS f FROM readings WHERE text <> '0x1F'"),
     ("hexadecimal text is no number", "rows", "SELECT id, CAST(text AS INT) AS a, CAST(text AS BIGINT) AS b FROM readings WHERE text = '0x1F'"),

@@ -54,6 +54,8 @@ WINDOW_QUERIES: tuple[Query, ...] = (
     ("sums and means of integers and decimals", "TUMBLE", f"SELECT window_start, SUM(n) AS a, AVG(n) AS b, SUM(amount) AS c, AVG(amount) AS d, SUM(small) AS e FROM {_TEN} {_BY}"),
     ("sums and means of long numbers", "TUMBLE", f"SELECT window_start, SUM(big) AS a, AVG(big) AS b FROM {_TEN} {_BY}"),
     ("sums of negative zeros", "TUMBLE", f"SELECT window_start, SUM(x * n) AS a FROM {_MINUTE} WHERE x BETWEEN -1000 AND 1e6 {_BY}"),
+    ("keys of negative zeros", "TUMBLE", f"SELECT window_start, n * x AS z, COUNT(*) AS c, MIN(x * n) AS a, MAX(-x) AS b, COUNT(DISTINCT n * x) AS d FROM {_HOUR} {_BY}, n * x"),
+    ("smallest and largest of negative zeros", "TUMBLE", f"SELECT window_start, COUNT(*) AS c, MIN(x * n) AS a, MAX(-x) AS b, COUNT(DISTINCT n * x) AS d FROM {_MINUTE} WHERE x BETWEEN -0.5 AND 0.5 {_BY}"),
     ("sums and means of doubles", "TUMBLE", f"SELECT window_start, SUM(x) AS a, AVG(x) AS b, SUM(x * 2) AS c FROM {_MINUTE} WHERE x BETWEEN -1000 AND 1e6 {_BY}"),
     ("deviations and variances", "TUMBLE", f"SELECT window_start, STDDEV_POP(small) AS a, STDDEV_SAMP(small) AS b, VAR_POP(small) AS c, VAR_SAMP(x) AS d FROM {_TEN} WHERE x < 1e6 AND x > -1e6 {_BY}"),
     ("percentiles", "TUMBLE", f"SELECT window_start, PERCENTILE(n, 0.5) AS a, PERCENTILE(x, 0.9) AS b, PERCENTILE(amount, 0) AS c, PERCENTILE(small, 1) AS d FROM {_TEN} {_BY}"),
@@ -78,6 +80,8 @@ WINDOW_QUERIES: tuple[Query, ...] = (
     ("sessions", "SESSION", _summary(_over("SESSION", "15 SECOND"))),
     ("sessions by key", "SESSION", _counts(_over("SESSION", "90 SECOND", partition="key"), "key")),
     ("sessions by two keys", "SESSION", f"SELECT window_start, window_end, n, ok, COUNT(*) AS c, FIRST_VALUE(id) AS f, LAST_VALUE(amount) AS l FROM {_over('SESSION', '5 MINUTE', partition='n, ok')} {_BY}, n, ok"),
+    ("sessions by four keys", "SESSION", f"SELECT window_start, key, day, local, amount, COUNT(*) AS c FROM {_over('SESSION', '50 MINUTE', partition='key, day, local, amount')} {_BY}, amount, key, day, local HAVING COUNT(*) > 1"),
+    ("sessions by a DOUBLE", "SESSION", f"SELECT window_start, x, COUNT(*) AS c FROM {_over('SESSION', '5 MINUTE', partition='x')} {_BY}, x"),
     ("sessions of filtered rows", "SESSION", f"SELECT window_start, window_end, COUNT(*) AS c FROM {_over('SESSION', '25 SECOND')} WHERE ok {_BY}"),
     ("rows of a session that touch", "SESSION", f"SELECT window_start, window_end, key, COUNT(*) AS c, MAX(n) AS m, AVG(small) AS a FROM {_over('SESSION', '1 MINUTE', partition='key')} {_BY}, key HAVING COUNT(*) > 1"),
     ("minutes within hours", "windows over windows", f"WITH m AS (SELECT window_time, key, COUNT(*) AS c, SUM(n) AS s FROM {_MINUTE} {_BY}, window_time, key) "
@@ -92,5 +96,7 @@ WINDOW_QUERIES: tuple[Query, ...] = (
     ("ties in order of time and input", "top-N", _ranked(_TEN, "", "ok", "r <= 4", "window_start, r, id, ok")),
     ("the largest DOUBLE and its text", "top-N", _ranked(_HOUR, "ok", "x DESC, text, id", "r <= 2", "window_end, ok, r, x, text")),
     ("the best of hops", "top-N", _ranked(_over("HOP", "5 MINUTE", "10 MINUTE"), "", "big DESC, id", "r <= 2", "window_start, window_end, r, id")),
+    ("ranks of negative zeros", "top-N", f"SELECT window_start, r, id, z FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY z, id) AS r FROM "
+     f"(SELECT window_start, window_end, id, n * x AS z FROM {_TEN})) WHERE r <= 9"),
     ("the busiest keys of each hour", "top-N", f"SELECT window_start, r, key, c FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY c DESC, key) AS r FROM ({_counts(_HOUR, 'key')})) WHERE r <= 2"),
 )  # fmt: skip

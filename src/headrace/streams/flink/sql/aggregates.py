@@ -3,8 +3,8 @@
 import pyarrow as pa
 
 from headrace.streams.expression import AggregateCall, Constant
-from headrace.streams.flink.sql.casts import cast_sql, fits
-from headrace.streams.flink.sql.expressions import expression_sql
+from headrace.streams.flink.sql.casts import cast_sql, fits, unsigned_zero
+from headrace.streams.flink.sql.expressions import expression_sql, key_sql
 from headrace.streams.flink.sql.types import inner_type
 from headrace.streams.sql_types import DOUBLE, category
 
@@ -48,7 +48,7 @@ def aggregate_sql(call: AggregateCall) -> str:
     kind = call.arguments[0].type
     value = expression_sql(call.arguments[0])
     if call.distinct:
-        return f"COUNT(DISTINCT {value}){where}"
+        return f"COUNT(DISTINCT {key_sql(call.arguments[0])}){where}"
     if call.name in ("FIRST_VALUE", "LAST_VALUE"):
         return _by_order(call, value, kind, where)
     if call.name == "SUM":
@@ -59,12 +59,7 @@ def aggregate_sql(call: AggregateCall) -> str:
     if call.name == "LISTAGG":
         separator = call.arguments[1] if len(call.arguments) > 1 else Constant(",", pa.string())
         return f"LISTAGG({value}, {expression_sql(separator)}){where}"
-    return f"{call.name}({value}){where}"
-
-
-def unsigned_zero(value: str) -> str:
-    """A DOUBLE; 0.0 for −0.0."""
-    return f"(CASE WHEN {value} = 0 THEN CAST(0 AS DOUBLE) ELSE {value} END)"
+    return f"{call.name}({key_sql(call.arguments[0])}){where}"
 
 
 def sum_sql(value: str, kind: pa.DataType, result: pa.DataType, where: str, *, whole: bool = True) -> str:

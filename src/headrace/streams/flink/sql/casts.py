@@ -28,6 +28,11 @@ def finite(value: str) -> str:
     return f"(CASE WHEN {value} BETWEEN -1.7976931348623157E308 AND 1.7976931348623157E308 THEN {value} END)"
 
 
+def unsigned_zero(value: str) -> str:
+    """A DOUBLE; 0.0 for −0.0, in a form that Flink does not take for the value itself as it does `+ 0.0`."""
+    return f"(CASE WHEN {value} = 0 THEN CAST(0 AS DOUBLE) ELSE {value} END)"
+
+
 def double_sql(value: str, given: pa.DataType) -> str:
     """The nearest DOUBLE. A DECIMAL of 16 to 18 digits is a long for Flink, which it would round twice."""
     if pa.types.is_decimal(given) and _EXACT_DIGITS < given.precision <= _LONG_DIGITS:

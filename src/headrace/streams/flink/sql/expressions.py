@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from headrace.streams.expression import Call, Case, Cast, Constant, Duration, Expression, Now, Ref
-from headrace.streams.flink.sql.casts import BOUNDS, cast_sql, double_sql, fits
+from headrace.streams.flink.sql.casts import BOUNDS, cast_sql, double_sql, fits, unsigned_zero
 from headrace.streams.flink.sql.functions import SCALAR_SQL
 from headrace.streams.flink.sql.types import constant, inner_type, instant, interval, null
 from headrace.streams.sql_types import DOUBLE, MAX_PRECISION, NULL, as_decimal, category
@@ -34,6 +34,14 @@ def column_sql(expression: Expression) -> str:
     if isinstance(expression, Ref | Cast | Constant | Case) or expression.type == NULL:
         return sql
     return f"CAST({sql} AS {inner_type(expression.type)})"
+
+
+def key_sql(expression: Expression) -> str:
+    """An expression by which rows are told apart or compared, as a column: −0.0 is 0.0."""
+    sql = column_sql(expression)
+    return (
+        f"CAST({unsigned_zero(sql)} AS {inner_type(expression.type)})" if pa.types.is_floating(expression.type) else sql
+    )
 
 
 def _case(case: Case) -> str:

@@ -3,9 +3,9 @@
 import pyarrow as pa
 
 from headrace.streams.expression import AggregateCall, Ref, slots_of
-from headrace.streams.flink.sql.aggregates import chosen, least_or_most, numbered, sum_sql, unsigned_zero
-from headrace.streams.flink.sql.casts import fits
-from headrace.streams.flink.sql.expressions import expression_sql
+from headrace.streams.flink.sql.aggregates import chosen, least_or_most, numbered, sum_sql
+from headrace.streams.flink.sql.casts import fits, unsigned_zero
+from headrace.streams.flink.sql.expressions import expression_sql, key_sql
 from headrace.streams.flink.sql.types import inner_type
 from headrace.streams.functions import FUNCTIONS
 from headrace.streams.logical_plan import Aggregate, Frame, Project, Window
@@ -48,7 +48,7 @@ def pane_halves(column: str, call: AggregateCall) -> tuple[dict[str, str], str]:
         return {part: f"COUNT({value}){where}"}, f"SUM({part})"
     kind = call.arguments[0].type
     if call.name in ("MIN", "MAX"):
-        return {part: f"{call.name}({value}){where}"}, f"{call.name}({part})"
+        return {part: f"{call.name}({key_sql(call.arguments[0])}){where}"}, f"{call.name}({part})"
     if call.name in ("FIRST_VALUE", "LAST_VALUE"):
         function = least_or_most(call)
         return {part: f"{function}({numbered(value)}){where}"}, chosen(f"{function}({part})", kind)

@@ -16,6 +16,8 @@ from headrace.streams.logical_plan import (
     Rank,
     Relation,
     Scan,
+    StreamJoin,
+    TableJoin,
     Window,
     expressions,
     relations,
@@ -51,6 +53,11 @@ def refusals(logical: LogicalPlan) -> tuple[Refusal, ...]:
 def _of_relation(relation: Relation, later: set[Slot]) -> Iterator[Refusal]:
     if isinstance(relation, Window) and max(relation.frame.size_ms, relation.frame.step_ms) > _LONGEST_MS:
         yield "a window of more than 999 days is too long for Flink", "write a shorter INTERVAL"
+    if isinstance(relation, StreamJoin | TableJoin) and any(pa.types.is_floating(left.type) for left, _ in relation.on):
+        yield (
+            "0.0 and −0.0 are two keys where Flink joins by a DOUBLE",
+            "CAST both to DECIMAL(38, 18) in a WITH query first",
+        )
     if isinstance(relation, Rank) and _session_below(relation):
         yield "Flink ranks no rows of a SESSION", "group the session, or use TUMBLE"
     if not isinstance(relation, Aggregate):

@@ -8,9 +8,11 @@ record); behind a window `window_start`, `window_end`, `window_time`, `_ws`, `_w
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from headrace.streams.expression import AggregateCall, Ref, Slot
 from headrace.streams.flink.sql.aggregates import aggregate_sql, by_order, deferred_sql, needs_order
-from headrace.streams.flink.sql.expressions import column_sql
+from headrace.streams.flink.sql.expressions import column_sql, key_sql
 from headrace.streams.flink.sql.panes import pane_frame, pane_halves
 from headrace.streams.flink.sql.tables import Table, last_end
 from headrace.streams.flink.sql.types import epoch_ms
@@ -100,8 +102,8 @@ class Views:
             if slot is not None:
                 borders[slot.column] = border
         partition = [one.slot.column for one in window.partition]
-        if len(partition) > 1:
-            source, partition = self._of_one_key(source, partition), ["_p"]
+        if len(partition) > 1 or any(pa.types.is_floating(one.type) for one in window.partition):
+            source, partition = self._of_one_key(source, window.partition), ["_p"]
         table = window_function(frame, source.name, partition)
         kept = [one for one in source.columns if one != "_rt"]
         items = [*kept, *(f"{border} AS {column}" for column, border in borders.items()), *BORDERS]
@@ -112,12 +114,10 @@ class Views:
             where = f"\nWHERE {epoch_ms('window_end')} > _b"
         return self.add("windowed", f"SELECT {', '.join(items)}\nFROM TABLE({table}){where}", columns)
 
-    def _of_one_key(self, source: View, keys: Sequence[str]) -> View:
+    def _of_one_key(self, source: View, keys: Sequence[Ref]) -> View:
         """Several keys in one, `_p`: Flink does not find the second key of a SESSION that stands in a view."""
-        texts = [
-            f"COALESCE(CAST(CHAR_LENGTH(CAST({one} AS STRING)) AS STRING) || ':' || CAST({one} AS STRING), '')"
-            for one in keys
-        ]
+        values = [f"CAST({key_sql(one)} AS STRING)" for one in keys]
+        texts = [f"COALESCE(CAST(CHAR_LENGTH({one}) AS STRING) || ':' || {one}, '')" for one in values]
         columns, joined = [*source.columns, "_p"], " || ' ' || ".join(texts)
         return self.add(
             "keyed", f"SELECT {', '.join(source.columns)}, ({joined}) AS _p\nFROM {source.name}", columns, source.keys
@@ -170,7 +170,7 @@ class Views:
             border = borders.get(expression.slot) if isinstance(expression, Ref) else None
             if border is None:
                 out.append(f"{_of_group(source, f'_k{len(keys)}')} AS {slot.column}")
-                keys.append(column_sql(expression))
+                keys.append(key_sql(expression))
             else:
                 out.append(f"{border} AS {slot.column}")
         names = [f"_k{place}" for place in range(len(keys))]
@@ -259,8 +259,8 @@ class Views:
         source = self._numbered(self.write(rank.source))
         names = [f"_k{place}" for place in range(len(rank.partition))]
         kept = [one for one in source.columns if not is_key(one) and one != "_r"]
-        items = [*kept, *(f"{column_sql(one)} AS {name}" for one, name in zip(rank.partition, names, strict=True))]
-        items += [f"{column_sql(by)} AS _s{place}" for place, (by, _, _) in enumerate(rank.order)]
+        items = [*kept, *(f"{key_sql(one)} AS {name}" for one, name in zip(rank.partition, names, strict=True))]
+        items += [f"{key_sql(by)} AS _s{place}" for place, (by, _, _) in enumerate(rank.order)]
         source = self.add("keyed", f"SELECT {', '.join(items)}\nFROM {source.name}", [*kept, *names])
         by = ", ".join(("window_start", "window_end", *names))
         order = ", ".join(
