@@ -11,6 +11,7 @@ from headrace.log.record import Record
 from headrace.log.topic_log import ExternalTable
 from headrace.streams.flink.raw_rows import read_raw
 from headrace.streams.flink.sql.job_sql import write_job
+from headrace.streams.flink.sql.notes import job_notes
 from headrace.streams.planning import describe
 from headrace.streams.stream_job import JobLateRow, JobOptions, JobSign, JobSpec
 from headrace.streams.validate import plan_query
@@ -99,6 +100,11 @@ def test_a_name_that_begins_like_a_hidden_column_does_no_harm() -> None:
         ),
         (f"SELECT VAR_POP(qty) + 1 AS v FROM {MINUTE} {BY}", ("VAR_POP", "alone")),
         (
+            "WITH p AS (SELECT event_time AS ts, price FROM trades) SELECT 1 AS one FROM p AS a "
+            "JOIN quotes FOR SYSTEM_TIME AS OF a.ts AS q ON a.price = q.bid",
+            ("two keys", "DECIMAL(38, 18)"),
+        ),
+        (
             "SELECT SUM(price) AS v FROM TABLE(SESSION(TABLE trades, DESCRIPTOR(event_time), INTERVAL '5' SECOND)) " + BY,
             ("SESSION", "DECIMAL"),
         ),
@@ -113,6 +119,13 @@ def test_what_flink_would_answer_otherwise_is_refused(sql: str, words: tuple[str
         write_job(job_of(sql))
     for word in words:
         assert word in str(caught.value)
+
+
+def test_it_is_said_beforehand_that_late_rows_of_sessions_are_not_listed() -> None:
+    gap = "INTERVAL '5' SECOND"
+    session = f"SELECT COUNT(*) AS n FROM TABLE(SESSION(TABLE trades, DESCRIPTOR(event_time), {gap})) {BY}"
+    assert "late rows of a SESSION are dropped and not listed on flink" in job_notes(plan_query(case_spec(session)))
+    assert job_notes(plan_query(case_spec(f"SELECT COUNT(*) AS n FROM {MINUTE} {BY}"))) == ()
 
 
 def test_late_rows_and_signs_are_read_beside_the_rows() -> None:

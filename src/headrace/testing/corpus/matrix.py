@@ -29,6 +29,12 @@ _MORE = """
 On Flink, rows appear when a checkpoint completes (`checkpointingInterval`), and rows of one window come in any order; in the process they come
 at once, in order. Everything that decides a value – `FIRST_VALUE`, `LISTAGG`, ranks, sums of DOUBLE, which row is late – goes by event time and the
 input's order on both.
+
+What the dialect allows and Flink would answer otherwise is refused when the query is checked, with the form that works: a DOUBLE as text, the
+remainder of a DOUBLE, TRUNCATE of a DOUBLE to digits, joins by a DOUBLE, sums of DOUBLE, lists and deviations over a SESSION or over windows that cover
+each other more than 64 times, deviations and percentiles that are reckoned with, ranks over a SESSION, a SESSION that is grouped by other columns than
+its own, months between two times, look-around and groups in regular expressions, paths into JSON that are not constant or not plain, conversions of
+BYTES, TIME, DECIMAL(38, 38), and windows of more than 999 days.
 """
 
 

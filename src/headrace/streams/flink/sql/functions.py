@@ -236,7 +236,7 @@ SCALAR_SQL: dict[str, Writer] = {
     "POWER": _double("POWER({0}, {1})"), "EXP": _double("EXP({0})"), "LN": _double("LN({0})", "{0} > 0"),
     "LOG10": _double("LOG10({0})", "{0} > 0"), "LOG2": _double("LOG2({0})", "{0} > 0"),
     "GREATEST": _extremum(">="), "LEAST": _extremum("<="), "COALESCE": _listed("COALESCE"), "IFNULL": _listed("COALESCE"),
-    "NULLIF": _null_if, "IF": _if, "UPPER": _template("UPPER({0})"), "LOWER": _template("LOWER(REPLACE({0}, 'Σ', 'σ'))"),
+    "NULLIF": _null_if, "IF": _if, "UPPER": _template("UPPER(CAST({0} AS STRING))"), "LOWER": _template("LOWER(REPLACE({0}, 'Σ', 'σ'))"),
     "TRIM": _template("TRIM(BOTH ' ' FROM {0})"), "LTRIM": _template("TRIM(LEADING ' ' FROM {0})"),
     "RTRIM": _template("TRIM(TRAILING ' ' FROM {0})"), "CHAR_LENGTH": _template("CHAR_LENGTH({0})"),
     "CHARACTER_LENGTH": _template("CHAR_LENGTH({0})"), "SUBSTRING": _substring, "SUBSTR": _substring,
