@@ -60,22 +60,28 @@ class Corpus:
         batches = corpus_batches() | {f"table.{one.name}": _as_batch(one.table) for one in static_tables()}
         self.create(f"corpus.{name}" for name in batches)
         for name, batch in batches.items():
-            self._feed(name, batch)
-        self._producer.flush(PATIENCE_SECONDS)
+            self.end(name, self.feed(name, batch))
 
     def create(self, topics: Iterable[str]) -> None:
         """The corpus lies in the past, so that it would be beyond any time for which topics are kept."""
         new = [NewTopic(one, 1, 1, config={"retention.ms": "-1"}) for one in topics]
-        for future in self._admin.create_topics(new).values():
+        for future in self._admin.create_topics(new).values() if new else ():
             future.result(PATIENCE_SECONDS)
 
-    def _feed(self, name: str, batch: RowBatch) -> None:
+    def feed(self, name: str, batch: RowBatch) -> int:
+        """Gives the latest event time, ms."""
         latest = 0
         for one in batch_to_records(batch):
             self._send(f"corpus.{name}", one.id, one.kind, one.value, one.event_time, one.key, one.ingested_at)
             latest = max(latest, one.event_time)
+        self._producer.flush(PATIENCE_SECONDS)
+        return latest
+
+    def end(self, name: str, latest: int) -> None:
+        """The sign behind the last row."""
         end = msgspec.json.encode(Control("end", name))
         self._send(f"corpus.{name}", f"end:{name}", "control/1", end, latest, "end", latest)
+        self._producer.flush(PATIENCE_SECONDS)
 
     def _send(self, topic: str, name: str, kind: str, value: bytes, time: int, key: str, ingested: int) -> None:
         headers: list[tuple[str, str | bytes | None]] = [
@@ -106,9 +112,9 @@ class Jobs:
             self._waiting = [one for one in self._waiting if one >= place]
             while self._waiting and len(self._running) < AT_ONCE:
                 following = self._waiting.pop(0)
-                self._running[following] = self._submit(self._jobs[following])
+                self._running[following] = self.submit(self._jobs[following])
             try:
-                self._found[place] = read_raw(self._jobs[place], self._read(self._jobs[place], *self._running[place]))
+                self._found[place] = read_raw(self._jobs[place], self.read(self._jobs[place], *self._running[place]))
             finally:
                 self._end(place)
         return self._found[place]
@@ -122,7 +128,7 @@ class Jobs:
         session.cancel(job_id)
         session.close()
 
-    def _submit(self, job: JobSpec) -> tuple[FlinkSql, str]:
+    def submit(self, job: JobSpec) -> tuple[FlinkSql, str]:
         session, written = FlinkSql(self._corpus.cluster), write_job(job)
         settings = session_properties(job.name, secrets.token_hex(16), job.options, None) | dict(written.settings)
         for key, value in settings.items():
@@ -131,7 +137,7 @@ class Jobs:
             session.run(statement)
         return session, str(session.run(written.insert)[0][0])
 
-    def _read(self, job: JobSpec, session: FlinkSql, job_id: str) -> list[Record]:
+    def read(self, job: JobSpec, session: FlinkSql, job_id: str) -> list[Record]:
         """The records up to the last sign: with it or before it came all that came before it in the inputs."""
         consumer = Consumer({
             "bootstrap.servers": self._corpus.bootstrap, "group.id": job.name, "isolation.level": "read_committed",
@@ -235,6 +241,39 @@ def test_late_rows_of_sessions_are_listed(jobs: Jobs, place: int) -> None:
     case = ASKED[place]
     expected = in_order(run(DuckDBEngine(), case_spec(case.sql, case.timeline), corpus_batches()))
     assert outcome(jobs.output(place)).late == expected.late
+
+
+def test_a_sign_waits_until_a_static_table_is_read(corpus: Corpus) -> None:
+    """As the rows before it do: else it would say that they have come out."""
+    case = next(one for one in CASES if one.name == "a join with a static table")
+    expected = in_order(run(DuckDBEngine(), case_spec(case.sql, case.timeline), corpus_batches()))
+    name = next(one for one in static_tables() if one.name in case.sql)
+    whole = job_of(case_spec(case.sql, case.timeline), "gated", corpus.bootstrap)
+    slow = dataclasses.replace(whole.tables[name.name], topic="corpus.slow")
+    job = dataclasses.replace(whole, tables={**whole.tables, name.name: slow})
+    corpus.create(["corpus.slow", job.output.topic])
+    latest = corpus.feed("slow", _as_batch(name.table))
+    jobs = Jobs(corpus, [], "gated")
+    session, job_id = jobs.submit(job)
+    try:
+        session.wait_until_running(job_id)
+        session.wait_for_checkpoint(job_id, after=3)
+        assert _length(corpus, job.output.topic) == 0
+        corpus.end("slow", latest)
+        found = outcome(read_raw(job, jobs.read(job, session, job_id)))
+        assert found.rows == expected.rows
+    finally:
+        session.cancel(job_id)
+        session.close()
+
+
+def _length(corpus: Corpus, topic: str) -> int:
+    """The offset behind the last record of a topic."""
+    consumer = Consumer({"bootstrap.servers": corpus.bootstrap, "group.id": "length"})
+    try:
+        return consumer.get_watermark_offsets(TopicPartition(topic, 0), PATIENCE_SECONDS)[1]
+    finally:
+        consumer.close()
 
 
 def _same(case: Case, output: JobOutput) -> None:

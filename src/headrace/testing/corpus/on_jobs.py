@@ -20,7 +20,7 @@ from headrace.streams.stream_job import JobOptions, JobOutput, JobSpec, StreamJo
 from headrace.testing.corpus.corpus_query import CorpusQuery
 from headrace.testing.corpus.outcome import Outcome
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 """How long a job may write nothing before its end."""
 CHECKPOINT_MS = 1_000
 SLOTS = 8

@@ -94,34 +94,44 @@ CREATE TEMPORARY VIEW joining_1 AS
 SELECT c2, c3, _t, _o, _off, _g, _n, _id, _key, _rt, c3 AS _j0
 FROM read_0;
 
-CREATE TEMPORARY VIEW table_rows_2 AS
+CREATE TEMPORARY VIEW loaded_2 AS
+SELECT _key AS _end
+FROM table_0
+WHERE _kind = 'control/1' AND _key = 'end';
+
+CREATE TEMPORARY VIEW table_rows_3 AS
 SELECT `symbol` AS c7, `name` AS c8, _rt AS _rt
 FROM table_0
 WHERE _kind = 'row/1';
 
-CREATE TEMPORARY VIEW newest_3 AS
+CREATE TEMPORARY VIEW newest_4 AS
 SELECT c7, c8, _rt
 FROM (
-  SELECT c7, c8, _rt, ROW_NUMBER() OVER (PARTITION BY c7 ORDER BY _rt DESC) AS _place FROM table_rows_2 WHERE c7 IS NOT NULL
+  SELECT c7, c8, _rt, ROW_NUMBER() OVER (PARTITION BY c7 ORDER BY _rt DESC) AS _place FROM table_rows_3 WHERE c7 IS NOT NULL
 ) WHERE _place = 1;
 
-CREATE TEMPORARY VIEW joined_4 AS
+CREATE TEMPORARY VIEW joined_5 AS
 SELECT l.c2, l.c3, l._t, l._o, l._off, l._g, l._n, l._id, l._key, l._rt, r.c7, r.c8
 FROM joining_1 AS l
-JOIN newest_3 FOR SYSTEM_TIME AS OF l._rt AS r ON l._j0 = r.c7;
+JOIN newest_4 FOR SYSTEM_TIME AS OF l._rt AS r ON l._j0 = r.c7;
 
-CREATE TEMPORARY VIEW project_5 AS
+CREATE TEMPORARY VIEW project_6 AS
 SELECT c2 AS c9, c8 AS c10, _t, _o, _off, _g, _n, _id, _key, _rt
-FROM joined_4;
+FROM joined_5;
 
-CREATE TEMPORARY VIEW signs0_6 AS
+CREATE TEMPORARY VIEW signs0_7 AS
 SELECT 'trades' AS _input, _key AS _sign, _offset AS _off
 FROM input_0
 WHERE _kind = 'control/1' AND _key IN ('end', 'idle');
 
+CREATE TEMPORARY VIEW gated_8 AS
+SELECT s._input, s._sign, s._off
+FROM signs0_7 AS s
+JOIN loaded_2 AS t ON t._end = 'end';
+
 INSERT INTO output
 SELECT CAST('row' AS STRING) AS x, CAST(c9 AS BIGINT) AS c0, CAST(c10 AS STRING) AS c1, CAST(_id AS STRING) AS id, CAST(_key AS STRING) AS key, CAST(_t AS BIGINT) AS t, CAST(_g AS BIGINT) AS g, CAST(_off AS BIGINT) AS o, CAST(NULL AS STRING) AS n, CAST(NULL AS STRING) AS s, CAST(NULL AS BIGINT) AS b
-FROM project_5
+FROM project_6
 UNION ALL
 SELECT CAST('sign' AS STRING) AS x, CAST(NULL AS BIGINT) AS c0, CAST(NULL AS STRING) AS c1, CAST(NULL AS STRING) AS id, CAST(NULL AS STRING) AS key, CAST(NULL AS BIGINT) AS t, CAST(NULL AS BIGINT) AS g, CAST(_off AS BIGINT) AS o, CAST(_input AS STRING) AS n, CAST(_sign AS STRING) AS s, CAST(NULL AS BIGINT) AS b
-FROM signs0_6
+FROM gated_8

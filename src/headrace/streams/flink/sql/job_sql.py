@@ -66,7 +66,7 @@ def write_job(job: JobSpec) -> JobSql:
         _only(columns, {"x": "'late'", "n": text(one.stream), "o": "_off", "b": "_by"}, one.view) for one in views.late
     ]
     for number, select in enumerate(write_signs(tables)):
-        signs = views.add(f"signs{number}", select, ("_input", "_sign", "_off"))
+        signs = _gated(views, views.add(f"signs{number}", select, ("_input", "_sign", "_off")))
         selects.append(_only(columns, {"x": "'sign'", "n": "_input", "s": "_sign", "o": "_off"}, signs.name))
     sink = sink_table("output", job.output, columns, job.name, job.options)
     insert = "INSERT INTO output\n" + "\nUNION ALL\n".join(selects)
@@ -94,6 +94,16 @@ def identity_types(relation: Relation) -> tuple[pa.DataType, ...]:
     borders = {relation.window.start, relation.window.end, relation.window.time}
     keys = (one for _, one in relation.keys if not (isinstance(one, Ref) and one.slot in borders))
     return tuple(one.type for one in keys)
+
+
+def _gated(views: Views, signs: View) -> View:
+    """The signs, none before every static table is read: a sign says that all rows before it have come out."""
+    for gate in list(views.gates):
+        items = ", ".join(f"s.{one}" for one in signs.columns)
+        signs = views.add(
+            "gated", f"SELECT {items}\nFROM {signs.name} AS s\nJOIN {gate} AS t ON t._end = 'end'", signs.columns
+        )
+    return signs
 
 
 def _output_columns(logical: LogicalPlan, view: View, later: Container[int]) -> dict[str, str]:

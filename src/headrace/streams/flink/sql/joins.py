@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from headrace.streams.flink.sql.expressions import column_sql
-from headrace.streams.flink.sql.sources import inward
+from headrace.streams.flink.sql.sources import inward, table_end
 from headrace.streams.flink.sql.tables import HIGHEST, LOWEST, ROW, RowTime, Source, source_table
 from headrace.streams.flink.sql.types import day_time, epoch_ms, name
 from headrace.streams.flink.sql.views import View, Views
@@ -29,6 +29,7 @@ def write_table_join(views: Views, join: TableJoin, job: JobSpec) -> View:
     on = [columns[column].column for _, column in join.on]
     found = _table(join, job, f"table_{len(views.tables)}")
     views.tables.append(found.table)
+    views.gates.append(views.add("loaded", table_end(found), ("_end",)).name)
     rows = _table_rows(views, join, found)
     chosen = _versions(views, rows, on) if join.table.valid_from is not None else rows
     right = _newest(views, chosen, on, "_rt")

@@ -76,6 +76,11 @@ def write_signs(found: Mapping[str, Source]) -> Sequence[str]:
     ]
 
 
+def table_end(source: Source) -> str:
+    """A SELECT of the sign behind a static table's last row."""
+    return f"SELECT {source.mark}key AS _end\nFROM {source.table.name}\nWHERE {source.mark}kind = '{SIGN}' AND {source.mark}key = 'end'"
+
+
 def inward(column: str, kind: pa.DataType) -> str:
     """A column of canonical JSON as it goes inside the job."""
     return f"CAST({column} AS {inner_type(kind)})" if pa.types.is_timestamp(kind) and kind.tz else column

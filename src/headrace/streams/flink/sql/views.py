@@ -55,6 +55,8 @@ class Views:
     table_join: "Callable[[Views, TableJoin], View]" = field(kw_only=True)
     stream_join: "Callable[[Views, StreamJoin], View]" = field(kw_only=True)
     statements: list[str] = field(default_factory=list[str])
+    gates: list[str] = field(default_factory=list[str])
+    """Views with one row each, once a static table is read: until then rows wait, and so must the signs behind them."""
     late: list[LateSource] = field(default_factory=list[LateSource])
     serial: bool = False
     """Whether the job is only exact with one task per step."""
