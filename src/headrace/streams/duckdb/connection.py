@@ -4,7 +4,7 @@ import duckdb
 import pyarrow as pa
 
 from headrace.foundation.errors import FinalError
-from headrace.streams.duckdb.macros import MACROS
+from headrace.streams.duckdb.macros import MACRO_NAMES, MACROS
 from headrace.streams.stream_engine import EngineOptions
 
 Error = duckdb.Error
@@ -26,9 +26,9 @@ class Database:
             "SET autoload_known_extensions = false",
             "SET python_enable_replacements = false",
             "SET lock_configuration = true",
-            *(f"CREATE TEMPORARY MACRO {macro}" for macro in MACROS),
         ):
             self._connection.execute(setting)
+        self._has_macros = False
 
     def register(self, name: str, table: pa.Table) -> None:
         """Makes a table readable under a name, until it is registered anew."""
@@ -36,6 +36,9 @@ class Database:
 
     def query(self, sql: str) -> pa.Table:
         """All rows of a query. Raises `Error`; FinalError where memory does not suffice."""
+        if not self._has_macros and any(name in sql for name in MACRO_NAMES):
+            self._connection.execute("; ".join(f"CREATE TEMPORARY MACRO {macro}" for macro in MACROS))
+            self._has_macros = True
         try:
             table = self._connection.sql(sql).to_arrow_table()
         except duckdb.OutOfMemoryException as error:

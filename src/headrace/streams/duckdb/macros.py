@@ -1,4 +1,4 @@
-"""Macros that every database has: text, letters and JSON read by the one grammar that all engines share, not by DuckDB's own.
+"""Macros for queries that need them: text, letters and JSON read by the one grammar that all engines share, not by DuckDB's own.
 
 DuckDB takes `0x1F`, `1_000` and `infinity` for numbers, `NaN` and `[1,]` for JSON, gives a number in JSON in its own digits, makes capitals
 letter by letter, and turns text around by what is seen as one sign.
@@ -53,3 +53,5 @@ MACROS: tuple[str, ...] = (
         ELSE try(json_extract_string(x, path)) END END""",
     "json_there(x, path) AS coalesce(is_json(x) AND try(json_type(x, path)) <> 'NULL', FALSE)",
 )
+MACRO_NAMES = tuple(f"{macro.partition('(')[0]}(" for macro in MACROS)
+"""As they stand in SQL."""
