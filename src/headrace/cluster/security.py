@@ -21,6 +21,8 @@ class KafkaSecurity:
     sasl_port: int | None = None
     tls_port: int | None = None
     sasl_tls_port: int | None = None
+    unsigned_tokens: bool = False
+    """OAUTHBEARER too, with tokens that nobody has signed: whoever says who he is, is believed. For trying out a client alone."""
 
     def listeners(self) -> dict[str, tuple[int, str]]:
         """Name → port and protocol."""
@@ -41,7 +43,7 @@ class KafkaSecurity:
             if not protocol.startswith("SASL"):
                 continue
             prefix = f"listener.name.{name.lower()}"
-            found[f"{prefix}.sasl.enabled.mechanisms"] = ",".join(("PLAIN", *SCRAM))
+            found[f"{prefix}.sasl.enabled.mechanisms"] = ",".join(self._mechanisms())
             found[f"{prefix}.plain.sasl.jaas.config"] = (
                 f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
             )
@@ -49,10 +51,18 @@ class KafkaSecurity:
                 found[f"{prefix}.{mechanism.lower()}.sasl.jaas.config"] = (
                     "org.apache.kafka.common.security.scram.ScramLoginModule required;"
                 )
+            if self.unsigned_tokens:
+                found[f"{prefix}.oauthbearer.sasl.jaas.config"] = (
+                    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required "
+                    'unsecuredLoginStringClaim_sub="broker";'
+                )
         if self.with_tls:
             found |= {"ssl.keystore.type": "PKCS12", "ssl.keystore.location": str(directory / "tls" / "server.p12"),
                       "ssl.keystore.password": _STORE_WORD, "ssl.key.password": _STORE_WORD}  # fmt: skip
         return found
+
+    def _mechanisms(self) -> tuple[str, ...]:
+        return ("PLAIN", *SCRAM, "OAUTHBEARER") if self.unsigned_tokens else ("PLAIN", *SCRAM)
 
 
 def certificate(directory: Path) -> Path:

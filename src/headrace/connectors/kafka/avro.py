@@ -76,6 +76,12 @@ class Names:
         """The definition of a name; anything else as it is."""
         return self._known.get(schema, schema) if isinstance(schema, str) else schema
 
+    def alone(self, schema: Any) -> Any:
+        """A type with all the definitions that it may name, as fastavro takes a schema that it has parsed."""
+        found = self.resolved(schema)
+        parsed_before = {"__fastavro_parsed__": True, "__named_schemas": self._known}
+        return {**found, **parsed_before} if isinstance(found, dict) else found
+
     def _collect(self, schema: Any) -> None:
         if isinstance(schema, list):
             for one in schema:
@@ -165,7 +171,7 @@ def _fitted_union(value: Any, schema: list[Any], names: Names) -> Any:
             fitted = _fitted(value, one, names)
         except (ValueError, ArithmeticError, TypeError, AttributeError):
             continue
-        if fastavro.validate(fitted, one, raise_errors=False):
+        if fastavro.validate(fitted, names.alone(one), raise_errors=False):
             return fitted
     raise ValueError(f"{value!r} is none of {[_type(one) for one in schema]}")
 

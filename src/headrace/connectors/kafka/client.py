@@ -1,6 +1,10 @@
 """librdkafka's settings for foreign clusters, and its errors as the ports'."""
 
 import logging
+import queue
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -26,6 +30,7 @@ def _code(name: str) -> int:
 
 END_OF_PARTITION = _code("_PARTITION_EOF")
 ALL_DOWN = _code("_ALL_BROKERS_DOWN")
+TIMED_OUT: int = _code("_TIMED_OUT")
 OUT_OF_RANGE = frozenset({_code("_AUTO_OFFSET_RESET"), KafkaError.OFFSET_OUT_OF_RANGE})
 REFUSED_RECORD = frozenset(
     {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP, KafkaError.INVALID_MSG}
@@ -35,6 +40,9 @@ FENCED = frozenset({_code("_FENCED"), _code("_FATAL"), KafkaError.PRODUCER_FENCE
 _REFUSED = frozenset(
     {_code("_AUTHENTICATION"), KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 )  # fmt: skip
+_SILENT = frozenset({_code("_TRANSPORT"), TIMED_OUT})
+"""Outcomes that name no reason."""
+_TLS: int = _code("_SSL")
 _MISSING = frozenset({_code("_UNKNOWN_TOPIC"), _code("_UNKNOWN_PARTITION"), KafkaError.UNKNOWN_TOPIC_OR_PART})
 
 
@@ -52,10 +60,48 @@ def error_of(exception: KafkaException) -> KafkaError:
     return exception.args[0]
 
 
+def within(seconds: float, call: Callable[[], object]) -> bool:
+    """Whether a call of the client came back in time; its own errors are raised. One that did not is left behind in its thread."""
+    outcome: queue.Queue[BaseException | None] = queue.Queue()
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            outcome.put(error)
+        else:
+            outcome.put(None)
+
+    threading.Thread(target=run, name="headrace-kafka-call", daemon=True).start()
+    try:
+        error = outcome.get(timeout=seconds)
+    except queue.Empty:
+        return False
+    if error is not None:
+        raise error
+    return True
+
+
+@contextmanager
+def unwrapped() -> Generator[None]:
+    """KafkaException also where the client wraps it, because it came up while it called us back."""
+    try:
+        yield
+    except SystemError as wrapped:
+        if not isinstance(wrapped.__cause__, KafkaException):
+            raise
+        raise wrapped.__cause__ from wrapped
+
+
+def refused(error: KafkaError) -> bool:
+    """Whether trying again does not help: a login, a right, or the certificate of one side."""
+    return error.code() in _REFUSED or (error.code() == _TLS and "certificate" in error.str())
+
+
 def translate(error: KafkaError, where: str) -> HeadraceError:
     """`where`: StreamConnector/NAME."""
     code, text = error.code(), error.str()
-    if code in _REFUSED:
+    if refused(error):
         return InvalidDeclarationError(
             f"Kafka refuses these credentials: {text}", where=where, next_step="correct spec.kafka.properties, or the rights of this user"
         )  # fmt: skip
@@ -65,4 +111,34 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
         )
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
         return FinalError(f"Kafka refuses a message of this size: {text}", where=where)
-    return UnavailableError(f"Kafka: {text}", where=where, next_step="see that the broker runs and can be reached")
+    return UnavailableError(
+        f"Kafka: {text}", where=where,
+        next_step="see that the broker runs and can be reached, with the security.protocol of its listener",
+    )  # fmt: skip
+
+
+class Told:
+    """What a client says on its own, in `hear`: that credentials are refused, which no call's outcome says, and why brokers are lost."""
+
+    def __init__(self, where: str) -> None:
+        """`where`: StreamConnector/NAME."""
+        self.where = where
+        self.refusal: InvalidDeclarationError | None = None
+        self.all_down = False
+        self._last: KafkaError | None = None
+
+    def hear(self, error: KafkaError) -> None:
+        if error.code() == ALL_DOWN:
+            self.all_down = True
+        elif isinstance(found := translate(error, self.where), InvalidDeclarationError):
+            self.refusal = found
+        else:
+            self._last = error
+
+    def error(self, exception: KafkaException) -> HeadraceError:
+        """Of a call that failed: its outcome, or what was said meanwhile where that says more."""
+        if self.refusal is not None:
+            return self.refusal
+        outcome = error_of(exception)
+        more = self._last if outcome.code() in _SILENT else None
+        return translate(outcome if more is None else more, self.where)

@@ -1,11 +1,11 @@
 """Messages from the broker into their lanes: partitions that come, retention that passes the reader, memory that must not fill."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from headrace.connectors.kafka.client import ALL_DOWN, END_OF_PARTITION, OUT_OF_RANGE, settings, translate
+from headrace.connectors.kafka.client import END_OF_PARTITION, OUT_OF_RANGE, Told, settings, translate
 from headrace.connectors.kafka.lanes import Lane, Message
 from headrace.connectors.kafka.options import Options
 from headrace.connectors.kafka.places import Places
@@ -13,7 +13,7 @@ from headrace.connectors.records.dead_letters import dead_letter
 from headrace.connectors.source import SourceOptions
 from headrace.events.dead_letter import DeadLetter
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.foundation.errors import HeadraceError, InvalidDeclarationError, NotFoundError
+from headrace.foundation.errors import HeadraceError, NotFoundError
 
 LOOK_SECONDS = 10.0
 """Between two looks for new partitions."""
@@ -29,18 +29,18 @@ class Fetcher:
     def __init__(self, source: SourceOptions, given: Options) -> None:
         """UnavailableError comes later, from the calls."""
         self._source, self._given = source, given
-        self._where = f"StreamConnector/{source.name}"
+        self._told = Told(f"StreamConnector/{source.name}")
         self._consumer = Consumer(
             settings(
                 given,
                 **{
                     "group.id": f"headrace-{source.namespace}-{source.name}", "enable.auto.commit": False,
                     "isolation.level": "read_committed", "auto.offset.reset": "error", "enable.partition.eof": True,
-                    "fetch.wait.max.ms": 100, "error_cb": self._told,
+                    "fetch.wait.max.ms": 100, "error_cb": self._told.hear,
                 },
             )
         )  # fmt: skip
-        self.places = Places(self._consumer, given.topic, self._where, lambda: self._refused)
+        self.places = Places(self._consumer, given.topic, self._told, self._serve)
         self.lanes: dict[int, Lane] = {}
         """By partition, ascending."""
         self.dead: list[tuple[str, DeadLetter]] = []
@@ -48,8 +48,6 @@ class Fetcher:
         self._paused: set[int] = set()
         self._misplaced: set[int] = set()
         """Partitions whose offset the broker does not have."""
-        self._refused: HeadraceError | None = None
-        self._all_down = False
         self._looked = SYSTEM_CLOCK.monotonic()
 
     def begin(self, offsets: Mapping[int, int], ends: Mapping[int, int], highs: Mapping[int, int]) -> None:
@@ -70,17 +68,11 @@ class Fetcher:
         if not messages and not self._can_hand_out():
             messages = self._consumer.consume(1, max(0.0, deadline - SYSTEM_CLOCK.monotonic()))
             messages += self._consumer.consume(_AT_ONCE, 0) if messages else []
-        fault: HeadraceError | None = None
-        for message in messages:  # all of them: what is consumed does not come again
-            if (error := message.error()) is None:
-                self._add(message)
-            else:
-                fault = self._meet(message, error) or fault
-        if (fault := self._refused or fault) is not None:
+        if (fault := self._take_in(messages)) is not None:
             raise fault
-        if self._all_down and not messages:
+        if self._told.all_down and not messages:
             self.places.partitions(1.0)  # UnavailableError while no broker answers
-        self._all_down = False
+        self._told.all_down = False
 
     def behind(self) -> list[Lane]:
         """Partitions of which an earlier row than others' may come yet. One that was silent for the idle timeout holds nobody up."""
@@ -116,7 +108,7 @@ class Fetcher:
         if offset > high:
             raise NotFoundError(
                 f"{self._given.topic}/{partition} ends at {high}, and was read up to {offset}: the topic was made anew",
-                where=self._where, next_step="give the connector a new name to read it from its start",
+                where=self._told.where, next_step="give the connector a new name to read it from its start",
             )  # fmt: skip
         if offset >= low:
             return offset
@@ -137,6 +129,21 @@ class Fetcher:
 
     def _can_hand_out(self) -> bool:
         return any(lane.waiting for lane in self.lanes.values()) and not self.behind()
+
+    def _take_in(self, messages: Sequence[Any]) -> HeadraceError | None:
+        """Into their lanes, all of them: what is consumed does not come again. An error that must stop the reading is returned."""
+        fault: HeadraceError | None = None
+        for message in messages:
+            if (error := message.error()) is None:
+                self._add(message)
+            else:
+                fault = self._meet(message, error) or fault
+        return self._told.refusal or fault
+
+    def _serve(self) -> None:
+        """Lets the client say what it has met; messages that come meanwhile are kept."""
+        if (fault := self._take_in(self._consumer.consume(_AT_ONCE, 0))) is not None:
+            raise fault
 
     def _add(self, message: Any) -> None:
         lane, offset = self.lanes[message.partition()], message.offset()
@@ -162,14 +169,18 @@ class Fetcher:
         if error.code() in OUT_OF_RANGE:
             self._misplaced.add(message.partition())
             return None
-        return None if error.retriable() else translate(error, self._where)
+        return None if error.retriable() else translate(error, self._told.where)
 
     def _put_right(self, partition: int) -> None:
         lane = self.lanes[partition]
         lane.fetched = self.held(partition, lane.fetched)
         if not lane.waiting:
             lane.next = lane.fetched
-        self._consumer.seek(self._place(partition, lane.fetched))
+        self._consumer.incremental_unassign(
+            [self._place(partition)]
+        )  # a seek is refused: the client has stopped reading it
+        self._consumer.incremental_assign([self._place(partition, lane.fetched)])
+        self._paused.discard(partition)
         self._misplaced.discard(partition)
 
     def _look_for_partitions(self) -> None:
@@ -196,10 +207,3 @@ class Fetcher:
         if lane.end is not None:
             return lane.end
         return self._consumer.get_watermark_offsets(self._place(lane.partition), cached=True)[1]
-
-    def _told(self, error: KafkaError) -> None:
-        """Credentials are refused, and brokers are lost, behind our back; everything else comes back as the outcome of a call."""
-        if error.code() == ALL_DOWN:
-            self._all_down = True
-        elif isinstance(found := translate(error, self._where), InvalidDeclarationError):
-            self._refused = found

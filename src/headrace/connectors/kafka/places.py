@@ -3,51 +3,58 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from headrace.connectors.kafka.client import error_of, translate
+from headrace.connectors.kafka.client import Told
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.foundation.errors import HeadraceError, InvalidDeclarationError, UnavailableError
+from headrace.foundation.errors import InvalidDeclarationError, UnavailableError
 
 Start = str | Mapping[int, int]
-CONNECT_SECONDS = 15.0
+CONNECT_SECONDS = 5.0
+"""How long the first contact is tried; what tries again is the stage."""
+ANSWER_SECONDS = 15.0
+"""How long one answer is waited for."""
 _SLICE_SECONDS = 1.0
 """One try while connecting: between two, the client says what it has met."""
+_PAUSE_SECONDS = 0.05
 
 
 class Places:
     """Asks the broker. Errors: UnavailableError, NotFoundError, InvalidDeclarationError."""
 
-    def __init__(self, consumer: Consumer, topic: str, where: str, refused: Callable[[], HeadraceError | None]) -> None:
-        """`refused`: what the client said of credentials behind our back."""
-        self._consumer, self._topic, self._where, self._refused = consumer, topic, where, refused
+    def __init__(self, consumer: Consumer, topic: str, told: Told, serve: Callable[[], object]) -> None:
+        """`told`: hears what the client says on its own, while `serve` runs."""
+        self._consumer, self._topic, self._told, self._serve = consumer, topic, told, serve
 
-    def partitions(self, seconds: float = CONNECT_SECONDS) -> list[int]:
-        """The topic's partitions as they are now."""
-        deadline = SYSTEM_CLOCK.monotonic() + seconds
+    def partitions(self, seconds: float | None = None) -> list[int]:
+        """The topic's partitions as they are now. `seconds`: CONNECT_SECONDS, where left out."""
+        deadline = SYSTEM_CLOCK.monotonic() + (CONNECT_SECONDS if seconds is None else seconds)
         while True:
             left = deadline - SYSTEM_CLOCK.monotonic()
             try:
-                found = self._consumer.list_topics(self._topic, timeout=max(0.1, min(_SLICE_SECONDS, left)))
-                break
+                return self._listed(max(0.1, min(_SLICE_SECONDS, left)))
             except KafkaException as exception:
-                self._consumer.poll(0)  # serves the client's own news; nothing is assigned yet, or it is fetched again
-                if (refused := self._refused()) is not None:
-                    raise refused from exception
-                error = translate(error_of(exception), self._where)
+                self._serve()
+                error = self._told.error(exception)
                 if not isinstance(error, UnavailableError) or left <= _SLICE_SECONDS:
                     raise error from exception
-        topic = found.topics[self._topic]
+            SYSTEM_CLOCK.sleep(_PAUSE_SECONDS)
+
+    def _listed(self, seconds: float) -> list[int]:
+        """KafkaException: no answer in time, or the topic has none to give."""
+        topic = self._consumer.list_topics(self._topic, timeout=seconds).topics[self._topic]
         if topic.error is not None:
-            raise translate(topic.error, self._where)
+            raise KafkaException(topic.error)
+        if not topic.partitions:  # it is just being made
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
         return sorted(topic.partitions)
 
-    def bounds(self, partition: int, seconds: float = CONNECT_SECONDS) -> tuple[int, int]:
+    def bounds(self, partition: int, seconds: float = ANSWER_SECONDS) -> tuple[int, int]:
         """(first offset that is kept, offset behind the last committed message)."""
         try:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=seconds)
         except KafkaException as exception:
-            raise translate(error_of(exception), self._where) from exception
+            raise self._told.error(exception) from exception
         return low, high
 
     def starts(self, partitions: Sequence[int], start: Start, *, first: bool) -> Mapping[int, int]:
@@ -64,10 +71,10 @@ class Places:
         moment = round(datetime.fromisoformat(start).timestamp() * 1000)
         try:
             found = self._consumer.offsets_for_times(
-                [TopicPartition(self._topic, one, moment) for one in partitions], timeout=CONNECT_SECONDS
+                [TopicPartition(self._topic, one, moment) for one in partitions], timeout=ANSWER_SECONDS
             )
         except KafkaException as exception:
-            raise translate(error_of(exception), self._where) from exception
+            raise self._told.error(exception) from exception
         return {one.partition: one.offset if one.offset >= 0 else self.bounds(one.partition)[1] for one in found}
 
     def _declared(self, partition: int, start: Mapping[int, int]) -> int:
@@ -76,6 +83,6 @@ class Places:
         if not low <= offset <= high:
             raise InvalidDeclarationError(
                 f"{self._topic}/{partition} holds offsets {low} to {high}, not {offset}",
-                where=f"{self._where}: spec.kafka.start", next_step="name an offset that is there, or earliest",
+                where=f"{self._told.where}: spec.kafka.start", next_step="name an offset that is there, or earliest",
             )  # fmt: skip
         return offset

@@ -12,6 +12,8 @@ from headrace.foundation.errors import FinalError, InvalidDeclarationError, Unav
 
 Kind = Literal["AVRO", "PROTOBUF"]
 _TIMEOUT_SECONDS = 15.0
+_NO_SUCH_PATH = frozenset({404, 405})
+"""What a registry itself does not have, it says by one of the codes below."""
 _NO_SCHEMA, _NO_SUBJECT, _NO_VERSION = 40403, 40401, 40402
 
 
@@ -97,8 +99,9 @@ class SchemaRegistry:
             answer = self._client.request(method, place, json=body)
         except httpx.TransportError as error:
             raise UnavailableError(
-                f"the schema registry does not answer ({type(error).__name__}: {error})", where=self._where
-            ) from error
+                f"the schema registry does not answer ({type(error).__name__}: {error})", where=self._where,
+                next_step=f"see that it runs and can be reached at {self._client.base_url}",
+            ) from error  # fmt: skip
         found = _object(answer)
         if answer.is_success and found is not None:
             return found
@@ -113,7 +116,7 @@ class SchemaRegistry:
             )  # fmt: skip
         if answer.status_code in (408, 429) or answer.is_server_error:
             raise UnavailableError(f"the schema registry answers {answer.status_code}: {said}", where=self._where)
-        if code is not None:
+        if code is not None and answer.status_code not in _NO_SUCH_PATH:
             raise FinalError(f"the schema registry answers {answer.status_code}: {said}", where=self._where)
         raise InvalidDeclarationError(
             f"there is no schema registry: {method} {place} gives {answer.status_code} and no answer of one",

@@ -7,32 +7,48 @@
 that is killed between this transaction and the log's finds it there, and does not write the same records again. It knows them by the
 first one's id and time of arrival, so that a new log of the same name is not mistaken for the old one. The transactional id is the
 connector's: a sink that was replaced cannot write.
+
+Kafka refuses a whole batch where one of its records is at fault, or where they are too large together. What it refused is written
+again in halves, each in a transaction of its own, until a record that is refused stands alone.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from headrace.connectors.kafka.client import FENCED, REFUSED_RECORD, error_of, settings, translate
+from headrace.connectors.kafka.client import (
+    FENCED,
+    REFUSED_RECORD,
+    TIMED_OUT,
+    Told,
+    error_of,
+    settings,
+    unwrapped,
+    within,
+)
 from headrace.connectors.kafka.options import SinkOptions as Options
-from headrace.connectors.kafka.places import CONNECT_SECONDS, Places
+from headrace.connectors.kafka.places import ANSWER_SECONDS, Places
 from headrace.connectors.kafka.registry import SchemaRegistry
 from headrace.connectors.kafka.writing import writing
 from headrace.connectors.records.outgoing import outgoing_json
 from headrace.connectors.refusal import Refused, RefusedRecordsError
 from headrace.connectors.sink import SinkOptions
-from headrace.foundation.errors import FencedError, FinalError, HeadraceError, InvalidDeclarationError
+from headrace.foundation.errors import FencedError, FinalError, InvalidDeclarationError, UnavailableError
 from headrace.foundation.ids import derive_id
 from headrace.log.record import Record
 
 _SECONDS = 30.0
+_OFFSETS_SECONDS = 5.0
 _LARGEST_BYTES = 256 << 20
 _MOST_NOTED = 200
 """Refused records that a transaction's note names; a note may have 4 KiB."""
 _BEFORE_ANY = -1
+Outgoing = tuple[Record, bytes]
+"""A record and its value as it is written."""
 
 
 class _Prepared(msgspec.Struct):
@@ -46,10 +62,11 @@ class _Note(msgspec.Struct):
     """What a transaction wrote, kept in it as the metadata of the group's offset."""
 
     first: int
-    """Offset in the log of its first record."""
+    """Offset in the log of the first record since the log last knew how far the sink had come."""
     mark: str
     """Tells that record from one at the same place of another log."""
     last: int
+    """Offset in the log of its own last record."""
     refused: list[int] = []
     """Between them, those that Kafka did not take."""
 
@@ -78,17 +95,21 @@ class KafkaSink:
         self._group: Any = None
         self._found: _Note | None = None
         """The last transaction's note, not compared with what is written yet."""
-        self._refused_login: HeadraceError | None = None
-        self._waiting: list[tuple[Record, bytes]] = []
+        self._told = Told(self._where)
+        self._waiting: list[Outgoing] = []
+        self._first: Record | None = None
+        """Of what was prepared since the log last knew how far the sink had come."""
         self._refused: list[Refused] = []
         self._last = _BEFORE_ANY
 
     def recover(self, prepared: bytes | None) -> None:
-        """Takes the transactional id over, which ends what another process has open."""
+        """Takes the transactional id over, which ends what another process has open. A broker that is away is asked at the first write."""
         self._waiting.clear()
         self._refused.clear()
+        self._first = None
         self._last = _BEFORE_ANY if prepared is None else msgspec.json.decode(prepared, type=_Prepared).last
-        self._connect()
+        with suppress(UnavailableError):
+            self._connect()
 
     def write(self, records: Sequence[Record]) -> None:
         """FinalError: a record does not fit the format."""
@@ -96,17 +117,12 @@ class KafkaSink:
         self._waiting += [(record, self._encoded(record)) for record in records if record.offset > reached]
 
     def prepare(self, *, end: bool = False) -> bytes:  # noqa: ARG002 - there is nothing to close
-        if self._waiting and self._producer is None:
-            self._connect()
-        self._pass_over_what_is_there()
-        while self._waiting:
-            refused = self._send(self._waiting)
-            if refused is None:
-                self._last = self._waiting[-1][0].offset
-                self._waiting = []
-            else:
-                self._refused += refused
-                self._waiting = [one for one in self._waiting if all(one[0] is not other.record for other in refused)]
+        if self._waiting:
+            self._first = self._first or self._waiting[0][0]
+            if self._producer is None:
+                self._connect()
+            self._pass_over_what_is_there()
+            self._write_in_parts(self._waiting)
         if self._refused:
             refused, self._refused = self._refused, []
             message = f"Kafka did not take {len(refused)} records: {refused[0].reason}"
@@ -114,7 +130,8 @@ class KafkaSink:
         return msgspec.json.encode(_Prepared(self._last))
 
     def publish(self) -> None:
-        """It is visible already."""
+        """It is visible already, and the log knows of it."""
+        self._first = None
 
     def close(self) -> None:
         self._producer = None
@@ -124,35 +141,20 @@ class KafkaSink:
     # --- Kafka ---
 
     def _connect(self) -> None:
+        """Takes the transactional id and looks up what its last transaction wrote."""
         consumer: Consumer | None = None
-        told = {"error_cb": self._told}
         try:
-            consumer = Consumer(
-                settings(
-                    self._given,
-                    **{
-                        "group.id": self._name,
-                        "enable.auto.commit": False,
-                        "isolation.level": "read_committed",
-                        **told,
-                    },
-                )
-            )
-            Places(consumer, self._given.topic, self._where, lambda: self._refused_login).partitions()
-            producer = Producer(
-                settings(
-                    self._given,
-                    **{
-                        "transactional.id": self._name, "linger.ms": 5, "compression.type": "lz4",
-                        "message.max.bytes": _LARGEST_BYTES, "partitioner": "murmur2_random", **told,
-                    },
-                )
-            )  # fmt: skip
-            producer.init_transactions(_SECONDS)
+            consumer = Consumer(self._settings(**{
+                "group.id": self._name, "enable.auto.commit": False, "isolation.level": "read_committed",
+            }))  # fmt: skip
+            Places(
+                consumer, self._given.topic, self._told, partial(consumer.poll, 0)
+            ).partitions()  # no message: nothing is assigned
+            producer = self._begun()
             self._group = consumer.consumer_group_metadata()
-            (place,) = consumer.committed([TopicPartition(self._given.topic, 0)], timeout=CONNECT_SECONDS)
+            (place,) = consumer.committed([TopicPartition(self._given.topic, 0)], timeout=ANSWER_SECONDS)
         except KafkaException as exception:
-            raise self._refused_login or translate(error_of(exception), self._where) from exception
+            raise self._told.error(exception) from exception
         finally:
             if consumer is not None:
                 consumer.close()
@@ -160,57 +162,95 @@ class KafkaSink:
         self._found = msgspec.json.decode(note, type=_Note) if note else None
         self._producer = producer
 
+    def _begun(self) -> Producer:
+        """A producer that holds the transactional id; what was open under it is over. KafkaException."""
+        producer = Producer(self._settings(**{
+            "transactional.id": self._name, "linger.ms": 5, "compression.type": "lz4",
+            "message.max.bytes": _LARGEST_BYTES, "partitioner": "murmur2_random",
+        }))  # fmt: skip
+        producer.init_transactions(_SECONDS)
+        return producer
+
+    def _begun_after(self, producer: Producer) -> Producer:
+        """Another in place of one whose records were refused: it would count its messages wrongly (seen with librdkafka 2.16)."""
+        with suppress(KafkaException):  # what it cannot abort is over when its id is taken
+            producer.abort_transaction(_SECONDS)
+        return self._begun()
+
+    def _settings(self, **more: object) -> dict[str, Any]:
+        return settings(self._given, error_cb=self._told.hear, **more)
+
     def _pass_over_what_is_there(self) -> None:
         """Drops what a transaction wrote whose commit the log does not know."""
-        found = self._found
-        if found is None or not self._waiting:
-            return
-        self._found = None
-        first = next((record for record, _ in self._waiting if record.offset == found.first), None)
-        if first is None or _mark(first) != found.mark:
+        found, self._found = self._found, None
+        known = [record for record, _ in self._waiting] + ([self._first] if self._first else [])
+        if found is None or all((one.offset, _mark(one)) != (found.first, found.mark) for one in known):
             return
         here = [record for record, _ in self._waiting if record.offset <= found.last]
         self._refused += [Refused(one, "Kafka refused it before") for one in here if one.offset in found.refused]
-        self._waiting = [one for one in self._waiting if one[0].offset > found.last]
-        self._last = max(self._last, found.last)
+        self._done(found.last)
 
-    def _send(self, records: list[tuple[Record, bytes]]) -> list[Refused] | None:
-        """One transaction. None: it is committed; else nothing is, and these are at fault."""
-        producer = self._producer
+    def _write_in_parts(self, records: Sequence[Outgoing]) -> None:
+        """Writes them, in halves where Kafka does not take them together."""
+        if not records:
+            return
+        reason = self._send(records)
+        if reason is not None and len(records) > 1:
+            middle = len(records) // 2
+            self._write_in_parts(records[:middle])
+            self._write_in_parts(records[middle:])
+            return
+        if reason is not None:
+            self._refused.append(Refused(records[0][0], reason))
+        self._done(records[-1][0].offset)
+
+    def _done(self, last: int) -> None:
+        """Everything up to this offset of the log was written or refused."""
+        self._last = max(self._last, last)
+        self._waiting = [one for one in self._waiting if one[0].offset > last]
+
+    def _send(self, records: Sequence[Outgoing]) -> str | None:
+        """One transaction. None: it is committed; else nothing is, for this reason."""
+        producer, self._producer = (
+            self._producer,
+            None,
+        )  # taken anew after whatever goes wrong, which ends what is open here
         assert producer is not None
-        refused: list[Refused] = []
+        refused: list[str] = []
         try:
             producer.begin_transaction()
-            for record, value in records:
-                self._produce(producer, record, value, refused)
-            if not refused:
-                producer.send_offsets_to_transaction([self._note(records)], self._group, _SECONDS)
-                producer.commit_transaction(_SECONDS)
-                return None
+            with unwrapped():
+                for record, value in records:
+                    self._produce(producer, record, value, refused)
+                producer.flush(_SECONDS)  # tells what was refused; what is still unsent then, the commit waits for
+            if refused:
+                self._producer = self._begun_after(producer)
+                return refused[0]
+            self._commit(producer, self._note(records))
         except KafkaException as exception:
-            error = error_of(exception)
-            if error.code() in FENCED:
-                self._producer = None
+            if error_of(exception).code() in FENCED:
                 raise FencedError(f"another process writes as {self._name}", where=self._where) from exception
-            if not refused:
-                self._producer = None  # taken anew at the next try, which ends what is open here
-                raise self._refused_login or translate(error, self._where) from exception
-        self._abort(producer)
-        return refused
+            raise self._told.error(exception) from exception
+        self._producer = producer
+        return None
 
-    def _abort(self, producer: Producer) -> None:
-        try:
-            producer.abort_transaction(_SECONDS)
-        except KafkaException:
-            self._connect()  # the id is taken over from our own open transaction
+    def _commit(self, producer: Producer, note: TopicPartition) -> None:
+        """The client does not mend a broken connection to a group's coordinator, and does not keep its time limit then (seen with
+        librdkafka 2.16): it is asked in a thread, and where it does not answer, the transaction ends when its id is taken anew.
+        """
+        send = partial(producer.send_offsets_to_transaction, [note], self._group, _OFFSETS_SECONDS)
+        if not within(_OFFSETS_SECONDS, send):
+            raise KafkaException(KafkaError(TIMED_OUT, "the group's coordinator does not answer"))
+        producer.commit_transaction(_SECONDS)
 
-    def _produce(self, producer: Producer, record: Record, value: bytes, refused: list[Refused]) -> None:
+    def _produce(self, producer: Producer, record: Record, value: bytes, refused: list[str]) -> None:
+        """`refused`: gets why Kafka will not take this record, or the batch that it is in."""
         headers: list[tuple[str, str | bytes | None]] = [("id", record.id.encode()), ("origin", record.origin.encode())]
         while not refused:
             try:
                 producer.produce(
                     self._given.topic, value, self._key(record), headers=headers, timestamp=max(1, record.event_time),
-                    on_delivery=partial(_delivered, refused, record),
+                    on_delivery=partial(_delivered, refused),
                 )  # fmt: skip
                 producer.poll(0)
                 return
@@ -219,18 +259,14 @@ class KafkaSink:
             except KafkaException as exception:
                 if error_of(exception).code() not in REFUSED_RECORD:
                     raise
-                refused.append(Refused(record, error_of(exception).str()))
+                refused.append(error_of(exception).str())
 
-    def _note(self, records: list[tuple[Record, bytes]]) -> TopicPartition:
-        first, last = records[0][0], records[-1][0].offset
+    def _note(self, records: Sequence[Outgoing]) -> TopicPartition:
+        assert self._first is not None
+        last = records[-1][0].offset
         refused = [one.record.offset for one in self._refused if one.record.offset < last][:_MOST_NOTED]
-        note = _Note(first.offset, _mark(first), last, refused)
+        note = _Note(self._first.offset, _mark(self._first), last, refused)
         return TopicPartition(self._given.topic, 0, last + 1, msgspec.json.encode(note).decode())
-
-    def _told(self, error: KafkaError) -> None:
-        """Credentials are refused behind our back; everything else comes back as the outcome of a call."""
-        if isinstance(found := translate(error, self._where), InvalidDeclarationError):
-            self._refused_login = found
 
     # --- records ---
 
@@ -247,10 +283,10 @@ class KafkaSink:
             raise FinalError(f"the record {record.id} is not JSON: {error}", where=self._where) from error
 
 
-def _delivered(refused: list[Refused], record: Record, error: KafkaError | None, _: object) -> None:
+def _delivered(refused: list[str], error: KafkaError | None, _: object) -> None:
     """Notes what Kafka will never take; everything else comes back as the outcome of the transaction."""
     if error is not None and error.code() in REFUSED_RECORD:
-        refused.append(Refused(record, error.str()))
+        refused.append(error.str())
 
 
 def _mark(record: Record) -> str:

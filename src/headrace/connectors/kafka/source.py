@@ -69,7 +69,16 @@ class KafkaSource:
 
     def open(self, position: bytes | None) -> None:
         self._close_fetcher()
-        fetcher = self._fetcher = Fetcher(self._source, self._given)
+        fetcher = Fetcher(self._source, self._given)
+        try:
+            self._begin(fetcher, position)
+        except BaseException:
+            fetcher.close()
+            raise
+        self._fetcher = fetcher
+        self._to_commit = position is None and self._given.start != "earliest"
+
+    def _begin(self, fetcher: Fetcher, position: bytes | None) -> None:
         saved = _Position() if position is None else msgspec.json.decode(position, type=_Position)
         partitions = fetcher.places.partitions()
         if gone := sorted({int(one) for one in saved.offsets} - set(partitions)):
@@ -84,7 +93,6 @@ class KafkaSource:
             offsets |= fetcher.places.starts(fresh, self._given.start, first=position is None)
             ends = {one: fetcher.places.bounds(one)[1] for one in offsets} if self._given.bounded else {}
         fetcher.begin(offsets, ends, _by_partition(saved.highs))
-        self._to_commit = position is None and self._given.start != "earliest"
 
     def poll(self, max_rows: int, timeout_seconds: float) -> SourceBatch:
         fetcher = self._fetcher

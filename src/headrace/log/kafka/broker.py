@@ -10,7 +10,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaE
 from confluent_kafka.admin import AdminClient
 
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.log.kafka.errors import CREDENTIALS, MISSING, PASSING, error_of, translate, translated
+from headrace.foundation.errors import UnavailableError
+from headrace.log.kafka.errors import MISSING, PASSING, error_of, telling, translate, translated
 from headrace.log.kafka.options import KafkaOptions
 
 _admin: Any = confluent_kafka.admin  # it re-exports these without saying so
@@ -21,6 +22,7 @@ ANSWER_SECONDS = 30.0
 COORDINATOR_SECONDS = 5.0
 """The same of a group's coordinator, whose broken connection is not mended."""
 _AGAIN_SECONDS = 0.2
+_FIRST_TRY_SECONDS = 1.0
 _FOREVER = str(2**63 - 1)
 KEPT = {
     "cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(64 << 20),
@@ -78,13 +80,21 @@ class Broker:
 
     def connect(self) -> None:
         """UnavailableError: no broker answered in time. InvalidDeclarationError: it refuses the credentials."""
-        refused: list[KafkaError] = []
-        probe = AdminClient(self._options.client(error_cb=refused.append))
-        try:
-            probe.list_topics(timeout=self._options.connect_seconds)
-        except KafkaException as exception:
-            told = [error for error in refused if error.code() in CREDENTIALS]
-            raise translate(told[0] if told else error_of(exception), self.where) from exception
+        told: list[KafkaError] = []
+        probe = AdminClient(self._options.client(error_cb=told.append))
+        deadline, seconds = SYSTEM_CLOCK.monotonic() + self._options.connect_seconds, _FIRST_TRY_SECONDS
+        while True:
+            left = deadline - SYSTEM_CLOCK.monotonic()
+            try:
+                probe.list_topics(timeout=max(0.1, min(seconds, left)))
+            except KafkaException as exception:
+                probe.poll(0)  # between two tries it says what it has met
+                error = translate(telling(told, error_of(exception)), self.where)
+                if left <= seconds or not isinstance(error, UnavailableError):
+                    raise error from exception
+            else:
+                return
+            seconds *= 2
 
     def partitions(self, topic: str) -> int | None:
         """How many the topic has; None: there is none of that name."""

@@ -1,6 +1,6 @@
 """What librdkafka says, as the port's errors."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException
@@ -27,18 +27,20 @@ FENCED = frozenset(
     }
 )  # fmt: skip
 """Another producer took the transactional id over, or the broker ended the transaction and gave the id a new epoch."""
+_ALL_DOWN: int = _code("_ALL_BROKERS_DOWN")
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, _code("_UNKNOWN_TOPIC"), _code("_UNKNOWN_PARTITION")})
 PASSING = frozenset({_code("_ALL_BROKERS_DOWN"), _code("_TRANSPORT"), _code("_TIMED_OUT"), _code("_RESOLVE")})
 """Said while a broker is away; the client goes on by itself."""
 END_OF_PARTITION: int = _code("_PARTITION_EOF")
 FATAL: int = _code("_FATAL")
 TIMED_OUT: int = _code("_TIMED_OUT")
-CREDENTIALS = frozenset(
+_REFUSED = frozenset(
     {
         _code("_AUTHENTICATION"), KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED, KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )  # fmt: skip
+_TLS: int = _code("_SSL")
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
@@ -49,10 +51,24 @@ def error_of(exception: KafkaException) -> KafkaError:
     return error
 
 
+def refused(error: KafkaError) -> bool:
+    """Whether trying again does not help: a login, a right, or the certificate of one side."""
+    return error.code() in _REFUSED or (error.code() == _TLS and "certificate" in error.str())
+
+
+def telling(told: Sequence[KafkaError], outcome: KafkaError) -> KafkaError:
+    """Of what the client said on its own while a call failed, and the call's outcome, the one that says most: that somebody is refused,
+    else the last that is more than that no broker can be reached.
+    """
+    return next(
+        (one for one in told if refused(one)), next((one for one in reversed(told) if one.code() != _ALL_DOWN), outcome)
+    )
+
+
 def translate(error: KafkaError, where: str) -> HeadraceError:
     """The port's error; `where` is the broker's address."""
     code, text = error.code(), error.str()
-    if code in CREDENTIALS:
+    if refused(error):
         return InvalidDeclarationError(
             f"Kafka refuses these credentials: {text}", where=where, next_step="correct kafka_properties or the rights of this user"
         )  # fmt: skip
@@ -66,7 +82,10 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
         )
     if code == KafkaError.KAFKA_STORAGE_ERROR:
         return DiskFullError(f"the broker cannot write: {text}", where=where)
-    return UnavailableError(f"Kafka: {text}", where=where, next_step="see that the broker runs and can be reached")
+    return UnavailableError(
+        f"Kafka: {text}", where=where,
+        next_step="see that the broker runs and can be reached, with the security.protocol of its listener",
+    )  # fmt: skip
 
 
 @contextmanager
