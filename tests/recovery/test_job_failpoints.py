@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from headrace.cluster import LocalCluster
+from headrace.events import topics
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.record import Record
+from headrace.testing.builders import read_all
 from headrace.testing.failpoints import NAMES, Kill, Killed, killing
 from headrace.testing.query_desk import COUNTS, Desk, numbers
 
@@ -78,3 +80,28 @@ def end_the_job(desk: Desk) -> None:
         assert desk.jobs is not None
         desk.jobs.cancel(job)
         assert SYSTEM_CLOCK.monotonic() < deadline
+
+
+def test_a_late_row_is_late_also_for_a_job_that_took_the_windows_over(desk: Desk) -> None:
+    desk.feed(1, 1, 2, 5)
+    desk.run(COUNTS, [2, 1])
+    desk.run(COUNTS, [2, 1], parallelism=2)
+    assert desk.hears("checkpoint")  # it runs
+    desk.feed(1, 3)  # the first that the new job reads
+    desk.feed(6, 6, 7)
+    assert numbers(desk.run(COUNTS, [2, 1, 1, 2], parallelism=2)) == [2, 1, 1, 2]
+    late = read_all(desk.log, topics.late("default", "desk"))
+    assert [record.id for record in late] == ["trades:5", "trades:6"]
+
+
+def test_a_row_behind_an_end_is_late_also_for_a_job_that_took_the_windows_over(desk: Desk) -> None:
+    desk.feed(1, 1, 2)
+    desk.end()
+    desk.run(COUNTS, [2, 1])
+    desk.run(COUNTS, [2, 1], parallelism=2)
+    assert desk.hears("checkpoint")
+    desk.feed(2)
+    desk.feed(3, 3, 4)
+    assert numbers(desk.run(COUNTS, [2, 1, 2], parallelism=2)) == [2, 1, 2]
+    (late,) = read_all(desk.log, topics.late("default", "desk"))
+    assert late.id == "trades:4"

@@ -24,6 +24,7 @@ from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicL
 from headrace.stages.options import IngestOptions
 from headrace.stages.row_source import control_record
 from headrace.stages.stage import Condition, StageReporter, take_lease
+from headrace.stages.stream_time import latest_of, stamped
 
 DEAD_RETENTION_MS = 30 * 86_400_000
 MAX_ROWS = 5_000
@@ -48,8 +49,10 @@ class IngestState(msgspec.Struct, frozen=True):
     """The topic says that the source is idle, and no row has come since."""
     caught_up_for: str = ""
     """The last lease holder that had read everything there was: an endless source is never at its end, but it can wait."""
-    latest: int = 0
-    """The largest event time of its rows so far, ms since 1970 UTC."""
+    latest: int | None = None
+    """The largest event time of its rows so far, ms since 1970 UTC; None: there was none yet."""
+    closed: int | None = None
+    """The same when the topic was last told that the source ended."""
 
 
 EMPTY = IngestState(b"", [], 0, 0, ended=False)
@@ -93,6 +96,7 @@ class IngestStage:
         self._dead = topics.dead(source.namespace, source.name)
         log.ensure_topic(TopicSpec(self._topic, retention_ms=options.retention_ms, unique_ids=options.unique_ids))
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        self._read_outside = log.external_table(self._topic) is not None
         self._lease = take_lease(log, self.name, holder)
         self._state = read_state(log, source.namespace, source.name) or EMPTY
         self._reporter = StageReporter(log, f"StreamConnector/{source.namespace}/{source.name}", "ingest", clock)
@@ -153,9 +157,12 @@ class IngestStage:
             ended_for=self._lease.holder if batch.end else "",
             idle=self._state.idle and not rows,
             caught_up_for=self._lease.holder if batch.end or batch.waiting else self._state.caught_up_for,
-            latest=max([self._state.latest, *(row.event_time for row in rows)]),
+            latest=latest_of(rows, self._state.latest),
+            closed=self._state.closed,
         )
-        control = [self._end(batch.position, state.latest)] if batch.end else []
+        rows = stamped(rows, self._state.latest, self._state.closed) if self._read_outside else rows
+        control = [self._end(batch.position, state.latest or 0)] if batch.end else []
+        state = msgspec.structs.replace(state, closed=state.latest) if batch.end else state
         appends = [Append(self._topic, [*rows, *control]), Append(self._dead, dead)]
         commit = Commit(
             appends=[append for append in appends if append.records],

@@ -18,12 +18,13 @@ from headrace.events import codec, topics
 from headrace.events.control import Control
 from headrace.events.schema import Column, RowSchema
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.log.record import Record
+from headrace.log.record import NewRecord, Record
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog, TopicSpec
 from headrace.stages.options import StreamBinding, TransformOptions
 from headrace.stages.row_source import control_record
 from headrace.stages.stage import Condition, Stage, StageStatus, read_statuses
+from headrace.stages.stream_time import latest_of, stamped
 from headrace.stages.transform import TransformStage
 from headrace.stages.transform_job import TransformJobStage
 from headrace.streams.flink.engine import FlinkEngine
@@ -54,6 +55,9 @@ class Desk:
     open: Open
     jobs: FlinkEngine | None = None
     fed: int = 0
+    latest: int | None = None
+    ended: int | None = None
+    """The time of the stream, now and at its last end."""
     stage: Stage | None = None
     logs: list[TopicLog] = field(default_factory=list)
     """The last one is in use; the others were killed."""
@@ -118,11 +122,17 @@ class Desk:
             value = {"event_time": f"1970-01-01T{minute // 60:02}:{minute % 60:02}:00.000Z", "price": self.fed}
             encoded = json.dumps(value).encode()
             records.append(new_record(f"trades:{self.fed}", encoded, event_time=minute * MINUTE, ingested_at=self.fed))
-        append(self.log, EVENTS, records)
+        self._append(records)
 
     def end(self) -> None:
         """The sign that the source has ended."""
-        append(self.log, EVENTS, [control_record(f"end:{self.fed}", Control("end", "trades"), 90 * MINUTE)])
+        self._append([control_record(f"end:{self.fed}", Control("end", "trades"), self.latest or 0)])
+        self.ended = self.latest
+
+    def _append(self, records: Sequence[NewRecord]) -> None:
+        """As ingest does: with the time of the stream."""
+        append(self.log, EVENTS, stamped(records, self.latest, self.ended))
+        self.latest = latest_of([one for one in records if one.kind == codec.ROW], self.latest)
 
     def run(
         self,

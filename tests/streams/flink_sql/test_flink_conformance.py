@@ -50,7 +50,7 @@ def job_of(spec: QuerySpec, name: str, bootstrap: str, parallelism: int = 1) -> 
 
 
 class Corpus:
-    """The corpus's topics on a broker."""
+    """The corpus's topics on a broker. Its records do not say how far their stream had come: jobs take the watermark for it."""
 
     def __init__(self, cluster: LocalCluster) -> None:
         self.cluster = cluster

@@ -18,6 +18,10 @@ def to_message(topic: str, partition: int, record: NewRecord, now_ms: int) -> di
         ("ingested_at", b"%d" % (record.ingested_at or now_ms)),
         ("origin", record.origin.encode()),
     ]
+    if record.stream is not None:
+        headers.append(("latest", b"%d" % record.stream.latest))
+        if record.stream.ended is not None:
+            headers.append(("ended", b"%d" % record.stream.ended))
     timestamp = record.event_time
     if not 0 < timestamp <= LATEST_TIMESTAMP:
         headers.append(("event_time", b"%d" % timestamp))

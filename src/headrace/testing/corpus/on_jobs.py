@@ -16,6 +16,7 @@ from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, ExternalTable, TopicLog, TopicSpec
 from headrace.stages.job_tables import table_records
 from headrace.stages.row_source import control_record
+from headrace.stages.stream_time import stamped
 from headrace.streams.stream_job import JobOptions, JobOutput, JobSpec, StreamJobEngine
 from headrace.testing.corpus.corpus_query import CorpusQuery
 from headrace.testing.corpus.outcome import Outcome
@@ -120,7 +121,7 @@ class JobRunner:
                 for name, batch in batches.items():
                     rows = batch_to_records(batch)
                     end = control_record("end", Control("end", name), max((row.event_time for row in rows), default=0))
-                    self._write(known[name], [*rows, end])
+                    self._write(known[name], stamped([*rows, end]))
                 self._inputs[id(batches)] = known
             return known
 

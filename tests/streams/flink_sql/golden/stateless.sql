@@ -10,6 +10,8 @@ CREATE TEMPORARY TABLE input_0 (
   _kind AS CAST(_headers['kind'] AS STRING),
   _id AS CAST(_headers['id'] AS STRING),
   _ingested AS COALESCE(TRY_CAST(CAST(_headers['ingested_at'] AS STRING) AS BIGINT), CAST(0 AS BIGINT)),
+  _latest AS TRY_CAST(CAST(_headers['latest'] AS STRING) AS BIGINT),
+  _ended AS TRY_CAST(CAST(_headers['ended'] AS STRING) AS BIGINT),
   _t AS COALESCE(TRY_CAST(CAST(_headers['event_time'] AS STRING) AS BIGINT), (EXTRACT(EPOCH FROM CAST(_stamp AS TIMESTAMP(3))) * 1000 + EXTRACT(MILLISECOND FROM CAST(_stamp AS TIMESTAMP(3)))))
 ) WITH (
   'connector' = 'kafka',

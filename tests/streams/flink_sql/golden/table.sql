@@ -8,6 +8,8 @@ CREATE TEMPORARY TABLE input_0 (
   _kind AS CAST(_headers['kind'] AS STRING),
   _id AS CAST(_headers['id'] AS STRING),
   _ingested AS COALESCE(TRY_CAST(CAST(_headers['ingested_at'] AS STRING) AS BIGINT), CAST(0 AS BIGINT)),
+  _latest AS TRY_CAST(CAST(_headers['latest'] AS STRING) AS BIGINT),
+  _ended AS TRY_CAST(CAST(_headers['ended'] AS STRING) AS BIGINT),
   _t AS COALESCE(TRY_CAST(CAST(_headers['event_time'] AS STRING) AS BIGINT), (EXTRACT(EPOCH FROM CAST(_stamp AS TIMESTAMP(3))) * 1000 + EXTRACT(MILLISECOND FROM CAST(_stamp AS TIMESTAMP(3))))),
   _rt AS TO_TIMESTAMP_LTZ(COALESCE(CASE WHEN CAST(_headers['kind'] AS STRING) = 'row/1' THEN _offset WHEN _key = 'end' THEN _offset ELSE _offset END, -62135596800000), 3),
   WATERMARK FOR _rt AS _rt
@@ -38,6 +40,8 @@ CREATE TEMPORARY TABLE table_0 (
   _kind AS CAST(_headers['kind'] AS STRING),
   _id AS CAST(_headers['id'] AS STRING),
   _ingested AS COALESCE(TRY_CAST(CAST(_headers['ingested_at'] AS STRING) AS BIGINT), CAST(0 AS BIGINT)),
+  _latest AS TRY_CAST(CAST(_headers['latest'] AS STRING) AS BIGINT),
+  _ended AS TRY_CAST(CAST(_headers['ended'] AS STRING) AS BIGINT),
   _t AS COALESCE(TRY_CAST(CAST(_headers['event_time'] AS STRING) AS BIGINT), (EXTRACT(EPOCH FROM CAST(_stamp AS TIMESTAMP(3))) * 1000 + EXTRACT(MILLISECOND FROM CAST(_stamp AS TIMESTAMP(3))))),
   _rt AS TO_TIMESTAMP_LTZ(COALESCE(CASE WHEN CAST(_headers['kind'] AS STRING) = 'row/1' THEN CAST(-62135596800000 AS BIGINT) WHEN _key = 'end' THEN CAST(253402300799000 AS BIGINT) ELSE CAST(-62135596800000 AS BIGINT) END, -62135596800000), 3),
   WATERMARK FOR _rt AS _rt

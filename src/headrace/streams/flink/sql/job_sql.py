@@ -55,7 +55,6 @@ def write_job(job: JobSpec) -> JobSql:
     views = Views(
         table_join=lambda views, join: write_table_join(views, join, job),
         stream_join=write_stream_join,
-        parallel=job.options.parallelism > 1,
         deferred=frozenset(slot for slot, _ in later.values()),
     )
     tables = write_sources(job, root, views)

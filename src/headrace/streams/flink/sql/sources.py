@@ -48,23 +48,34 @@ def _rows(views: Views, scan: Scan, source: Source, time: RowTime | None, *, tim
     mark = source.mark
     items = [f"{inward(name(label), slot.type)} AS {slot.column}" for label, slot in scan.columns]
     columns = [slot.column for _, slot in scan.columns]
-    before = f"{epoch_ms(f'CAST(CURRENT_WATERMARK({mark}rt) AS TIMESTAMP(3))')} + 1"
-    by_event = time is not None and time.rows == "{t}"
+    before = _watermark(source, time, scan.stream.out_of_orderness_ms) if time and time.rows == "{t}" else None
     now = f"{mark}ingested"
     if timeline == "event":
-        latest = f"({before} + {scan.stream.out_of_orderness_ms})"
-        now = f"(CASE WHEN {latest} > {mark}t THEN {latest} ELSE {mark}t END)" if by_event else f"{mark}t"
+        now = f"GREATEST({before} + {scan.stream.out_of_orderness_ms}, {mark}t)" if before else f"{mark}t"
     hidden = {
         "_t": f"{mark}t", "_o": order_number(f"{mark}t", f"{mark}offset"), "_off": f"{mark}offset", "_g": f"{mark}ingested",
         "_n": now, "_id": f"{mark}id", "_key": f"COALESCE({mark}key, '')",
     }  # fmt: skip
     if time is not None:
         hidden["_rt"] = f"{mark}rt"
-    if by_event:
-        hidden["_b"] = f"COALESCE({before}, CAST({LONG_AGO} AS BIGINT))"
+    if before:
+        hidden["_b"] = before
     items += [f"{sql} AS {label}" for label, sql in hidden.items()]
     select = f"SELECT {', '.join(items)}\nFROM {source.table.name}\nWHERE {mark}kind = '{ROW}'"
     return views.add("read", select, [*columns, *hidden])
+
+
+def _watermark(source: Source, time: RowTime, behind_ms: int) -> str:
+    """The watermark before a row, in ms, from what its record says of its stream.
+
+    It says the same whenever it is read, while CURRENT_WATERMARK is in no checkpoint: the first rows behind a restart would find none,
+    and open windows again that have closed. That one is for records whose writer said nothing.
+    """
+    mark, never = source.mark, f"CAST({LONG_AGO} AS BIGINT)"
+    ended = f"{time.end.format(t=f'{mark}ended', offset=f'{mark}offset')} - {behind_ms}"
+    told = f"GREATEST({mark}latest - {behind_ms}, CASE WHEN {mark}ended IS NULL THEN {never} ELSE {ended} END)"
+    current = f"{epoch_ms(f'CAST(CURRENT_WATERMARK({mark}rt) AS TIMESTAMP(3))')} + 1"
+    return f"COALESCE({told}, {current}, {never})"
 
 
 def write_signs(found: Mapping[str, Source]) -> Sequence[str]:

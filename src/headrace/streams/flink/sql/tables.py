@@ -61,7 +61,9 @@ def source_table(
     time: RowTime | None,
     offset: int | None = None,
 ) -> Source:
-    """`columns`: those of the rows' JSON that are read, by name; `offset`: where reading begins. Beside them: `key`, `headers`, `offset`, `kind`, `t` and `rt`."""
+    """`columns`: those of the rows' JSON that are read, by name; `offset`: where reading begins. Beside them: `key`, `headers`,
+    `offset`, `kind`, `t`, `rt`, and the stream's time at the record (`latest`, `ended`).
+    """
     mark = "_"
     while any(one.startswith(mark) for one in columns):
         mark += "_"
@@ -76,6 +78,8 @@ def source_table(
         f"{mark}kind AS {header('kind')}",
         f"{mark}id AS {header('id')}",
         f"{mark}ingested AS COALESCE(TRY_CAST({header('ingested_at')} AS BIGINT), CAST(0 AS BIGINT))",
+        f"{mark}latest AS TRY_CAST({header('latest')} AS BIGINT)",
+        f"{mark}ended AS TRY_CAST({header('ended')} AS BIGINT)",
         f"{mark}t AS COALESCE(TRY_CAST({header('event_time')} AS BIGINT), {stamp})",
     ]
     if time is not None:

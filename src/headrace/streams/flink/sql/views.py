@@ -60,8 +60,6 @@ class Views:
     late: list[LateSource] = field(default_factory=list[LateSource])
     serial: bool = False
     """Whether the job is only exact with one task per step."""
-    parallel: bool = False
-    """Whether several tasks run a step, so that a window may see a row before the watermark that came before it."""
     deferred: frozenset[Slot] = frozenset()
     """Aggregates that are computed by whoever reads the output, out of the values in order."""
 
@@ -112,7 +110,7 @@ class Views:
         items += [f"{epoch_ms('window_start')} AS _ws", f"{epoch_ms('window_end')} AS _we"]
         columns = [*kept, *borders, *BORDERS, "_ws", "_we"]
         where = ""
-        if self.parallel and frame.overlap > 1 and source.has("_b"):
+        if frame.overlap > 1 and source.has("_b"):  # the window's own watermark may be behind: other tasks, a restart
             where = f"\nWHERE {epoch_ms('window_end')} > _b"
         return self.add("windowed", f"SELECT {', '.join(items)}\nFROM TABLE({table}){where}", columns)
 
