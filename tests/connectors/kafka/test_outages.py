@@ -44,6 +44,11 @@ def test_after_a_kill_of_the_broker_a_source_goes_on_where_it_was_and_a_sink_wri
     sink.write(records([{"n": n} for n in range(3)]))
     sink.prepare()
     sink.publish()
+    assert [one["n"] for one in written_to.rows()] == [
+        0,
+        1,
+        2,
+    ]  # a lone broker forgets a mark that it has not written yet
 
     cluster.kill("broker")
     with pytest.raises(UnavailableError, match=r"Kafka: .* — see that the broker runs and can be reached"):

@@ -73,7 +73,10 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
             f"Kafka refuses these credentials: {text}", where=where, next_step="correct kafka_properties or the rights of this user"
         )  # fmt: skip
     if code in MISSING:
-        return NotFoundError(f"Kafka has no such topic: {text}", where=where)
+        return NotFoundError(
+            f"Kafka has no such topic: {text}", where=where,
+            next_step="somebody has deleted a topic of the log: begin anew under another kafka_prefix",
+        )  # fmt: skip
     if code in _TOO_LARGE:
         return FinalError(
             f"Kafka refuses a record of this size: {text}",
