@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,8 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
 from headrace.cluster import KafkaSecurity, LocalCluster
+from headrace.cluster.jars import default_cache, fetch
+from headrace.cluster.java import find_java
 from headrace.cluster.security import certificate
 from headrace.connectors.registry import open_sink, open_source
 from headrace.connectors.sink import SinkOptions
@@ -22,6 +25,7 @@ from headrace.connectors.source import EventTime, SourceContext, SourceOptions
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import InvalidDeclarationError, UnavailableError
 from headrace.log.kafka import open_log
+from headrace.log.kafka.options import read_options
 from headrace.log.topic_log import TopicSpec
 from headrace.testing.builders import append, new_records
 from headrace.testing.cluster import free_cluster_ports, skip_where_absent
@@ -198,6 +202,35 @@ def test_a_source_and_a_sink_say_within_seconds_that_a_login_is_refused_and_show
         assert "wrong-word" not in f"{caught.value!r} {caught.value}"
     source.close()
     sink.close()
+
+
+@pytest.mark.parametrize("how", ["PLAIN", "SCRAM-SHA-512+TLS"])
+def test_an_engine_outside_logs_in_with_what_the_log_hands_it(doors: Doors, how: str, tmp_path: Path) -> None:
+    address, properties = doors.login(how)
+    handed = read_options({"kafka": address, **properties}).java()
+    lines = [f"{key}={json.dumps(value)[1:-1]}\n" for key, value in handed.items()]
+    (tmp_path / "client.properties").write_text("".join(lines), "ascii")
+    command = [
+        str(find_java().path), "-XX:TieredStopAtLevel=1", "-cp", f"{fetch('kafka', default_cache())}/*", "kafka.admin.ConfigCommand",
+        "--bootstrap-server", address, "--command-config", str(tmp_path / "client.properties"),
+        "--describe", "--entity-type", "brokers", "--entity-name", "1",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "Dynamic configs for broker 1" in done.stdout, done.stdout + done.stderr
+
+
+def test_an_engine_outside_gets_its_tokens_from_the_same_place() -> None:
+    given = {
+        "security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.token.endpoint.url": "https://login/token", "sasl.oauthbearer.client.id": "headrace",
+        "sasl.oauthbearer.client.secret": "secret",
+    }  # fmt: skip
+    handed = read_options(given).java()
+
+    assert handed["sasl.oauthbearer.token.endpoint.url"] == "https://login/token"
+    assert handed["sasl.login.callback.handler.class"].endswith(".OAuthBearerLoginCallbackHandler")
+    assert 'clientId="headrace" clientSecret="secret"' in handed["sasl.jaas.config"]
 
 
 def block(doors: Doors, how: str, topic: str, *, right: bool = True) -> dict[str, object]:

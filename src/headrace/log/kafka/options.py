@@ -17,7 +17,8 @@ _OURS = frozenset(
 )  # fmt: skip
 """Settings of librdkafka that decide whether a record is lost or read twice."""
 _JAVA = {"sasl.mechanism": "sasl.mechanism", "sasl.mechanisms": "sasl.mechanism"}
-_JAVA_SAME = ("security.protocol", "ssl.endpoint.identification.algorithm")
+_JAVA_SAME = ("security.protocol", "ssl.endpoint.identification.algorithm", "sasl.oauthbearer.token.endpoint.url")
+_SECURITY = "org.apache.kafka.common.security"
 
 
 def _ignore(error: object) -> None:
@@ -68,6 +69,8 @@ class KafkaOptions:
         if mechanism is not None:
             found["sasl.mechanism"] = mechanism
             found["sasl.jaas.config"] = _jaas(mechanism, given)
+        if mechanism == "OAUTHBEARER":
+            found["sasl.login.callback.handler.class"] = f"{_SECURITY}.oauthbearer.OAuthBearerLoginCallbackHandler"
         if "ssl.ca.location" in given:
             found |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": given["ssl.ca.location"]}
         return found
@@ -75,14 +78,13 @@ class KafkaOptions:
 
 def _jaas(mechanism: str, given: Mapping[str, str]) -> str:
     """A login module's line, as Kafka's Java client reads it."""
-    security = "org.apache.kafka.common.security"
     if mechanism == "OAUTHBEARER":
         pairs = {"clientId": "sasl.oauthbearer.client.id", "clientSecret": "sasl.oauthbearer.client.secret", "scope": "sasl.oauthbearer.scope"}  # fmt: skip
         values = " ".join(f'{name}="{_quoted(given[key])}"' for name, key in pairs.items() if key in given)
-        return f"{security}.oauthbearer.OAuthBearerLoginModule required {values};"
+        return f"{_SECURITY}.oauthbearer.OAuthBearerLoginModule required {values};"
     module = "plain.PlainLoginModule" if mechanism == "PLAIN" else "scram.ScramLoginModule"
     user, password = (_quoted(given.get(name, "")) for name in ("sasl.username", "sasl.password"))
-    return f'{security}.{module} required username="{user}" password="{password}";'
+    return f'{_SECURITY}.{module} required username="{user}" password="{password}";'
 
 
 def _quoted(text: str) -> str:
