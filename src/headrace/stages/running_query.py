@@ -24,8 +24,8 @@ Carry = Literal["first", "same", "on", "anew"]
 
 
 CARRIED: Mapping[Carry, tuple[str, ...]] = {
-    "on": ("the query changed and goes on where the former one was;",),
-    "anew": ("the query changed and began anew at its inputs' start;",),
+    "on": ("the query changed and goes on where the former one was",),
+    "anew": ("the query changed and began anew at its inputs' start",),
 }
 """What is said of it."""
 

@@ -110,7 +110,7 @@ class TransformStage:
         self._load_progress()
         state = {key.removeprefix("query/"): entry.value for key, entry in self._log.state(self.name, "query/").items()}
         notes = (*CARRIED.get(settled.carry, ()), *settled.plan.notes)
-        self._reporter.say(Condition("Transforming", "True", "Running", " ".join(notes)), now=True)
+        self._reporter.say(Condition("Transforming", "True", "Running", "; ".join(notes)), now=True)
         options = EngineOptions(self._options.parallelism, self._options.memory_bytes)
         return self._engine.start(settled.spec, settled.plan, state, options)
 

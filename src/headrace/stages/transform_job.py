@@ -324,7 +324,7 @@ class TransformJobStage:
             condition = Condition("Transforming", "True", "BackPressure", message)
         else:
             notes = (*(self._notes or ()), *(self._spec.plan.notes if self._spec else ()))
-            condition = Condition("Transforming", "True", "Running", " ".join(notes))
+            condition = Condition("Transforming", "True", "Running", "; ".join(notes))
         self._reporter.say(condition, progress=self._progress(status))
 
     def _progress(self, status: JobStatus | None) -> dict[str, int | float | str]:

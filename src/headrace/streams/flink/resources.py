@@ -35,7 +35,7 @@ def _notes(managers: list[TaskManager], declared: Mapping[str, str]) -> Iterator
         if key in declared and has is not None and has < parse_size(declared[key]):
             yield (
                 f"{key} is {declared[key]} and a TaskManager of the cluster has {has // 1024**2}m: set {option} there, "
-                "for a job cannot."
+                "for a job cannot"
             )
 
 
