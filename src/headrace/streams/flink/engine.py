@@ -21,6 +21,7 @@ from headrace.streams.flink.resources import resource_notes
 from headrace.streams.flink.rest import Rest
 from headrace.streams.flink.savepoints import check_savepoint
 from headrace.streams.flink.sql.job_sql import JobSql, write_job
+from headrace.streams.flink.sql.notes import job_notes
 from headrace.streams.flink.statements import session_properties
 from headrace.streams.planning import describe
 from headrace.streams.stream_engine import EngineCapabilities, QueryPlan, QuerySpec
@@ -66,7 +67,8 @@ class FlinkEngine:
         return CAPABILITIES
 
     def plan(self, spec: QuerySpec) -> QueryPlan:
-        plan = describe(spec, plan_query(spec), (CHECKPOINT_NOTE,))
+        logical = plan_query(spec)
+        plan = describe(spec, logical, (*job_notes(logical), CHECKPOINT_NOTE))
         write_job(_rehearsal(spec, plan))  # refuses what Flink cannot give as other engines do
         return plan
 
