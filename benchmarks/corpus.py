@@ -31,6 +31,10 @@ from headrace.testing.corpus.outcome import Outcome, differences, on_duckdb
 from headrace.testing.corpus.queries import corpus
 
 
+PATIENCE_SECONDS = 600.0
+"""On a busy machine a million keys take minutes before their one window comes."""
+
+
 @dataclass(slots=True)
 class Tally:
     """How many rows are wanted, and how many of them were found."""
@@ -62,7 +66,7 @@ def compare(
     """Prints a line; whether nothing differs but what is known to."""
     started, unknown, same = time.monotonic(), list[str](), 0
     all_of, unmarked = Tally(), Tally()
-    runner = JobRunner(engine, log, queries, parallelism)
+    runner = JobRunner(engine, log, queries, parallelism, PATIENCE_SECONDS)
     for query in queries:
         wanted = expected[query.name]
         found = Outcome()

@@ -42,9 +42,15 @@ class JobRunner:
     """One engine and one log. Queries run some beside one another, those that follow ahead of whoever asks."""
 
     def __init__(
-        self, engine: StreamJobEngine, log: TopicLog, queries: Sequence[CorpusQuery], parallelism: int = 1
+        self,
+        engine: StreamJobEngine,
+        log: TopicLog,
+        queries: Sequence[CorpusQuery],
+        parallelism: int = 1,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._engine, self._log, self._parallelism = engine, log, parallelism
+        """`patience`: how many seconds a job may write nothing; one window over everything comes at the end alone."""
+        self._engine, self._log, self._parallelism, self._patience = engine, log, parallelism, patience
         self._name = f"corpus-{secrets.token_hex(4)}"
         self._queries = list(queries)
         self._places = {query.name: place for place, query in enumerate(self._queries)}
@@ -64,7 +70,7 @@ class JobRunner:
         for one in range(place, min(place + 2 * self.at_once, len(self._queries))):
             if one not in self._started:
                 self._started[one] = self._pool.submit(self._run, one)
-        return self._started[place].result(PATIENCE_SECONDS * 3)
+        return self._started[place].result(self._patience * 3)
 
     def close(self) -> None:
         """Ends what nobody asked for."""
@@ -139,7 +145,7 @@ class JobRunner:
     def _collect(self, job: JobSpec, job_id: str, topic: str) -> Outcome:
         """What the job wrote up to the last of its inputs' `end`: the rest of that sign's transaction comes with it."""
         outcome, offset, ended = Outcome(), 0, set[str]()
-        deadline, look = SYSTEM_CLOCK.monotonic() + PATIENCE_SECONDS, SYSTEM_CLOCK.monotonic() + LOOK_SECONDS
+        deadline, look = SYSTEM_CLOCK.monotonic() + self._patience, SYSTEM_CLOCK.monotonic() + LOOK_SECONDS
         while True:
             records = self._log.read(topic, offset)
             if records:
@@ -148,7 +154,7 @@ class JobRunner:
                 outcome.take(output.rows)
                 outcome.late.update((one.input, one.offset, one.by_ms) for one in output.late)
                 ended.update(one.input for one in output.signs if one.sign == "end")
-                deadline = SYSTEM_CLOCK.monotonic() + PATIENCE_SECONDS
+                deadline = SYSTEM_CLOCK.monotonic() + self._patience
             elif ended >= set(job.plan.inputs):
                 return outcome
             else:
