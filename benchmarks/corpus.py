@@ -30,7 +30,6 @@ from headrace.testing.corpus.on_jobs import JobFailedError, JobRunner
 from headrace.testing.corpus.outcome import Outcome, differences, on_duckdb
 from headrace.testing.corpus.queries import corpus
 
-
 PATIENCE_SECONDS = 600.0
 """On a busy machine a million keys take minutes before their one window comes."""
 
