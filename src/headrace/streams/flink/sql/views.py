@@ -2,7 +2,8 @@
 
 Columns have the plan's own names (`c1`, `c2` …). Beside them go hidden ones: `_rt` (the row's time attribute), `_t` (event time, ms),
 `_o` (order number), `_g` (ingested at, ms), `_n` (now, ms), `_b` (the watermark before the row, ms), `_off`, `_id`, `_key` (of the source's
-record); behind a window `window_start`, `window_end`, `window_time`, `_ws`, `_we` (ms), the identity `_k0`, `_k1` …, and the rank `_r`.
+record), `_p` (the keys of a SESSION in one); behind a window `window_start`, `window_end`, `window_time`, `_ws`, `_we` (ms), the identity
+`_k0`, `_k1` …, and the rank `_r`.
 """
 
 from collections.abc import Callable, Sequence
