@@ -8,6 +8,7 @@ through it, because that would have fenced us.
 import threading
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from confluent_kafka import TopicPartition
@@ -19,7 +20,7 @@ from headrace.log.kafka.broker import Broker, Partition
 from headrace.log.kafka.changelog import Changelog, Entries
 from headrace.log.kafka.identities import Identities
 from headrace.log.kafka.options import KafkaOptions
-from headrace.log.kafka.producers import GroupMove, Message, ProducerFencedError, TransactionalProducer, Written
+from headrace.log.kafka.producers import GroupMove, Message, ProducerFencedError, Run, TransactionalProducer, Written
 from headrace.log.kafka.wire import escaped, to_message
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, Lease, StateKey
@@ -131,7 +132,7 @@ class Committer:
         for key, version in commit.expect.items():
             _check_version(owners[key.owner], key, version)
         now_ms = self._clock.now_ms()
-        runs: list[list[Message]] = []
+        runs: list[Run] = []
         places: list[Partition] = []
         duplicates: dict[str, int] = {}
         seen: dict[str, set[str]] = {}
@@ -141,7 +142,7 @@ class Committer:
             if topics.keeps_ids_unique(append.topic):
                 records = self._unseen(append, name, seen)
                 duplicates[append.topic] = duplicates.get(append.topic, 0) + len(append.records) - len(records)
-            runs.append([to_message(*name, record, now_ms) for record in records])
+            runs.append(Run(len(records), map(partial(to_message, *name, now_ms), records)))
             places.append(name)
         changes = self._changes(commit, owners)
         moves = self._moves(commit.offsets, topics)
@@ -166,7 +167,7 @@ class Committer:
                 here.add(record.id)
         return found
 
-    def _changes(self, commit: Commit, owners: dict[str, Entries]) -> list[tuple[Partition, list[Message]]]:
+    def _changes(self, commit: Commit, owners: dict[str, Entries]) -> list[tuple[Partition, Run]]:
         runs: dict[str, list[Message]] = {}
         for key, value in commit.state.items():
             entry = owners[key.owner].get(key.key)
@@ -176,7 +177,7 @@ class Committer:
             runs.setdefault(topic, []).append(
                 self._changelog.change(topic, key.key, value, entry.version + 1 if entry else 1)
             )
-        return [((topic, 0), run) for topic, run in runs.items()]
+        return [((topic, 0), Run(len(run), run)) for topic, run in runs.items()]
 
     def _moves(self, offsets: Sequence[GroupOffset], topics: Topics) -> list[GroupMove]:
         groups: dict[str, list[TopicPartition]] = {}

@@ -27,6 +27,15 @@ class ProducerFencedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Messages for one partition, in order."""
+
+    count: int
+    messages: Iterable[Message]
+    """The arguments of `Producer.produce`; may be made while they are read, once."""
+
+
+@dataclass(frozen=True, slots=True)
 class GroupMove:
     """Offsets that a group shall have once the transaction is committed."""
 
@@ -67,17 +76,21 @@ class TransactionalProducer:
             _until_settled(lambda: producer.init_transactions(_STEP_SECONDS), "the transactional id was not given")
         self._producer, self.begun = producer, True
 
-    def write(self, runs: Iterable[list[Message]], moves: Iterable[GroupMove]) -> Written:
-        """One transaction. ProducerFencedError and UnavailableError: nothing was written."""
+    def write(self, runs: Iterable[Run], moves: Iterable[GroupMove]) -> Written:
+        """One transaction. ProducerFencedError and UnavailableError: nothing was written.
+
+        What takes time goes on side by side: messages are made while the first are being sent, and the groups' offsets are sent
+        while the last are.
+        """
         assert self._producer is not None
         producer = self._producer
         ends: list[list[tuple[KafkaError | None, int]]] = []
         try:
             producer.begin_transaction()
             ends += [self._produce(producer, run) for run in runs]
-            self._flush(producer)
             for move in moves:
                 self._send_offsets(producer, move)
+            self._flush(producer)
             failpoint("log.commit.before")
             _until_settled(lambda: producer.commit_transaction(_STEP_SECONDS), "the transaction could not be committed")
             failpoint("log.commit.after")
@@ -87,6 +100,9 @@ class TransactionalProducer:
             if not isinstance(wrapped.__cause__, KafkaException):
                 raise
             self._give_up(producer, wrapped.__cause__)
+        except Exception:  # a message that could not be made: what is left open ends when the id is taken anew
+            self._drop()
+            raise
         return Written(tuple(_checked(one, self._options.bootstrap_servers) for one in ends))
 
     def close(self) -> None:
@@ -129,19 +145,20 @@ class TransactionalProducer:
         if producer.flush(_SETTLE_SECONDS):
             raise KafkaException(KafkaError(TIMED_OUT, "records could not be sent"))
 
-    def _produce(self, producer: Producer, run: list[Message]) -> list[tuple[KafkaError | None, int]]:
+    def _produce(self, producer: Producer, run: Run) -> list[tuple[KafkaError | None, int]]:
         """Hands messages over; what is returned is filled with the outcome of the first and the last."""
         ends: list[tuple[KafkaError | None, int]] = []
 
         def told(error: KafkaError | None, message: Any) -> None:
             ends.append((error, -1 if error is not None else message.offset()))
 
-        last = len(run) - 1
-        for place, message in enumerate(run):
-            extra: dict[str, Any] = {"on_delivery": told} if place in (0, last) else {}
+        last = run.count - 1
+        for place, message in enumerate(run.messages):
+            if place in (0, last):
+                message["on_delivery"] = told
             while True:
                 try:
-                    producer.produce(**message, **extra)
+                    producer.produce(**message)
                     break
                 except BufferError:
                     producer.poll(0.1)

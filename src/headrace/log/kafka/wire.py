@@ -7,10 +7,12 @@ from headrace.log.record import NewRecord, Record
 
 LATEST_TIMESTAMP = 253_402_300_799_999
 """End of the year 9999, ms: what a Kafka timestamp can carry without surprises for other readers."""
+_HEADERS = ("id", "kind", "ingested_at", "origin")
+"""As they are written, in their order; `event_time` follows them where the timestamp cannot carry it."""
 _NOT_PLAIN = re.compile(r"[^a-zA-Z0-9.-]")
 
 
-def to_message(topic: str, partition: int, record: NewRecord, now_ms: int) -> dict[str, Any]:
+def to_message(topic: str, partition: int, now_ms: int, record: NewRecord) -> dict[str, Any]:
     """The arguments of `Producer.produce`. A record without an arrival gets `now_ms`."""
     headers: list[tuple[str, str | bytes | None]] = [
         ("id", record.id.encode()),
@@ -35,6 +37,14 @@ def to_message(topic: str, partition: int, record: NewRecord, now_ms: int) -> di
 def to_record(message: Any) -> Record:
     """The record that a message carries; of a foreign message without our headers, what can be known."""
     pairs = message.headers()
+    if pairs is not None and len(pairs) == len(_HEADERS):  # nearly all: without a look-up
+        (first, record_id), (second, kind), (third, ingested_at), (fourth, origin) = pairs
+        if (first, second, third, fourth) == _HEADERS:
+            key = message.key()
+            return Record(
+                message.offset(), record_id.decode(), kind.decode(), message.value() or b"", message.timestamp()[1],
+                key.decode() if key else "", origin.decode(), int(ingested_at),
+            )  # fmt: skip
     headers: dict[str, Any] = dict(pairs) if pairs else {}
     key, offset = message.key(), message.offset()
     moment = headers.get("event_time")
