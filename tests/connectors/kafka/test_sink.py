@@ -1,6 +1,7 @@
 """What a sink writes to a topic: headers, keys, one life told from another, records that Kafka does not take."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -141,10 +142,12 @@ def test_a_sink_that_was_replaced_does_not_write(new_topic: NewTopic) -> None:
     assert numbers(topic) == [0, 1, 2]
 
 
-def test_a_record_that_is_no_object_does_not_fit_avro(new_topic: NewTopic, schema_registry: str) -> None:
-    sink = new_topic().sink(format="avro", schemaRegistry={"url": schema_registry})
-    with pytest.raises(FinalError, match="no JSON object"):
-        sink.write(records([[1]]))
+def test_a_record_that_is_no_object_fits_neither_avro_nor_a_key(new_topic: NewTopic, schema_registry: str) -> None:
+    topic = new_topic()
+    blocks: list[dict[str, Any]] = [{"format": "avro", "schemaRegistry": {"url": schema_registry}}, {"key": "n"}]
+    for block in blocks:
+        with pytest.raises(FinalError, match=r"no JSON object|is not JSON: Expected `object`"):
+            topic.sink(**block).write(records([[1]]))
 
 
 def test_formats_that_need_a_registry_say_so(new_topic: NewTopic) -> None:

@@ -111,10 +111,10 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
         )
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
         return FinalError(f"Kafka refuses a message of this size: {text}", where=where)
+    protocol = ", with the security.protocol of its listener" if code in _SILENT else ""
     return UnavailableError(
-        f"Kafka: {text}", where=where,
-        next_step="see that the broker runs and can be reached, with the security.protocol of its listener",
-    )  # fmt: skip
+        f"Kafka: {text}", where=where, next_step=f"see that the broker runs and can be reached{protocol}"
+    )
 
 
 class Told:

@@ -38,35 +38,42 @@ _TO_DICT: Callable[..., dict[str, Any]] = json_format.MessageToDict
 
 def compiled(schema: Schema) -> list[MessageType]:
     """The top-level messages of a .proto text, in order, by Google's own compiler. UnknownSchemaError: it does not compile."""
-    tools = Path(importlib.import_module("grpc_tools").__file__ or "").parent / "_proto"
+    main = f"schema_{schema.id}.proto"
     with tempfile.TemporaryDirectory(prefix="headrace-proto-") as name:
         folder, target = Path(name) / "texts", Path(name) / "set"
-        texts = {path: other.text for path, other in schema.all_references().items()}
-        main = f"schema_{schema.id}.proto"
-        for path, text in {**texts, main: schema.text}.items():
-            place = (folder / path).resolve()
-            if not place.is_relative_to(folder.resolve()):
-                raise UnknownSchemaError(
-                    f"the Protobuf schema {schema.id} imports {path}, which leads out of its folder"
-                )
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text, "utf-8")
-        command = [
-            sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"-I{tools}", "--include_imports",
-            f"--descriptor_set_out={target}", str(folder / main),
-        ]  # fmt: skip
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_COMPILER_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise UnknownSchemaError(f"the Protobuf schema {schema.id} takes too long to compile") from error
-        if done.returncode:
-            raise UnknownSchemaError(f"the Protobuf schema {schema.id} does not compile: {done.stderr[:300].strip()}")
+        _write_texts(schema, main, folder)
+        _compile(schema.id, folder, main, target)
         files = descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file
     pool = descriptor_pool.DescriptorPool()
     for file in files:
         pool.Add(file)
     found = pool.FindFileByName(main)
     return [message_factory.GetMessageClass(found.message_types_by_name[one.name]) for one in files[-1].message_type]
+
+
+def _write_texts(schema: Schema, main: str, folder: Path) -> None:
+    """The text and what it imports, each at the path by which it is imported."""
+    texts = {path: other.text for path, other in schema.all_references().items()}
+    for path, text in {**texts, main: schema.text}.items():
+        place = (folder / path).resolve()
+        if not place.is_relative_to(folder.resolve()):
+            raise UnknownSchemaError(f"the Protobuf schema {schema.id} imports {path}, which leads out of its folder")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, "utf-8")
+
+
+def _compile(schema_id: int, folder: Path, main: str, target: Path) -> None:
+    tools = Path(importlib.import_module("grpc_tools").__file__ or "").parent / "_proto"
+    command = [
+        sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"-I{tools}", "--include_imports",
+        f"--descriptor_set_out={target}", str(folder / main),
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_COMPILER_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise UnknownSchemaError(f"the Protobuf schema {schema_id} takes too long to compile") from error
+    if done.returncode:
+        raise UnknownSchemaError(f"the Protobuf schema {schema_id} does not compile: {done.stderr[:300].strip()}")
 
 
 def chosen(messages: list[MessageType], indexes: list[int], schema_id: int) -> MessageType:

@@ -148,8 +148,10 @@ class MessageReader:
         line = self._format.line(raw)
         if self._debezium:
             return _beside_its_key(line, message.key)
-        if not self._added:
-            return line
+        return self._with_extras(line, message) if self._added else line
+
+    def _with_extras(self, line: bytes, message: Message) -> bytes:
+        """An object with the columns of the message's key and headers; anything else as it is."""
         line = line.strip()
         if not (line.startswith(b"{") and line.endswith(b"}")):
             return line
@@ -167,12 +169,12 @@ class MessageReader:
 
     def _settle(self, schema: RowSchema) -> None:
         if missing := [name for name in self._added if name not in schema.names]:
-            schema = self._with_added(schema) if self._source.schema is None else schema
             if self._source.schema is not None:
                 raise InvalidDeclarationError(
                     f"there is no column {missing[0]!r}", where=f"StreamConnector/{self._source.name}: spec.kafka",
                     next_step=f"add it to spec.schema as STRING, or use one of: {', '.join(schema.names)}",
                 )  # fmt: skip
+            schema = self._with_added(schema)
         limit = self._given.max_record_bytes * _JSON_GROWTH
         rows = JsonLines(schema, limit)
         self.schema = schema

@@ -124,6 +124,15 @@ class SchemaRegistry:
         )  # fmt: skip
 
 
+def registry_for(form: str, options: RegistryOptions | None, where: str) -> SchemaRegistry | None:
+    """What is declared. InvalidDeclarationError: the format needs one, and none is."""
+    if form in ("avro", "protobuf") and options is None:
+        raise InvalidDeclarationError(
+            f"format {form} needs a schema registry", where=f"{where}: spec.kafka", next_step="add schemaRegistry: {url: …}"
+        )  # fmt: skip
+    return None if options is None else SchemaRegistry(options, where)
+
+
 def _object(answer: httpx.Response) -> dict[str, Any] | None:
     try:
         found = answer.json()

@@ -16,11 +16,11 @@ from headrace.connectors.kafka.formats import reading
 from headrace.connectors.kafka.lanes import NO_TIME, take
 from headrace.connectors.kafka.options import Options
 from headrace.connectors.kafka.reading import MessageReader
-from headrace.connectors.kafka.registry import SchemaRegistry
+from headrace.connectors.kafka.registry import registry_for
 from headrace.connectors.source import SourceBatch, SourceContext, SourceOptions
 from headrace.events.schema import RowSchema
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.foundation.errors import InvalidDeclarationError, NotFoundError
+from headrace.foundation.errors import NotFoundError
 
 _LEAST_WAIT_SECONDS = 0.005
 
@@ -47,13 +47,7 @@ class KafkaSource:
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
         self._given = Options.model_validate(dict(options.options))
         self._source, self._where = options, f"StreamConnector/{options.name}"
-        registry = SchemaRegistry(self._given.schema_registry, self._where) if self._given.schema_registry else None
-        if self._given.format in ("avro", "protobuf") and registry is None:
-            raise InvalidDeclarationError(
-                f"format {self._given.format} needs a schema registry", where=f"{self._where}: spec.kafka",
-                next_step="add schemaRegistry: {url: …}",
-            )  # fmt: skip
-        self._registry = registry
+        registry = self._registry = registry_for(self._given.format, self._given.schema_registry, self._where)
         self._reader = MessageReader(options, self._given, reading(self._given.format, registry), context.clock)
         self._fetcher: Fetcher | None = None
         self._to_commit = False

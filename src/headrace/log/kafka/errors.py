@@ -85,10 +85,10 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
         )
     if code == KafkaError.KAFKA_STORAGE_ERROR:
         return DiskFullError(f"the broker cannot write: {text}", where=where)
+    protocol = ", with the security.protocol of its listener" if code in PASSING else ""
     return UnavailableError(
-        f"Kafka: {text}", where=where,
-        next_step="see that the broker runs and can be reached, with the security.protocol of its listener",
-    )  # fmt: skip
+        f"Kafka: {text}", where=where, next_step=f"see that the broker runs and can be reached{protocol}"
+    )
 
 
 @contextmanager
