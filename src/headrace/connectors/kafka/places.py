@@ -10,7 +10,7 @@ from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import InvalidDeclarationError, UnavailableError
 
 Start = str | Mapping[int, int]
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 10.0
 """How long the first contact is tried; what tries again is the stage."""
 ANSWER_SECONDS = 15.0
 """How long one answer is waited for."""

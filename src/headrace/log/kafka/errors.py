@@ -57,12 +57,13 @@ def refused(error: KafkaError) -> bool:
 
 
 def telling(told: Sequence[KafkaError], outcome: KafkaError) -> KafkaError:
-    """Of what the client said on its own while a call failed, and the call's outcome, the one that says most: that somebody is refused,
-    else the last that is more than that no broker can be reached.
+    """Of a call that failed: its outcome, or what the client said on its own meanwhile where that says more: that somebody is refused,
+    or why no broker can be reached.
     """
-    return next(
-        (one for one in told if refused(one)), next((one for one in reversed(told) if one.code() != _ALL_DOWN), outcome)
-    )
+    if (refusal := next((one for one in told if refused(one)), None)) is not None:
+        return refusal
+    reasons = [one for one in told if one.code() != _ALL_DOWN]
+    return reasons[-1] if reasons and outcome.code() in PASSING else outcome
 
 
 def translate(error: KafkaError, where: str) -> HeadraceError:
