@@ -57,8 +57,8 @@ test: lint types contracts unit ## Lint, types, import contracts, all tests
 	@$(UV) pip install -q --python .venv-bench/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-bench: setup .venv-bench/.installed ## Measures everything against its peers, into benchmarks/RESULTS.md (needs a quiet machine)
-	@$(BIN)/python benchmarks/run.py $(NAMES)
+bench: setup $(if $(ENGINE),,.venv-bench/.installed) ## Measures everything against its peers, into benchmarks/RESULTS.md (needs a quiet machine); ENGINE=cluster: what runs on Kafka and Flink
+	@$(BIN)/python benchmarks/run.py $(if $(ENGINE),--engine $(ENGINE)) $(NAMES)
 
 crash: setup ## Kills the running job 500 times at random points; KILLS=N for another number
 	@$(BIN)/python benchmarks/crash.py $(if $(KILLS),--kills $(KILLS))

@@ -1,8 +1,9 @@
 """Runs every benchmark, one after the other, and writes what they print to benchmarks/RESULTS.md.
 
-    python benchmarks/run.py [NAME …]
+    python benchmarks/run.py [--engine cluster] [NAME …]
 
-A quiet machine is needed; ratios within one run are what to trust. Sections that were not run keep what they held.
+`--engine cluster` runs those on Kafka and Flink, which each of them starts for itself; without it the others are run. A quiet
+machine is needed; ratios within one run are what to trust. Sections that were not run keep what they held.
 """
 
 import argparse
@@ -35,6 +36,14 @@ BENCHMARKS = {
     "knowledge_kills_postgres": ("The same over PostgreSQL", ["knowledge_kills.py", "--store", "postgres"]),
     "demo": ("The demo's stream, unthrottled", ["support_desk.py"]),
 }
+ON_A_CLUSTER = {
+    "kafka_log": ("The log on Kafka", ["kafka_log.py"]),
+    "kafka_hop": ("From stage to stage on Kafka", ["kafka_hop.py"]),
+    "flink_bars": ("The exchange's bars out of a Flink job", ["flink_bars.py"]),
+    "cluster_start": ("Starting a Kafka and a Flink", ["cluster_start.py"]),
+    "corpus": ("The corpus of queries on both engines", ["corpus.py"]),
+}
+ALL = BENCHMARKS | ON_A_CLUSTER
 
 
 NEEDS_PEERS = ("training", "embedding")
@@ -61,7 +70,7 @@ def sections() -> dict[str, str]:
 
 def measure(name: str) -> str:
     """Runs one benchmark; its standard output is its section."""
-    title, (script, *arguments) = BENCHMARKS[name]
+    title, (script, *arguments) = ALL[name]
     print(f"{name}: {title} …", flush=True)
     python = PEERS / "bin" / "python" if name in NEEDS_PEERS else sys.executable
     command = [str(python), str(HERE / script), *arguments]
@@ -77,15 +86,22 @@ def measure(name: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; left out: all")
-    chosen = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument("--engine", choices=["embedded", "cluster"], default="embedded", help="which benchmarks")
+    parser.add_argument("names", nargs="*", choices=[*ALL, []], help="which of them; left out: all")
+    options = parser.parse_args()
+    known = ON_A_CLUSTER if options.engine == "cluster" else BENCHMARKS
+    if strangers := [name for name in options.names if name not in known]:
+        parser.error(
+            f"no benchmark of the engine {options.engine}: {', '.join(strangers)}; there are {', '.join(known)}"
+        )
+    chosen = options.names or list(known)
     held = sections()
     for name in chosen:
         held[name] = measure(name)
-        body = "".join(f"<!-- {one} -->\n{held[one]}" for one in BENCHMARKS if one in held)
+        body = "".join(f"<!-- {one} -->\n{held[one]}" for one in ALL if one in held)
         RESULTS.write_text(
-            "# Measured\n\nEvery figure was printed by the command above it; `make bench` repeats them all. Times on shared machines move:\n"
-            f"trust the ratios, which come from one run.\n\n{body}",
+            "# Measured\n\nEvery figure was printed by the command above it; `make bench` repeats them all, and `make bench ENGINE=cluster` those on\n"
+            f"Kafka and Flink. Times on shared machines move: trust the ratios, which come from one run.\n\n{body}",
             "utf-8",
         )
 
