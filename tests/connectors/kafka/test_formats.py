@@ -272,6 +272,17 @@ def test_what_a_sink_wrote_is_read_and_messages_beside_it_that_are_not_what_they
         assert letter.reason.startswith(f"{topic.name}/0@{letter.origin_id.rsplit('@', 1)[1]}: ")
 
 
+def test_json_is_read_with_a_schema_s_id_in_front_of_it_and_without(new_topic: NewTopic, schema_registry: str) -> None:
+    topic = new_topic()
+    json_id = register(schema_registry, f"{topic.name}-value", "JSON", JSON_SCHEMA)
+    topic.send([framed(json_id, row(0)), row(1), framed(json_id, b""), b"\x00\x00"])
+
+    read = drain(topic.source(event_time=EventTime("at", historical=True)))
+
+    assert read.column("n") == [0, 1]
+    assert read.codes == ["not_readable", "not_readable"]
+
+
 def test_nothing_is_lost_while_the_registry_is_away(new_topic: NewTopic, schema_registry: str) -> None:
     topic, other = new_topic(), new_topic()
     with Detour(schema_registry) as detour:

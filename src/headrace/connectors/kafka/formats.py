@@ -9,6 +9,8 @@ from headrace.connectors.kafka.registry import SchemaRegistry, UnknownSchemaErro
 from headrace.connectors.kafka.wire import UnreadableMessageError, split, split_indexes
 from headrace.events.schema import RowSchema
 
+_NO_JSON = b"\0"
+"""JSON does not begin with it; the head of a message with a schema's id does."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -33,9 +35,11 @@ def reading(form: str, registry: SchemaRegistry | None) -> Format:
 
 
 class JsonFormat:
-    """Values that are JSON already; white space of several lines becomes one line."""
+    """Values that are JSON already, with a schema's id in front of them or without; white space of several lines becomes one line."""
 
     def line(self, raw: bytes) -> bytes:
+        if raw.startswith(_NO_JSON):
+            _, raw = split(raw)
         if not raw.strip():
             raise UnreadableMessageError("it is empty")
         if b"\n" not in raw and b"\r" not in raw:
