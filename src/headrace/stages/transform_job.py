@@ -268,9 +268,8 @@ class TransformJobStage:
             self._reporter.say(Condition("Transforming", "Unknown", "NotStopped", str(error)), now=True)
 
     def _start(self, spec: JobSpec, job: Job, options: str, ended: JobStatus | None) -> JobStatus | None:
-        if (
-            job.job_id or ended is not None
-        ):  # it was lost: behind its checkpoint it may write again what lies there already
+        if job.job_id or ended is not None:
+            # It was lost: behind its checkpoint it may write again what lies there already.
             end = self._log.topic(self._output).end_offset
             job = msgspec.structs.replace(
                 job, job_id="", again_from=job.reached, again_to=end, restarts=job.restarts + 1
