@@ -11,6 +11,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
+from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import FinalError, InvalidDeclarationError, NotFoundError
 from headrace.log.kafka import broker, open_log
 from headrace.log.topic_log import Append, Commit, GroupOffset, TopicLog, TopicSpec
@@ -84,6 +85,9 @@ def test_a_topic_that_somebody_deleted_is_said_to_be_missing_with_the_next_step(
     monkeypatch.setattr(broker, "_ELECTED_SECONDS", 0.5)
     append(log, "ns.a", new_records([1]))
     admin.delete_topics([f"{prefix}ns.a"])[f"{prefix}ns.a"].result(SECONDS)
+    deadline = SYSTEM_CLOCK.monotonic() + SECONDS
+    while f"{prefix}ns.a" in admin.list_topics(timeout=SECONDS).topics:  # the broker takes its time
+        assert SYSTEM_CLOCK.monotonic() < deadline
 
     with pytest.raises(NotFoundError, match=r"Kafka has no such topic.* — .*begin anew under another kafka_prefix"):
         log.read("ns.a", 0)
