@@ -1,5 +1,6 @@
 """What the world does to a log on Kafka: brokers that vanish, topics that somebody else deletes, cuts, fills or limits."""
 
+import random
 import threading
 from collections.abc import Generator
 from contextlib import closing
@@ -8,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewPartitions
 
 from headrace.foundation.clock import SYSTEM_CLOCK
@@ -116,6 +117,23 @@ def test_a_record_of_more_than_the_log_can_hold_is_refused_and_the_log_goes_on(l
     assert ids(log) == ["r1"]
 
 
+def test_a_record_that_a_topic_does_not_take_is_refused_with_all_of_its_commit_and_the_log_goes_on(
+    log: TopicLog, admin: AdminClient, prefix: str
+) -> None:
+    changed = ConfigResource(
+        ConfigResource.Type.TOPIC, f"{prefix}ns.a",
+        incremental_configs=[ConfigEntry("max.message.bytes", "300000", incremental_operation=AlterConfigOpType.SET)],
+    )  # fmt: skip
+    (done,) = admin.incremental_alter_configs([changed]).values()
+    done.result(SECONDS)
+    large = new_record("large", random.Random(0).randbytes(400_000))
+    with pytest.raises(FinalError, match="of this size"):
+        append(log, "ns.a", [new_record("before"), large, new_record("behind")])
+    append(log, "ns.a", new_records([1]))
+
+    assert ids(log) == ["r1"]
+
+
 def test_what_somebody_else_wrote_into_a_topic_of_the_log_is_read_as_it_is(
     log: TopicLog, kafka_address: str, prefix: str
 ) -> None:
@@ -126,10 +144,14 @@ def test_what_somebody_else_wrote_into_a_topic_of_the_log_is_read_as_it_is(
     stranger.produce(f"{prefix}ns.a", b"not json")
     stranger.produce(f"{prefix}ns.a", None, key=b"\xff\xfe")
     stranger.produce(f"{prefix}ns.a", b"{}", headers=[("kind", b"row/1")])
+    odd = [("id", None), ("kind", b"\xff"), ("ingested_at", b"soon"), ("origin", b""), ("event_time", b"late")]
+    stranger.produce(f"{prefix}ns.a", b"{}", headers=odd)
     stranger.commit_transaction(SECONDS)
     append(log, "ns.a", new_records([2]))
 
     found = read_all(log, "ns.a")
 
-    assert [(record.id, record.value) for record in found[1:-1]] == [("", b"not json"), ("", b""), ("", b"{}")]
+    assert [(record.id, record.value) for record in found[1:-1]] == [
+        ("", b"not json"), ("", b""), ("", b"{}"), ("", b"{}"),
+    ]  # fmt: skip
     assert [found[0].id, found[-1].id] == ["r1", "r2"]

@@ -184,9 +184,7 @@ class StageThread(threading.Thread):
 
     def run(self) -> None:
         try:
-            stage = ReopenedStage(self._opener)
-            stage.open()
-            self._loop(stage)
+            self._loop(ReopenedStage(self._opener))
         except FencedError as error:
             self._fail(error.exit_code, str(error))
         except HeadraceError as error:
@@ -208,7 +206,7 @@ class StageThread(threading.Thread):
                     last_error = ""
                 except RetryableError as error:
                     if str(error) != last_error:
-                        _say(f"{stage.name}: {error}; trying again")
+                        _say(f"{stage.name or 'a stage that could not be opened yet'}: {error}; trying again")
                     last_error = str(error)
                     self._ending.wait(error.retry_after_seconds or RETRY_SECONDS)
                     continue

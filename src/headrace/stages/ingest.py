@@ -16,7 +16,7 @@ from headrace.events.dead_letter import DeadLetter
 from headrace.events.row_codec import batch_to_records
 from headrace.events.schema import Column, RowSchema
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import NotFoundError, UnavailableError
+from headrace.foundation.errors import InvalidDeclarationError, NotFoundError, UnavailableError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord
@@ -107,7 +107,7 @@ class IngestStage:
     def step(self) -> bool:
         try:
             batch = self._open().poll(MAX_ROWS, POLL_SECONDS)
-        except (UnavailableError, NotFoundError) as error:
+        except (UnavailableError, NotFoundError, InvalidDeclarationError) as error:
             self._report(Condition("Ingesting", "False", type(error).__name__.removesuffix("Error"), str(error)))
             raise
         if self._nothing_new(batch):

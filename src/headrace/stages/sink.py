@@ -9,7 +9,7 @@ from headrace.events import codec, topics
 from headrace.events.control import Control
 from headrace.events.dead_letter import DeadLetter
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import FencedError, FinalError
+from headrace.foundation.errors import FencedError, FinalError, HeadraceError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord, Record
@@ -44,8 +44,13 @@ class SinkStage:
         if not records:
             return False
         data = [record for record in records if record.kind != codec.CONTROL]
-        dead = self._write(data)
-        prepared, refused = self._prepare(end=_is_end(records[-1]))
+        try:
+            dead = self._write(data)
+            prepared, refused = self._prepare(end=_is_end(records[-1]))
+        except HeadraceError as error:
+            reason = type(error).__name__.removesuffix("Error")
+            self._reporter.say(Condition("Writing", "False", reason, str(error)), now=True)
+            raise
         dead += refused
         failpoint("sink.commit.before")
         self._log.commit(

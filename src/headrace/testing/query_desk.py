@@ -7,7 +7,7 @@ desk.run(COUNTS, [2])
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -71,10 +71,10 @@ class Desk:
         )
 
     @staticmethod
-    def on_the_cluster(folder: Path, cluster: LocalCluster) -> "Desk":
-        """On a real Kafka, under a prefix of the folder's name, with jobs of a real Flink."""
+    def on_the_cluster(folder: Path, cluster: LocalCluster, options: Mapping[str, str] | None = None) -> "Desk":
+        """On a real Kafka, under a prefix of the folder's name, with jobs of a real Flink. `options`: further ones of the log."""
         found = cluster.addresses
-        given = {"kafka": found.kafka, "kafka_prefix": f"{folder.parent.name}.{folder.name}."}
+        given = {"kafka": found.kafka, "kafka_prefix": f"{folder.parent.name}.{folder.name}.", **(options or {})}
         jobs = FlinkEngine({"gateway": found.flink_gateway, "jobmanager": found.flink_rest})
         return Desk(
             lambda: open_log(folder, technology="kafka", options=given),

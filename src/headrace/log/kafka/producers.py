@@ -22,6 +22,10 @@ _OFFSETS_SECONDS = 5.0
 Message = dict[str, Any]
 
 
+_LARGE = 1 << 16
+"""Bytes of a value from which on the broker, or the topic, may refuse it."""
+
+
 class ProducerFencedError(Exception):
     """Another producer of this id has begun, or the broker gave the id a new epoch: nothing was written."""
 
@@ -91,6 +95,7 @@ class TransactionalProducer:
             for move in moves:
                 self._send_offsets(producer, move)
             self._flush(producer)
+            _raise_refused(ends)
             failpoint("log.commit.before")
             _until_settled(lambda: producer.commit_transaction(_STEP_SECONDS), "the transaction could not be committed")
             failpoint("log.commit.after")
@@ -146,7 +151,7 @@ class TransactionalProducer:
             raise KafkaException(KafkaError(TIMED_OUT, "records could not be sent"))
 
     def _produce(self, producer: Producer, run: Run) -> list[tuple[KafkaError | None, int]]:
-        """Hands messages over; what is returned is filled with the outcome of the first and the last."""
+        """Hands messages over; what is returned is filled with the outcome of the first, the last, and those that may be too large."""
         ends: list[tuple[KafkaError | None, int]] = []
 
         def told(error: KafkaError | None, message: Any) -> None:
@@ -154,7 +159,7 @@ class TransactionalProducer:
 
         last = run.count - 1
         for place, message in enumerate(run.messages):
-            if place in (0, last):
+            if place in (0, last) or len(message["value"]) > _LARGE:
                 message["on_delivery"] = told
             while True:
                 try:
@@ -200,6 +205,13 @@ class TransactionalProducer:
 def _lost(error: KafkaError) -> bool:
     """Whether the id is not ours any more, or the client cannot go on with it: it must be taken anew."""
     return error.code() in FENCED or error.code() == FATAL or error.fatal()
+
+
+def _raise_refused(ends: list[list[tuple[KafkaError | None, int]]]) -> None:
+    """KafkaException: the broker has not taken a message, which its commit would only call out of sequence."""
+    for error, _ in (one for run in ends for one in run):
+        if error is not None:
+            raise KafkaException(error)
 
 
 def _checked(ends: list[tuple[KafkaError | None, int]], where: str) -> tuple[int, int] | None:

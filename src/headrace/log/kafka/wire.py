@@ -36,39 +36,48 @@ def to_message(topic: str, partition: int, now_ms: int, record: NewRecord) -> di
 
 def to_record(message: Any) -> Record:
     """The record that a message carries; of a foreign message without our headers, what can be known."""
+    try:
+        return _ours(message)
+    except (KeyError, AttributeError, TypeError, ValueError):  # no header, an empty one, no UTF-8, no number
+        return _foreign(message)
+
+
+def _ours(message: Any) -> Record:
     pairs = message.headers()
-    if pairs is not None and len(pairs) == len(_HEADERS):  # nearly all: without a look-up
+    key = message.key()
+    if len(pairs) == len(_HEADERS):  # nearly all: without a look-up
         (first, record_id), (second, kind), (third, ingested_at), (fourth, origin) = pairs
         if (first, second, third, fourth) == _HEADERS:
-            key = message.key()
             return Record(
                 message.offset(), record_id.decode(), kind.decode(), message.value() or b"", message.timestamp()[1],
                 key.decode() if key else "", origin.decode(), int(ingested_at),
             )  # fmt: skip
-    headers: dict[str, Any] = dict(pairs) if pairs else {}
-    key, offset = message.key(), message.offset()
+    headers: dict[str, Any] = dict(pairs)
     moment = headers.get("event_time")
-    timestamp = message.timestamp()[1] if moment is None else int(moment)
-    try:
-        return Record(
-            offset, headers["id"].decode(), headers["kind"].decode(), message.value() or b"", timestamp,
-            key.decode() if key else "", headers["origin"].decode(), int(headers["ingested_at"]),
-        )  # fmt: skip
-    except KeyError:
-        return _foreign(message, headers, timestamp)
+    return Record(
+        message.offset(), headers["id"].decode(), headers["kind"].decode(), message.value() or b"",
+        message.timestamp()[1] if moment is None else int(moment),
+        key.decode() if key else "", headers["origin"].decode(), int(headers["ingested_at"]),
+    )  # fmt: skip
 
 
-def _foreign(message: Any, headers: dict[str, Any], timestamp: int) -> Record:
-    """A message that somebody else wrote, such as an outside engine."""
+def _foreign(message: Any) -> Record:
+    """A message that somebody else wrote, such as an outside engine: what can be known of it."""
+    headers: dict[str, Any] = dict(message.headers() or ())
+    timestamp = message.timestamp()[1]
 
     def text(name: str) -> str:
         value = headers.get(name)
         return value.decode("utf-8", "replace") if value else ""
 
+    def number(name: str) -> int:
+        found = text(name)
+        return int(found) if re.fullmatch(r"-?[0-9]{1,18}", found) else timestamp
+
     key = message.key()
     return Record(
-        message.offset(), text("id"), text("kind"), message.value() or b"", timestamp,
-        key.decode("utf-8", "replace") if key else "", text("origin"), int(text("ingested_at") or timestamp),
+        message.offset(), text("id"), text("kind"), message.value() or b"", number("event_time"),
+        key.decode("utf-8", "replace") if key else "", text("origin"), number("ingested_at"),
     )  # fmt: skip
 
 

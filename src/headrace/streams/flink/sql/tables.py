@@ -12,6 +12,7 @@ from headrace.streams.stream_job import JobOptions
 
 LOWEST, HIGHEST = -62_135_596_800_000, 253_402_300_799_000
 """The years 1 and 9999: before and behind every event."""
+_KAFKA = "org.apache.kafka."
 ROW, SIGN = "row/1", "control/1"
 
 
@@ -129,4 +130,9 @@ def sink_table(label: str, topic: ExternalTable, columns: Mapping[str, str], job
 
 
 def _properties(topic: ExternalTable) -> dict[str, str]:
-    return {f"properties.{key}": value for key, value in topic.properties.items()}
+    """The client's properties. `flink-sql-connector-kafka` holds Kafka's classes under a name of its own, the login modules among them."""
+    shaded = (
+        (key, value.replace(_KAFKA, f"org.apache.flink.kafka.shaded.{_KAFKA}"))
+        for key, value in topic.properties.items()
+    )
+    return {f"properties.{key}": value for key, value in shaded}
