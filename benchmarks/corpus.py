@@ -105,7 +105,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="headrace-corpus-") as folder:
         log = open_log(Path(folder), technology="kafka", options={"kafka": addresses.kafka})
         well = list[bool]()
-        if not options.without_million:  # first: a TaskManager that has run hundreds of jobs has no room left for it
+        if not options.without_million:  # first: it wants the most memory of a TaskManager
             many = million_query()
             print(many.name, end=", ")
             well.append(compare(engine, log, [many], {many.name: on_duckdb(many)}, options.parallelism[-1]))
