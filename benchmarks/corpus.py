@@ -17,11 +17,14 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from machine_cluster import own_cluster
+
+from headrace.cluster import ClusterSize
+from headrace.cluster.configuration import at_least
 from headrace.foundation.errors import InvalidQueryError
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.streams.flink.engine import FlinkEngine
-from headrace.testing.cluster import session_cluster
 from headrace.testing.corpus.corpus_query import CorpusQuery
 from headrace.testing.corpus.differences import FLINK
 from headrace.testing.corpus.generated import generated_queries
@@ -32,6 +35,8 @@ from headrace.testing.corpus.queries import corpus
 
 PATIENCE_SECONDS = 600.0
 """On a busy machine a million keys take minutes before their one window comes."""
+TASK_MANAGER_MB = 2_048
+"""The state of a million keys lies in a TaskManager's heap; the usual local one has 256 MB for all jobs."""
 
 
 @dataclass(slots=True)
@@ -100,9 +105,12 @@ def main() -> int:
     print(
         f"{len(queries)} queries, {sum(one.total for one in expected.values()):,} rows; {known} queries are known to differ"
     )
-    addresses = session_cluster("kafka", "flink").addresses
-    engine = FlinkEngine({"gateway": addresses.flink_gateway, "jobmanager": addresses.flink_rest})
-    with tempfile.TemporaryDirectory(prefix="headrace-corpus-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="headrace-corpus-") as folder,
+        own_cluster("kafka", "flink", size=at_least(ClusterSize(), process=TASK_MANAGER_MB)) as cluster,
+    ):
+        addresses = cluster.addresses
+        engine = FlinkEngine({"gateway": addresses.flink_gateway, "jobmanager": addresses.flink_rest})
         log = open_log(Path(folder), technology="kafka", options={"kafka": addresses.kafka})
         well = list[bool]()
         if not options.without_million:  # first: it wants the most memory of a TaskManager

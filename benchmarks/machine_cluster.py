@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headrace.cluster import LocalCluster
+from headrace.cluster import ClusterSize, LocalCluster
 from headrace.testing.cluster import free_cluster_ports, why_absent
 
 MARKET = Path(__file__).resolve().parents[2] / "shared" / "data" / "market"
@@ -16,13 +16,16 @@ MARKET = Path(__file__).resolve().parents[2] / "shared" / "data" / "market"
 
 
 @contextmanager
-def own_cluster(*parts: str) -> Generator[LocalCluster]:
-    """A cluster with these parts (kafka, flink) in a folder and on ports of its own, as `headrace cluster up` starts it; gone afterwards."""
+def own_cluster(*parts: str, size: ClusterSize | None = None) -> Generator[LocalCluster]:
+    """A cluster with these parts (kafka, flink) in a folder and on ports of its own, as `headrace cluster up` starts it; gone afterwards.
+
+    `size`: left out, the usual one.
+    """
     reason = why_absent(*parts)
     if reason is not None:
         sys.exit(reason)
     folder = Path(tempfile.mkdtemp(prefix="headrace-benchmark-"))
-    cluster = LocalCluster(folder / "cluster", free_cluster_ports(), parts=parts, die_with_parent=True)
+    cluster = LocalCluster(folder / "cluster", free_cluster_ports(), size=size, parts=parts, die_with_parent=True)
     try:
         cluster.up()
         yield cluster
