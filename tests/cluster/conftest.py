@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from headrace.cluster import KafkaSecurity, LocalCluster
+from headrace.cluster import LocalCluster
 from headrace.testing.cluster import flink_cluster, free_cluster_ports, kafka_address, skip_where_absent  # noqa: F401
 from headrace.testing.cluster_sql import FlinkSql
 
@@ -56,20 +56,6 @@ def small(tmp_path: Path) -> Generator[LocalCluster]:
         tmp_path / "my clüster", free_cluster_ports(), parts=["kafka"], die_with_parent=True, quick=True
     )
     yield cluster
-    cluster.down()
-
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> Generator[tuple[LocalCluster, KafkaSecurity]]:
-    """A Kafka with a user and every kind of listener, running."""
-    skip_where_absent("kafka")
-    ports, more = free_cluster_ports(), free_cluster_ports()
-    security = KafkaSecurity({"alice": 'pass "word" \\ é'}, more.kafka, more.controller, more.gateway)
-    cluster = LocalCluster(
-        tmp_path / "data", ports, parts=["kafka"], security=security, die_with_parent=True, quick=True
-    )
-    cluster.up()
-    yield cluster, security
     cluster.down()
 
 
