@@ -22,7 +22,8 @@ from headrace.log.record import Record
 CURSORS = 16
 """Kept open per log."""
 PER_PARTITION = 3
-_BATCH = 10_000
+_BATCH = 100
+"""Messages taken over at once: so few that Python's garbage collector finds nothing to look through while they are turned into records."""
 BLOCK, BLOCKS = 512, 32
 """Offsets of a block that is kept in memory for single lookups, and how many are kept."""
 _POLL_SECONDS = 0.2
@@ -138,6 +139,7 @@ class Cursors:
                     "enable.partition.eof": True, "auto.offset.reset": "earliest", "check.crcs": True,
                     "queued.max.messages.kbytes": 32_768, "fetch.message.max.bytes": 4 << 20, "fetch.error.backoff.ms": 20,
                     "fetch.wait.max.ms": 100,
+                    "fetch.queue.backoff.ms": 2,  # a second otherwise, for which a fast reader waits whenever the queue was full
                 }
             )
         )  # fmt: skip
