@@ -1,6 +1,5 @@
-"""The corpus on a real Flink: every row as in the process. A sample of it, unless CORPUS=whole; `benchmarks/corpus.py` runs the whole too."""
+"""The corpus on a real Flink: every row as in the process. A sample of it, unless CORPUS=whole."""
 
-import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,12 +12,7 @@ from headrace.streams.flink.engine import FlinkEngine
 from headrace.streams.stream_job import StreamJobEngine
 from headrace.testing.corpus.corpus_query import FEATURES
 from headrace.testing.corpus.differences import FLINK
-from headrace.testing.corpus.on_jobs import JobRunner
-from headrace.testing.corpus.sample import sample_of_one, sample_of_two
-from headrace.testing.job_conformance import JobConformance
-
-WHOLE = os.environ.get("CORPUS") == "whole"
-ONE, TWO = (sample_of_one(1), sample_of_two(1)) if WHOLE else (sample_of_one(), sample_of_two())
+from headrace.testing.job_conformance import ONE, TWO, JobConformance
 
 
 def test_every_feature_is_in_the_sample() -> None:
@@ -42,29 +36,3 @@ class TestFlink(JobConformance):
         log = open_log(folder, technology="kafka", options={"kafka": flink_cluster.addresses.kafka})
         yield log
         log.close()
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def runner(cls, engine: StreamJobEngine, log: TopicLog) -> Generator[JobRunner]:
-        found = JobRunner(engine, log, list(ONE.values()))
-        yield found
-        found.close()
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def runner_of_two(cls, engine: StreamJobEngine, log: TopicLog) -> Generator[JobRunner]:
-        found = JobRunner(engine, log, list(TWO.values()), parallelism=2)
-        yield found
-        found.close()
-
-    @pytest.mark.parametrize("name", ONE)
-    def test_a_job_gives_the_rows_of_the_engine_in_the_process(self, runner: JobRunner, name: str) -> None:
-        self._compare(runner, ONE[name])
-
-    @pytest.mark.parametrize("name", TWO)
-    def test_a_job_of_two_instances_gives_the_same_rows(self, runner_of_two: JobRunner, name: str) -> None:
-        self._compare(runner_of_two, TWO[name])
-
-    @pytest.mark.skipif(not WHOLE, reason="benchmarks/corpus.py asks it, and CORPUS=whole")
-    def test_a_million_keys_at_once_give_the_same_rows(self, engine: StreamJobEngine, log: TopicLog) -> None:
-        super().test_a_million_keys_at_once_give_the_same_rows(engine, log)

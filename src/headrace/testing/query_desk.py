@@ -148,28 +148,34 @@ class Desk:
         options = TransformOptions("default", "desk", sql, (binding,), start_ms=start_ms, parallelism=parallelism)
         if self.stage is not None:
             self.stage.close()
-        stage = self.stage = self.open(replace(options, checkpoint_interval_ms=200), schema, self.log)
-        deadline = SYSTEM_CLOCK.monotonic() + PATIENCE_SECONDS
-        while numbers(found := self.rows())[-len(last) :] != [*last]:
-            if not stage.step():
-                SYSTEM_CLOCK.sleep(0.02)
-            assert SYSTEM_CLOCK.monotonic() < deadline, (found, read_statuses(self.log))
-        return found
+        self.stage = self.open(replace(options, checkpoint_interval_ms=200), schema, self.log)
+        self._step_until(lambda: numbers(self.rows())[-len(last) :] == [*last])
+        return self.rows()
 
     def rows(self) -> Sequence[Record]:
         found = read_all(self.log, topics.rows("default", "desk"))
         return [record for record in found if record.kind == codec.ROW]
 
+    def late(self, count: int) -> Sequence[Record]:
+        """The late rows, once there are so many: each instance of a job commits its own."""
+        self._step_until(lambda: len(self._late()) >= count)
+        return self._late()
+
+    def _late(self) -> Sequence[Record]:
+        return read_all(self.log, topics.late("default", "desk"))
+
     def hears(self, words: str) -> bool:
         """Whether the stage says it, at the latest when its job is known to run."""
+        self._step_until(lambda: words in self._condition().message)
+        return True
+
+    def _step_until(self, done: Callable[[], bool]) -> None:
         assert self.stage is not None
         deadline = SYSTEM_CLOCK.monotonic() + PATIENCE_SECONDS
-        while words not in (said := self._condition().message):
-            if SYSTEM_CLOCK.monotonic() > deadline:
-                raise AssertionError(said)
+        while not done():
             if not self.stage.step():
                 SYSTEM_CLOCK.sleep(0.02)
-        return True
+            assert SYSTEM_CLOCK.monotonic() < deadline, (self.rows(), self._late(), read_statuses(self.log))
 
     def progress(self) -> dict[str, int | float | str]:
         """The figures that the stage told last."""

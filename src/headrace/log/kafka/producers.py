@@ -19,11 +19,9 @@ _SETTLE_SECONDS = 120.0
 """How long the end of a transaction is asked for, while the broker is away, before nobody knows how it ended."""
 _STEP_SECONDS = 10.0
 _OFFSETS_SECONDS = 5.0
-Message = dict[str, Any]
-
-
 _LARGE = 1 << 16
 """Bytes of a value from which on the broker, or the topic, may refuse it."""
+Message = dict[str, Any]
 
 
 class ProducerFencedError(Exception):
