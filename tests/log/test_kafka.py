@@ -138,6 +138,40 @@ def test_of_two_who_compare_and_set_at_once_one_succeeds(
     assert log.state("o")["k"].version == 10
 
 
+def test_two_who_write_an_owners_state_in_turn_see_the_same_state(
+    log: TopicLog, options: dict[str, str], tmp_path: Path
+) -> None:
+    with closing(open_log(tmp_path, options=options)) as other:
+        expected: dict[str, tuple[bytes, int]] = {}
+        for number, who in enumerate("aaabbabaab"):
+            key, value = f"k{number % 3}", b"%d" % number if number % 5 else None
+            (log if who == "a" else other).commit(Commit(state={StateKey("o", key): value}))
+            if value is None:
+                expected.pop(key, None)
+            else:
+                expected[key] = value, expected[key][1] + 1 if key in expected else 1
+            for one in (log, other) if number % 2 else (other,):
+                assert {name: (entry.value, entry.version) for name, entry in one.state("o").items()} == expected
+
+
+def test_what_another_transaction_gave_up_on_an_owners_state_is_in_nobodys_way(
+    log: TopicLog, options: dict[str, str]
+) -> None:
+    key = StateKey("o", "k")
+    log.commit(Commit(state={key: b"1"}))
+    stranger = Producer({"bootstrap.servers": options["kafka"], "transactional.id": f"{options['kafka_prefix']}other"})
+    stranger.init_transactions(30)
+    stranger.begin_transaction()
+    stranger.produce(f"{options['kafka_prefix']}_state.o", b"never", b"k", headers=[("version", b"9")])
+    stranger.flush(30)
+    stranger.abort_transaction(30)
+
+    for value in (b"2", b"3"):
+        log.commit(Commit(state={key: value}))
+
+    assert {name: (entry.value, entry.version) for name, entry in log.state("o").items()} == {"k": (b"3", 3)}
+
+
 def test_a_topic_that_has_more_partitions_than_declared_is_refused_and_one_with_fewer_grows(log: TopicLog) -> None:
     log.ensure_topic(TopicSpec("ns.p", partitions=2))
     with pytest.raises(InvalidDeclarationError, match="has 2 partitions, 1 are declared"):

@@ -21,6 +21,9 @@ class LogCapabilities:
     partitions: bool
     dense_offsets: bool = True
     """Whether offsets of a partition grow by one. False: they only grow, because the log keeps marks of its own between records."""
+    pause_seconds: float = 0.0
+    """From one commit of few records to the next of the same source: where a commit is a transaction over the network, many small ones
+    keep each other, and everybody behind them, waiting."""
 
 
 @dataclass(frozen=True, slots=True)
