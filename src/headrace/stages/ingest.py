@@ -29,6 +29,8 @@ from headrace.stages.stream_time import latest_of, stamped
 DEAD_RETENTION_MS = 30 * 86_400_000
 MAX_ROWS = 5_000
 POLL_SECONDS = 0.05
+FEW_ROWS = 100
+"""A commit of fewer is followed by the log's pause, in which more come together."""
 _SOURCE_STATE = "source/"
 """In front of the keys of what a source remembers itself."""
 
@@ -103,8 +105,11 @@ class IngestStage:
         self._source: Source | None = None
         self._last_row = clock.monotonic()
         self._idle_written = self._state.idle
+        self._next_commit = 0.0
 
     def step(self) -> bool:
+        if (left := self._next_commit - self._clock.monotonic()) > 0:
+            self._clock.sleep(left)
         try:
             batch = self._open().poll(MAX_ROWS, POLL_SECONDS)
         except (UnavailableError, NotFoundError, InvalidDeclarationError) as error:
@@ -173,6 +178,8 @@ class IngestStage:
             },
             lease=self._lease,
         )
+        pause = self._log.capabilities.pause_seconds if len(rows) < FEW_ROWS else 0.0
+        self._next_commit = self._clock.monotonic() + pause
         failpoint("ingest.commit.before")
         self._log.commit(commit)
         failpoint("ingest.commit.after")
