@@ -52,7 +52,7 @@ def desk_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def small_polls() -> Iterator[None]:
     """A source is read forty rows at a time, so that there are many commits to be killed at."""
     with patch.object(ingest, "MAX_ROWS", 40):
