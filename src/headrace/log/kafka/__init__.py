@@ -8,7 +8,6 @@ May import foundation, `log/` and confluent_kafka. Knows bytes, never payloads. 
 - `broker`: the administrative connection: topics, ends, groups
 - `cursors`: reading a partition from any offset
 - `changelog`: an owner's state as a compacted topic, and its view in memory
-- `specifications`: how each topic is kept
 - `producers`: transactional producers, one per lease, and their fencing
 - `committing`: one Commit as one Kafka transaction
 - `identities`: which ids a topic holds

@@ -6,14 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import confluent_kafka.admin
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headrace.foundation.clock import SYSTEM_CLOCK
@@ -40,9 +33,6 @@ COMPACTED = {
     **KEPT, "cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.2", "segment.bytes": str(16 << 20),
 }  # fmt: skip
 _ENDING = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT})
-_LATEST = -1
-"""Kafka's protocol, ListOffsets: the timestamp that asks for the end."""
-_AT_ONCE_SECONDS = 1.0
 _SETTLED_SECONDS = 1.0
 _ELECTED_SECONDS = 10.0
 _LEADERLESS = frozenset(
@@ -66,13 +56,7 @@ class Broker:
         self._options = options
         self._client: AdminClient | None = None
         self._known: dict[str, int] = {}
-        self._askers = {level: _Asker(options, level) for level in ("read_committed", "read_uncommitted")}
         self._lock = threading.Lock()
-
-    def close(self) -> None:
-        """Ends what was opened for asking."""
-        for asker in self._askers.values():
-            asker.close()
 
     def _asked(self, ask: "Callable[[AdminClient], Any]") -> Any:
         """The answer to a request. While the broker is away it is asked again, by a new client each time: one whose connection to a
@@ -154,9 +138,6 @@ class Broker:
 
     def ends(self, partitions: Sequence[Partition], *, committed: bool = True) -> dict[Partition, int]:
         """Where each partition ends: behind the last record, or mark, that a reader of committed records may pass."""
-        found = self._askers["read_committed" if committed else "read_uncommitted"].ends(partitions)
-        if found is not None:
-            return found
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         return self._offsets(partitions, _admin.OffsetSpec.latest(), level)
 
@@ -236,42 +217,6 @@ class Broker:
                     _result(one) for one in admin.delete_records(wanted, request_timeout=ANSWER_SECONDS).values()
                 ]
             )
-
-
-class _Asker:
-    """Asks where partitions end, by the client that answers fastest: a consumer does it in a third of an AdminClient's time, and every
-    read and every commit asks. What goes wrong is left to the AdminClient. Safe from several threads.
-    """
-
-    def __init__(self, options: KafkaOptions, isolation: str) -> None:
-        self._options, self._isolation = options, isolation
-        self._consumer: Consumer | None = None
-        self._lock = threading.Lock()
-
-    def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int] | None:
-        """None: somebody else may find out, and say why not."""
-        if not partitions:
-            return {}
-        wanted = [TopicPartition(*one, _LATEST) for one in partitions]
-        try:
-            found = self._client().offsets_for_times(wanted, _AT_ONCE_SECONDS)
-        except KafkaException:
-            self.close()
-            return None
-        if any(one.error is not None or one.offset < 0 for one in found):
-            return None
-        return {(one.topic, one.partition): one.offset for one in found}
-
-    def close(self) -> None:
-        with self._lock:
-            self._consumer = None  # a call that is under way keeps it
-
-    def _client(self) -> Consumer:
-        with self._lock:
-            if self._consumer is None:
-                config = {"group.id": f"{self._options.prefix}reader", "isolation.level": self._isolation}
-                self._consumer = Consumer(self._options.client(**config, **{"enable.auto.commit": False}))
-            return self._consumer
 
 
 def _result(future: "Future[Any]") -> Any:

@@ -1,13 +1,9 @@
 """An owner's state as a compacted topic, and its view in memory.
 
 One topic per owner, so that an open transaction of one owner never hides another's state. A value's version lies in a header.
-
-Mostly one process writes an owner's state, and it need not read back what it has written: where nobody can have written in between,
-the view takes the changes over, and nothing is fetched until somebody else writes.
 """
 
 import threading
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,29 +20,11 @@ _POLL_SECONDS = 0.2
 Entries = dict[str, StateEntry]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One write of a key; None deletes it."""
-
-    key: str
-    value: bytes | None
-    version: int
-
-    def message(self, topic: str) -> dict[str, Any]:
-        """The arguments of `Producer.produce`."""
-        headers = [("version", b"%d" % self.version)]
-        return {"topic": topic, "partition": 0, "key": self.key.encode(), "value": self.value, "headers": headers}
-
-
 @dataclass(slots=True)
 class _View:
     consumer: Consumer
-    fetching: bool
     entries: Entries = field(default_factory=dict[str, StateEntry])
     read_to: int = 0
-    """Every record before it is in the entries."""
-    end: int = 0
-    """Where the topic ended when it was asked last."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -70,38 +48,19 @@ class Changelog:
 
     def entries(self, owner: str) -> Entries:
         """What is committed at this moment."""
-        return self.entries_of([owner])[owner]
-
-    def entries_of(self, owners: Collection[str]) -> dict[str, Entries]:
-        """The same of several owners, for one question to the broker."""
-        topics = {owner: self.topic(owner) for owner in owners}
-        there = [topic for topic in topics.values() if self._broker.partitions(topic) is not None]
-        ends = self._broker.ends([(topic, 0) for topic in there])
-        found = {topic: self._entries(topic, ends[topic, 0]) for topic in there}
-        return {owner: found.get(topic, {}) for owner, topic in topics.items()}
-
-    def _entries(self, topic: str, end: int) -> Entries:
+        topic = self.topic(owner)
+        if self._broker.partitions(topic) is None:
+            return {}
         view = self._view(topic)
         with view.lock:
-            self._catch_up(topic, view, end - 1)  # the last offset is a transaction's mark
-            view.end = max(view.end, end)
+            end = self._broker.record_ends([(topic, 0)])[topic, 0]
+            self._catch_up(topic, view, end)
             return dict(view.entries)
 
-    def wrote(self, topic: str, changes: Sequence[Change], first: int, last: int) -> None:
-        """Changes that were committed at these offsets, and can be read by everybody."""
-        with self._lock:
-            view = self._views.get(topic)
-        if view is None:
-            return
-        with view.lock:
-            if first != view.end or view.read_to < view.end - 1:
-                return  # something else may lie in between
-            for change in changes:
-                _apply(view.entries, change)
-            view.read_to, view.end = last + 1, last + 2
-            if view.fetching:
-                view.consumer.unassign()
-                view.fetching = False
+    def change(self, topic: str, key: str, value: bytes | None, version: int) -> dict[str, Any]:
+        """The arguments of `Producer.produce` for one write."""
+        headers = [("version", b"%d" % version)]
+        return {"topic": topic, "partition": 0, "key": key.encode(), "value": value, "headers": headers}
 
     def close(self) -> None:
         with self._lock:
@@ -122,14 +81,12 @@ class Changelog:
                         }
                     )
                 )  # fmt: skip
-                self._views[topic] = _View(consumer, fetching=False)
+                consumer.assign([TopicPartition(topic, 0, 0)])
+                self._views[topic] = _View(consumer)
             return self._views[topic]
 
     def _catch_up(self, topic: str, view: _View, end: int) -> None:
         waited = 0.0
-        if view.read_to < end and not view.fetching:
-            view.consumer.assign([TopicPartition(topic, 0, view.read_to)])
-            view.fetching = True
         while view.read_to < end:
             messages = view.consumer.consume(10_000, 0) or view.consumer.consume(1, _POLL_SECONDS)
             waited = 0.0 if messages else waited + _POLL_SECONDS
@@ -140,22 +97,17 @@ class Changelog:
             for message in messages:
                 error = message.error()
                 if error is None:
-                    offset = message.offset() or 0
-                    if offset >= view.read_to:  # what was fetched before the view took changes over is known
-                        _apply(view.entries, _change(message))
-                        view.read_to = offset + 1
+                    _apply(view.entries, message)
+                    view.read_to = (message.offset() or 0) + 1
                 elif error.code() == END_OF_PARTITION:
                     view.read_to = max(view.read_to, message.offset() or 0)
                 elif not passes(error):
                     raise translate(error, self._broker.where)
 
 
-def _change(message: Any) -> Change:
-    return Change((message.key() or b"").decode(), message.value(), int(dict(message.headers())["version"]))
-
-
-def _apply(entries: Entries, change: Change) -> None:
-    if change.value is None:
-        entries.pop(change.key, None)
+def _apply(entries: Entries, message: Any) -> None:
+    key, value = (message.key() or b"").decode(), message.value()
+    if value is None:
+        entries.pop(key, None)
     else:
-        entries[change.key] = StateEntry(change.value, change.version)
+        entries[key] = StateEntry(value, int(dict(message.headers())["version"]))

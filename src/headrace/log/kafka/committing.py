@@ -9,18 +9,18 @@ import threading
 import uuid
 from collections.abc import Sequence
 from functools import partial
+from typing import Protocol
 
 from confluent_kafka import TopicPartition
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import ConflictError, FinalError, NotFoundError, UnavailableError
-from headrace.log.kafka import leases, specifications
+from headrace.log.kafka import leases
 from headrace.log.kafka.broker import Broker, Partition
-from headrace.log.kafka.changelog import Change, Changelog, Entries
+from headrace.log.kafka.changelog import Changelog, Entries
 from headrace.log.kafka.identities import Identities
 from headrace.log.kafka.options import KafkaOptions
-from headrace.log.kafka.producers import GroupMove, ProducerFencedError, Run, TransactionalProducer, Written
-from headrace.log.kafka.specifications import Specifications
+from headrace.log.kafka.producers import GroupMove, Message, ProducerFencedError, Run, TransactionalProducer, Written
 from headrace.log.kafka.wire import escaped, to_message
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, Lease, StateKey
@@ -32,36 +32,40 @@ _VISIBLE_SECONDS = 2.0
 """How long a commit waits until others can read it. Where somebody else's open transaction stands before it, they read it later."""
 
 
+class Topics(Protocol):
+    """What committing must know of topics."""
+
+    def kafka_name(self, topic: str) -> str:
+        """Kafka's name of a topic. NotFoundError where it was never ensured."""
+        ...
+
+    def keeps_ids_unique(self, topic: str) -> bool:
+        """False also of a topic that was never ensured."""
+        ...
+
+
 class Committer:
     """Safe from several threads; commits of one role, and those that share an id, follow one another."""
 
     def __init__(
-        self,
-        options: KafkaOptions,
-        broker: Broker,
-        changelog: Changelog,
-        specs: Specifications,
-        identities: Identities,
-        clock: Clock,
+        self, options: KafkaOptions, broker: Broker, changelog: Changelog, identities: Identities, clock: Clock
     ) -> None:
-        self._options, self._broker, self._clock = options, broker, clock
-        self._changelog, self._specs, self._identities = changelog, specs, identities
+        self._options, self._broker, self._changelog, self._identities = options, broker, changelog, identities
+        self._clock = clock
         self._producers: dict[str, TransactionalProducer] = {}
         self._leased: dict[str, Lease] = {}
         self._anonymous = f"process.{uuid.uuid4().hex}"
         self._lock = threading.Lock()
 
-    def commit(self, commit: Commit) -> CommitResult:
-        if commit.expect:
-            return self._through(_shared_id(commit), commit)
+    def commit(self, commit: Commit, topics: Topics) -> CommitResult:
+        unique = any(topics.keeps_ids_unique(append.topic) for append in commit.appends)
+        if commit.expect or (unique and commit.lease is None):
+            return self._through(_shared_id(commit), commit, topics)
         if commit.lease is not None:
-            return self._under_lease(commit, commit.lease)
-        if commit.appends:
-            self._specs.read()
-        unique = any(self._specs.keeps_ids_unique(append.topic) for append in commit.appends)
-        return self._through(SHARED if unique else self._anonymous, commit)
+            return self._under_lease(commit, commit.lease, topics)
+        return self._through(self._anonymous, commit, topics)
 
-    def acquire(self, role: str, holder: str) -> Lease:
+    def acquire(self, role: str, holder: str, topics: Topics) -> Lease:
         """The role's next epoch, for `holder`."""
         while True:
             entry = self._changelog.entries(leases.OWNER).get(role)
@@ -69,7 +73,7 @@ class Committer:
             key = StateKey(leases.OWNER, role)
             write = Commit(state={key: leases.encode(lease)}, expect={key: entry.version if entry else 0})
             try:
-                self.commit(write)
+                self.commit(write, topics)
             except ConflictError:
                 continue
             producer = self._producer(_role_id(role))
@@ -90,7 +94,7 @@ class Committer:
                 self._producers[name] = TransactionalProducer(self._options, name)
             return self._producers[name]
 
-    def _under_lease(self, commit: Commit, lease: Lease) -> CommitResult:
+    def _under_lease(self, commit: Commit, lease: Lease, topics: Topics) -> CommitResult:
         producer = self._producer(_role_id(lease.role))
         fenced: ProducerFencedError | None = None
         with producer.lock:
@@ -101,12 +105,12 @@ class Committer:
                     leases.check(self._changelog, lease)  # once more: whoever replaced us may have done so in between
                     self._leased[lease.role] = lease
                 try:
-                    return self._write(producer, commit)
+                    return self._write(producer, commit, topics)
                 except ProducerFencedError as error:
                     fenced = error
             raise _crowded(fenced)
 
-    def _through(self, name: str, commit: Commit) -> CommitResult:
+    def _through(self, name: str, commit: Commit, topics: Topics) -> CommitResult:
         producer = self._producer(name)
         fenced: ProducerFencedError | None = None
         with producer.lock:
@@ -116,16 +120,15 @@ class Committer:
                 try:
                     if commit.lease is not None:
                         leases.check(self._changelog, commit.lease)
-                    return self._write(producer, commit)
+                    return self._write(producer, commit, topics)
                 except ProducerFencedError as error:
                     fenced = error
             raise _crowded(fenced)
 
-    def _write(self, producer: TransactionalProducer, commit: Commit) -> CommitResult:
-        touched = {key.owner for key in (*commit.state, *commit.expect)}
-        owners = self._changelog.entries_of(touched | ({specifications.OWNER} if commit.appends else set()))
-        if commit.appends:
-            self._specs.take(owners[specifications.OWNER])
+    def _write(self, producer: TransactionalProducer, commit: Commit, topics: Topics) -> CommitResult:
+        owners = {
+            owner: self._changelog.entries(owner) for owner in {key.owner for key in (*commit.state, *commit.expect)}
+        }
         for key, version in commit.expect.items():
             _check_version(owners[key.owner], key, version)
         now_ms = self._clock.now_ms()
@@ -134,25 +137,21 @@ class Committer:
         duplicates: dict[str, int] = {}
         seen: dict[str, set[str]] = {}
         for append in commit.appends:
-            name = self._partition(append.topic, append.partition)
+            name = self._partition(append.topic, append.partition, topics)
             records: Sequence[NewRecord] = append.records
-            if self._specs.keeps_ids_unique(append.topic):
+            if topics.keeps_ids_unique(append.topic):
                 records = self._unseen(append, name, seen)
                 duplicates[append.topic] = duplicates.get(append.topic, 0) + len(append.records) - len(records)
             runs.append(Run(len(records), map(partial(to_message, *name, now_ms), records)))
             places.append(name)
         changes = self._changes(commit, owners)
-        moves = self._moves(commit.offsets)
-        told = [Run(len(run), [change.message(topic) for change in run]) for topic, run in changes.items()]
-        written = producer.write([*runs, *told], moves)
-        self._wait_until_visible([*places, *((topic, 0) for topic in changes)], written)
-        for (topic, run), place in zip(changes.items(), written.runs[len(runs) :], strict=True):
-            if place is not None:
-                self._changelog.wrote(topic, run, *place)
+        moves = self._moves(commit.offsets, topics)
+        written = producer.write([*runs, *(run for _, run in changes)], moves)
+        self._wait_until_visible([*places, *(place for place, _ in changes)], written)
         return CommitResult(self._firsts(commit.appends, places, written), duplicates)
 
-    def _partition(self, topic: str, partition: int) -> Partition:
-        name = self._specs.name(self._specs.of(topic).name)
+    def _partition(self, topic: str, partition: int, topics: Topics) -> Partition:
+        name = topics.kafka_name(topic)
         count = self._broker.partitions(name) or 0
         if partition >= count:
             raise NotFoundError(f"the topic {topic!r} has partitions 0 to {count - 1}, none of number {partition}")
@@ -168,21 +167,22 @@ class Committer:
                 here.add(record.id)
         return found
 
-    def _changes(self, commit: Commit, owners: dict[str, Entries]) -> dict[str, list[Change]]:
-        """What is to be written, by the state's topic."""
-        found: dict[str, list[Change]] = {}
+    def _changes(self, commit: Commit, owners: dict[str, Entries]) -> list[tuple[Partition, Run]]:
+        runs: dict[str, list[Message]] = {}
         for key, value in commit.state.items():
             entry = owners[key.owner].get(key.key)
             if value is None and entry is None:
                 continue
             topic = self._changelog.ensure(key.owner)
-            found.setdefault(topic, []).append(Change(key.key, value, entry.version + 1 if entry else 1))
-        return found
+            runs.setdefault(topic, []).append(
+                self._changelog.change(topic, key.key, value, entry.version + 1 if entry else 1)
+            )
+        return [((topic, 0), Run(len(run), run)) for topic, run in runs.items()]
 
-    def _moves(self, offsets: Sequence[GroupOffset]) -> list[GroupMove]:
+    def _moves(self, offsets: Sequence[GroupOffset], topics: Topics) -> list[GroupMove]:
         groups: dict[str, list[TopicPartition]] = {}
         for one in offsets:
-            name = self._partition(one.topic, one.partition)
+            name = self._partition(one.topic, one.partition, topics)
             hold = "" if one.hold is None else str(one.hold)
             groups.setdefault(one.group, []).append(TopicPartition(*name, one.next_offset, hold))
         return [GroupMove(f"{self._options.prefix}{group}", tuple(moved)) for group, moved in groups.items()]

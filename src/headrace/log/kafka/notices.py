@@ -40,11 +40,10 @@ class Notices:
         """True once anyone has committed since this thread's last call; its first call counts from the opening of the log."""
         if self._clock is not SYSTEM_CLOCK:
             return self._wait_by_clock(timeout_seconds)
-        if timeout_seconds <= 0 or self._listener is None or not self._listener.is_alive():
-            if self._take(self._ask()):
-                return True
-            if timeout_seconds <= 0:
-                return False
+        if self._take(self._ask()):
+            return True
+        if timeout_seconds <= 0:
+            return False
         self._listen()
         deadline = self._clock.monotonic() + timeout_seconds
         with self._heard:

@@ -59,7 +59,6 @@ class TransactionalProducer:
         self._options, self._id = options, f"{options.prefix}{name}"
         self._producer: Producer | None = None
         self._groups: dict[str, Any] = {}
-        self._aside: _Aside | None = None
         self.lock = threading.RLock()
         self.begun = False
         """Whether the id is ours as far as we know."""
@@ -116,9 +115,6 @@ class TransactionalProducer:
     def _drop(self) -> None:
         """Lets the client go; an open transaction is left to whoever takes the id next, or to its timeout."""
         self._producer, self.begun = None, False
-        if self._aside is not None:
-            self._aside.end()
-            self._aside = None
 
     def _send_offsets(self, producer: Producer, move: GroupMove) -> None:
         """ProducerFencedError where it takes too long: the client does not mend a broken connection to a group's coordinator, and does
@@ -126,19 +122,27 @@ class TransactionalProducer:
         was sent is never visible.
         """
         metadata = self._group(move.group)
-        if self._aside is None:
-            self._aside = _Aside()
-        try:
-            self._aside.run(
-                lambda: _until_settled(
+        outcome: queue.Queue[BaseException | None] = queue.Queue()
+
+        def send() -> None:
+            try:
+                _until_settled(
                     lambda: producer.send_offsets_to_transaction(list(move.offsets), metadata, _STEP_SECONDS),
                     "offsets could not be sent",
-                ),
-                _OFFSETS_SECONDS,
-            )
+                )
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                outcome.put(error)
+            else:
+                outcome.put(None)
+
+        threading.Thread(target=send, name="headrace-offsets", daemon=True).start()
+        try:
+            error = outcome.get(timeout=_OFFSETS_SECONDS)
         except queue.Empty:
             self._drop()
             raise ProducerFencedError(f"offsets could not be sent within {_OFFSETS_SECONDS:.0f} s") from None
+        if error is not None:
+            raise error
 
     def _flush(self, producer: Producer) -> None:
         if producer.flush(_SETTLE_SECONDS):
@@ -194,38 +198,6 @@ class TransactionalProducer:
         except KafkaException as exception:
             self._drop()
             raise translate(error_of(exception), self._options.bootstrap_servers) from exception
-
-
-class _Aside:
-    """A thread that makes one call after the other, so that one that hangs can be left behind."""
-
-    def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._outcomes: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        threading.Thread(target=_make, args=(self._calls, self._outcomes), name="headrace-offsets", daemon=True).start()
-
-    def run(self, call: Callable[[], None], seconds: float) -> None:
-        """Its error is raised here. queue.Empty: it has not come back in time; nothing else may be asked."""
-        self._calls.put(call)
-        error = self._outcomes.get(timeout=seconds)
-        if error is not None:
-            raise error
-
-    def end(self) -> None:
-        """The thread ends once its call has come back."""
-        self._calls.put(None)
-
-
-def _make(
-    calls: "queue.SimpleQueue[Callable[[], None] | None]", outcomes: "queue.SimpleQueue[BaseException | None]"
-) -> None:
-    while (call := calls.get()) is not None:
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            outcomes.put(error)
-        else:
-            outcomes.put(None)
 
 
 def _lost(error: KafkaError) -> bool:

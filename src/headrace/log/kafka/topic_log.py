@@ -1,12 +1,13 @@
 """The port on Kafka."""
 
 import threading
+from difflib import get_close_matches
 
+import msgspec
 from confluent_kafka import TopicPartition
 
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import ConflictError, FinalError, InvalidDeclarationError, NotFoundError
-from headrace.log.kafka import specifications
 from headrace.log.kafka.broker import KEPT, Broker, Partition
 from headrace.log.kafka.changelog import Changelog
 from headrace.log.kafka.committing import Committer
@@ -15,7 +16,6 @@ from headrace.log.kafka.identities import Identities
 from headrace.log.kafka.notices import Notices
 from headrace.log.kafka.options import KafkaOptions
 from headrace.log.kafka.retention import first_to_keep
-from headrace.log.kafka.specifications import Specifications
 from headrace.log.record import Record
 from headrace.log.topic_log import (
     Commit,
@@ -25,12 +25,21 @@ from headrace.log.topic_log import (
     Lease,
     LogCapabilities,
     StateEntry,
+    StateKey,
     TopicInfo,
     TopicSpec,
     TrimReport,
 )
 
 _CAPABILITIES = LogCapabilities(shared_between_machines=True, partitions=True, dense_offsets=False, pause_seconds=0.02)
+TOPICS = "topics"
+"""The owner of the topics' specifications."""
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    partitions: int
+    retention_ms: int | None
+    unique_ids: bool
 
 
 class KafkaTopicLog:
@@ -43,9 +52,9 @@ class KafkaTopicLog:
         self._notices = Notices(options, self._broker, clock)
         self._cursors = Cursors(options, self._broker)
         self._changelog = Changelog(options, self._broker)
-        self._specs = Specifications(options, self._changelog)
         self._identities = Identities(self._cursors)
-        self._committer = Committer(options, self._broker, self._changelog, self._specs, self._identities, clock)
+        self._committer = Committer(options, self._broker, self._changelog, self._identities, clock)
+        self._specs: dict[str, TopicSpec] = {}
         self._last: dict[Partition, tuple[int, int]] = {}
         """partition → (its end, one past its last record)"""
         self._lock = threading.Lock()
@@ -59,9 +68,9 @@ class KafkaTopicLog:
 
     def ensure_topic(self, spec: TopicSpec) -> None:
         self._open()
-        if self._specs.is_so(spec):
+        if self._specs.get(spec.name) == spec or self._read_specs().get(spec.name) == spec:
             return
-        name = self._specs.name(spec.name)
+        name = self._name(spec.name)
         there = self._broker.partitions(name)
         if there is None:
             self._broker.create(name, spec.partitions, KEPT)
@@ -73,13 +82,14 @@ class KafkaTopicLog:
         elif there < spec.partitions:
             self._broker.grow(name, spec.partitions)
         self._keep(spec)
-        self._specs.read()
+        self._specs[spec.name] = spec
 
     def _keep(self, spec: TopicSpec) -> None:
         """Writes how a topic is kept, one writer after the other: transactions that overlap would hide each other's for a while."""
-        key, kept = specifications.key(spec), specifications.encode(spec)
+        key = StateKey(TOPICS, spec.name)
+        kept = msgspec.json.encode(_Kept(spec.partitions, spec.retention_ms, spec.unique_ids))
         while True:
-            entry = self._changelog.entries(specifications.OWNER).get(spec.name)
+            entry = self._changelog.entries(TOPICS).get(spec.name)
             if entry is not None and entry.value == kept:
                 return
             try:
@@ -90,15 +100,15 @@ class KafkaTopicLog:
 
     def topics(self) -> list[TopicInfo]:
         self._open()
-        return [self._info(spec) for _, spec in sorted(self._specs.read().items())]
+        return [self._info(spec) for _, spec in sorted(self._read_specs().items())]
 
     def topic(self, name: str) -> TopicInfo:
         self._open()
-        return self._info(self._specs.of(name))
+        return self._info(self._spec(name))
 
     def external_table(self, topic: str) -> ExternalTable | None:
-        spec = self._specs.of(topic)
-        return ExternalTable("kafka", self._specs.name(topic), self._options.java(), spec.partitions)
+        spec = self._spec(topic)
+        return ExternalTable("kafka", self._name(topic), self._options.java(), spec.partitions)
 
     # --- reading ---
 
@@ -120,8 +130,8 @@ class KafkaTopicLog:
         return found[0].offset if found else 0
 
     def groups(self, topic: str) -> list[GroupOffset]:
-        self._specs.of(topic)
-        name = self._specs.name(topic)
+        self._spec(topic)
+        name = self._name(topic)
         return [
             _group_offset(group.removeprefix(self._options.prefix), topic, one)
             for group in self._broker.groups()
@@ -138,7 +148,9 @@ class KafkaTopicLog:
 
     def commit(self, commit: Commit) -> CommitResult:
         self._open()
-        result = self._committer.commit(commit)
+        if commit.appends:
+            self._read_specs()
+        result = self._committer.commit(commit, self)
         self._notices.say()
         return result
 
@@ -147,7 +159,7 @@ class KafkaTopicLog:
 
     def acquire_lease(self, role: str, holder: str) -> Lease:
         self._open()
-        return self._committer.acquire(role, holder)
+        return self._committer.acquire(role, holder, self)
 
     def wait(self, timeout_seconds: float) -> bool:
         self._open()
@@ -156,7 +168,7 @@ class KafkaTopicLog:
     def trim(self, now_ms: int) -> TrimReport:
         self._open()
         records = 0
-        for spec in self._specs.read().values():
+        for spec in self._read_specs().values():
             if spec.retention_ms is not None:
                 records += self._trim(spec, now_ms - spec.retention_ms)
         return TrimReport(records, 0)
@@ -169,7 +181,6 @@ class KafkaTopicLog:
         self._changelog.close()
         self._cursors.close()
         self._notices.close()
-        self._broker.close()
 
     # --- names ---
 
@@ -177,22 +188,53 @@ class KafkaTopicLog:
         if self._closed:
             raise FinalError("the log is closed", where=self._options.bootstrap_servers)
 
+    def kafka_name(self, topic: str) -> str:
+        """Kafka's name of a topic. NotFoundError names the nearest ones."""
+        return self._name(self._spec(topic).name)
+
+    def keeps_ids_unique(self, topic: str) -> bool:
+        """As the topic was ensured last, by anybody."""
+        spec = self._specs.get(topic)
+        return spec is not None and spec.unique_ids
+
+    def _name(self, topic: str) -> str:
+        return f"{self._options.prefix}{topic}"
+
     def _group(self, group: str) -> str:
         return f"{self._options.prefix}{group}"
 
     def _partition(self, topic: str, partition: int) -> Partition:
         self._open()
-        spec = self._specs.of(topic)
+        spec = self._spec(topic)
         if partition >= spec.partitions:
             raise NotFoundError(
                 f"the topic {topic!r} has partitions 0 to {spec.partitions - 1}, none of number {partition}"
             )
-        return self._specs.name(topic), partition
+        return self._name(topic), partition
+
+    def _spec(self, topic: str) -> TopicSpec:
+        spec = self._specs.get(topic) or self._read_specs().get(topic)
+        if spec is None:
+            near = get_close_matches(topic, self._specs, n=3) or sorted(self._specs)[:3]
+            raise NotFoundError(
+                f"there is no topic {topic!r}",
+                next_step=f"the nearest are {', '.join(near)}" if near else "the log has no topics yet",
+            )
+        return spec
+
+    def _read_specs(self) -> dict[str, TopicSpec]:
+        entries = self._changelog.entries(TOPICS)
+        specs: dict[str, TopicSpec] = {}
+        for name, entry in entries.items():
+            kept = msgspec.json.decode(entry.value, type=_Kept)
+            specs[name] = TopicSpec(name, kept.partitions, kept.retention_ms, kept.unique_ids)
+        self._specs = specs
+        return specs
 
     # --- ends and retention ---
 
     def _info(self, spec: TopicSpec) -> TopicInfo:
-        places = [(self._specs.name(spec.name), number) for number in range(spec.partitions)]
+        places = [(self._name(spec.name), number) for number in range(spec.partitions)]
         starts = self._broker.starts(places)
         ends = self._broker.ends(places)
         last = max(self._past_the_last(place, starts[place], ends[place]) for place in places)
@@ -219,7 +261,7 @@ class KafkaTopicLog:
             step *= 8
 
     def _trim(self, spec: TopicSpec, before_ms: int) -> int:
-        places = [(self._specs.name(spec.name), number) for number in range(spec.partitions)]
+        places = [(self._name(spec.name), number) for number in range(spec.partitions)]
         starts, ends = self._broker.starts(places), self._broker.ends(places)
         held = self._held(spec, starts, ends)
         dropped, cuts = 0, dict[Partition, int]()
@@ -237,7 +279,7 @@ class KafkaTopicLog:
         for one in self.groups(spec.name):
             hold = one.next_offset if one.hold is None else one.hold
             groups.setdefault(one.group, {})[one.partition] = min(hold, one.next_offset)
-        name = self._specs.name(spec.name)
+        name = self._name(spec.name)
         return [
             min([ends[name, number], *(of.get(number, starts[name, number]) for of in groups.values())])
             for number in range(spec.partitions)
