@@ -58,7 +58,7 @@ def run_headrace(source: Path, out: Path) -> None:
     from headrace.connectors.registry import open_source
     from headrace.connectors.source import EventTime, SourceContext, SourceOptions
     from headrace.events.row_codec import batch_to_records
-    from headrace.stages.file_query import FileQuery, Receivers, run_query
+    from headrace.stages.transform.file_query import FileQuery, Receivers, run_query
 
     pa.set_memory_pool(pa.system_memory_pool())  # as the command does
     time = EventTime("event_time", OUT_OF_ORDERNESS_MS, historical=True)

@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from headrace.control.idleness import consumers
 from headrace.log.registry import open_log
 from headrace.models.tiny import new_checkpoint
-from headrace.stages import ingest
+from headrace.stages.ingest import stage as ingest
 from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import Pipeline, declared, differences, snapshot
 

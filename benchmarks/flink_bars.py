@@ -38,10 +38,11 @@ from headrace.events.schema import Column, RowSchema
 from headrace.foundation.errors import RetryableError
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.stages.ingest import IngestStage
-from headrace.stages.options import IngestOptions, StreamBinding, TransformOptions
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.ingest.stage import IngestStage
 from headrace.stages.stage import Stage
-from headrace.stages.transform_job import TransformJobStage
+from headrace.stages.transform.job import TransformJobStage
+from headrace.stages.transform.options import StreamBinding, TransformOptions
 from headrace.streams.flink.engine import FlinkEngine
 from headrace.testing.builders import read_all
 from headrace.testing.cluster_kills import SERVERS, contents

@@ -30,7 +30,7 @@ from machine_cluster import Targets, own_cluster
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, GroupOffset, Lease, StateKey, TopicLog, TopicSpec
-from headrace.stages.ingest import FEW_ROWS
+from headrace.stages.ingest.stage import FEW_ROWS
 
 P50_MS = 15
 WARM_SECONDS = 5.0

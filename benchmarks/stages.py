@@ -13,9 +13,10 @@ from pathlib import Path
 from headrace.connectors.source import EventTime, SourceOptions
 from headrace.events import topics
 from headrace.log.registry import open_log
-from headrace.stages.ingest import IngestStage
-from headrace.stages.options import IngestOptions, StreamBinding, TransformOptions
-from headrace.stages.transform import TransformStage
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.ingest.stage import IngestStage
+from headrace.stages.transform.options import StreamBinding, TransformOptions
+from headrace.stages.transform.stage import TransformStage
 
 HERE = Path(__file__).resolve().parent
 SQL = (

@@ -25,7 +25,7 @@ from headrace.kinds.catalog import load
 from headrace.kinds.topology import topology
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import Topology
+from headrace.stages.topology import Topology
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE, DESK, BASE = "default", "support-desk", "tiny"

@@ -13,8 +13,8 @@ from headrace.foundation.clock import Clock
 from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.models.tiny import new_checkpoint
-from headrace.stages import ingest
-from headrace.stages.options import Topology
+from headrace.stages.ingest import stage as ingest
+from headrace.stages.topology import Topology
 from headrace.testing.builders import read_all
 from headrace.testing.clock import VirtualClock
 from headrace.testing.light_learner import open_light_learner

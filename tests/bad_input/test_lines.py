@@ -111,7 +111,7 @@ LONG = """
     from pathlib import Path
     from headrace.connectors.source import SourceContext
     from headrace.log.registry import open_log
-    from headrace.stages.ingest import IngestStage
+    from headrace.stages.ingest.stage import IngestStage
     from headrace.testing.pipeline import declared
     folder = Path(sys.argv[1])
     log = open_log(folder / "state")

@@ -14,7 +14,7 @@ from headrace.control.role import RoleOrder, open_stages, run_stages
 from headrace.control.supervisor import StateLock
 from headrace.foundation.errors import BusyError, CorruptDataError, FencedError, StateVersionError
 from headrace.log.registry import open_log
-from headrace.stages.options import Topology
+from headrace.stages.topology import Topology
 
 ROW = '{"id": "q%d", "event_time": "2023-11-14T22:13:00Z", "text": "where is my card", "amount": 1, "team": "cards"}\n'
 

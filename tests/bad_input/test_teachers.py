@@ -20,7 +20,8 @@ from headrace.events.example import Example
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.settings import Settings
 from headrace.log.registry import open_log
-from headrace.stages.options import ServeOptions, Topology
+from headrace.stages.serve.options import ServeOptions
+from headrace.stages.topology import Topology
 from headrace.testing.builders import read_all
 from headrace.testing.provider_servers import OpenAIProtocol, ProviderServer, Request, Scripted
 

@@ -14,9 +14,9 @@ from headrace.knowledge.changes import DocumentColumns, to_change
 from headrace.log.record import Record
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.stages import ingest
-from headrace.stages.ingest import IngestStage, read_state
-from headrace.stages.options import IngestOptions
+from headrace.stages.ingest import stage as ingest
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.ingest.stage import IngestStage, read_state
 from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Kill, Killed, killing
 

@@ -11,8 +11,10 @@ from headrace.events import topics
 from headrace.events.schema import Column, RowSchema
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import IngestOptions, StreamBinding, Topology, TransformOptions
-from headrace.stages.transform import TransformStage
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.topology import Topology
+from headrace.stages.transform.options import StreamBinding, TransformOptions
+from headrace.stages.transform.stage import TransformStage
 from headrace.testing.builders import append, new_record
 
 EVENTS = topics.events("default", "trades")

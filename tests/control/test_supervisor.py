@@ -14,8 +14,10 @@ from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import BusyError
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import IngestOptions, ResourceLimits, Topology
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.limits import ResourceLimits
 from headrace.stages.stage import read_statuses
+from headrace.stages.topology import Topology
 
 COUNTING = SourceOptions(
     "default",

@@ -11,7 +11,7 @@ from headrace.kinds.base_model.stages import cached
 from headrace.kinds.catalog import Resource, read_text
 from headrace.kinds.devices import gpu_count
 from headrace.kinds.topology import topology
-from headrace.stages.options import Topology
+from headrace.stages.topology import Topology
 
 ENVIRON = {"THE_KEY": "sk-from-env"}
 

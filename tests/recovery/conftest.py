@@ -16,8 +16,8 @@ import pytest
 
 from headrace.foundation.clock import Clock, SystemClock
 from headrace.models.tiny import new_checkpoint
-from headrace.stages import ingest
-from headrace.stages.options import Topology
+from headrace.stages.ingest import stage as ingest
+from headrace.stages.topology import Topology
 from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Kill, killing
 from headrace.testing.light_learner import open_light_learner

@@ -17,10 +17,12 @@ from headrace.foundation.errors import UnavailableError
 from headrace.knowledge.chunking import ChunkOptions
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.stages.index import IndexStage
-from headrace.stages.ingest import IngestStage
-from headrace.stages.knowledge_view import KnowledgeView
-from headrace.stages.options import EmbedOptions, IngestOptions, KnowledgeOptions
+from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.index.knowledge_view import KnowledgeView
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.index.stage import IndexStage
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.ingest.stage import IngestStage
 from headrace.stages.stage import Condition, Stage, read_statuses
 from headrace.testing.clock import VirtualClock
 from headrace.testing.word_embedder import WordEmbedder

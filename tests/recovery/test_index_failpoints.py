@@ -15,7 +15,7 @@ from headrace.knowledge.generation import Generation
 from headrace.knowledge.store import KnowledgeStore
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog, TopicSpec
-from headrace.stages.index import IndexStage, group, read_index_state
+from headrace.stages.index.stage import IndexStage, group, read_index_state
 from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Kill, Killed, killing
 from headrace.testing.index_kills import (

@@ -12,7 +12,7 @@ from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog
-from headrace.stages.index import IndexStage
+from headrace.stages.index.stage import IndexStage
 from headrace.testing.builders import read_all
 from headrace.testing.index_kills import (
     DEAD,

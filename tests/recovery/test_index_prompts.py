@@ -17,10 +17,11 @@ from headrace.knowledge.chunking import ChunkOptions
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
-from headrace.stages.index import IndexStage
-from headrace.stages.ingest import IngestState, state_key
-from headrace.stages.options import KnowledgeOptions, PromptOptions, PromptTemplate
-from headrace.stages.prompt import PromptStage
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.index.stage import IndexStage
+from headrace.stages.ingest.stage import IngestState, state_key
+from headrace.stages.prompt.options import PromptOptions, PromptTemplate
+from headrace.stages.prompt.stage import PromptStage
 from headrace.testing.builders import read_all
 from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Kill, Killed, killing

@@ -10,7 +10,7 @@ import pytest
 from headrace.control.summary import topic_length
 from headrace.events import topics
 from headrace.log.registry import open_log
-from headrace.stages.options import Topology
+from headrace.stages.topology import Topology
 from headrace.testing.pipeline import declared, differences, snapshot
 from headrace.testing.real_kills import Moment, WholeRun
 

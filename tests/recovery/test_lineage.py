@@ -12,12 +12,12 @@ from headrace.control.replay import ReplayReport, replay_dead_letters
 from headrace.events import codec, topics
 from headrace.events.answer import Answer
 from headrace.events.dead_letter import DeadLetter
+from headrace.events.dead_records import dead_record
 from headrace.events.example import Example
 from headrace.events.message import Message, Passage
 from headrace.foundation.errors import InvalidDeclarationError, NotFoundError
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
-from headrace.stages.ingest import dead_record
 from headrace.testing.builders import new_record, read_all
 
 

@@ -10,7 +10,7 @@ from headrace.events import codec, topics
 from headrace.events.control import Control
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.stages.ingest import IngestStage
+from headrace.stages.ingest.stage import IngestStage
 from headrace.testing.builders import read_all
 from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Kill, Killed, killing

@@ -29,24 +29,18 @@ from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.models.tiny import new_checkpoint
 from headrace.promotion import registry
-from headrace.stages.documents_response import generation_at
-from headrace.stages.index import IndexStage
-from headrace.stages.ingest import IngestState, state_key
-from headrace.stages.label import LabelStage
-from headrace.stages.options import (
-    AnchorOptions,
-    BudgetOptions,
-    EmbedOptions,
-    KnowledgeOptions,
-    LabelOptions,
-    PromotionOptions,
-    PromptOptions,
-    PromptTemplate,
-    Topology,
-    TrainOptions,
-)
-from headrace.stages.prompt import PromptStage
-from headrace.stages.train import TrainStage, read_train_state
+from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.index.stage import IndexStage
+from headrace.stages.ingest.stage import IngestState, state_key
+from headrace.stages.label.options import BudgetOptions, LabelOptions
+from headrace.stages.label.stage import LabelStage
+from headrace.stages.prompt.options import PromptOptions, PromptTemplate
+from headrace.stages.prompt.stage import PromptStage
+from headrace.stages.topology import Topology
+from headrace.stages.train.documents_response import generation_at
+from headrace.stages.train.options import AnchorOptions, PromotionOptions, TrainOptions
+from headrace.stages.train.stage import TrainStage, read_train_state
 from headrace.teachers.teacher import TeacherOptions
 from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Kill, Killed, killing

@@ -19,11 +19,13 @@ from headrace.knowledge.query import AsOf
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
-from headrace.stages.index import IndexStage, read_index_state
-from headrace.stages.ingest import IngestState, state_key
-from headrace.stages.knowledge_view import KnowledgeView
-from headrace.stages.options import EmbedOptions, KnowledgeOptions, PromptOptions, PromptTemplate
-from headrace.stages.prompt import PromptStage
+from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.index.knowledge_view import KnowledgeView
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.index.stage import IndexStage, read_index_state
+from headrace.stages.ingest.stage import IngestState, state_key
+from headrace.stages.prompt.options import PromptOptions, PromptTemplate
+from headrace.stages.prompt.stage import PromptStage
 from headrace.stages.stage import read_statuses
 from headrace.testing.clock import VirtualClock
 from headrace.testing.word_embedder import WordEmbedder

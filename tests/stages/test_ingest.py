@@ -12,8 +12,8 @@ from headrace.events import topics
 from headrace.events.schema import Column, RowSchema
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Commit, CommitResult, TopicLog
-from headrace.stages.ingest import FEW_ROWS, IngestStage
-from headrace.stages.options import IngestOptions
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.ingest.stage import FEW_ROWS, IngestStage
 from headrace.testing.clock import VirtualClock
 
 PAUSE_SECONDS = 7.0

@@ -17,9 +17,10 @@ from headrace.foundation.ids import fraction
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
-from headrace.stages.label import LabelStage
-from headrace.stages.options import LabelOptions, PromptOptions, PromptTemplate
-from headrace.stages.prompt import PromptStage, fill
+from headrace.stages.label.options import LabelOptions
+from headrace.stages.label.stage import LabelStage
+from headrace.stages.prompt.options import PromptOptions, PromptTemplate
+from headrace.stages.prompt.stage import PromptStage, fill
 from headrace.teachers.teacher import TeacherOptions
 
 SUPPORT = Path(__file__).resolve().parents[2] / "examples" / "support"

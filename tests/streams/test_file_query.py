@@ -13,7 +13,7 @@ from headrace.connectors.source import EventTime, SourceContext, SourceOptions
 from headrace.doors.cli.app import app
 from headrace.events.row_batch import RowBatch
 from headrace.foundation.errors import InvalidDeclarationError, InvalidQueryError
-from headrace.stages.file_query import FileQuery, Receivers, run_query
+from headrace.stages.transform.file_query import FileQuery, Receivers, run_query
 
 BARS = (
     "SELECT window_start, k, COUNT(*) AS n, SUM(v) AS s FROM TABLE(TUMBLE(TABLE x, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) "

@@ -3,7 +3,7 @@
 from headrace.control.resource_store import ResourceStore
 from headrace.foundation.settings import Settings
 from headrace.kinds.topology import topology
-from headrace.stages.options import Topology
+from headrace.stages.topology import Topology
 
 
 class Applied:

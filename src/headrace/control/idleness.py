@@ -2,8 +2,10 @@
 
 from headrace.events import topics
 from headrace.log.topic_log import TopicLog
-from headrace.stages import index, ingest, mirror
-from headrace.stages.options import Topology
+from headrace.stages.index import stage as index
+from headrace.stages.ingest import stage as ingest
+from headrace.stages.mirror import stage as mirror
+from headrace.stages.topology import Topology
 
 
 def consumers(topology: Topology) -> list[tuple[str, str]]:

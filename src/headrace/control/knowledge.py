@@ -6,9 +6,10 @@ from headrace.foundation.settings import Settings
 from headrace.kinds.topology import topology
 from headrace.log.topic_log import TopicLog
 from headrace.models.embedder import Embedder
-from headrace.stages.embedding import embedders_folder
-from headrace.stages.knowledge_view import KnowledgeView
-from headrace.stages.options import EmbedOptions, KnowledgeOptions
+from headrace.stages.embed.embedding import embedders_folder
+from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.index.knowledge_view import KnowledgeView
+from headrace.stages.index.options import KnowledgeOptions
 
 
 def find_knowledge(log: TopicLog, settings: Settings, namespace: str, name: str) -> KnowledgeOptions:

@@ -11,9 +11,9 @@ from headrace.events.example import Example
 from headrace.events.message import Message
 from headrace.events.score import Score
 from headrace.log.topic_log import TopicLog
-from headrace.stages import mirror
-from headrace.stages.options import Topology
+from headrace.stages.mirror import stage as mirror
 from headrace.stages.stage import StageStatus, read_statuses
+from headrace.stages.topology import Topology
 
 MODELS = ("learner", "served", "majority")
 AVERAGED = 200

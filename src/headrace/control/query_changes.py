@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import HeadraceError
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import Topology, TransformOptions
-from headrace.stages.running_query import read_running, settle, start_offset
-from headrace.stages.transform_inputs import QueryInputs
+from headrace.stages.topology import Topology
+from headrace.stages.transform.inputs import QueryInputs
+from headrace.stages.transform.options import TransformOptions
+from headrace.stages.transform.running_query import read_running, settle, start_offset
 from headrace.streams.registry import open_engine
 
 

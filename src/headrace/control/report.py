@@ -10,8 +10,8 @@ from headrace.foundation.settings import Settings
 from headrace.kinds.catalog import Resource
 from headrace.kinds.topology import topology
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import Note, NotReady
 from headrace.stages.stage import StageStatus, read_statuses
+from headrace.stages.topology import Note, NotReady
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,10 @@ from headrace.foundation.failpoints import arm_from_environment
 from headrace.foundation.settings import Settings
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import ResourceLimits, Topology, TransformOptions
+from headrace.stages.limits import ResourceLimits
 from headrace.stages.stage import Stage
+from headrace.stages.topology import Topology
+from headrace.stages.transform.options import TransformOptions
 
 WAIT_SECONDS = 0.2
 RETRY_SECONDS = 1.0
@@ -88,8 +90,8 @@ def open_stages(order: RoleOrder, log: TopicLog) -> list[Callable[[], Stage]]:
     topology, holder = order.topology, order.holder
     match order.role.partition("/")[0]:
         case "ingest":
-            from headrace.stages.ingest import IngestStage
-            from headrace.stages.sink import SinkStage
+            from headrace.stages.ingest.stage import IngestStage
+            from headrace.stages.sink.stage import SinkStage
 
             return [
                 *(lambda o=o: IngestStage(o, log, holder) for o in topology.ingest),
@@ -98,23 +100,23 @@ def open_stages(order: RoleOrder, log: TopicLog) -> list[Callable[[], Stage]]:
         case "transform":
             return [lambda o=o: _open_transform(o, order, log) for o in topology.transform]
         case "label":
-            from headrace.stages.label import LabelStage
-            from headrace.stages.prompt import PromptStage
+            from headrace.stages.label.stage import LabelStage
+            from headrace.stages.prompt.stage import PromptStage
 
             return [
                 *(lambda o=o: PromptStage(o, log, holder, state=order.state) for o in topology.prompt),
                 *(lambda o=o: LabelStage(o, log, holder, order.state) for o in topology.label),
             ]
         case "index":
-            from headrace.stages.index import IndexStage
+            from headrace.stages.index.stage import IndexStage
 
             return [lambda o=o: IndexStage(o, log, holder, order.state) for o in topology.index]
         case "train":
-            from headrace.stages.train import TrainStage
+            from headrace.stages.train.stage import TrainStage
 
             return [lambda o=o: TrainStage(o, log, holder, order.state) for o in topology.train]
         case "mirror":
-            from headrace.stages.mirror import MirrorStage
+            from headrace.stages.mirror.stage import MirrorStage
 
             return [lambda o=o: MirrorStage(o, log, holder, order.state) for o in topology.mirror]
         case other:
@@ -123,8 +125,8 @@ def open_stages(order: RoleOrder, log: TopicLog) -> list[Callable[[], Stage]]:
 
 def _open_transform(options: TransformOptions, order: RoleOrder, log: TopicLog) -> Stage:
     """In this process, or as a job on the engine's cluster. Another finetuner's examples are no canonical rows: those stay here."""
-    from headrace.stages.transform import TransformStage
-    from headrace.stages.transform_job import TransformJobStage
+    from headrace.stages.transform.job import TransformJobStage
+    from headrace.stages.transform.stage import TransformStage
     from headrace.streams.registry import open_job_engine
 
     sources = {one.source.name: one.source for one in order.topology.ingest}

@@ -15,8 +15,8 @@ from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FencedError, RetryableError, UnavailableError
 from headrace.foundation.settings import Settings
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import Topology
 from headrace.stages.stage import read_statuses
+from headrace.stages.topology import Topology
 
 POLL_SECONDS = 0.1
 HOPELESS_RESTARTS = 5

@@ -11,10 +11,11 @@ from headrace.events.score import Score
 from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.promotion import registry
-from headrace.stages import ingest
-from headrace.stages.options import Topology, TrainOptions
+from headrace.stages.ingest import stage as ingest
 from headrace.stages.stage import read_statuses
-from headrace.stages.train import read_train_state
+from headrace.stages.topology import Topology
+from headrace.stages.train.options import TrainOptions
+from headrace.stages.train.stage import read_train_state
 
 WINDOW = 500
 

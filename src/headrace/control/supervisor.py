@@ -21,8 +21,10 @@ from headrace.control.role import EMBEDDED, Backends, RoleOrder
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import BusyError, RetryableError
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import ResourceLimits, ServeOptions, Topology
+from headrace.stages.limits import ResourceLimits
+from headrace.stages.serve.options import ServeOptions
 from headrace.stages.stage import Condition, StageReporter
+from headrace.stages.topology import Topology
 
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 HEALTHY_AFTER_SECONDS = 60.0

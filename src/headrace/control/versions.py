@@ -8,7 +8,7 @@ from typing import Any
 from headrace.foundation.errors import InvalidDeclarationError, NotFoundError
 from headrace.log.topic_log import TopicLog
 from headrace.promotion import registry
-from headrace.stages.version_store import version_path
+from headrace.stages.train.version_store import version_path
 
 
 def list_versions(log: TopicLog) -> list[dict[str, Any]]:

@@ -25,8 +25,8 @@ from headrace.log.topic_log import TopicLog
 from headrace.models.embedder import Embedder
 from headrace.models.http_embedder import Endpoint, endpoint_file
 from headrace.models.onnx import Prepared, open_embedder, prepare
-from headrace.stages.embedding import embedders_folder
-from headrace.stages.options import EmbedOptions
+from headrace.stages.embed.embedding import embedders_folder
+from headrace.stages.embed.options import EmbedOptions
 from headrace.stages.stage import Condition, StageReporter
 
 HOST = "127.0.0.1"

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.doors.hits import hit_json
-from headrace.stages.ground import Library, SearchWishes
+from headrace.stages.serve.ground import Library, SearchWishes
 
 PATH = "/apis/llm.nstream.ai/v1/namespaces/{namespace}/knowledgebases/{name}/search"
 MAX_PASSAGES = 100

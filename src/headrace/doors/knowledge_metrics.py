@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from headrace.doors.gateway.metrics import CountedHistogram, Gauge, Labels, Metric
 from headrace.log.topic_log import TopicLog
-from headrace.stages.freshness import Freshness
-from headrace.stages.index import read_index_state
-from headrace.stages.options import KnowledgeOptions
+from headrace.stages.index.freshness import Freshness
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.index.stage import read_index_state
 
 LABELS = ("namespace", "knowledge_base")
 

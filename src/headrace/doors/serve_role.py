@@ -21,10 +21,10 @@ from headrace.serving.question import ModelSettings
 from headrace.serving.replica_limits import ReplicaLimits
 from headrace.serving.replica_pool import PoolOptions, ReplicaPool
 from headrace.serving.replica_process import ReplicaOptions
-from headrace.stages.embedding import EmbeddingModels
-from headrace.stages.ground import Library
-from headrace.stages.options import ServedModel, ServeOptions
-from headrace.stages.serve import ServeStage
+from headrace.stages.embed.embedding import EmbeddingModels
+from headrace.stages.serve.ground import Library
+from headrace.stages.serve.options import ServedModel, ServeOptions
+from headrace.stages.serve.stage import ServeStage
 
 
 def _pool(model: ServedModel, options: ServeOptions) -> ReplicaPool:

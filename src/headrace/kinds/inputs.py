@@ -12,7 +12,7 @@ from headrace.events.schema import Column, RowSchema
 from headrace.kinds.resource import Resource
 from headrace.kinds.stream_connector.spec import StreamConnectorSpec
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
-from headrace.stages.options import StreamBinding, TableBinding
+from headrace.stages.transform.options import StreamBinding, TableBinding
 from headrace.streams.dialect import parse_query
 from headrace.streams.query_error import place_of
 

@@ -7,7 +7,7 @@ from headrace.kinds.base_model.spec import BaseModelSpec
 from headrace.kinds.knowledge_base.stages import asks_for_knowledge
 from headrace.kinds.resource import Resource
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
-from headrace.stages.options import Note
+from headrace.stages.topology import Note
 from headrace.streams.stream_engine import EngineCapabilities
 
 FLINK_MEMORY = frozenset({"flinkMemorySize", "managedMemorySize", "processMemorySize"})

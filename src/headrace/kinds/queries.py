@@ -17,8 +17,8 @@ from headrace.kinds.resource import Resource
 from headrace.kinds.samples import sample
 from headrace.kinds.stream_finetuner.checks import KNOWLEDGE, prompt_fields, query_location
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
-from headrace.stages.options import StreamBinding, TableBinding
-from headrace.stages.row_source import EXAMPLE_COLUMNS
+from headrace.stages.transform.options import StreamBinding, TableBinding
+from headrace.stages.transform.row_source import EXAMPLE_COLUMNS
 from headrace.streams.registry import open_engine
 from headrace.streams.stream_engine import QueryPlan, QuerySpec, StaticTable, StreamInput
 

@@ -21,20 +21,16 @@ from headrace.kinds.secrets import SecretNotFoundError, SecretSources
 from headrace.kinds.stream_connector import stages as connector_stages
 from headrace.kinds.stream_connector.spec import SinkInput, StreamConnectorSpec
 from headrace.kinds.stream_finetuner import stages as finetuner_stages
-from headrace.stages.options import (
-    EmbedOptions,
-    IngestOptions,
-    KnowledgeOptions,
-    LabelOptions,
-    NotReady,
-    PromptOptions,
-    ServedModel,
-    ServeOptions,
-    SinkStageOptions,
-    Topology,
-    TrainOptions,
-    TransformOptions,
-)
+from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.label.options import LabelOptions
+from headrace.stages.prompt.options import PromptOptions
+from headrace.stages.serve.options import ServedModel, ServeOptions
+from headrace.stages.sink.options import SinkStageOptions
+from headrace.stages.topology import NotReady, Topology
+from headrace.stages.train.options import TrainOptions
+from headrace.stages.transform.options import TransformOptions
 from headrace.streams.registry import open_engine
 from headrace.teachers.teacher import TeacherOptions
 

@@ -11,8 +11,8 @@ from headrace.cluster import LocalCluster
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
-from headrace.stages.options import Topology
-from headrace.stages.train import read_train_state
+from headrace.stages.topology import Topology
+from headrace.stages.train.stage import read_train_state
 from headrace.testing.builders import read_all
 from headrace.testing.pipeline import Pipeline
 

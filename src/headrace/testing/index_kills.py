@@ -34,8 +34,9 @@ from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.models.embedder import Vectors
-from headrace.stages.index import IndexStage, store_options
-from headrace.stages.options import EmbedOptions, KnowledgeOptions
+from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.index.stage import IndexStage, store_options
 from headrace.testing.builders import read_all
 from headrace.testing.knowledge_oracle import OracleStore
 from headrace.testing.pipeline import SmallReads

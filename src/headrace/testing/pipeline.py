@@ -29,14 +29,14 @@ from headrace.log.record import Record
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.promotion import registry
-from headrace.stages.ingest import IngestStage
-from headrace.stages.label import LabelStage
-from headrace.stages.options import Topology
-from headrace.stages.prompt import PromptStage
-from headrace.stages.sink import SinkStage
+from headrace.stages.ingest.stage import IngestStage
+from headrace.stages.label.stage import LabelStage
+from headrace.stages.prompt.stage import PromptStage
+from headrace.stages.sink.stage import SinkStage
 from headrace.stages.stage import Stage
-from headrace.stages.train import TrainStage, read_train_state
-from headrace.stages.transform import TransformStage
+from headrace.stages.topology import Topology
+from headrace.stages.train.stage import TrainStage, read_train_state
+from headrace.stages.transform.stage import TransformStage
 from headrace.testing.builders import read_all
 
 PAUSE_SECONDS = 0.01

@@ -21,12 +21,12 @@ from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.record import NewRecord, Record
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog, TopicSpec
-from headrace.stages.options import StreamBinding, TransformOptions
-from headrace.stages.row_source import control_record
 from headrace.stages.stage import Condition, Stage, StageStatus, read_statuses
-from headrace.stages.stream_time import latest_of, stamped
-from headrace.stages.transform import TransformStage
-from headrace.stages.transform_job import TransformJobStage
+from headrace.stages.transform.job import TransformJobStage
+from headrace.stages.transform.options import StreamBinding, TransformOptions
+from headrace.stages.transform.row_source import control_record
+from headrace.stages.transform.stage import TransformStage
+from headrace.stages.transform.stream_time import latest_of, stamped
 from headrace.streams.flink.engine import FlinkEngine
 from headrace.testing.builders import append, new_record, read_all
 

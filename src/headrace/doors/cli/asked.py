@@ -7,7 +7,7 @@ import httpx
 from rich.text import Text
 
 from headrace.events.message import Message
-from headrace.stages.options import Topology
+from headrace.stages.topology import Topology
 
 
 def ask_gateway(address: str, model: str, messages: Sequence[Message], api_key: str | None = None) -> str:

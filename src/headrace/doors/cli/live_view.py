@@ -21,7 +21,7 @@ from headrace.events import topics
 from headrace.events.decision import Decision
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.log.topic_log import TopicLog
-from headrace.stages.options import Topology
+from headrace.stages.topology import Topology
 
 STYLES = {"majority": "yellow", "served": "green", "learner": "cyan"}
 REFRESH_SECONDS = 0.5

@@ -10,7 +10,7 @@ from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 if TYPE_CHECKING:
     from headrace.events.dead_letter import DeadLetter
     from headrace.log.record import NewRecord
-    from headrace.stages.file_query import QueryReport
+    from headrace.stages.transform.file_query import QueryReport
 
 EVERY_SECONDS = 0.25
 

@@ -56,7 +56,7 @@ def sql_command(
     from headrace.connectors.source import SourceContext
     from headrace.doors.cli.query_progress import QueryProgress
     from headrace.doors.cli.row_writers import open_writer
-    from headrace.stages.file_query import FileQuery, Receivers, run_query
+    from headrace.stages.transform.file_query import FileQuery, Receivers, run_query
 
     pa.set_memory_pool(pa.system_memory_pool())  # gives back what a batch took: 60 MB less than the default pool holds
     schemas = dict(_schema(one) for one in schema)

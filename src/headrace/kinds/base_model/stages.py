@@ -7,7 +7,8 @@ from typing import cast
 from headrace.foundation.errors import NotFoundError
 from headrace.kinds.base_model.spec import BaseModelSpec, ModelServingInfo, ServingResources
 from headrace.kinds.resource import Resource
-from headrace.stages.options import ResourceLimits, ServedModel
+from headrace.stages.limits import ResourceLimits
+from headrace.stages.serve.options import ServedModel
 
 
 class ModelNotFoundError(NotFoundError):

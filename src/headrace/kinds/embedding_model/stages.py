@@ -9,7 +9,7 @@ from headrace.kinds.base_model.stages import limits, weights_folder
 from headrace.kinds.embedding_model.spec import EmbeddingModelSpec
 from headrace.kinds.resource import Resource
 from headrace.kinds.secrets import SecretSources
-from headrace.stages.options import EmbedOptions
+from headrace.stages.embed.options import EmbedOptions
 
 
 def embedding(model: Resource, sources: SecretSources, environ: Mapping[str, str]) -> EmbedOptions:

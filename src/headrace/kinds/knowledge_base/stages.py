@@ -9,7 +9,8 @@ from headrace.kinds.resource import Resource
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.knowledge.changes import DocumentColumns
 from headrace.knowledge.chunking import ChunkOptions
-from headrace.stages.options import EmbedOptions, KnowledgeOptions
+from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.index.options import KnowledgeOptions
 
 KNOWLEDGE = "{knowledge}"
 

@@ -11,7 +11,8 @@ from headrace.kinds.resource import Resource
 from headrace.kinds.secret_fields import resolved
 from headrace.kinds.secrets import SecretSources
 from headrace.kinds.stream_connector.spec import SinkInput, StreamConnectorSpec
-from headrace.stages.options import IngestOptions, SinkStageOptions
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.sink.options import SinkStageOptions
 
 
 def opened_source(connector: Resource, sources: SecretSources) -> SourceOptions:

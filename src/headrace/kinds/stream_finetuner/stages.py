@@ -10,21 +10,14 @@ from headrace.kinds.inputs import QueryInputs
 from headrace.kinds.resource import Resource
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.learning.learner import LearnerOptions
-from headrace.stages.options import (
-    AnchorOptions,
-    BudgetOptions,
-    KnowledgeOptions,
-    LabelOptions,
-    PromotionOptions,
-    PromptOptions,
-    PromptTemplate,
-    ReplayOptions,
-    ResourceLimits,
-    ServedModel,
-    Timeline,
-    TrainOptions,
-    TransformOptions,
-)
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.label.options import BudgetOptions, LabelOptions
+from headrace.stages.limits import ResourceLimits
+from headrace.stages.prompt.options import PromptOptions, PromptTemplate
+from headrace.stages.serve.options import ServedModel
+from headrace.stages.timeline import Timeline
+from headrace.stages.train.options import AnchorOptions, PromotionOptions, ReplayOptions, TrainOptions
+from headrace.stages.transform.options import TransformOptions
 from headrace.teachers.teacher import TeacherOptions
 
 MAX_DEFAULT_THREADS = 4

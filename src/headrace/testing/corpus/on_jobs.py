@@ -14,9 +14,9 @@ from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import CorruptDataError, UnavailableError
 from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, ExternalTable, TopicLog, TopicSpec
-from headrace.stages.job_tables import table_records
-from headrace.stages.row_source import control_record
-from headrace.stages.stream_time import stamped
+from headrace.stages.transform.job_tables import table_records
+from headrace.stages.transform.row_source import control_record
+from headrace.stages.transform.stream_time import stamped
 from headrace.streams.stream_job import JobOptions, JobOutput, JobSpec, StreamJobEngine
 from headrace.testing.corpus.corpus_query import CorpusQuery
 from headrace.testing.corpus.outcome import Outcome

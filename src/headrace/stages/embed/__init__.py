@@ -1,0 +1,1 @@
+"""embed: texts → vectors, from an embedding process or a service."""

@@ -1,0 +1,1 @@
+"""index: documents → a searchable knowledge base."""

@@ -1,0 +1,1 @@
+"""ingest: a source → `connector.events`."""

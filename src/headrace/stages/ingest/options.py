@@ -1,0 +1,15 @@
+"""One source StreamConnector."""
+
+from dataclasses import dataclass
+
+from headrace.connectors.source import SourceOptions
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """One source StreamConnector."""
+
+    source: SourceOptions
+    retention_ms: int | None = None
+    unique_ids: bool = False
+    """Where ids are declared: a repeated id is not taken in again."""

@@ -1,0 +1,1 @@
+"""label: `prompts` → `examples`, by a teacher or the ground truth."""

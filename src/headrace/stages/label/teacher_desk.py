@@ -1,0 +1,24 @@
+"""Opens a finetuner's desk in front of its teacher: the same for labels and for the questions asked again on drift."""
+
+from pathlib import Path
+
+from headrace.foundation.clock import Clock
+from headrace.foundation.errors import InvalidDeclarationError
+from headrace.stages.label.options import LabelOptions
+from headrace.teachers.answer_store import AnswerStore
+from headrace.teachers.desk import TeacherDesk, desk_options
+from headrace.teachers.registry import open_teacher
+
+
+def open_desk(options: LabelOptions, state: Path, clock: Clock) -> TeacherDesk:
+    """The desk with its cache and accounts in the state directory."""
+    if options.teacher is None:
+        raise InvalidDeclarationError(f"the finetuner {options.finetuner} has no teacher")
+    desk = desk_options(
+        options.teacher,
+        concurrency=options.concurrency,
+        requests_per_minute=options.requests_per_minute,
+        budget_tokens=options.budget.tokens,
+        budget_usd=options.budget.usd,
+    )
+    return TeacherDesk(open_teacher(options.teacher), desk, AnswerStore(state / "teachers.sqlite"), clock)

@@ -1,0 +1,1 @@
+"""mirror: `scores` and `decisions` → MLflow."""

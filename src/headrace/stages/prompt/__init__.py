@@ -1,0 +1,1 @@
+"""prompt: `rows` → `prompts`, with the passages of their moment."""

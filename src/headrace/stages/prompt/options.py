@@ -1,0 +1,30 @@
+"""How rows become prompts."""
+
+from dataclasses import dataclass
+
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTemplate:
+    """One entry of `promptTemplate`."""
+
+    user_question: str
+    system_context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptOptions:
+    """How rows become prompts."""
+
+    namespace: str
+    finetuner: str
+    templates: tuple[PromptTemplate, ...]
+    sample_ratio: float = 1.0
+    ground_truth_column: str | None = None
+    chained: bool = False
+    """The rows are another finetuner's examples: answer and teacher stand in the columns `answer` and `teacher`."""
+    knowledge: KnowledgeOptions | None = None
+    knowledge_limit: int = 5
+    timeline: Timeline = "arrival"

@@ -1,0 +1,1 @@
+"""serve: versions → answers and feedback."""

@@ -1,0 +1,50 @@
+"""What the gateway answers with."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headrace.connectors.source import SourceOptions
+from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.limits import ResourceLimits
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A finetuner or a bare BaseModel behind the gateway."""
+
+    namespace: str
+    name: str
+    base: Path
+    base_name: str
+    finetuner: str | None = None
+    """None: the base alone."""
+    replicas: int = 1
+    system_context: str = ""
+    """Added when the client sends none."""
+    input_max: int = 1024
+    output_max: int = 256
+    limits: ResourceLimits = ResourceLimits()
+    knowledge: KnowledgeOptions | None = None
+    """Where its answers are grounded."""
+    knowledge_limit: int = 5
+    user_question: str = ""
+    """The template that its questions were trained in."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """The gateway."""
+
+    models: tuple[ServedModel, ...] = ()
+    inboxes: tuple[SourceOptions, ...] = ()
+    """Pushed sources whose HTTP door stands here."""
+    host: str = "127.0.0.1"
+    port: int = 5000
+    api_key: str | None = field(default=None, repr=False)
+    max_queue: int = 256
+    max_batch: int = 16
+    embed: tuple[EmbedOptions, ...] = ()
+    """Behind `/v1/embeddings`."""
+    knowledge: tuple[KnowledgeOptions, ...] = ()
+    """Searched at this address."""

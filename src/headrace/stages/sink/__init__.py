@@ -1,0 +1,1 @@
+"""sink: a topic → the outside."""

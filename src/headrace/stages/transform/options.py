@@ -1,0 +1,47 @@
+"""One stream query."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headrace.connectors.source import SourceOptions
+from headrace.stages.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBinding:
+    """A topic of rows under the name that the query uses."""
+
+    name: str
+    topic: str
+    connector: str
+    """The StreamConnector whose schema and event time it has; '' for a finetuner's examples."""
+    finetuner: str = ""
+    """The finetuner whose `examples` it is (`sourceStreamFinetuner`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableBinding:
+    """A bounded StreamConnector that a query joins as a static table."""
+
+    name: str
+    source: SourceOptions
+    valid_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransformOptions:
+    """`preProcessingSQL` of one finetuner."""
+
+    namespace: str
+    finetuner: str
+    sql: str
+    streams: tuple[StreamBinding, ...]
+    tables: tuple[TableBinding, ...] = ()
+    timeline: Timeline = "arrival"
+    parallelism: int = 1
+    checkpoint_interval_ms: int = 1_000
+    memory_bytes: int | None = None
+    start_ms: int | None = None
+    """Event time from which a query without a state reads its inputs, ms since 1970 UTC; None: from their start."""
+    sizes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Sizes declared for an engine's own processes, by their keys in `dataProcessorTemplate`, such as 2048m."""

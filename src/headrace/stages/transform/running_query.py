@@ -1,0 +1,115 @@
+"""What is kept of the query that runs, beside its state, and what becomes of it when another one is declared.
+
+The same query goes on with its state, also where its source has got more columns since: it runs on those that it began with.
+A query that keeps no state (`stateless`) takes over from another one that keeps none, where that one was. Everything else begins
+anew: at its inputs' start, or at the time declared.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import msgspec
+
+from headrace.events import codec
+from headrace.events.schema import Column, RowSchema
+from headrace.log.topic_log import StateKey, TopicLog
+from headrace.stages.transform.options import TransformOptions
+from headrace.streams.dialect import normalised
+from headrace.streams.stream_engine import QueryPlan, QuerySpec
+
+_SCAN = 10_000
+Carry = Literal["first", "same", "on", "anew"]
+"""first: nothing ran before. same: it goes on with its state. on: it goes on where another one was. anew: it begins at its start."""
+
+
+CARRIED: Mapping[Carry, tuple[str, ...]] = {
+    "on": ("the query changed and goes on where the former one was",),
+    "anew": ("the query changed and began anew at its inputs' start",),
+}
+"""What is said of it."""
+
+
+class RunningQuery(msgspec.Struct, frozen=True):
+    """A query as it began."""
+
+    digest: str
+    sql: str
+    """As declared."""
+    timeline: str
+    shape: str
+    schemas: dict[str, list[tuple[str, str]]]
+    """Of its inputs, by their names in the query: name and type of each column."""
+
+    @staticmethod
+    def of(spec: QuerySpec, plan: QueryPlan) -> "RunningQuery":
+        schemas = {one.name: [(column.name, column.type) for column in one.schema.columns] for one in spec.inputs}
+        return RunningQuery(plan.digest, spec.sql, spec.timeline, plan.shape, schemas)
+
+    def spec_among(self, spec: QuerySpec) -> QuerySpec | None:
+        """The same query over the inputs of another; None where an input of its own is not among them with all its columns."""
+        known = {one.name: one for one in spec.inputs}
+        if any(
+            name not in known or not {*columns} <= {(one.name, one.type) for one in known[name].schema.columns}
+            for name, columns in self.schemas.items()
+        ):
+            return None
+        inputs = [
+            replace(known[name], schema=RowSchema(tuple(Column(*one) for one in columns)))
+            for name, columns in self.schemas.items()
+        ]
+        timeline: Literal["arrival", "event"] = "event" if self.timeline == "event" else "arrival"
+        return replace(spec, sql=self.sql, inputs=inputs, timeline=timeline)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What shall run."""
+
+    spec: QuerySpec
+    plan: QueryPlan
+    carry: Carry
+
+
+def settle(running: RunningQuery | None, spec: QuerySpec, plan_of: Callable[[QuerySpec], QueryPlan]) -> Settled:
+    """What becomes of the query that runs when `spec` is declared. InvalidQueryError as `plan_of` says it."""
+    plan = plan_of(spec)
+    if running is None:
+        return Settled(spec, plan, "first")
+    if running.digest == plan.digest:
+        return Settled(spec, plan, "same")
+    if plan.shape == "stateless" and running.shape == "stateless":
+        return Settled(spec, plan, "on")
+    if normalised(running.sql) == normalised(spec.sql) and running.timeline == spec.timeline:
+        before = running.spec_among(spec)
+        if before is not None and (older := plan_of(before)).digest == running.digest:
+            return Settled(before, older, "same")
+    return Settled(spec, plan, "anew")
+
+
+def state_key(stage: str) -> StateKey:
+    """Where a transform stage keeps it."""
+    return StateKey(stage, "plan")
+
+
+def read_running(log: TopicLog, stage: str) -> RunningQuery | None:
+    """The query that a transform stage runs, or ran last."""
+    saved = log.state(stage)
+    if "plan" in saved:
+        return msgspec.json.decode(saved["plan"].value, type=RunningQuery)
+    if "digest" in saved:  # written before queries could be changed
+        return RunningQuery(saved["digest"].value.decode(), "", "", "", {})
+    return None
+
+
+def start_offset(log: TopicLog, topic: str, options: TransformOptions) -> int:
+    """Where a query without a state begins in a topic: its start, or the first record whose event time is not before the time declared."""
+    offset = log.topic(topic).start_offset
+    if options.start_ms is None:
+        return offset
+    while records := log.read(topic, offset, max_records=_SCAN):
+        for record in records:
+            if record.event_time >= options.start_ms and record.kind != codec.CONTROL:
+                return record.offset
+        offset = records[-1].offset + 1
+    return offset

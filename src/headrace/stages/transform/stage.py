@@ -1,0 +1,229 @@
+"""transform: `connector.events` → SQL → `finetuner.rows`; late rows and dead letters aside.
+
+One commit holds the output rows, what changed in the engine's state, and the offsets of every input.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from headrace.connectors.source import SourceOptions
+from headrace.events import codec, topics
+from headrace.events.control import Control
+from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
+from headrace.events.origin import Origin, encode_origin
+from headrace.events.row_batch import RowBatch
+from headrace.events.row_codec import batch_to_records
+from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.failpoints import failpoint
+from headrace.foundation.ids import derive_id
+from headrace.log.record import NewRecord, Record
+from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.stages.stage import Condition, StageReporter, take_lease
+from headrace.stages.transform.inputs import WAITING_FOR_SCHEMA, QueryInputs
+from headrace.stages.transform.options import StreamBinding, TransformOptions
+from headrace.stages.transform.row_source import control_record, cut_at_controls, to_batch
+from headrace.stages.transform.running_query import (
+    CARRIED,
+    RunningQuery,
+    Settled,
+    read_running,
+    settle,
+    start_offset,
+    state_key,
+)
+from headrace.streams.registry import open_process_engine
+from headrace.streams.stream_engine import (
+    EngineOptions,
+    LateRow,
+    QueryOutput,
+    StreamQuery,
+)
+
+MAX_ROWS = 20_000
+
+
+class _Collected:
+    """What one step gives to each topic."""
+
+    def __init__(self) -> None:
+        self.rows: list[NewRecord] = []
+        self.late: list[NewRecord] = []
+        self.dead: list[NewRecord] = []
+
+
+class TransformStage:
+    """Owns `transform/NAMESPACE.FINETUNER`."""
+
+    def __init__(
+        self,
+        options: TransformOptions,
+        sources: dict[str, SourceOptions],
+        log: TopicLog,
+        holder: str,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        engine: str = "duckdb",
+    ) -> None:
+        """`sources`: the declared options of the connectors that the streams are bound to, by name."""
+        namespace, finetuner = options.namespace, options.finetuner
+        self.name = f"transform/{namespace}.{finetuner}"
+        self._options, self._log, self._clock = options, log, clock
+        self._inputs = QueryInputs(options, sources, log, clock)
+        self._engine = open_process_engine(engine)
+        self._rows = topics.rows(namespace, finetuner)
+        self._late = topics.late(namespace, finetuner)
+        self._dead = topics.stage_dead(namespace, finetuner, "transform")
+        log.ensure_topic(TopicSpec(self._rows))
+        log.ensure_topic(TopicSpec(self._late, retention_ms=DEAD_RETENTION_MS))
+        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        self._lease = take_lease(log, self.name, holder)
+        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "transform", clock)
+        self._offsets: dict[str, int] = {}
+        self._query: StreamQuery | None = None
+        self._counts = {"rows": 0, "late": 0, "ends": 0}
+        self._ended: set[str] = set()
+
+    def step(self) -> bool:
+        if self._query is None:
+            self._query = self._start()
+            if self._query is None:
+                return False
+        work = {binding.name: self._read(binding) for binding in self._options.streams}
+        if not any(work.values()):
+            return False
+        collected = _Collected()
+        for binding in self._options.streams:
+            self._process(self._query, binding, work[binding.name], collected)
+        self._commit(
+            self._query, collected, {name: records[-1].offset + 1 for name, records in work.items() if records}
+        )
+        return True
+
+    def close(self) -> None:
+        self._query = None
+
+    def _start(self) -> StreamQuery | None:
+        """Starts the query once every input's schema is known."""
+        spec = self._inputs.spec()
+        if spec is None:
+            self._reporter.say(WAITING_FOR_SCHEMA)
+            return None
+        settled = settle(read_running(self._log, self.name), spec, self._engine.plan)
+        self._inputs.keep_to(settled.spec)
+        if settled.carry != "same":
+            self._begin(settled)
+        for binding in self._options.streams:
+            self._offsets[binding.name] = self._log.offset(self.name, binding.topic)
+        self._load_progress()
+        state = {key.removeprefix("query/"): entry.value for key, entry in self._log.state(self.name, "query/").items()}
+        notes = (*CARRIED.get(settled.carry, ()), *settled.plan.notes)
+        self._reporter.say(Condition("Transforming", "True", "Running", "; ".join(notes)), now=True)
+        options = EngineOptions(self._options.parallelism, self._options.memory_bytes)
+        return self._engine.start(settled.spec, settled.plan, state, options)
+
+    def _begin(self, settled: Settled) -> None:
+        """The first query, or another one than before: without the old one's state; where it was, or at its inputs' start."""
+        anew = settled.carry == "anew" or (settled.carry == "first" and self._options.start_ms is not None)
+        topics_read = {binding.topic for binding in self._options.streams} if anew else ()
+        state: dict[StateKey, bytes | None] = {
+            StateKey(self.name, key): None for key in self._log.state(self.name, "query/")
+        }
+        if anew:
+            state[StateKey(self.name, "ended")] = msgspec.json.encode([])
+        state[state_key(self.name)] = msgspec.json.encode(RunningQuery.of(settled.spec, settled.plan))
+        offsets = [
+            GroupOffset(self.name, one, start_offset(self._log, one, self._options)) for one in sorted(topics_read)
+        ]
+        failpoint("transform.begin.before")
+        self._log.commit(Commit(state=state, offsets=offsets, lease=self._lease))
+        failpoint("transform.begin.after")
+
+    def _read(self, binding: StreamBinding) -> list[Record]:
+        return self._log.read(binding.topic, self._offsets[binding.name], max_records=MAX_ROWS)
+
+    def _process(self, query: StreamQuery, binding: StreamBinding, records: list[Record], into: _Collected) -> None:
+        for piece in cut_at_controls(records):
+            if isinstance(piece, Control):
+                if piece.sign == "documents":  # of a chained finetuner: what it learned from changed, not what came in
+                    continue
+                output = query.idle(binding.name) if piece.sign == "idle" else query.end_of_input(binding.name)
+                self._collect(output, None, binding, into)
+                if piece.sign == "end":
+                    self._ended.add(binding.name)
+                    into.rows.extend(self._end())
+            else:
+                self._ended.discard(binding.name)
+                batch = to_batch(piece, self._inputs.schemas[binding.name], binding.finetuner)
+                self._collect(query.process(binding.name, batch), batch, binding, into)
+
+    def _collect(self, output: QueryOutput, batch: RowBatch | None, binding: StreamBinding, into: _Collected) -> None:
+        if output.rows is not None and output.rows.num_rows:
+            into.rows.extend(batch_to_records(output.rows))
+        if batch is not None and output.late:
+            into.late.extend(self._late_records(output.late, batch, binding))
+        into.dead.extend(dead_record(record_id, letter, self._clock.now_ms()) for record_id, letter in output.dead)
+
+    def _late_records(self, late: Sequence[LateRow], batch: RowBatch, binding: StreamBinding) -> list[NewRecord]:
+        """The late rows as they came, with their place; by how much stands in the origin's position."""
+        records = batch_to_records(batch)
+        return [
+            msgspec.structs.replace(
+                records[row.index],
+                origin=encode_origin(
+                    Origin(
+                        topic=binding.topic,
+                        offset=batch.offsets[row.index].as_py(),
+                        id=records[row.index].id,
+                        position=f"late by {row.by_ms} ms",
+                    )
+                ),
+            )
+            for row in late
+        ]
+
+    def _end(self) -> list[NewRecord]:
+        """Hands the end on once every input has ended, so that the last windows' rows are followed by it down the line."""
+        if len(self._ended) < len(self._options.streams):
+            return []
+        self._counts["ends"] += 1
+        end = Control("end", self._options.finetuner)
+        return [control_record(derive_id(self.name, "end", self._counts["ends"]), end, 0)]
+
+    def _commit(self, query: StreamQuery, collected: _Collected, offsets: dict[str, int]) -> None:
+        self._counts["rows"] += sum(record.kind != codec.CONTROL for record in collected.rows)
+        self._counts["late"] += len(collected.late)
+        state: dict[StateKey, bytes | None] = {
+            StateKey(self.name, f"query/{key}"): value for key, value in query.snapshot().items()
+        }
+        state[StateKey(self.name, "counts")] = msgspec.json.encode(self._counts)
+        state[StateKey(self.name, "ended")] = msgspec.json.encode(sorted(self._ended))
+        topics_of = {binding.name: binding.topic for binding in self._options.streams}
+        appends = [
+            Append(self._rows, collected.rows),
+            Append(self._late, collected.late),
+            Append(self._dead, collected.dead),
+        ]
+        failpoint("transform.commit.before")
+        self._log.commit(
+            Commit(
+                appends=[append for append in appends if append.records],
+                offsets=[GroupOffset(self.name, topics_of[name], offset) for name, offset in offsets.items()],
+                state=state,
+                lease=self._lease,
+            )
+        )
+        failpoint("transform.commit.after")
+        self._offsets.update(offsets)
+        watermark = query.watermark()
+        self._reporter.say(
+            Condition("Transforming", "True", "Running"),
+            progress={**self._counts, "watermark": watermark if watermark is not None else -1},
+        )
+
+    def _load_progress(self) -> None:
+        saved = self._log.state(self.name)
+        if "counts" in saved:
+            self._counts = msgspec.json.decode(saved["counts"].value, type=dict[str, int])
+        if "ended" in saved:
+            self._ended = set(msgspec.json.decode(saved["ended"].value, type=list[str]))
