@@ -32,7 +32,7 @@ from machine_cluster import MARKET, own_cluster, skip
 
 from headrace.cluster import LocalCluster
 from headrace.connectors.source import EventTime, SourceOptions
-from headrace.control.role import ReopenedStage
+from headrace.control.stage_thread import ReopenedStage
 from headrace.events import codec, topics
 from headrace.events.schema import Column, RowSchema
 from headrace.foundation.errors import RetryableError
@@ -121,14 +121,14 @@ class Flow:
         )  # fmt: skip
         query = TransformOptions(
             "default", "bars", (EXAMPLE / "bars.sql").read_text("utf-8"),
-            (StreamBinding("trades", topics.events("default", "trades"), "trades"),), timeline="event",
+            (StreamBinding("trades", topics.events("default", "trades"), source),), timeline="event",
             checkpoint_interval_ms=CHECKPOINT_MS,
         )  # fmt: skip
         at = cluster.addresses
         engine = FlinkEngine({"gateway": at.flink_gateway, "jobmanager": at.flink_rest})
         openers: list[Callable[[], Stage]] = [
             lambda: IngestStage(IngestOptions(source), log, "benchmark"),
-            lambda: TransformJobStage(query, {"trades": source}, log, "benchmark", engine, suspend=True),
+            lambda: TransformJobStage(query, log, "benchmark", engine, suspend=True),
         ]
         self._stages = [ReopenedStage(opener) for opener in openers]
 

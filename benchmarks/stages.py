@@ -39,14 +39,14 @@ def main() -> None:
             "default", "trades", "file", {"path": str(file)}, event_time=EventTime("event_time", 5_000, historical=True)
         )
         log = open_log(Path(folder) / "state")
-        binding = StreamBinding("source_stream", topics.events("default", "trades"), "trades")
+        binding = StreamBinding("source_stream", topics.events("default", "trades"), source)
         started = time.perf_counter()
         ingest = IngestStage(IngestOptions(source), log, "benchmark")
         while log.topic(binding.topic).end_offset <= rows:
             ingest.step()
         read = time.perf_counter()
         transform = TransformStage(
-            TransformOptions("default", "flow", SQL, (binding,), timeline="event"), {"trades": source}, log, "benchmark"
+            TransformOptions("default", "flow", SQL, (binding,), timeline="event"), log, "benchmark"
         )
         while transform.step():
             pass

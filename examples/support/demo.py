@@ -43,6 +43,7 @@ from headrace.kinds.topology import topology
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.models.tiny import new_checkpoint
+from headrace.stages.serve.options import DoorOptions
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE / ".demo"
@@ -283,7 +284,11 @@ def follow(policy: Path, backends: Mapping[str, object], *, serve: bool, live: b
     ResourceStore(log).apply(loaded.resources, SYSTEM_CLOCK.now_ms())
     plan = topology(loaded.resources, settings)
     change = PolicyChange(log, policy)
-    inner = LiveView(log, plan, heading=change.heading) if live else LineView(log, plan)
+    inner = (
+        LiveView(log, plan, DoorOptions(settings.host, settings.port), heading=change.heading)
+        if live
+        else LineView(log, plan)
+    )
     address = f"http://{settings.host}:{settings.port}"
     started = time.monotonic()
     learned: list[float] = []

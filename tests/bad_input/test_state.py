@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from headrace.control.role import RoleOrder, open_stages, run_stages
+from headrace.control.stage_thread import StageThread
 from headrace.control.supervisor import StateLock
 from headrace.foundation.errors import BusyError, CorruptDataError, FencedError, StateVersionError
 from headrace.log.registry import open_log
+from headrace.stages.context import StageContext
+from headrace.stages.stage_type import stage_type
 from headrace.stages.topology import Topology
 
 ROW = '{"id": "q%d", "event_time": "2023-11-14T22:13:00Z", "text": "where is my card", "amount": 1, "team": "cards"}\n'
@@ -102,11 +104,13 @@ def test_a_stage_whose_lease_was_taken_ends_with_exit_code_6_and_writes_nothing(
     log = open_log(ran / "state")
     before = [(info.spec.name, info.end_offset) for info in log.topics()]
     whole = topology()
-    openers = open_stages(RoleOrder("label", Topology(prompt=whole.prompt), ran / "state", "old"), log)
-    taken = threading.Event()
+    (prompt,) = whole.of_kind("prompt")
+    opener = stage_type("prompt").open
+    assert opener is not None
+    taken, fenced = threading.Event(), threading.Event()
 
     def open_then_lose() -> Any:
-        stage = openers[0]()
+        stage = opener(prompt, StageContext(log, "old", ran / "state"))
         log.acquire_lease(stage.name, "new")
         taken.set()
         return stage
@@ -118,9 +122,12 @@ def test_a_stage_whose_lease_was_taken_ends_with_exit_code_6_and_writes_nothing(
     for stage in ingest.stages[:2]:
         while stage.step():
             pass
-    code = run_stages([open_then_lose], log, threading.Event())
+    thread = StageThread(open_then_lose, log, fenced.set)
+    thread.start()
+    assert fenced.wait(60)
+    thread.stop()
     assert taken.is_set()
-    assert code == FencedError.exit_code == 6
+    assert thread.exit_code == FencedError.exit_code == 6
     after = {info.spec.name: info.end_offset for info in log.topics()}
     assert after["default.desk.prompts"] == dict(before)["default.desk.prompts"]
     ingest.close()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +19,6 @@ from headrace.events.example import Example
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.settings import Settings
 from headrace.log.registry import open_log
-from headrace.stages.serve.options import ServeOptions
 from headrace.stages.topology import Topology
 from headrace.testing.builders import read_all
 from headrace.testing.provider_servers import OpenAIProtocol, ProviderServer, Request, Scripted
@@ -52,7 +50,7 @@ def labelled(found: Topology, folder: Path) -> Outcome:
     """Runs the roles up to the teacher, each in its own process."""
     log = open_log(folder / "state")
     try:
-        part = replace(found, train=(), serve=ServeOptions(), mirror=())
+        part = found.only(("ingest", "transform", "prompt", "label"))
         return run_until(part, log, Settings(state=folder / "state"), until_idle=True, view=Unseen())
     finally:
         log.close()

@@ -9,11 +9,12 @@ from headrace.connectors.source import EventTime, SourceOptions
 from headrace.control.query_changes import query_changes
 from headrace.events import topics
 from headrace.events.schema import Column, RowSchema
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.topology import Topology
 from headrace.stages.transform.options import StreamBinding, TransformOptions
+from headrace.stages.transform.spec import transform_spec
 from headrace.stages.transform.stage import TransformStage
 from headrace.testing.builders import append, new_record
 
@@ -28,8 +29,10 @@ COUNTS = (
     "GROUP BY window_start, window_end"
 )
 PLAIN = TransformOptions(
-    "default", "desk", "SELECT price FROM source_stream", (StreamBinding("source_stream", EVENTS, "trades"),)
+    "default", "desk", "SELECT price FROM source_stream", (StreamBinding("source_stream", EVENTS, SOURCE),)
 )
+
+OWNER = ResourceId("StreamFinetuner", "default", "desk")
 
 
 @pytest.fixture
@@ -40,14 +43,14 @@ def log(tmp_path: Path) -> TopicLog:
 
 
 def said(log: TopicLog, running: TransformOptions, declared: TransformOptions) -> str | None:
-    stage = TransformStage(running, {"trades": SOURCE}, log, "test")
+    stage = TransformStage(running, log, "test")
     assert stage.step()
-    topology = Topology(ingest=(IngestOptions(SOURCE),), transform=(declared,))
-    return query_changes(topology, log, "duckdb").get(("default", "desk"))
+    topology = Topology((transform_spec(OWNER, declared),))
+    return query_changes(topology, log, "duckdb").get(OWNER)
 
 
 def test_nothing_is_said_of_a_query_that_stays_or_does_not_run_yet(log: TopicLog) -> None:
-    topology = Topology(ingest=(IngestOptions(SOURCE),), transform=(PLAIN,))
+    topology = Topology((transform_spec(OWNER, PLAIN),))
     assert query_changes(topology, log, "duckdb") == {}
     assert said(log, PLAIN, replace(PLAIN, sql="select price\nfrom source_stream;")) is None
 

@@ -12,12 +12,13 @@ from headrace.connectors.source import SourceOptions
 from headrace.control.supervisor import StateLock, Supervisor, orders
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import BusyError
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.ingest.spec import ingest_spec
 from headrace.stages.limits import ResourceLimits
 from headrace.stages.stage import read_statuses
-from headrace.stages.topology import Topology
 
 COUNTING = SourceOptions(
     "default",
@@ -25,6 +26,8 @@ COUNTING = SourceOptions(
     "generator",
     {"seed": 1, "rate": 50, "count": 0, "fields": [{"name": "n", "kind": "sequence"}]},
 )
+
+INGEST = ingest_spec(ResourceId("StreamConnector", "default", "numbers"), IngestOptions(COUNTING))
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def log(tmp_path: Path) -> Iterator[TopicLog]:
 
 @pytest.fixture
 def supervisor(log: TopicLog, tmp_path: Path) -> Iterator[Supervisor]:
-    made = Supervisor(Topology(ingest=(IngestOptions(COUNTING),)), log, tmp_path)
+    made = Supervisor((INGEST,), log, tmp_path)
     yield made
     made.stop()
 
@@ -101,6 +104,6 @@ def test_a_state_directory_has_one_supervisor(tmp_path: Path):
 
 
 def test_each_role_is_told_its_own_part_and_nothing_is_started_for_nothing(tmp_path: Path):
-    assert list(orders(Topology(), tmp_path, "me")) == []
-    one = list(orders(Topology(ingest=(IngestOptions(COUNTING),)), tmp_path, "me"))
-    assert [order.role for order in one] == ["ingest"]
+    assert list(orders((), tmp_path, "me")) == []
+    one = list(orders((INGEST,), tmp_path, "me"))
+    assert [order.process for order in one] == ["ingest"]

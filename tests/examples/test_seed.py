@@ -9,6 +9,11 @@ from headrace.foundation.settings import Settings
 from headrace.kinds.catalog import load
 from headrace.kinds.plan import plan
 from headrace.kinds.topology import topology
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.serve.options import LOOPBACK
+from headrace.stages.serve.spec import gateway_options
+from headrace.stages.train.options import TrainOptions
+from headrace.stages.transform.options import TransformOptions
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SEED = EXAMPLES / "seed"
@@ -46,14 +51,14 @@ def test_the_seed_plans_to_create_everything() -> None:
 
 def test_the_seed_says_why_it_does_not_run(tmp_path: Path) -> None:
     built = topology(load([SEED]).resources, Settings(), {"HF_HOME": str(tmp_path)})
-    assert [(one.kind, one.name, one.reason) for one in built.not_ready] == [
+    assert [(one.id.kind, one.id.name, one.reason) for one in built.not_ready] == [
         ("BaseModel", "llama3-8b-instruct", "BaseModelNotFound"),
         ("EmbeddingModel", "all-minilm-l6-v2", "EmbeddingModelNotFound"),
         ("KnowledgeBase", "node-1-kb", "EmbeddingModelNotFound"),
         ("StreamFinetuner", "node-1-finetuner", "BaseModelNotFound"),
     ]
     assert "meta-llama/Llama-3-8B is not in the local Hugging Face cache" in built.not_ready[-1].message
-    assert [(note.kind, note.reason) for note in built.notes if note.reason != "GpuMissing"] == [
+    assert [(note.id.kind, note.reason) for note in built.notes if note.reason != "GpuMissing"] == [
         ("StreamFinetuner", "SettingsIgnored"),
         ("StreamFinetuner", "KnowledgeUnused"),
     ]
@@ -86,9 +91,12 @@ def test_the_seed_has_all_its_stages_once_a_local_path_is_put_in(edited: Path) -
     assert loaded.mistakes == []
     built = topology(loaded.resources, Settings(), {})
     assert built.not_ready == ()
-    assert [one.name for one in built.index] == ["node-1-kb"]
-    assert [one.finetuner for one in built.train] == ["node-1-finetuner"]
-    assert built.train[0].learner.base == edited / "models" / "small"
-    assert built.transform[0].checkpoint_interval_ms == 300_000
-    assert built.train[0].learner.learning_rate == 5e-5
-    assert [model.name for model in built.serve.models] == ["llama3-8b-instruct", "node-1-finetuner"]
+    assert [one.name for one in built.options(KnowledgeOptions)] == ["node-1-kb"]
+    assert [one.finetuner for one in built.options(TrainOptions)] == ["node-1-finetuner"]
+    assert built.options(TrainOptions)[0].learner.base == edited / "models" / "small"
+    assert built.options(TransformOptions)[0].checkpoint_interval_ms == 300_000
+    assert built.options(TrainOptions)[0].learner.learning_rate == 5e-5
+    assert [model.name for model in gateway_options(built.specs, LOOPBACK).models] == [
+        "llama3-8b-instruct",
+        "node-1-finetuner",
+    ]

@@ -16,7 +16,7 @@ def changed(base_text: str, *changes: tuple[str, str]) -> dict[str, Change]:
         text = text.replace(old, new)
     loaded = read_text(text, "new.yaml")
     assert loaded.mistakes == []
-    return {change.kind: change for change in plan(read_text(base_text, "old.yaml").resources, loaded.resources)}
+    return {change.id.kind: change for change in plan(read_text(base_text, "old.yaml").resources, loaded.resources)}
 
 
 def test_what_was_never_applied_is_created(resources: list[Resource]) -> None:
@@ -75,7 +75,7 @@ def test_only_pruning_deletes(resources: list[Resource]) -> None:
     kept = [one for one in resources if one.kind != "BaseModel"]
     assert {change.action for change in plan(resources, kept)} == {"unchanged"}
     gone = plan(resources, kept, prune=True)[-1]
-    assert (gone.action, gone.kind, gone.affects) == ("delete", "BaseModel", ("StreamFinetuner/desk",))
+    assert (gone.action, gone.id.kind, gone.affects) == ("delete", "BaseModel", ("StreamFinetuner/desk",))
     assert gone.sentence == "BaseModel/tiny in default is deleted; StreamFinetuner/desk cannot run without it"
 
 

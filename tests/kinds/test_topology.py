@@ -11,7 +11,17 @@ from headrace.kinds.base_model.stages import cached
 from headrace.kinds.catalog import Resource, read_text
 from headrace.kinds.devices import gpu_count
 from headrace.kinds.topology import topology
+from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.label.options import LabelOptions
+from headrace.stages.prompt.options import PromptOptions
+from headrace.stages.serve.options import LOOPBACK, DoorOptions
+from headrace.stages.serve.spec import gateway_options
+from headrace.stages.sink.options import SinkStageOptions
 from headrace.stages.topology import Topology
+from headrace.stages.train.options import TrainOptions
+from headrace.stages.transform.options import TransformOptions
 
 ENVIRON = {"THE_KEY": "sk-from-env"}
 
@@ -32,11 +42,11 @@ def test_a_finetuner_gets_every_stage(base_text: str, folder: Path, settings: Se
     built = build(base_text, folder, settings)
     assert built.not_ready == ()
     (ingest,), (transform,), (prompt,), (label,), (train,) = (
-        built.ingest,
-        built.transform,
-        built.prompt,
-        built.label,
-        built.train,
+        built.options(IngestOptions),
+        built.options(TransformOptions),
+        built.options(PromptOptions),
+        built.options(LabelOptions),
+        built.options(TrainOptions),
     )
     assert (ingest.source.name, ingest.source.type, ingest.source.options) == (
         "questions",
@@ -46,7 +56,7 @@ def test_a_finetuner_gets_every_stage(base_text: str, folder: Path, settings: Se
     assert ingest.source.base_dir == folder.resolve()
     assert ingest.unique_ids
     assert ingest.source.event_time.out_of_orderness_ms == 5_000
-    assert [(one.name, one.topic, one.connector) for one in transform.streams] == [
+    assert [(one.name, one.topic, one.origin) for one in transform.streams] == [
         ("source_stream", "default.questions.events", "questions")
     ]
     assert transform.checkpoint_interval_ms == train.checkpoint_interval_ms == 30_000
@@ -59,9 +69,12 @@ def test_a_finetuner_gets_every_stage(base_text: str, folder: Path, settings: Se
     assert train.promotion.metric == "exact"
     assert train.teacher == label
     assert train.limits.memory_bytes == 8 * 2**30
-    assert [(model.name, model.finetuner) for model in built.serve.models] == [("tiny", None), ("desk", "desk")]
-    assert built.serve.models[1].system_context == "You sort questions."
-    assert built.serve.models[1].limits.cpu == 2.0
+    assert [(model.name, model.finetuner) for model in gateway_options(built.specs, LOOPBACK).models] == [
+        ("desk", "desk"),
+        ("tiny", None),
+    ]
+    assert gateway_options(built.specs, LOOPBACK).models[0].system_context == "You sort questions."
+    assert gateway_options(built.specs, LOOPBACK).models[0].limits.cpu == 2.0
 
 
 def test_every_key_of_the_block_reaches_its_option(base_text: str, folder: Path, settings: Settings) -> None:
@@ -80,7 +93,11 @@ def test_every_key_of_the_block_reaches_its_option(base_text: str, folder: Path,
         "      model: gpt-4o-mini\n  timeout: 5s\n  price: {inputPerMillion: 2.5, outputPerMillion: 10}\n",
     )
     built = build(text, folder, settings)
-    (transform,), (label,), (train,) = built.transform, built.label, built.train
+    (transform,), (label,), (train,) = (
+        built.options(TransformOptions),
+        built.options(LabelOptions),
+        built.options(TrainOptions),
+    )
     learner, promotion = train.learner, train.promotion
     assert transform.timeline == "event"
     assert (learner.method, learner.optimizer, learner.warmup_steps, learner.seed, train.seed) == (
@@ -107,9 +124,9 @@ def test_ground_truth_needs_no_teacher(base_text: str, folder: Path, settings: S
         "  trainer:\n", "  groundTruth: {column: category}\n  trainer:\n"
     )
     built = build(text, folder, settings)
-    assert built.prompt[0].ground_truth_column == "category"
-    assert built.label[0].teacher is None
-    assert built.train[0].teacher is None
+    assert built.options(PromptOptions)[0].ground_truth_column == "category"
+    assert built.options(LabelOptions)[0].teacher is None
+    assert built.options(TrainOptions)[0].teacher is None
 
 
 def chain(base_text: str, name: str, source: str) -> str:
@@ -122,27 +139,32 @@ def chain(base_text: str, name: str, source: str) -> str:
 def test_a_chain_reads_the_other_ones_examples(base_text: str, folder: Path, settings: Settings) -> None:
     built = build("---\n".join([base_text, chain(base_text, "a-second", "desk")]), folder, settings)
     assert built.not_ready == ()
-    assert [one.finetuner for one in built.train] == ["desk", "a-second"]
-    second = built.transform[1]
-    assert [(one.name, one.topic, one.connector, one.finetuner) for one in second.streams] == [
-        ("source_stream", "default.desk.examples", "", "desk")
+    assert [one.finetuner for one in built.options(TrainOptions)] == ["desk", "a-second"]
+    second = built.options(TransformOptions)[1]
+    assert [(one.name, one.topic, one.source, one.finetuner) for one in second.streams] == [
+        ("source_stream", "default.desk.examples", None, "desk")
     ]
-    assert built.prompt[1].chained
-    assert built.label[1].teacher is None
+    assert built.options(PromptOptions)[1].chained
+    assert built.options(LabelOptions)[1].teacher is None
 
 
 def test_a_chain_behind_what_is_not_ready_is_not_ready_with_its_reason(
     base_text: str, tmp_path: Path, settings: Settings
 ) -> None:
     built = build("---\n".join([base_text, chain(base_text, "second", "desk")]), tmp_path, settings)
-    assert [(one.kind, one.name, one.reason) for one in built.not_ready] == [
+    assert [(one.id.kind, one.id.name, one.reason) for one in built.not_ready] == [
         ("BaseModel", "tiny", "BaseModelNotFound"),
         ("StreamFinetuner", "desk", "BaseModelNotFound"),
         ("StreamFinetuner", "second", "BaseModelNotFound"),
     ]
     assert "there is no folder" in built.not_ready[2].message
-    assert built.transform == built.train == built.serve.models == ()
-    assert len(built.ingest) == 1
+    assert (
+        built.options(TransformOptions)
+        == built.options(TrainOptions)
+        == gateway_options(built.specs, LOOPBACK).models
+        == ()
+    )
+    assert len(built.options(IngestOptions)) == 1
 
 
 @pytest.mark.parametrize(
@@ -173,7 +195,7 @@ def test_a_hub_id_is_looked_up_in_the_local_cache_alone(base_text: str, folder: 
     (folder / "models" / "tiny").rename(repository / "snapshots" / "abc123")
     built = build(text, folder, settings)
     assert built.not_ready == ()
-    assert built.train[0].learner.base == repository / "snapshots" / "abc123"
+    assert built.options(TrainOptions)[0].learner.base == repository / "snapshots" / "abc123"
     assert cached("acme/small", {"HF_HUB_CACHE": str(folder / "hf" / "hub")}) == repository / "snapshots" / "abc123"
 
 
@@ -182,14 +204,14 @@ def test_a_missing_secret_makes_its_teacher_and_its_finetuner_not_ready(
 ) -> None:
     text = base_text.replace("apikey: sk-very-secret", 'apikey: "${THE_KEY}"')
     built = build(text, folder, settings, {})
-    assert [(one.kind, one.reason) for one in built.not_ready] == [
+    assert [(one.id.kind, one.reason) for one in built.not_ready] == [
         ("MegaModel", "SecretNotFound"),
         ("StreamFinetuner", "SecretNotFound"),
     ]
     assert "the environment variable THE_KEY is not set" in built.not_ready[0].message
     built = build(text, folder, settings)
-    assert built.label[0].teacher is not None
-    assert built.label[0].teacher.template["apikey"] == "sk-from-env"
+    assert built.options(LabelOptions)[0].teacher is not None
+    assert built.options(LabelOptions)[0].teacher.template["apikey"] == "sk-from-env"
     assert "sk-from-env" not in repr(built)
 
 
@@ -199,17 +221,17 @@ def test_threads_follow_the_cpu_limit_and_the_machine(base_text: str, folder: Pa
     cores = len(os.sched_getaffinity(0))
     for written, threads in (("500m", 1), ("1", 1), ("8000m", min(8, cores))):
         built = build(base_text.replace("{cpu: 2, memory: 8Gi}", f"{{cpu: {written}}}"), folder, settings)
-        assert built.train[0].learner.threads == threads
+        assert built.options(TrainOptions)[0].learner.threads == threads
     left_out = build(base_text.replace("{cpu: 2, memory: 8Gi}", "{}"), folder, settings)
-    assert left_out.train[0].learner.threads == min(4, cores)
-    assert left_out.train[0].limits.cpu is None
+    assert left_out.options(TrainOptions)[0].learner.threads == min(4, cores)
+    assert left_out.options(TrainOptions)[0].limits.cpu is None
 
 
 def test_a_gpu_that_is_not_there_is_a_note(base_text: str, folder: Path, settings: Settings) -> None:
     built = build(base_text.replace("{cpu: 2, memory: 8Gi}", '{cpu: 2, gpu: "99"}'), folder, settings)
     assert built.not_ready == ()
     (note,) = built.notes
-    assert (note.kind, note.name, note.reason) == ("StreamFinetuner", "desk", "GpuMissing")
+    assert (note.id.kind, note.id.name, note.reason) == ("StreamFinetuner", "desk", "GpuMissing")
     assert note.message.startswith("99 gpu wanted and ")
 
 
@@ -224,8 +246,8 @@ def test_keys_without_a_meaning_on_the_engine_are_said_once(base_text: str, fold
         "      parallelism: 1", "      parallelism: 3\n      flinkMemorySize: 8192m\n      processMemorySize: 9g"
     )
     built = build(text, folder, settings)
-    assert built.transform[0].parallelism == 3
-    assert built.transform[0].memory_bytes is None
+    assert built.options(TransformOptions)[0].parallelism == 3
+    assert built.options(TransformOptions)[0].memory_bytes is None
     assert [note.message for note in built.notes] == [
         "flinkMemorySize, processMemorySize have no meaning on the duckdb engine"
     ]
@@ -257,7 +279,7 @@ def test_a_knowledge_base_is_kept_by_index_and_reaches_prompt_train_and_serve(
     text = grounded(base_text).replace("{text}", "{knowledge} {text}").replace("hfModelId: a/b", "path: models/tiny")
     built = build(text, folder, settings)
     assert built.not_ready == ()
-    (base,) = built.index
+    (base,) = built.options(KnowledgeOptions)
     assert (base.name, base.connector, base.columns.id, base.columns.text) == ("policies", "questions", "id", "text")
     assert (base.mode, base.limit, base.target_ms, base.store, base.finetuners) == (
         "hybrid",
@@ -266,11 +288,12 @@ def test_a_knowledge_base_is_kept_by_index_and_reaches_prompt_train_and_serve(
         "sqlite",
         ("desk",),
     )
-    assert [(one.name, one.folder) for one in built.embed] == [("minilm", folder / "models" / "tiny")]
-    assert built.serve.embed == built.embed
-    assert built.serve.knowledge == built.index
-    assert built.prompt[0].knowledge == built.train[0].knowledge == base
-    assert (built.serve.models[1].knowledge, built.serve.models[1].user_question) == (
+    assert [(one.name, one.folder) for one in built.options(EmbedOptions)] == [("minilm", folder / "models" / "tiny")]
+    doors = gateway_options(built.specs, LOOPBACK)
+    assert doors.embed == built.options(EmbedOptions)
+    assert doors.knowledge == built.options(KnowledgeOptions)
+    assert built.options(PromptOptions)[0].knowledge == built.options(TrainOptions)[0].knowledge == base
+    assert (doors.models[0].knowledge, doors.models[0].user_question) == (
         base,
         "Which intent is this? {knowledge} {text}",
     )
@@ -280,15 +303,15 @@ def test_a_knowledge_base_without_its_models_weights_is_not_ready_and_whoever_ne
     base_text: str, folder: Path, settings: Settings
 ) -> None:
     built = build(grounded(base_text), folder, settings)
-    assert [(one.kind, one.reason) for one in built.not_ready] == [
+    assert [(one.id.kind, one.reason) for one in built.not_ready] == [
         ("EmbeddingModel", "EmbeddingModelNotFound"),
         ("KnowledgeBase", "EmbeddingModelNotFound"),
     ]
-    assert [(note.kind, note.reason) for note in built.notes] == [("StreamFinetuner", "KnowledgeUnused")]
-    assert len(built.train) == 1
+    assert [(note.id.kind, note.reason) for note in built.notes] == [("StreamFinetuner", "KnowledgeUnused")]
+    assert len(built.options(TrainOptions)) == 1
     built = build(grounded(base_text).replace("{text}", "{text} {knowledge}"), folder, settings)
-    assert ("StreamFinetuner", "EmbeddingModelNotFound") in [(one.kind, one.reason) for one in built.not_ready]
-    assert built.train == ()
+    assert ("StreamFinetuner", "EmbeddingModelNotFound") in [(one.id.kind, one.reason) for one in built.not_ready]
+    assert built.options(TrainOptions) == ()
 
 
 def test_a_service_embeds_where_it_is_declared(base_text: str, folder: Path, settings: Settings) -> None:
@@ -296,7 +319,8 @@ def test_a_service_embeds_where_it_is_declared(base_text: str, folder: Path, set
         "{modelProvider: OPENAI, url: 'http://embed:9000/v1/', apikey: '${THE_KEY}', model: small, dimension: 256}"
     )
     built = build(grounded(base_text).replace("{hfModelId: a/b}", service), folder, settings)
-    (model,) = built.embed
+    (model,) = gateway_options(built.specs, LOOPBACK).embed
+    assert built.options(EmbedOptions) == ()
     assert (model.url, model.api_key, model.remote_model, model.dimension, model.folder) == (
         "http://embed:9000/v1",
         "sk-from-env",
@@ -325,8 +349,8 @@ def test_a_table_is_joined_and_not_taken_in(base_text: str, folder: Path, settin
     text = base_text.replace("SELECT id, text, category\n      FROM source_stream\n", query) + CATEGORIES
     built = build(text, folder, settings)
     assert built.not_ready == ()
-    assert [one.source.name for one in built.ingest] == ["questions"]
-    assert [(one.name, one.valid_from, one.source.key) for one in built.transform[0].tables] == [
+    assert [one.source.name for one in built.options(IngestOptions)] == ["questions"]
+    assert [(one.name, one.valid_from, one.source.key) for one in built.options(TransformOptions)[0].tables] == [
         ("categories", "since", ("category",))
     ]
 
@@ -347,7 +371,9 @@ def test_a_sink_writes_the_topic_that_its_input_names(
 ) -> None:
     sink = f"---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {{name: out}}\nspec: {{direction: sink, type: file, file: {{path: out}}, input: {written}}}\n"
     built = build(base_text + sink, folder, settings)
-    assert [(one.sink.name, one.topic, one.sink.options) for one in built.sinks] == [("out", topic, {"path": "out"})]
+    assert [(one.sink.name, one.topic, one.sink.options) for one in built.options(SinkStageOptions)] == [
+        ("out", topic, {"path": "out"})
+    ]
 
 
 def test_a_sinks_secrets_are_resolved_and_not_shown(base_text: str, folder: Path, settings: Settings) -> None:
@@ -364,20 +390,20 @@ spec:
     (folder / "team.txt").write_text("blue", "utf-8")
     built = build(base_text + sink, folder, settings)
     headers = {"Authorization": "Bearer sk-from-env", "X-Team": "blue"}
-    assert built.sinks[0].sink.options == {"url": "https://example.com/in", "headers": headers}
+    assert built.options(SinkStageOptions)[0].sink.options == {"url": "https://example.com/in", "headers": headers}
     resource = read_text(base_text + sink, "f.yaml", str(folder)).resources[-1]
     assert resource.shown()["spec"]["webhook"]["headers"] == {
         "Authorization": "**********",
         "X-Team": {"file": "team.txt"},
     }
-    assert [one.name for one in build(base_text + sink, folder, settings, {}).not_ready] == ["out"]
+    assert [one.id.name for one in build(base_text + sink, folder, settings, {}).not_ready] == ["out"]
 
 
 def test_a_sink_of_what_is_not_ready_is_not_ready(base_text: str, tmp_path: Path, settings: Settings) -> None:
     sink = "---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {name: out}\nspec: {direction: sink, type: file, file: {path: out}, input: {streamFinetuner: desk}}\n"
     built = build(base_text + sink, tmp_path, settings)
-    assert built.sinks == ()
-    assert built.not_ready[-1].name == "out"
+    assert built.options(SinkStageOptions) == ()
+    assert "out" in {one.id.name for one in built.not_ready}
 
 
 def test_the_order_of_the_files_does_not_matter(resources: list[Resource], folder: Path, settings: Settings) -> None:
@@ -388,7 +414,7 @@ def test_the_order_of_the_files_does_not_matter(resources: list[Resource], folde
 def test_namespaces_do_not_see_each_other(base_text: str, folder: Path, settings: Settings) -> None:
     other = re.sub(r"\nmetadata:\n", "\nmetadata:\n  namespace: other\n", base_text)
     built = build("---\n".join([base_text, other]), folder, settings)
-    assert [(one.namespace, one.streams[0].topic) for one in built.transform] == [
+    assert [(one.namespace, one.streams[0].topic) for one in built.options(TransformOptions)] == [
         ("default", "default.questions.events"),
         ("other", "other.questions.events"),
     ]
@@ -396,12 +422,12 @@ def test_namespaces_do_not_see_each_other(base_text: str, folder: Path, settings
         replace(one, namespace="third") if one.kind == "BaseModel" else one
         for one in read_text(base_text, "f", str(folder)).resources
     ]
-    assert [(one.name, one.reason) for one in topology(moved, settings, ENVIRON).not_ready] == [
+    assert [(one.id.name, one.reason) for one in topology(moved, settings, ENVIRON).not_ready] == [
         ("desk", "BaseModelNotFound")
     ]
 
 
-def test_the_doors_get_the_settings(base_text: str, folder: Path, settings: Settings) -> None:
-    built = build(base_text, folder, replace(settings, host="10.0.0.1", port=8080, api_key="very-secret"))
-    assert (built.serve.host, built.serve.port, built.serve.api_key) == ("10.0.0.1", 8080, "very-secret")
+def test_the_key_of_the_doors_is_never_shown(base_text: str, folder: Path, settings: Settings) -> None:
+    built = gateway_options(build(base_text, folder, settings).specs, DoorOptions("10.0.0.1", 8080, "very-secret"))
+    assert (built.host, built.port, built.api_key) == ("10.0.0.1", 8080, "very-secret")
     assert "very-secret" not in repr(built)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from headrace.connectors.source import EventTime, SourceOptions
-from headrace.control.role import ReopenedStage
+from headrace.control.stage_thread import ReopenedStage
 from headrace.foundation.errors import UnavailableError
 from headrace.knowledge.chunking import ChunkOptions
 from headrace.log.registry import open_log

@@ -20,6 +20,7 @@ from headrace.events.control import Control
 from headrace.events.decision import Decision
 from headrace.events.example import Example
 from headrace.foundation.errors import UnavailableError
+from headrace.foundation.resource_id import ResourceId
 from headrace.learning.anchors import AnchorSet
 from headrace.learning.fresh import Fresh
 from headrace.learning.learner import LearnerOptions
@@ -40,6 +41,7 @@ from headrace.stages.prompt.stage import PromptStage
 from headrace.stages.topology import Topology
 from headrace.stages.train.documents_response import generation_at
 from headrace.stages.train.options import AnchorOptions, PromotionOptions, TrainOptions
+from headrace.stages.train.spec import train_spec
 from headrace.stages.train.stage import TrainStage, read_train_state
 from headrace.teachers.teacher import TeacherOptions
 from headrace.testing.clock import VirtualClock
@@ -545,7 +547,9 @@ def scenario(tmp_path_factory: pytest.TempPathFactory, base: Path, server: Teach
     desk.prompt()
     desk.close()
     twin = twin_of(folder, tmp_path_factory.mktemp("undisturbed") / "state", base, server)
-    topology = Topology(train=(twin.train_options,))
+    topology = Topology(
+        (train_spec(ResourceId("StreamFinetuner", "default", twin.train_options.finetuner), twin.train_options),)
+    )
     twin.run()
     twin.close()
     return Scenario(folder, snapshot(topology, twin.folder), topology)

@@ -2,6 +2,7 @@
 
 from headrace.control.resource_store import ResourceStore
 from headrace.foundation.errors import NotFoundError, UnavailableError
+from headrace.foundation.resource_id import ResourceId
 from headrace.foundation.settings import Settings
 from headrace.kinds.topology import topology
 from headrace.log.topic_log import TopicLog
@@ -15,13 +16,15 @@ from headrace.stages.index.options import KnowledgeOptions
 def find_knowledge(log: TopicLog, settings: Settings, namespace: str, name: str) -> KnowledgeOptions:
     """What is applied under that name. NotFoundError says what there is, or why it cannot run."""
     plan = topology(ResourceStore(log).all(), settings)
-    for one in plan.index:
+    for one in plan.options(KnowledgeOptions):
         if (one.namespace, one.name) == (namespace, name):
             return one
     for missing in plan.not_ready:
-        if (missing.kind, missing.namespace, missing.name) == ("KnowledgeBase", namespace, name):
+        if missing.id == ResourceId("KnowledgeBase", namespace, name):
             raise NotFoundError(f"KnowledgeBase/{name} is not ready: {missing.message}")
-    known = ", ".join(one.name for one in plan.index if one.namespace == namespace) or "none is applied"
+    known = (
+        ", ".join(one.name for one in plan.options(KnowledgeOptions) if one.namespace == namespace) or "none is applied"
+    )
     raise NotFoundError(f"there is no KnowledgeBase {name!r} in namespace {namespace}", next_step=f"known: {known}")
 
 

@@ -14,6 +14,7 @@ from headrace.log.topic_log import TopicLog
 from headrace.stages.mirror import stage as mirror
 from headrace.stages.stage import StageStatus, read_statuses
 from headrace.stages.topology import Topology
+from headrace.stages.train.options import TrainOptions
 
 MODELS = ("learner", "served", "majority")
 AVERAGED = 200
@@ -91,7 +92,7 @@ class Progress:
 
     def __init__(self, log: TopicLog, topology: Topology) -> None:
         self._log, self._topology = log, topology
-        self.finetuners = [FinetunerProgress(one.namespace, one.finetuner) for one in topology.train]
+        self.finetuners = [FinetunerProgress(one.namespace, one.finetuner) for one in topology.options(TrainOptions)]
         self.ends: dict[str, int] = {}
         self.lags: dict[str, int] = {}
         self.statuses: list[StageStatus] = []
@@ -104,7 +105,7 @@ class Progress:
     def read(self) -> None:
         """Takes in what came since the last call."""
         self.ends = {info.spec.name: info.end_offset for info in self._log.topics()}
-        self.lags = lags(self._log, self._topology)
+        self.lags = lags(self._log, self._topology.specs)
         self.statuses = read_statuses(self._log)
         for one in self.finetuners:
             one.read(self._log, self.ends)

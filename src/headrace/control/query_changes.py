@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import HeadraceError
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicLog
 from headrace.stages.topology import Topology
 from headrace.stages.transform.inputs import QueryInputs
@@ -13,30 +14,30 @@ from headrace.stages.transform.running_query import read_running, settle, start_
 from headrace.streams.registry import open_engine
 
 
-def query_changes(topology: Topology, log: TopicLog, streams: str) -> dict[tuple[str, str], str]:
-    """A sentence for each finetuner, by namespace and name, whose query runs on `log` and will not go on as it is.
+def query_changes(topology: Topology, log: TopicLog, streams: str) -> dict[ResourceId, str]:
+    """A sentence for each owner whose query runs on `log` and will not go on as it is.
 
     `streams`: the engine. Nothing is said of queries that do not run yet, or whose inputs have no schema yet.
     """
-    sources = {(one.source.namespace, one.source.name): one.source for one in topology.ingest}
-    found: dict[tuple[str, str], str] = {}
-    for options in topology.transform:
-        running = read_running(log, f"transform/{options.namespace}.{options.finetuner}")
+    found: dict[ResourceId, str] = {}
+    for stage in topology.of_kind("transform"):
+        options = stage.options
+        assert isinstance(options, TransformOptions)
+        running = read_running(log, stage.name)
         if running is None:
             continue
-        own = {name: source for (namespace, name), source in sources.items() if namespace == options.namespace}
-        spec = QueryInputs(options, own, log, SYSTEM_CLOCK).spec()
+        spec = QueryInputs(options, log, SYSTEM_CLOCK).spec()
         if spec is None:
             continue
         try:
             settled = settle(running, spec, open_engine(streams).plan)
         except HeadraceError as error:
-            found[options.namespace, options.finetuner] = f"its query will be refused: {error}"
+            found[stage.id] = f"its query will be refused: {error}"
             continue
         if settled.carry == "on":
-            found[options.namespace, options.finetuner] = "its query goes on where the former one is"
+            found[stage.id] = "its query goes on where the former one is"
         elif settled.carry == "anew":
-            found[options.namespace, options.finetuner] = "; ".join(_anew(options, log))
+            found[stage.id] = "; ".join(_anew(options, log))
     return found
 
 
@@ -46,7 +47,7 @@ def _anew(options: TransformOptions, log: TopicLog) -> Iterator[str]:
     for one in options.streams:
         start, end = start_offset(log, one.topic, options), log.topic(one.topic).end_offset
         since = "its start" if options.start_ms is None else _moment(options.start_ms)
-        yield f"{one.connector or one.finetuner} is read from {since} (up to {max(0, end - start):,} records), and what comes of it is learned again"
+        yield f"{one.origin} is read from {since} (up to {max(0, end - start):,} records), and what comes of it is learned again"
     if options.start_ms is None:
         yield "preProcessing.startTime chooses another start"
 

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from headrace.control.resource_store import ResourceStore
+from headrace.control.role import HEALTH_STAGE
+from headrace.foundation.resource_id import ResourceId
 from headrace.foundation.settings import Settings
 from headrace.kinds.catalog import Resource
 from headrace.kinds.topology import topology
@@ -18,9 +20,7 @@ from headrace.stages.topology import Note, NotReady
 class ResourceView:
     """A resource as people see it."""
 
-    kind: str
-    namespace: str
-    name: str
+    id: ResourceId
     ready: str
     """True, False or Unknown"""
     reason: str
@@ -33,14 +33,14 @@ def resource_views(log: TopicLog, settings: Settings) -> list[ResourceView]:
     store = ResourceStore(log)
     resources = store.all()
     plan = topology(resources, settings)
-    missing = {(one.kind, one.namespace, one.name): one for one in plan.not_ready}
+    missing = {one.id: one for one in plan.not_ready}
     statuses = read_statuses(log)
     return [
         _view(
             resource,
-            store.generation(*resource.key),
-            missing.get(resource.key),
-            [note for note in plan.notes if (note.kind, note.namespace, note.name) == resource.key],
+            store.generation(resource.id),
+            missing.get(resource.id),
+            [note for note in plan.notes if note.id == resource.id],
             statuses,
         )
         for resource in resources
@@ -50,7 +50,7 @@ def resource_views(log: TopicLog, settings: Settings) -> list[ResourceView]:
 def _view(
     resource: Resource, generation: int, missing: NotReady | None, notes: list[Note], statuses: list[StageStatus]
 ) -> ResourceView:
-    mine = [one for one in statuses if one.resource == f"{resource.kind}/{resource.namespace}/{resource.name}"]
+    mine = [one for one in statuses if one.resource == str(resource.id)]
     failing = [
         c for one in mine for c in one.conditions if c.status == "False" and c.reason not in ("Finished", "Waiting")
     ]
@@ -68,7 +68,7 @@ def _view(
         "status": {
             "observedGeneration": generation,
             "conditions": conditions,
-            "progress": {one.stage: one.progress for one in mine},
+            "progress": {one.stage: one.progress for one in mine if not one.stage.endswith(HEALTH_STAGE)},
         },
     }
-    return ResourceView(resource.kind, resource.namespace, resource.name, ready, reason, document)
+    return ResourceView(resource.id, ready, reason, document)

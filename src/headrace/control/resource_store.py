@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace.foundation.errors import NotFoundError
+from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.catalog import Resource, resource_from_json, resource_to_json
 from headrace.log.topic_log import Commit, StateEntry, StateKey, TopicLog
 
@@ -20,8 +21,8 @@ class Stored(msgspec.Struct, frozen=True):
     created_ms: int
 
 
-def key_of(kind: str, namespace: str, name: str) -> StateKey:
-    return StateKey(OWNER, f"{kind}/{namespace}/{name}")
+def key_of(resource: ResourceId) -> StateKey:
+    return StateKey(OWNER, str(resource))
 
 
 class ResourceStore:
@@ -39,11 +40,11 @@ class ResourceStore:
         """How often each entry was written: equal maps mean that nothing was applied or deleted in between."""
         return {key: entry.version for key, entry in self._log.state(OWNER).items()}
 
-    def generation(self, kind: str, namespace: str, name: str) -> int:
+    def generation(self, resource: ResourceId) -> int:
         """NotFoundError where it was never applied."""
-        entry = self._log.state(OWNER).get(key_of(kind, namespace, name).key)
+        entry = self._log.state(OWNER).get(key_of(resource).key)
         if entry is None:
-            raise NotFoundError(f"{kind}/{name} is not applied in namespace {namespace}")
+            raise NotFoundError(f"{resource.kind}/{resource.name} is not applied in namespace {resource.namespace}")
         return self._decode(entry).generation
 
     def apply(self, resources: Sequence[Resource], now_ms: int) -> None:
@@ -52,7 +53,7 @@ class ResourceStore:
         state: dict[StateKey, bytes | None] = {}
         expect: dict[StateKey, int] = {}
         for resource in resources:
-            key = key_of(resource.kind, resource.namespace, resource.name)
+            key = key_of(resource.id)
             known = entries.get(key.key)
             encoded = msgspec.Raw(resource_to_json(resource))
             old = self._decode(known) if known else None
@@ -64,10 +65,10 @@ class ResourceStore:
         if state:
             self._log.commit(Commit(state=state, expect=expect))
 
-    def delete(self, kind: str, namespace: str, name: str) -> None:
+    def delete(self, resource: ResourceId) -> None:
         """NotFoundError where it is not there."""
-        self.generation(kind, namespace, name)
-        self._log.commit(Commit(state={key_of(kind, namespace, name): None}))
+        self.generation(resource)
+        self._log.commit(Commit(state={key_of(resource): None}))
 
     @staticmethod
     def _decode(entry: StateEntry) -> Stored:

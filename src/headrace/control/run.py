@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from headrace.control.health import HOPELESS_FAILURES, failing
 from headrace.control.idleness import is_idle
-from headrace.control.role import backends_of
 from headrace.control.supervisor import RoleProcess, Supervisor
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FencedError, RetryableError, UnavailableError
 from headrace.foundation.settings import Settings
 from headrace.log.topic_log import TopicLog
+from headrace.stages.context import backends_of
+from headrace.stages.serve.options import DoorOptions
 from headrace.stages.stage import read_statuses
+from headrace.stages.stage_spec import StageSpec, downstream
 from headrace.stages.topology import Topology
 
 POLL_SECONDS = 0.1
@@ -78,7 +81,12 @@ def run_until(
     was applied meanwhile; None: nothing changed.
     """
     supervisor = Supervisor(
-        topology, log, settings.state, backends=backends_of(settings, suspend_jobs=until_idle), clock=clock
+        topology.specs,
+        log,
+        settings.state,
+        backends=backends_of(settings, suspend_jobs=until_idle),
+        doors=DoorOptions(settings.host, settings.port, settings.api_key),
+        clock=clock,
     )
     with _stop_requests() as stop_requests:
         try:
@@ -120,16 +128,13 @@ def _watch(
             view.refresh(died)
             if replaced := _replaced(supervisor, died):
                 return replaced
-            if until_idle:
-                if is_idle(log, topology, supervisor.holder):
-                    return Outcome()
-                if failure := _hopeless(supervisor, log):
-                    return failure
+            if until_idle and (outcome := _finished(supervisor, topology.specs, log)):
+                return outcome
             if clock.monotonic() - looked_at > RECONCILE_SECONDS:
                 looked_at = clock.monotonic()
                 if changed := applied():
                     topology = changed
-                    for what in supervisor.reconcile(changed):
+                    for what in supervisor.reconcile(changed.specs):
                         sys.stderr.write(f"applied: {what}\n")
             if clock.monotonic() - trimmed_at > TRIM_SECONDS:
                 trimmed_at = clock.monotonic()
@@ -155,7 +160,7 @@ def _replaced(supervisor: Supervisor, died: Sequence[RoleProcess]) -> Outcome | 
     """Another `headrace` has taken a role over, which only a log that machines share lets it: this one ends, or they would do so by turns."""
     for role in died:
         if role.last_exit == FencedError.exit_code:
-            name, words = role.order.role, supervisor.last_words(role.order.role).removeprefix("error: ")
+            name, words = role.order.process, supervisor.last_words(role.order.process).removeprefix("error: ")
             return Outcome(
                 f"another headrace has taken over the role {name} on this log, so this one ends ({words}). "
                 "To run both, give one of them another kafka_prefix",
@@ -164,11 +169,28 @@ def _replaced(supervisor: Supervisor, died: Sequence[RoleProcess]) -> Outcome | 
     return None
 
 
+def _finished(supervisor: Supervisor, specs: Sequence[StageSpec], log: TopicLog) -> Outcome | None:
+    """How a run that ends when idle ended; None: it goes on.
+
+    A stage that keeps failing takes what reads from it with it, and nothing else: the rest is finished first.
+    """
+    if failure := _hopeless(supervisor, log):
+        return failure
+    hopeless = [one for one in failing(log, specs, supervisor.started_ms) if one.failures >= HOPELESS_FAILURES]
+    lost = downstream(specs, [one.spec for one in hopeless])
+    if not is_idle(log, [one for one in specs if one not in lost], supervisor.holder):
+        return None
+    if hopeless:
+        message = "; ".join(f"{one.spec.name}: {one.message}" for one in hopeless)
+        return Outcome(f"{message}. Everything else is done", hopeless[0].exit_code)
+    return Outcome()
+
+
 def _hopeless(supervisor: Supervisor, log: TopicLog) -> Outcome | None:
     for role in supervisor.roles:
         if role.restarts >= HOPELESS_RESTARTS:
-            words = supervisor.last_words(role.order.role) or "see `headrace logs`"
-            return Outcome(f"the role {role.order.role} died {role.restarts} times in a row: {words}", 1)
+            words = supervisor.last_words(role.order.process) or "see `headrace logs`"
+            return Outcome(f"the role {role.order.process} died {role.restarts} times in a row: {words}", 1)
     for status in read_statuses(log):
         for condition in status.conditions:
             fresh = condition.since_ms >= supervisor.started_ms

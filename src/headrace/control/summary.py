@@ -8,10 +8,12 @@ import msgspec
 from headrace.events import codec, topics
 from headrace.events.decision import Decision
 from headrace.events.score import Score
+from headrace.foundation.resource_id import DEFAULT_NAMESPACE
 from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.promotion import registry
 from headrace.stages.ingest import stage as ingest
+from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.stage import read_statuses
 from headrace.stages.topology import Topology
 from headrace.stages.train.options import TrainOptions
@@ -109,22 +111,29 @@ def finetuner_summary(log: TopicLog, one: TrainOptions) -> dict[str, Any]:
     }
 
 
+def _name(namespace: str, name: str) -> str:
+    """`namespace/name`; the name alone in the default namespace."""
+    return name if namespace == DEFAULT_NAMESPACE else f"{namespace}/{name}"
+
+
 def summary(log: TopicLog, topology: Topology) -> dict[str, Any]:
     """Everything that a script wants to know after a run."""
     sources = {}
-    for one in topology.ingest:
+    for one in topology.options(IngestOptions):
         state = ingest.read_state(log, one.source.namespace, one.source.name)
-        sources[one.source.name] = {
+        sources[_name(one.source.namespace, one.source.name)] = {
             "rows": state.rows if state else 0, "deadLetters": state.dead if state else 0, "finished": bool(state and state.ended),
         }  # fmt: skip
     return {
         "streamConnectors": sources,
-        "streamFinetuners": {one.finetuner: finetuner_summary(log, one) for one in topology.train},
+        "streamFinetuners": {
+            _name(one.namespace, one.finetuner): finetuner_summary(log, one) for one in topology.options(TrainOptions)
+        },
         "notReady": [
             {
-                "kind": one.kind,
-                "namespace": one.namespace,
-                "name": one.name,
+                "kind": one.id.kind,
+                "namespace": one.id.namespace,
+                "name": one.id.name,
                 "reason": one.reason,
                 "message": one.message,
             }

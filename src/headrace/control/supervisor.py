@@ -1,9 +1,10 @@
 """The supervisor of one machine: a process per role, restarted with back-off, ended cleanly.
 
-One supervisor per state directory, held by a file lock that the kernel lets go of when the process dies. Memory limits are
+One supervisor per state directory, held by a file lock that the kernel releases when the process dies. Memory limits are
 enforced here: a role above its limit is killed and restarted, and its condition says so, as Kubernetes does.
 """
 
+import contextlib
 import fcntl
 import os
 import pickle
@@ -12,27 +13,28 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO
 
 import psutil
 
-from headrace.control.role import EMBEDDED, Backends, RoleOrder
+from headrace.control.role import PROGRAM, RoleOrder
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import BusyError, RetryableError
 from headrace.log.topic_log import TopicLog
+from headrace.stages.context import EMBEDDED, Backends
 from headrace.stages.limits import ResourceLimits
-from headrace.stages.serve.options import ServeOptions
+from headrace.stages.serve.options import LOOPBACK, DoorOptions
 from headrace.stages.stage import Condition, StageReporter
-from headrace.stages.topology import Topology
+from headrace.stages.stage_spec import StageSpec
 
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 HEALTHY_AFTER_SECONDS = 60.0
 GRACE_SECONDS = 40.0
 MEMORY_CHECK_SECONDS = 1.0
-SERVE_MODULE = "headrace.doors.serve_role"
-EMBED_MODULE = "headrace.doors.embed_role"
-"""Started by name: a door stands above this room, and is never imported here."""
+ROLES = "headrace.roles"
+"""Entry points of roles with a program of their own, which is started by name: doors are above this room and never imported here."""
 
 
 class StateLock:
@@ -50,7 +52,7 @@ class StateLock:
             self._file.close()
             raise BusyError(
                 f"another headrace (process {pid}) runs on {state}",
-                next_step="stop it, or use another directory with --state",
+                next_step="Stop it or pass a different --state.",
             ) from error
         self._file.seek(0)
         self._file.truncate()
@@ -80,29 +82,22 @@ class RoleProcess:
         return self.process is not None and self.process.poll() is None
 
 
-def orders(topology: Topology, state: Path, holder: str, backends: Backends = EMBEDDED) -> Iterator[RoleOrder]:
-    """One order per role; every finetuner's trainer is a process of its own, so that its limits are its own."""
-    base = RoleOrder("", Topology(), state, holder, backends)
-    if topology.ingest or topology.sinks:
-        yield replace(base, role="ingest", topology=Topology(ingest=topology.ingest, sinks=topology.sinks))
-    for model in topology.embed:
-        for index in range(0 if model.url else model.replicas):
-            role = f"embed/{model.namespace}.{model.name}/{index}"
-            yield replace(base, role=role, topology=Topology(embed=(model,)), limits=model.limits, module=EMBED_MODULE)
-    if topology.index:
-        yield replace(base, role="index", topology=Topology(index=topology.index))
-    if topology.transform:
-        yield replace(base, role="transform", topology=Topology(ingest=topology.ingest, transform=topology.transform))
-    if topology.prompt or topology.label:
-        yield replace(base, role="label", topology=Topology(prompt=topology.prompt, label=topology.label))
-    for one in topology.train:
-        yield replace(
-            base, role=f"train/{one.namespace}.{one.finetuner}", topology=Topology(train=(one,)), limits=one.limits
-        )
-    if topology.mirror:
-        yield replace(base, role="mirror", topology=Topology(mirror=topology.mirror))
-    if topology.serve != ServeOptions(host=topology.serve.host, port=topology.serve.port):
-        yield replace(base, role="serve", topology=Topology(serve=topology.serve), module=SERVE_MODULE)
+def orders(
+    specs: Sequence[StageSpec],
+    state: Path,
+    holder: str,
+    backends: Backends = EMBEDDED,
+    doors: DoorOptions = LOOPBACK,
+) -> Iterator[RoleOrder]:
+    """One order per process that the stages name, in their order. Stages of one process have one limit: the largest."""
+    programs = {point.name: point.value for point in entry_points(group=ROLES)}
+    by_process: dict[str, list[StageSpec]] = {}
+    for spec in specs:
+        by_process.setdefault(spec.process, []).append(spec)
+    for process, found in by_process.items():
+        program = programs.get(process.partition("/")[0], PROGRAM)
+        limits = max((one.limits for one in found), key=lambda one: one.memory_bytes or 0)
+        yield RoleOrder(process, tuple(found), state, holder, backends, limits, program, doors)
 
 
 class Supervisor:
@@ -110,19 +105,20 @@ class Supervisor:
 
     def __init__(
         self,
-        topology: Topology,
+        specs: Sequence[StageSpec],
         log: TopicLog,
         state: Path,
         *,
         backends: Backends = EMBEDDED,
+        doors: DoorOptions = LOOPBACK,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._log, self._state, self._clock = log, state, clock
         self.holder = f"{os.getpid()}-{clock.now_ms()}"
         self.started_ms = clock.now_ms()
-        self._backends = backends
+        self._backends, self._doors = backends, doors
         self._lock = StateLock(state)
-        self.roles = [self._role(order) for order in orders(topology, state, self.holder, backends)]
+        self.roles = [self._role(order) for order in self._orders(specs)]
         (state / "logs").mkdir(exist_ok=True)
         self._memory_checked = 0.0
 
@@ -131,27 +127,51 @@ class Supervisor:
             self._start(role)
 
     def _role(self, order: RoleOrder) -> RoleProcess:
-        resource = f"Role/-/{order.role.replace('/', ':')}"
+        resource = f"Role/-/{order.process.replace('/', ':')}"
         return RoleProcess(order, reporter=StageReporter(self._log, resource, "supervisor", self._clock))
 
-    def reconcile(self, topology: Topology) -> list[str]:
-        """Makes the roles those of another topology: ends what is gone or changed, starts what is new or changed; says what it did."""
-        wanted = {order.role: order for order in orders(topology, self._state, self.holder, self._backends)}
-        known = {role.order.role: role for role in self.roles}
+    def _orders(self, specs: Sequence[StageSpec]) -> Iterator[RoleOrder]:
+        return orders(specs, self._state, self.holder, self._backends, self._doors)
+
+    def reconcile(self, specs: Sequence[StageSpec]) -> list[str]:
+        """Makes the processes those of other specs, and says what it did.
+
+        Ends those that are gone, starts those that are new. One whose stages changed is told so and keeps the rest running, where
+        its program listens to orders; otherwise it is restarted.
+        """
+        wanted = {order.process: order for order in self._orders(specs)}
+        known = {role.order.process: role for role in self.roles}
         changed = [name for name, order in wanted.items() if name in known and known[name].order != order]
+        told = [name for name in changed if self._tell(known[name], wanted[name])]
+        restarted = [name for name in changed if name not in told]
         gone = [name for name in known if name not in wanted]
-        self._end([known[name] for name in [*changed, *gone]])
-        kept = [role for name, role in known.items() if name in wanted and name not in changed]
-        fresh = [self._role(order) for name, order in wanted.items() if name in changed or name not in known]
+        self._end([known[name] for name in [*restarted, *gone]])
+        kept = [role for name, role in known.items() if name in wanted and name not in restarted]
+        fresh = [self._role(order) for name, order in wanted.items() if name in restarted or name not in known]
         self.roles = [*kept, *fresh]
         for role in fresh:
             self._start(role)
-        new = [name for name in wanted if name not in known]
         return [
             *(f"{name} ended" for name in gone),
-            *(f"{name} restarted" for name in changed),
-            *(f"{name} started" for name in new),
+            *(f"{name} changed" for name in told),
+            *(f"{name} restarted" for name in restarted),
+            *(f"{name} started" for name in wanted if name not in known),
         ]
+
+    @staticmethod
+    def _tell(role: RoleProcess, order: RoleOrder) -> bool:
+        """Hands a running process its new stages. False: it must be restarted for them."""
+        if order.program != PROGRAM or replace(role.order, specs=order.specs) != order:
+            return False
+        role.order = order
+        if role.process is None or role.process.stdin is None:
+            return True  # it is started with the new order when it is due
+        try:
+            pickle.dump(order, role.process.stdin)
+            role.process.stdin.flush()
+        except BrokenPipeError:
+            role.reason = "ended before it read its order"
+        return True
 
     def poll(self) -> list[RoleProcess]:
         """Restarts what has died and is due; returns the roles that died since the last call."""
@@ -188,23 +208,24 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            _hang_up(process)
 
     def log_path(self, role: str) -> Path:
         return self._state / "logs" / f"{role.replace('/', '.')}.log"
 
     def _start(self, role: RoleProcess) -> None:
         output: IO[bytes]
-        with self.log_path(role.order.role).open("ab") as output:
+        with self.log_path(role.order.process).open("ab") as output:
             role.process = subprocess.Popen(
-                [sys.executable, "-m", role.order.module],
+                [sys.executable, "-m", role.order.program],
                 stdin=subprocess.PIPE, stdout=output, stderr=output, env=_environment(role.order.limits),
                 start_new_session=False,
             )  # fmt: skip
         role.started_at = self._clock.monotonic()
         assert role.process.stdin is not None
         try:
-            with role.process.stdin as pipe:
-                pickle.dump(role.order, pipe)
+            pickle.dump(role.order, role.process.stdin)
+            role.process.stdin.flush()
         except BrokenPipeError:
             role.reason = "ended before it read its order"
         self._report(role, Condition("Running", "True", "Started", f"process {role.process.pid}"))
@@ -212,10 +233,11 @@ class Supervisor:
     def _bury(self, role: RoleProcess, now: float) -> None:
         assert role.process is not None
         role.last_exit = role.process.returncode
+        _hang_up(role.process)
         role.process = None
         role.due_at = now + BACKOFF_SECONDS[min(role.restarts, len(BACKOFF_SECONDS) - 1)]
         role.restarts += 1
-        last = self.last_words(role.order.role)
+        last = self.last_words(role.order.process)
         reason = role.reason or _exit_reason(role.last_exit)
         role.reason = ""
         self._report(role, Condition("Running", "False", "Restarting", f"{reason}. {last}".strip()))
@@ -236,7 +258,7 @@ class Supervisor:
         try:
             role.reporter.say(condition, progress={"restarts": role.restarts}, now=True)
         except RetryableError as error:  # a full disk must not end the supervisor; the next report says it again
-            sys.stderr.write(f"the status of {role.order.role} could not be written: {error}\n")
+            sys.stderr.write(f"the status of {role.order.process} could not be written: {error}\n")
 
     def _enforce_memory(self) -> None:
         for role in self.roles:
@@ -250,6 +272,13 @@ class Supervisor:
             if used > limit:
                 role.reason = f"OOMKilled: it used {used >> 20} MiB, its limit is {limit >> 20} MiB"
                 role.process.kill()
+
+
+def _hang_up(process: subprocess.Popen[bytes]) -> None:
+    """Closes our end of its orders; what it never read is lost with it."""
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
 
 
 def _environment(limits: ResourceLimits) -> dict[str, str]:

@@ -45,10 +45,11 @@ def application(name: str, embedder: Embedder, key: str) -> FastAPI:
 
 def run(order: RoleOrder, log: TopicLog) -> int:
     """Answers until SIGTERM or SIGINT. Returns the exit code."""
-    (options,) = order.topology.embed
-    replica = int(order.role.rpartition("/")[2])
-    resource = f"EmbeddingModel/{options.namespace}/{options.name}"
-    reporter = StageReporter(log, resource, f"embed-{replica}", SYSTEM_CLOCK)
+    (spec,) = order.specs
+    options = spec.options
+    assert isinstance(options, EmbedOptions)
+    replica = int(order.process.rpartition("/")[2])
+    reporter = StageReporter(log, str(spec.id), f"embed-{replica}", SYSTEM_CLOCK)
 
     def progress(what: str) -> None:
         sys.stderr.write(f"{options.name}: {what}\n")

@@ -10,7 +10,8 @@ import threading
 
 from fastapi import APIRouter
 
-from headrace.control.role import RoleOrder, StageThread, read_order
+from headrace.control.role import RoleOrder, read_order
+from headrace.control.stage_thread import StageThread
 from headrace.doors.gateway.app import create_app
 from headrace.doors.gateway.server import serve
 from headrace.doors.knowledge_metrics import knowledge_metrics
@@ -24,6 +25,7 @@ from headrace.serving.replica_process import ReplicaOptions
 from headrace.stages.embed.embedding import EmbeddingModels
 from headrace.stages.serve.ground import Library
 from headrace.stages.serve.options import ServedModel, ServeOptions
+from headrace.stages.serve.spec import gateway_options
 from headrace.stages.serve.stage import ServeStage
 
 
@@ -48,7 +50,7 @@ def _settings(model: ServedModel) -> ModelSettings:
 
 def run(order: RoleOrder, log: TopicLog) -> int:
     """Serves until SIGTERM or SIGINT; answers that are being written are finished. Returns the exit code."""
-    options = order.topology.serve
+    options = gateway_options(order.specs, order.doors)
     stage = ServeStage(options, log, order.holder, order.state)
     library = Library(options.knowledge, options.models, order.state)
     models = EmbeddingModels(options.embed, order.state)
@@ -57,7 +59,7 @@ def run(order: RoleOrder, log: TopicLog) -> int:
         build_service(options, stage, library), feedback_sink=stage, api_key=options.api_key, routers=doors,
         metrics=knowledge_metrics(options.knowledge, log),
     )  # fmt: skip
-    thread = StageThread(lambda: stage, log, on_failure=lambda: signal.raise_signal(signal.SIGTERM))
+    thread = StageThread(lambda: stage, log, on_fenced=lambda: signal.raise_signal(signal.SIGTERM))
     thread.start()
     serve(app, options.host, options.port)
     thread.stop()

@@ -36,7 +36,12 @@ def job(namespace: str, finetuner: str) -> str:
 
 def table(namespace: str, finetuner: str, name: str, digest: str) -> str:
     """A static table that such a query joins."""
-    return f"{namespace}.{finetuner}.table.{name}.{digest}"
+    return f"{tables_prefix(namespace, finetuner)}{name}.{digest}"
+
+
+def tables_prefix(namespace: str, owner: str) -> str:
+    """What the names of all static tables of a query begin with."""
+    return f"{namespace}.{owner}.table."
 
 
 def prompts(namespace: str, finetuner: str) -> str:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.document import Document, Place, Plain, path_text
 from headrace.kinds.envelope import Envelope, read_envelope
-from headrace.kinds.kind import Draft, Problem, World
+from headrace.kinds.kind import Draft, World
 from headrace.kinds.loader import load_documents
 from headrace.kinds.mistake import Mistake
+from headrace.kinds.problem import Problem
 from headrace.kinds.queries import QueryChecker
 from headrace.kinds.resource import Resource
 from headrace.kinds.resource_json import resource_from_json, resource_to_json
@@ -76,8 +78,8 @@ def read_documents(
     world = _world(readings, existing)
     for reading in readings:
         _read_spec(reading, world)
-    right = {one.key: one for one in existing} | {
-        resource.key: resource for reading in readings if reading.is_right and (resource := _resource(reading))
+    right = {one.id: one for one in existing} | {
+        resource.id: resource for reading in readings if reading.is_right and (resource := _resource(reading))
     }
     _check_queries(readings, QueryChecker(list(right.values()), world, streams, look))
     mistakes = _duplicates(readings)
@@ -99,8 +101,8 @@ def _reading(document: Document) -> _Reading:
 
 
 def _world(readings: Sequence[_Reading], existing: Sequence[Resource]) -> World:
-    drafts = {one.key: Draft(*one.key, dict(one.raw)) for one in existing}
-    drafts |= {(one.draft.kind, one.draft.namespace, one.draft.name): one.draft for one in readings if one.draft}
+    drafts = {one.id: Draft(one.id, dict(one.raw)) for one in existing}
+    drafts |= {one.draft.id: one.draft for one in readings if one.draft}
     return World(drafts)
 
 
@@ -109,7 +111,7 @@ def _read_spec(reading: _Reading, world: World) -> None:
     if envelope.kind is None or envelope.spec is None:
         return
     # The rest of a document is worth checking even where its name is wrong.
-    draft = reading.draft or Draft(envelope.kind.name, envelope.namespace, "?", envelope.spec)
+    draft = reading.draft or Draft(ResourceId(envelope.kind.name, envelope.namespace, "?"), envelope.spec)
     read: ReadSpec = read_spec(envelope.kind, draft, world)
     reading.spec = read.spec
     reading.problems += tuple(_below_spec(problem) for problem in read.problems)
@@ -118,7 +120,7 @@ def _read_spec(reading: _Reading, world: World) -> None:
 def _check_queries(readings: Sequence[_Reading], checker: QueryChecker) -> None:
     for reading in readings:
         resource = _resource(reading)
-        if resource and resource.kind == "StreamFinetuner":
+        if resource:
             known = {(problem.location, problem.of_key) for problem in reading.problems}
             found = [_below_spec(problem) for problem in checker.problems(resource)]
             reading.problems += tuple(one for one in found if (one.location, one.of_key) not in known)
@@ -147,12 +149,12 @@ def _line_of_text(document: Document, problem: Problem, start: Place) -> Place:
 
 
 def _duplicates(readings: Sequence[_Reading]) -> list[Mistake]:
-    seen: dict[Draft, _Reading] = {}
+    seen: dict[ResourceId, _Reading] = {}
     mistakes: list[Mistake] = []
     for reading in readings:
         if reading.draft is None:
             continue
-        key = replace(reading.draft, spec=None)
+        key = reading.draft.id
         if first := seen.get(key):
             place = first.document.place(("metadata", "name"))
             message = f"declared twice in namespace {key.namespace}; first at {first.document.file}:{place.line}"
@@ -167,7 +169,7 @@ def _resource(reading: _Reading) -> Resource | None:
         return None
     return Resource(
         envelope.api_version,
-        reading.draft.kind,
+        reading.draft.id.kind,
         reading.draft.namespace,
         reading.draft.name,
         envelope.labels,

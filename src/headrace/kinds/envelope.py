@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.document import Document, Location, Plain
 from headrace.kinds.fields import FieldError, read_name
-from headrace.kinds.kind import Draft, Kind, Problem
+from headrace.kinds.kind import Draft, Kind
 from headrace.kinds.mistake import nearest
 from headrace.kinds.placeholders import is_placeholder
+from headrace.kinds.problem import Problem
 from headrace.kinds.registry import KINDS
 
 TOP_KEYS = ("apiVersion", "kind", "metadata", "spec")
@@ -44,7 +46,7 @@ class Envelope:
         """None where the kind or the name is not known."""
         if self.kind is None or self.name is None:
             return None
-        return Draft(self.kind.name, self.namespace, self.name, self.spec)
+        return Draft(ResourceId(self.kind.name, self.namespace, self.name), self.spec)
 
 
 def read_envelope(document: Document) -> Envelope:

@@ -1,4 +1,4 @@
-"""Which streams and tables a finetuner's query reads, by the names that stand in it."""
+"""Which streams and tables a query reads, by the names that stand in it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from sqlglot import exp
 from headrace.connectors.source import EventTime, SourceOptions
 from headrace.events import topics
 from headrace.events.schema import Column, RowSchema
+from headrace.kinds.declared_query import DeclaredQuery
 from headrace.kinds.resource import Resource
 from headrace.kinds.stream_connector.spec import StreamConnectorSpec
-from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.stages.transform.options import StreamBinding, TableBinding
 from headrace.streams.dialect import parse_query
 from headrace.streams.query_error import place_of
@@ -26,21 +26,25 @@ class QueryInputs:
     streams: tuple[StreamBinding, ...]
     tables: tuple[TableBinding, ...]
 
+    @property
+    def connectors(self) -> tuple[str, ...]:
+        """The names of every connector among them."""
+        return (*(one.source.name for one in self.streams if one.source), *(one.source.name for one in self.tables))
 
-def query_inputs(finetuner: Resource, connectors: Mapping[str, Resource]) -> QueryInputs:
+
+def query_inputs(query: DeclaredQuery, connectors: Mapping[str, Resource]) -> QueryInputs:
     """`connectors`: the StreamConnectors of its namespace, by name. InvalidQueryError: the query, or a name in it, is wrong."""
-    spec = cast("StreamFinetunerSpec", finetuner.spec)
-    own = _own_stream(finetuner.namespace, spec)
+    namespace = query.owner.namespace
     streams: dict[str, StreamBinding] = {}
     tables: dict[str, TableBinding] = {}
-    for name in named_tables(spec.processing.pre_processing_sql):
+    for name in named_tables(query.sql):
         if name.lower() == SOURCE_STREAM:
-            streams[name] = StreamBinding(name, own.topic, own.connector, own.finetuner)
+            streams[name] = _own_stream(name, query, connectors)
         elif name in connectors and cast("StreamConnectorSpec", connectors[name].spec).direction == "source":
             connector = connectors[name]
             table = cast("StreamConnectorSpec", connector.spec).table
             if table is None:
-                streams[name] = StreamBinding(name, topics.events(finetuner.namespace, name), name)
+                streams[name] = StreamBinding(name, topics.events(namespace, name), source_options(connector))
             else:
                 tables[name] = TableBinding(name, source_options(connector), table.valid_from)
     return QueryInputs(tuple(streams.values()), tuple(tables.values()))
@@ -71,13 +75,13 @@ def connectors_of(resources: Iterable[Resource], namespace: str) -> dict[str, Re
     return {one.name: one for one in resources if one.kind == "StreamConnector" and one.namespace == namespace}
 
 
-def _own_stream(namespace: str, spec: StreamFinetunerSpec) -> StreamBinding:
-    source = spec.finetuner_info.data_source
-    if source.source_stream_finetuner:
-        name = source.source_stream_finetuner
-        return StreamBinding(SOURCE_STREAM, topics.examples(namespace, name), "", name)
-    name = cast("str", source.source_stream_connector)
-    return StreamBinding(SOURCE_STREAM, topics.events(namespace, name), name)
+def _own_stream(name: str, query: DeclaredQuery, connectors: Mapping[str, Resource]) -> StreamBinding:
+    """`source_stream`, as `name` writes it."""
+    namespace = query.owner.namespace
+    if query.finetuner:
+        return StreamBinding(name, topics.examples(namespace, query.finetuner), finetuner=query.finetuner)
+    source = source_options(connectors[query.connector])
+    return StreamBinding(name, topics.events(namespace, query.connector), source)
 
 
 def named_tables(sql: str) -> dict[str, str]:

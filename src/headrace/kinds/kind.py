@@ -4,8 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from headrace.kinds.document import Location, Plain
+from headrace.foundation.resource_id import ResourceId
+from headrace.kinds.declared_query import DeclaredQuery, no_queries
+from headrace.kinds.document import Plain
+from headrace.kinds.planning import Planned, Planning, nothing_to_note, nothing_to_run
+from headrace.kinds.problem import Problem
+from headrace.kinds.resource import Resource
 from headrace.kinds.spec_model import SpecModel
+from headrace.stages.topology import Note
 
 Cost = Literal["none", "restart", "re-run query", "re-ingest", "re-embed", "re-label", "new base"]
 """What changing a field costs, cheapest first."""
@@ -23,30 +29,19 @@ STREAMS = "streams.nstream.ai/v1"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """What a check found, at a location below `spec` (or the whole document's, where `of_document`)."""
-
-    location: Location
-    message: str
-    valid: tuple[str, ...] = ()
-    near: str | None = None
-    hint: str | None = None
-    of_key: bool = False
-    """The key itself is wrong, not its value."""
-    warning: bool = False
-    """It does not stand in the way of running."""
-    text_line: int | None = None
-    """Which line of the text at the location it is about, from 1, where the text has several."""
-
-
-@dataclass(frozen=True, slots=True)
 class Draft:
     """A document whose envelope could be read; its spec may still be wrong anywhere."""
 
-    kind: str
-    namespace: str
-    name: str
+    id: ResourceId
     spec: Plain
+
+    @property
+    def namespace(self) -> str:
+        return self.id.namespace
+
+    @property
+    def name(self) -> str:
+        return self.id.name
 
     def given(self, *path: str | int) -> Plain:
         """What stands at a path of the spec; None where nothing does, or something of another shape."""
@@ -75,14 +70,14 @@ class Draft:
 class World:
     """Every draft that can be named, of the files and of what was applied before."""
 
-    drafts: Mapping[tuple[str, str, str], Draft] = field(default_factory=dict[tuple[str, str, str], Draft])
+    drafts: Mapping[ResourceId, Draft] = field(default_factory=dict[ResourceId, Draft])
 
     def find(self, kind: str, namespace: str, name: str) -> Draft | None:
-        return self.drafts.get((kind, namespace, name))
+        return self.drafts.get(ResourceId(kind, namespace, name))
 
     def names(self, kind: str, namespace: str) -> tuple[str, ...]:
         """The names of a kind in a namespace, sorted."""
-        return tuple(sorted(name for k, n, name in self.drafts if (k, n) == (kind, namespace)))
+        return tuple(sorted(one.name for one in self.drafts if (one.kind, one.namespace) == (kind, namespace)))
 
 
 def no_checks(_draft: Draft, _world: World) -> Iterator[Problem]:
@@ -110,6 +105,12 @@ class Kind:
     """What changing a field of a variant costs that `costs` does not name."""
     own_block: str = ""
     """The field of the variants' models that holds what only this variant has; '' where there is one variant."""
+    plan: Callable[[Resource, Planning], Planned] = nothing_to_run
+    """Which stages a resource needs, and what it provides to others."""
+    notes: Callable[[Resource, Planning], Iterable[Note]] = nothing_to_note
+    """What a person should know of one that runs."""
+    queries: Callable[[Resource], Iterable[DeclaredQuery]] = no_queries
+    """The stream queries that a resource owns."""
     free_text: frozenset[str] = frozenset()
     """Keys whose values people choose freely, so that capitals in them are no sign of a placeholder."""
 

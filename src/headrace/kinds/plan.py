@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.document import Location, path_text
 from headrace.kinds.kind import COSTS, Cost, Draft
 from headrace.kinds.references import references
@@ -36,9 +37,7 @@ class FieldChange:
 class Change:
     """What becomes of one resource."""
 
-    kind: str
-    namespace: str
-    name: str
+    id: ResourceId
     action: Action
     fields: tuple[FieldChange, ...] = ()
     cost: Cost = "none"
@@ -50,34 +49,34 @@ class Change:
 
 def plan(applied: Sequence[Resource], new: Sequence[Resource], *, prune: bool = False) -> list[Change]:
     """One change per new resource, in their order. `prune`: what is applied and not in `new` is deleted."""
-    known = {resource.key: resource for resource in applied}
-    wanted = {resource.key: resource for resource in new}
+    known = {resource.id: resource for resource in applied}
+    wanted = {resource.id: resource for resource in new}
     changes = [_change(known.get(key), resource, {**known, **wanted}) for key, resource in wanted.items()]
     gone = [resource for key, resource in known.items() if key not in wanted] if prune else []
     return [*changes, *(_deleted(resource, wanted) for resource in gone)]
 
 
-def _change(old: Resource | None, new: Resource, world: Mapping[tuple[str, str, str], Resource]) -> Change:
+def _change(old: Resource | None, new: Resource, world: Mapping[ResourceId, Resource]) -> Change:
     title = f"{new.kind}/{new.name} in {new.namespace}"
     if old is None:
-        return Change(*new.key, "create", sentence=f"{title} is created")
+        return Change(new.id, "create", sentence=f"{title} is created")
     fields = tuple(_fields(old, new))
     if not fields:
-        return Change(*new.key, "unchanged", sentence=f"{title} stays as it is")
+        return Change(new.id, "unchanged", sentence=f"{title} stays as it is")
     cost: Cost = max((field.cost for field in fields), key=_RANK.__getitem__)
     affects = _affected(new, world) if _RANK[cost] > _RANK["restart"] else ()
     sentence = f"{title} changes in {_counted(len(fields), 'field')}; {cost}: {COSTS[cost]}"
     if affects:
         sentence += f"; {', '.join(affects)} with it"
-    return Change(*new.key, "update", fields, cost, affects, sentence)
+    return Change(new.id, "update", fields, cost, affects, sentence)
 
 
-def _deleted(old: Resource, remaining: Mapping[tuple[str, str, str], Resource]) -> Change:
+def _deleted(old: Resource, remaining: Mapping[ResourceId, Resource]) -> Change:
     affects = _affected(old, remaining)
     sentence = f"{old.kind}/{old.name} in {old.namespace} is deleted"
     if affects:
         sentence += f"; {', '.join(affects)} cannot run without it"
-    return Change(*old.key, "delete", affects=affects, sentence=sentence)
+    return Change(old.id, "delete", affects=affects, sentence=sentence)
 
 
 def _fields(old: Resource, new: Resource) -> Iterator[FieldChange]:
@@ -85,7 +84,7 @@ def _fields(old: Resource, new: Resource) -> Iterator[FieldChange]:
     before, after = (dict(_leaves(one.spec)) for one in (old, new))
     shown = (old.shown()["spec"], new.shown()["spec"])
     kind = KINDS[new.kind]
-    variant = kind.choose(Draft(*new.key, dict(new.raw)))
+    variant = kind.choose(Draft(new.id, dict(new.raw)))
     for location in dict.fromkeys([*before, *after]):
         if before.get(location, _ABSENT) != after.get(location, _ABSENT):
             path = path_text(location)
@@ -141,23 +140,23 @@ def _keys(location: Location) -> str:
     return ".".join(step for step in location if isinstance(step, str))
 
 
-def _affected(resource: Resource, world: Mapping[tuple[str, str, str], Resource]) -> tuple[str, ...]:
+def _affected(resource: Resource, world: Mapping[ResourceId, Resource]) -> tuple[str, ...]:
     """Who names it, and who names those, sorted."""
-    found: set[tuple[str, str, str]] = set()
-    waiting = [resource.key]
+    found: set[ResourceId] = set()
+    waiting = [resource.id]
     while waiting:
         target = waiting.pop()
         for other in world.values():
-            if other.key not in found and other.key != resource.key and target in _named_by(other):
-                found.add(other.key)
-                waiting.append(other.key)
-    return tuple(f"{kind}/{name}" for kind, _, name in sorted(found))
+            if other.id not in found and other.id != resource.id and target in _named_by(other):
+                found.add(other.id)
+                waiting.append(other.id)
+    return tuple(f"{one.kind}/{one.name}" for one in sorted(found))
 
 
-def _named_by(resource: Resource) -> set[tuple[str, str, str]]:
-    draft = Draft(resource.kind, resource.namespace, resource.name, dict(resource.raw))
+def _named_by(resource: Resource) -> set[ResourceId]:
+    draft = Draft(resource.id, dict(resource.raw))
     model = KINDS[resource.kind].model(draft)
-    return {(kind, resource.namespace, name) for _, kind, name in references(model, draft.spec)}
+    return {resource.id.sibling(kind, name) for _, kind, name in references(model, draft.spec)}
 
 
 def _counted(number: int, noun: str) -> str:

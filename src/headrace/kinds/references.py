@@ -8,8 +8,9 @@ from pydantic.fields import FieldInfo
 
 from headrace.kinds.document import Location, Plain
 from headrace.kinds.fields import Refers
-from headrace.kinds.kind import Draft, Problem, World
+from headrace.kinds.kind import Draft, World
 from headrace.kinds.mistake import listed, nearest
+from headrace.kinds.problem import Problem
 from headrace.kinds.spec_errors import model_in
 
 
@@ -38,7 +39,7 @@ def dangling(draft: Draft, model: type[BaseModel], world: World) -> Iterator[Pro
         there = world.names(kind, draft.namespace)
         hint = None if there else f"Declare one in namespace {draft.namespace}."
         message = f"there is no {kind} {name!r} in namespace {draft.namespace}"
-        elsewhere = [n for k, n, other in world.drafts if k == kind and other == name]
+        elsewhere = [one.namespace for one in sorted(world.drafts) if (one.kind, one.name) == (kind, name)]
         if elsewhere:
             hint = f"The {kind} {name!r} is in namespace {elsewhere[0]}, and namespaces do not see each other."
         yield Problem(location, message, listed(there), nearest(name, there), hint)

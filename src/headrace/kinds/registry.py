@@ -1,26 +1,33 @@
-"""The kinds, in the order in which they depend on each other."""
+"""The kinds that are installed, found by entry point."""
 
 from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
 
-from headrace.kinds import (
-    base_model,
-    embedding_model,
-    knowledge_base,
-    mega_model,
-    stream_connector,
-    stream_finetuner,
-)
+from headrace.foundation.errors import InvalidDeclarationError
 from headrace.kinds.kind import Kind
 
-KINDS: Mapping[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        stream_connector.KIND,
-        mega_model.KIND,
-        base_model.KIND,
-        embedding_model.KIND,
-        knowledge_base.KIND,
-        stream_finetuner.KIND,
-    )
-}
+GROUP = "headrace.kinds"
+_DISPLAYED_FIRST = ("StreamConnector", "MegaModel", "BaseModel", "EmbeddingModel", "KnowledgeBase", "StreamFinetuner")
+"""The order in which people meet our own; other kinds follow by name. Nothing depends on it but lists that people read."""
+
+
+def _place(point: EntryPoint) -> tuple[int, str]:
+    known = point.name in _DISPLAYED_FIRST
+    return (_DISPLAYED_FIRST.index(point.name) if known else len(_DISPLAYED_FIRST), point.name)
+
+
+def _installed() -> Mapping[str, Kind]:
+    found: dict[str, Kind] = {}
+    for point in sorted(entry_points(group=GROUP), key=_place):
+        kind = point.load()
+        if not isinstance(kind, Kind) or kind.name != point.name or kind.name in found:
+            raise InvalidDeclarationError(
+                f"the entry point {point.name} in {GROUP} ({point.value}) names no kind of that name",
+                next_step="Let it name a Kind, once, under the kind's own name.",
+            )
+        found[kind.name] = kind
+    return found
+
+
+KINDS: Mapping[str, Kind] = _installed()
 API_VERSIONS = tuple(sorted({version for kind in KINDS.values() for version in kind.api_versions}))

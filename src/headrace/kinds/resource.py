@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.document import Plain
 from headrace.kinds.spec_model import SpecModel
 
@@ -29,9 +30,9 @@ class Resource:
     """Absolute folder that relative paths in it start from."""
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """Kind, namespace, name."""
-        return self.kind, self.namespace, self.name
+    def id(self) -> ResourceId:
+        """The one key."""
+        return ResourceId(self.kind, self.namespace, self.name)
 
     @property
     def folder(self) -> Path:

@@ -7,6 +7,7 @@ import msgspec
 from pydantic import ValidationError
 
 from headrace.foundation.errors import CorruptDataError
+from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.document import path_text
 from headrace.kinds.kind import Draft
 from headrace.kinds.registry import KINDS
@@ -51,7 +52,7 @@ def resource_from_json(data: bytes | msgspec.Raw) -> Resource:
     try:
         stored = msgspec.json.decode(data, type=_Stored)
         kind = KINDS[stored.kind]
-        draft = Draft(stored.kind, stored.namespace, stored.name, stored.spec)
+        draft = Draft(ResourceId(stored.kind, stored.namespace, stored.name), stored.spec)
         spec = kind.model(draft).model_validate(stored.spec)
     except (msgspec.MsgspecError, KeyError) as error:
         raise CorruptDataError(f"a stored resource does not parse: {error}") from error

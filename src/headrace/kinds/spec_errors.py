@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from headrace.kinds.document import Location, Plain
 from headrace.kinds.fields import MAX_NAME, FieldError
-from headrace.kinds.kind import Problem
 from headrace.kinds.mistake import nearest
+from headrace.kinds.problem import Problem
 
 _LIMITS = {
     "greater_than_equal": ("ge", "must be at least {}"),

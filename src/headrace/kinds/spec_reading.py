@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from headrace.kinds.document import Location, Plain
-from headrace.kinds.kind import Draft, Kind, Problem, World
+from headrace.kinds.kind import Draft, Kind, World
 from headrace.kinds.placeholders import SAMPLE_WORDS, is_certain_placeholder, left_in
+from headrace.kinds.problem import Problem
 from headrace.kinds.references import dangling
 from headrace.kinds.secret_fields import secrets_in
 from headrace.kinds.spec_errors import problems_of

@@ -61,6 +61,7 @@ class StageReporter:
     clock: Clock = SYSTEM_CLOCK
     _written: bytes = b""
     _written_at: float = -1.0
+    _looked: bool = False
     _conditions: tuple[Condition, ...] = ()
     _progress: dict[str, int | float | str] | None = None
 
@@ -81,6 +82,16 @@ class StageReporter:
             return
         self.log.commit(Commit(state={StateKey(STATUS_OWNER, self._key): status}))
         self._written, self._written_at = status, self.clock.monotonic()
+
+    @property
+    def said_false(self) -> bool:
+        """Whether what was last said holds a condition that is False; at first, by a former run."""
+        if not self._looked:
+            self._looked = True
+            entry = self.log.state(STATUS_OWNER, self._key).get(self._key)
+            said = msgspec.json.decode(entry.value, type=StageStatus).conditions if entry else []
+            self._conditions = tuple(said)
+        return any(condition.status == "False" for condition in self._conditions)
 
     @property
     def _key(self) -> str:

@@ -1,27 +1,22 @@
 """All stages that the applied resources need."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from headrace.stages.embed.options import EmbedOptions
-from headrace.stages.index.options import KnowledgeOptions
-from headrace.stages.ingest.options import IngestOptions
-from headrace.stages.label.options import LabelOptions
-from headrace.stages.prompt.options import PromptOptions
-from headrace.stages.serve.options import ServeOptions
-from headrace.stages.sink.options import SinkStageOptions
-from headrace.stages.train.options import TrainOptions
-from headrace.stages.transform.options import TransformOptions
+from headrace.foundation.resource_id import ResourceId
+from headrace.stages.stage_spec import StageSpec
+
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
     """A resource that cannot run yet, and why: its stages are left out, its condition says so."""
 
-    kind: str
-    namespace: str
-    name: str
+    id: ResourceId
     reason: str
-    """CamelCase, as Kubernetes conditions have it, such as `BaseModelNotFound`."""
+    """CamelCase, as in Kubernetes conditions, such as `BaseModelNotFound`."""
     message: str
 
 
@@ -29,9 +24,7 @@ class NotReady:
 class Note:
     """What a person should know about a resource that runs all the same, such as a setting without a meaning on this engine."""
 
-    kind: str
-    namespace: str
-    name: str
+    id: ResourceId
     reason: str
     """CamelCase, such as `GpuMissing`."""
     message: str
@@ -39,18 +32,25 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """All stages that the applied resources need."""
+    """The stages, along the data; what cannot run, and why."""
 
-    ingest: tuple[IngestOptions, ...] = ()
-    transform: tuple[TransformOptions, ...] = ()
-    prompt: tuple[PromptOptions, ...] = ()
-    label: tuple[LabelOptions, ...] = ()
-    train: tuple[TrainOptions, ...] = ()
-    sinks: tuple[SinkStageOptions, ...] = ()
-    serve: ServeOptions = ServeOptions()
+    specs: tuple[StageSpec, ...] = ()
     not_ready: tuple[NotReady, ...] = ()
     notes: tuple[Note, ...] = ()
-    index: tuple[KnowledgeOptions, ...] = ()
-    embed: tuple[EmbedOptions, ...] = ()
-    mirror: tuple[TrainOptions, ...] = ()
-    """Finetuners whose curves and versions are mirrored for people."""
+
+    def of_kind(self, kind: str) -> tuple[StageSpec, ...]:
+        """The stages of one type."""
+        return tuple(one for one in self.specs if one.kind == kind)
+
+    def options(self, of: type[Options]) -> tuple[Options, ...]:
+        """The options of that type that stages are opened with."""
+        return tuple(one.options for one in self.specs if isinstance(one.options, of))
+
+    def of_resource(self, id: ResourceId) -> tuple[StageSpec, ...]:  # noqa: A002 - the word everywhere
+        """The stages of one resource."""
+        return tuple(one for one in self.specs if one.id == id)
+
+    def only(self, kinds: Iterable[str]) -> "Topology":
+        """The same without every other type of stage."""
+        wanted = set(kinds)
+        return Topology(tuple(one for one in self.specs if one.kind in wanted), self.not_ready, self.notes)

@@ -12,6 +12,7 @@ from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.stages.topology import Topology
+from headrace.stages.train.options import TrainOptions
 from headrace.stages.train.stage import read_train_state
 from headrace.testing.builders import read_all
 from headrace.testing.pipeline import Pipeline
@@ -66,11 +67,11 @@ def replayed_weights(examples: Sequence[Record], topology: Topology, log: TopicL
 
     `topology`: with one trainer; its other stages are left out.
     """
-    (trainer,) = topology.train
+    (trainer,) = topology.options(TrainOptions)
     topic = f"{trainer.namespace}.{trainer.finetuner}.examples"
     log.ensure_topic(TopicSpec(topic))
     log.commit(Commit([Append(topic, [_new(record) for record in examples])]))
-    alone = Topology(train=topology.train)
+    alone = topology.only(("train",))
     with Pipeline(alone, state) as pipeline:
         pipeline.run(max_turns=100_000)
     trained = read_train_state(log, trainer.namespace, trainer.finetuner)

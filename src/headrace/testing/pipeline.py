@@ -17,7 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from headrace.control.idleness import is_idle, lags
-from headrace.control.role import ReopenedStage
+from headrace.control.stage_thread import ReopenedStage
 from headrace.events import codec
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FinalError, InvalidDeclarationError, RetryableError
@@ -29,18 +29,20 @@ from headrace.log.record import Record
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.promotion import registry
-from headrace.stages.ingest.stage import IngestStage
-from headrace.stages.label.stage import LabelStage
-from headrace.stages.prompt.stage import PromptStage
-from headrace.stages.sink.stage import SinkStage
+from headrace.stages.context import StageContext
+from headrace.stages.sink.options import SinkStageOptions
 from headrace.stages.stage import Stage
+from headrace.stages.stage_spec import StageSpec
+from headrace.stages.stage_type import stage_type
 from headrace.stages.topology import Topology
+from headrace.stages.train.options import TrainOptions
 from headrace.stages.train.stage import TrainStage, read_train_state
-from headrace.stages.transform.stage import TransformStage
 from headrace.testing.builders import read_all
 
 PAUSE_SECONDS = 0.01
 MAX_TURNS = 2_000
+STEPPED = ("ingest", "index", "transform", "prompt", "label", "train", "sink")
+"""The stages that it runs, in the order of their turns."""
 OpenLearner = Callable[[LearnerOptions], Learner]
 
 
@@ -71,7 +73,7 @@ class Pipeline:
         at_most: int | None = None,
     ) -> None:
         """`learner`: opens each trainer's learner; None: PyTorch's. `at_most`: records that a stage reads from the log at once."""
-        self.topology, self.state, self.holder = replace(topology, mirror=()), state, holder
+        self.topology, self.state, self.holder = topology.only(STEPPED), state, holder
         self._clock, self._learner, self._at_most = clock, learner, at_most
         self._log: TopicLog | None = None
         self.stages: list[ReopenedStage] = []
@@ -115,7 +117,7 @@ class Pipeline:
     @property
     def idle(self) -> bool:
         """Whether everything is read, learned and written."""
-        return is_idle(self.log, self.topology, self.holder)
+        return is_idle(self.log, self.topology.specs, self.holder)
 
     def run(self, *, max_turns: int = MAX_TURNS) -> None:
         """Turns until it is idle; TimeoutError after `max_turns`, with the last error."""
@@ -126,7 +128,7 @@ class Pipeline:
                 return
             self._clock.sleep(PAUSE_SECONDS)
         raise TimeoutError(
-            f"not done after {max_turns} turns; behind: {lags(self.log, self.topology)}; {self.errors[-1:] or 'no error'}"
+            f"not done after {max_turns} turns; behind: {lags(self.log, self.topology.specs)}; {self.errors[-1:] or 'no error'}"
         )
 
     def close(self) -> None:
@@ -137,21 +139,17 @@ class Pipeline:
             self._log.close()
 
     def _openers(self, log: Any) -> Sequence[Callable[[], Stage]]:
-        one, holder, clock, state = self.topology, self.holder, self._clock, self.state
-        sources = {ingest.source.name: ingest.source for ingest in one.ingest}
-        return [
-            *(lambda o=o: IngestStage(o, log, holder, clock) for o in one.ingest),
-            *(lambda o=o: TransformStage(o, sources, log, holder, clock) for o in one.transform),
-            *(lambda o=o: PromptStage(o, log, holder, clock) for o in one.prompt),
-            *(lambda o=o: LabelStage(o, log, holder, state, clock) for o in one.label),
-            *(
-                lambda o=o: TrainStage(
-                    o, log, holder, state, clock, learner=self._learner(o.learner) if self._learner else None
-                )
-                for o in one.train
-            ),
-            *(lambda o=o: SinkStage(o, log, holder, clock) for o in one.sinks),
-        ]
+        context = StageContext(log, self.holder, self.state, clock=self._clock)
+        specs = sorted(self.topology.specs, key=lambda one: STEPPED.index(one.kind))
+        return [lambda one=one: self._open(one, context) for one in specs]
+
+    def _open(self, spec: StageSpec, context: StageContext) -> Stage:
+        if self._learner and isinstance(spec.options, TrainOptions):
+            learner = self._learner(spec.options.learner)
+            return TrainStage(spec.options, context.log, context.holder, context.state, context.clock, learner=learner)
+        opener = stage_type(spec.kind).open
+        assert opener is not None
+        return opener(spec, context)
 
 
 def declared(file: Path, state: Path, *, checkpoint_interval_ms: int | None = None) -> Topology:
@@ -161,13 +159,19 @@ def declared(file: Path, state: Path, *, checkpoint_interval_ms: int | None = No
     """
     loaded = load([file])
     found = make_topology(loaded.resources, Settings(state=state), {})
-    wrong = [*map(str, loaded.mistakes), *(f"{one.kind}/{one.name}: {one.message}" for one in found.not_ready)]
+    wrong = [*map(str, loaded.mistakes), *(f"{one.id.kind}/{one.id.name}: {one.message}" for one in found.not_ready)]
     if wrong:
         raise InvalidDeclarationError("; ".join(wrong), where=str(file))
     if checkpoint_interval_ms is None:
         return found
-    trainers = tuple(replace(one, checkpoint_interval_ms=checkpoint_interval_ms) for one in found.train)
-    return replace(found, train=trainers)
+    return replace(found, specs=tuple(_with_interval(one, checkpoint_interval_ms) for one in found.specs))
+
+
+def _with_interval(spec: StageSpec, interval_ms: int) -> StageSpec:
+    options = spec.options
+    if not isinstance(options, TrainOptions):
+        return spec
+    return replace(spec, options=replace(options, checkpoint_interval_ms=interval_ms))
 
 
 def snapshot(topology: Topology, state: Path) -> dict[str, Any]:
@@ -178,14 +182,14 @@ def snapshot(topology: Topology, state: Path) -> dict[str, Any]:
     log = open_log(state)
     try:
         found: dict[str, Any] = {info.spec.name: _records(log, info.spec.name) for info in log.topics()}
-        for one in topology.train:
+        for one in topology.options(TrainOptions):
             name = f"{one.namespace}/{one.finetuner}"
             found[f"registry {name}"] = _registry(log, one.namespace, one.finetuner)
             trained = read_train_state(log, one.namespace, one.finetuner)
             found[f"weights {name}"] = trained.weights_sha256 if trained else None
     finally:
         log.close()
-    for sink in topology.sinks:
+    for sink in topology.options(SinkStageOptions):
         folder = sink.sink.base_dir / str(sink.sink.options.get("path", "."))
         if sink.sink.type == "file":
             found[f"files {sink.sink.name}"] = {

@@ -67,7 +67,7 @@ class Desk:
         """On SQLite in a folder, with DuckDB."""
         return Desk(
             lambda: open_log(folder),
-            lambda options, schema, log: TransformStage(options, _source(schema), log, "test"),
+            lambda options, log: TransformStage(options, log, "test"),
         )
 
     @staticmethod
@@ -78,7 +78,7 @@ class Desk:
         jobs = FlinkEngine({"gateway": found.flink_gateway, "jobmanager": found.flink_rest})
         return Desk(
             lambda: open_log(folder, technology="kafka", options=given),
-            lambda options, schema, log: TransformJobStage(options, _source(schema), log, "test", jobs),
+            lambda options, log: TransformJobStage(options, log, "test", jobs),
             jobs,
         )
 
@@ -144,11 +144,11 @@ class Desk:
         schema: RowSchema = SCHEMA,
     ) -> Sequence[Record]:
         """Runs the query in place of the one before until the last rows' numbers are these; gives all rows."""
-        binding = StreamBinding("source_stream", EVENTS, "trades")
+        binding = StreamBinding("source_stream", EVENTS, _source(schema))
         options = TransformOptions("default", "desk", sql, (binding,), start_ms=start_ms, parallelism=parallelism)
         if self.stage is not None:
             self.stage.close()
-        self.stage = self.open(replace(options, checkpoint_interval_ms=200), schema, self.log)
+        self.stage = self.open(replace(options, checkpoint_interval_ms=200), self.log)
         self._step_until(lambda: numbers(self.rows())[-len(last) :] == [*last])
         return self.rows()
 
@@ -194,6 +194,6 @@ def numbers(records: Sequence[Record]) -> list[int]:
     return [json.loads(record.value)["n"] for record in records]
 
 
-def _source(schema: RowSchema) -> dict[str, SourceOptions]:
+def _source(schema: RowSchema) -> SourceOptions:
     time = EventTime("event_time", historical=True)
-    return {"trades": SourceOptions("default", "trades", "file", {}, schema=schema, event_time=time)}
+    return SourceOptions("default", "trades", "file", {}, schema=schema, event_time=time)

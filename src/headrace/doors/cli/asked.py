@@ -7,6 +7,7 @@ import httpx
 from rich.text import Text
 
 from headrace.events.message import Message
+from headrace.stages.serve.options import DoorOptions, ServedModel
 from headrace.stages.topology import Topology
 
 
@@ -23,15 +24,15 @@ def ask_gateway(address: str, model: str, messages: Sequence[Message], api_key: 
 class ThreeAnswers:
     """Asks in a thread of its own, so that the screen never waits."""
 
-    def __init__(self, topology: Topology) -> None:
-        self._serve = topology.serve
+    def __init__(self, topology: Topology, doors: DoorOptions) -> None:
+        self._models, self._doors = topology.options(ServedModel), doors
         self._lock = threading.Lock()
         self._shown: tuple[str, str, str, str] | None = None
         self._thread: threading.Thread | None = None
 
     def ask(self, model: str, messages: Sequence[Message], teacher: str) -> None:
         """Asks both models the stream's last question, unless the last asking is still under way."""
-        served = next((one for one in self._serve.models if one.name == model), None)
+        served = next((one for one in self._models if one.name == model), None)
         if served is None or not messages or (self._thread and self._thread.is_alive()):
             return
         self._thread = threading.Thread(
@@ -40,9 +41,9 @@ class ThreeAnswers:
         self._thread.start()
 
     def _ask(self, model: str, base: str, messages: list[Message], teacher: str) -> None:
-        address = f"http://{self._serve.host}:{self._serve.port}"
+        address = f"http://{self._doors.host}:{self._doors.port}"
         try:
-            answers = [ask_gateway(address, name, messages, self._serve.api_key) for name in (base, model)]
+            answers = [ask_gateway(address, name, messages, self._doors.api_key) for name in (base, model)]
         except (httpx.HTTPError, KeyError, ValueError):
             return  # the gateway is still starting; the next refresh asks again
         with self._lock:

@@ -21,6 +21,7 @@ from headrace.events import topics
 from headrace.events.decision import Decision
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.log.topic_log import TopicLog
+from headrace.stages.serve.options import DoorOptions
 from headrace.stages.topology import Topology
 
 STYLES = {"majority": "yellow", "served": "green", "learner": "cyan"}
@@ -34,9 +35,9 @@ _WORDS = {
 }  # fmt: skip
 
 
-def open_view(log: TopicLog, topology: Topology, *, live: bool) -> View:
+def open_view(log: TopicLog, topology: Topology, doors: DoorOptions, *, live: bool) -> View:
     """The live view on a terminal, else progress lines on stderr."""
-    return LiveView(log, topology) if live else LineView(log, topology)
+    return LiveView(log, topology, doors) if live else LineView(log, topology)
 
 
 def told(decisions: list[Decision]) -> list[Decision]:
@@ -63,7 +64,7 @@ class LineView:
 
     def refresh(self, died: list[RoleProcess]) -> None:
         for role in died:
-            sys.stderr.write(f"{role.order.role} ended (exit {role.last_exit}); it is started again\n")
+            sys.stderr.write(f"{role.order.process} ended (exit {role.last_exit}); it is started again\n")
         if self._clock.monotonic() - self._last >= LINE_SECONDS:
             self._last = self._clock.monotonic()
             self._print()
@@ -81,10 +82,16 @@ class LineView:
 
 
 class LiveView:
-    """A screen that is drawn anew twice a second."""
+    """A screen that is redrawn twice a second."""
 
     def __init__(
-        self, log: TopicLog, topology: Topology, clock: Clock = SYSTEM_CLOCK, *, heading: Callable[[], str] = lambda: ""
+        self,
+        log: TopicLog,
+        topology: Topology,
+        doors: DoorOptions,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        heading: Callable[[], str] = lambda: "",
     ) -> None:
         """`heading`: a line above everything, such as what a demonstration is doing now."""
         self._progress = Progress(log, topology)
@@ -93,7 +100,7 @@ class LiveView:
         self._live = Live(console=self._console, refresh_per_second=4, transient=False)
         self._drawn = -1.0
         self._died: list[str] = []
-        self._asked = ThreeAnswers(topology)
+        self._asked = ThreeAnswers(topology, doors)
         self._asking: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -109,7 +116,7 @@ class LiveView:
         self._live.__exit__(kind, error, trace)
 
     def refresh(self, died: list[RoleProcess]) -> None:
-        self._died += [f"{role.order.role} ended (exit {role.last_exit}); it is started again" for role in died]
+        self._died += [f"{role.order.process} ended (exit {role.last_exit}); it is started again" for role in died]
         if self._clock.monotonic() - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = self._clock.monotonic()

@@ -31,7 +31,7 @@ def run(
         bool | None, typer.Option("--live/--no-live", help="The live view. Default: on a terminal.", show_default=False)
     ] = None,
 ) -> None:
-    """Applies the files and runs every role in the foreground; Ctrl-C ends cleanly."""
+    """Applies the files and runs everything that is applied, in the foreground; Ctrl-C ends cleanly."""
     from headrace.control.resource_store import ResourceStore
     from headrace.doors.cli.declare import load_or_exit
     from headrace.foundation.clock import SYSTEM_CLOCK
@@ -40,7 +40,7 @@ def run(
     store = ResourceStore(log)
     resources = load_or_exit(files, store.all())
     store.apply(resources, SYSTEM_CLOCK.now_ms())
-    _supervise(resources, log, settings(state, host=host, port=port), until_idle=until_idle, output=output, live=live)
+    _supervise(store.all(), log, settings(state, host=host, port=port), until_idle=until_idle, output=output, live=live)
 
 
 def up(
@@ -74,16 +74,17 @@ def _supervise(
     from headrace.control.summary import summary
     from headrace.doors.cli.live_view import open_view
     from headrace.kinds.topology import topology
+    from headrace.stages.serve.options import DoorOptions, ServedModel
 
     chosen = open_address(chosen)
     plan = topology(resources, chosen)
     for one in plan.not_ready:
-        say(f"{one.kind}/{one.name}: Ready=False ({one.reason}): {one.message}")
+        say(f"{one.id.kind}/{one.id.name}: Ready=False ({one.reason}): {one.message}")
     for note in plan.notes:
-        say(f"{note.kind}/{note.name}: {note.message}")
+        say(f"{note.id.kind}/{note.id.name}: {note.message}")
     shown = sys.stderr.isatty() if live is None else live
-    view = open_view(log, plan, live=shown)
-    if not until_idle and plan.serve.models:
+    view = open_view(log, plan, DoorOptions(chosen.host, chosen.port, chosen.api_key), live=shown)
+    if not until_idle and plan.options(ServedModel):
         say(f"the gateway answers at http://{chosen.host}:{chosen.port} once its models are loaded; Ctrl-C ends")
     outcome = run_until(
         plan, log, chosen, until_idle=until_idle, view=view, applied=Applied(ResourceStore(log), chosen).look

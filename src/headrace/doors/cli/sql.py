@@ -128,8 +128,9 @@ def _declared(name: str, path: str) -> "SourceOptions":
     from headrace.doors.cli.declare import load_or_exit
     from headrace.foundation.errors import NotFoundError
     from headrace.kinds.topology import topology
+    from headrace.stages.ingest.options import IngestOptions
 
-    sources = [one.source for one in topology(load_or_exit([path]), settings()).ingest]
+    sources = [one.source for one in topology(load_or_exit([path]), settings()).options(IngestOptions)]
     chosen = [one for one in sources if one.name == name] or sources
     if len(chosen) != 1:
         names = ", ".join(one.name for one in sources) or "none"

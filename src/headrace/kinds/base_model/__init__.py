@@ -3,7 +3,7 @@
 May import kinds' own files, foundation and stages' options. Looks at local files only; never downloads.
 """
 
-from headrace.kinds.base_model import changes, checks, spec
+from headrace.kinds.base_model import changes, checks, spec, stages
 from headrace.kinds.kind import LLM, Kind
 
 KIND = Kind(
@@ -13,4 +13,6 @@ KIND = Kind(
     variant=lambda _: spec.BaseModelSpec,
     costs=changes.COSTS,
     check=checks.check,
+    plan=stages.plan,
+    notes=stages.notes,
 )

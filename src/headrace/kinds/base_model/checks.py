@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 
 from headrace.foundation.quantities import parse_cpu, parse_memory
 from headrace.kinds.document import Plain
-from headrace.kinds.kind import Draft, Problem, World
+from headrace.kinds.kind import Draft, World
+from headrace.kinds.problem import Problem
 
 
 def check(draft: Draft, _world: World) -> Iterator[Problem]:

@@ -1,18 +1,34 @@
 """A BaseModel → the folder of its weights, and how it is served."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
 from headrace.foundation.errors import NotFoundError
 from headrace.kinds.base_model.spec import BaseModelSpec, ModelServingInfo, ServingResources
+from headrace.kinds.devices import gpu_missing
+from headrace.kinds.planning import Planned, Planning
 from headrace.kinds.resource import Resource
 from headrace.stages.limits import ResourceLimits
 from headrace.stages.serve.options import ServedModel
+from headrace.stages.serve.spec import serve_spec
+from headrace.stages.topology import Note
 
 
 class ModelNotFoundError(NotFoundError):
     """The weights are not on this machine, or not in a form that is read."""
+
+
+def plan(model: Resource, planning: Planning) -> Planned:
+    """Served by itself, under its own name; provides the folder of its weights."""
+    folder = checkpoint(model, planning.environ)
+    return Planned((serve_spec(model.id, served_base(model, folder)),), folder)
+
+
+def notes(model: Resource, planning: Planning) -> Iterator[Note]:
+    """A missing GPU."""
+    wanted = cast("BaseModelSpec", model.spec).base_model_serving_template.resource_limit.gpu
+    yield from gpu_missing(model.id, wanted, planning.gpus)
 
 
 def checkpoint(model: Resource, environ: Mapping[str, str]) -> Path:

@@ -3,7 +3,7 @@
 May import kinds' own files, stages' options and foundation. What answers is the role `embed`.
 """
 
-from headrace.kinds.embedding_model import changes, checks, spec
+from headrace.kinds.embedding_model import changes, checks, spec, stages
 from headrace.kinds.kind import LLM, Kind
 
 KIND = Kind(
@@ -13,4 +13,5 @@ KIND = Kind(
     variant=lambda _: spec.EmbeddingModelSpec,
     costs=changes.COSTS,
     check=checks.check,
+    plan=stages.plan,
 )

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from headrace.kinds.base_model.checks import check_resources, check_serving_info
-from headrace.kinds.kind import Draft, Problem, World
+from headrace.kinds.kind import Draft, World
+from headrace.kinds.problem import Problem
 
 _BLOCK = "embeddingModelServingInfo"
 _OF_SERVICES = ("url", "apikey", "model", "dimension")

@@ -7,9 +7,18 @@ from typing import cast
 
 from headrace.kinds.base_model.stages import limits, weights_folder
 from headrace.kinds.embedding_model.spec import EmbeddingModelSpec
+from headrace.kinds.planning import Planned, Planning
 from headrace.kinds.resource import Resource
 from headrace.kinds.secrets import SecretSources
 from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.embed.spec import embed_specs
+from headrace.stages.serve.spec import embedding_door_spec
+
+
+def plan(model: Resource, planning: Planning) -> Planned:
+    """Its processes, and the door that embeds for clients; provides EmbedOptions."""
+    options = embedding(model, planning.secrets, planning.environ)
+    return Planned((*embed_specs(model.id, options), embedding_door_spec(model.id, options)), options)
 
 
 def embedding(model: Resource, sources: SecretSources, environ: Mapping[str, str]) -> EmbedOptions:

@@ -4,7 +4,7 @@ May import kinds' own files, stages' options and foundation. What keeps it is th
 """
 
 from headrace.kinds.kind import LLM, Kind
-from headrace.kinds.knowledge_base import changes, checks, spec
+from headrace.kinds.knowledge_base import changes, checks, spec, stages
 
 KIND = Kind(
     "KnowledgeBase",
@@ -13,5 +13,6 @@ KIND = Kind(
     variant=lambda _: spec.KnowledgeBaseSpec,
     costs=changes.COSTS,
     check=checks.check,
+    plan=stages.plan,
     free_text=frozenset({"id", "text", "title", "metadata", "version", "validFrom", "operation", "media"}),
 )

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from headrace.kinds.fields import FieldError, read_integer
-from headrace.kinds.kind import Draft, Problem, World
+from headrace.kinds.kind import Draft, World
 from headrace.kinds.mistake import nearest
+from headrace.kinds.problem import Problem
 from headrace.kinds.stream_connector.checks import declared_columns
 
 _COLUMNS = ("id", "text", "title", "version", "validFrom", "operation", "media")

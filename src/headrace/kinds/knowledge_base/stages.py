@@ -5,23 +5,34 @@ from typing import Any, cast
 
 from headrace.foundation.settings import Settings
 from headrace.kinds.knowledge_base.spec import KnowledgeBaseSpec
+from headrace.kinds.planning import Planned, Planning
 from headrace.kinds.resource import Resource
+from headrace.kinds.stream_connector.stages import is_pushed
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.knowledge.changes import DocumentColumns
 from headrace.knowledge.chunking import ChunkOptions
 from headrace.stages.embed.options import EmbedOptions
 from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.index.spec import index_spec
+from headrace.stages.serve.spec import search_spec
 
-KNOWLEDGE = "{knowledge}"
 
-
-def asks_for_knowledge(spec: StreamFinetunerSpec) -> bool:
-    """Whether `{knowledge}` stands in a prompt."""
-    return any(
-        KNOWLEDGE in text
-        for entry in spec.prompt_template
-        for text in (entry.user_question, entry.system_context or "")
+def plan(base: Resource, planning: Planning) -> Planned:
+    """Its index, and the door at which it is searched; provides KnowledgeOptions."""
+    spec = cast("KnowledgeBaseSpec", base.spec)
+    embedding = planning.provided(base, "EmbeddingModel", spec.embedding_model, EmbedOptions)
+    connector = planning.needed(base, "StreamConnector", spec.data_source.source_stream_connector)
+    options = replace(
+        knowledge(base, embedding, planning.settings, pushed=is_pushed(connector)),
+        finetuners=tuple(one.name for one in planning.siblings(base, "StreamFinetuner") if _uses(one, base.name)),
     )
+    return Planned((index_spec(base.id, options), search_spec(base.id, options)), options)
+
+
+def _uses(finetuner: Resource, base: str) -> bool:
+    """Whether a finetuner's versions are trained with the knowledge base."""
+    spec = cast("StreamFinetunerSpec", finetuner.spec)
+    return spec.finetuner_info.knowledge_base == base and spec.asks_for_knowledge
 
 
 def knowledge(base: Resource, embedding: EmbedOptions, settings: Settings, *, pushed: bool) -> KnowledgeOptions:
@@ -47,8 +58,3 @@ def knowledge(base: Resource, embedding: EmbedOptions, settings: Settings, *, pu
         settings.knowledge_url or "",
         pushed=pushed,
     )
-
-
-def used_by(options: KnowledgeOptions, finetuner: str) -> KnowledgeOptions:
-    """The same, remembering that a finetuner's versions are trained with it."""
-    return replace(options, finetuners=(*options.finetuners, finetuner))

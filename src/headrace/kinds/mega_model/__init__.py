@@ -4,7 +4,7 @@ May import kinds' own files, the teachers' option models and stages' options. Ne
 """
 
 from headrace.kinds.kind import LLM, Kind
-from headrace.kinds.mega_model import changes, checks, models
+from headrace.kinds.mega_model import changes, checks, models, stages
 
 KIND = Kind(
     "MegaModel",
@@ -15,5 +15,6 @@ KIND = Kind(
     choose=models.choose,
     costs=changes.COSTS,
     check=checks.check,
+    plan=stages.plan,
     own_block=models.TEMPLATE,
 )

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from headrace.kinds.kind import Draft, Problem, World
+from headrace.kinds.kind import Draft, World
 from headrace.kinds.mega_model.models import block_key, providers
+from headrace.kinds.problem import Problem
 
 
 def check(draft: Draft, _world: World) -> Iterator[Problem]:

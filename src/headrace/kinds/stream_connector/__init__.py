@@ -4,7 +4,7 @@ May import kinds' own files, the connectors' registry and stages' options. Never
 """
 
 from headrace.kinds.kind import LLM, STREAMS, Kind
-from headrace.kinds.stream_connector import changes, checks, models, spec
+from headrace.kinds.stream_connector import changes, checks, models, spec, stages
 
 KIND = Kind(
     "StreamConnector",
@@ -15,6 +15,7 @@ KIND = Kind(
     choose=models.choose,
     costs=changes.COSTS,
     check=checks.check,
+    plan=stages.plan,
     otherwise=changes.of_block,
     own_block=spec.OPTIONS,
     free_text=frozenset({"*"}),

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from headrace.kinds.document import Location
-from headrace.kinds.kind import Draft, Problem, World
+from headrace.kinds.kind import Draft, World
 from headrace.kinds.mistake import nearest
+from headrace.kinds.problem import Problem
 from headrace.kinds.stream_connector.models import DIRECTIONS, types
 from headrace.kinds.stream_connector.spec import CONNECTOR_TOPICS, FINETUNER_TOPICS, NAMESPACE_TOPICS
 

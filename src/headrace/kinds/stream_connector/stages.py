@@ -1,4 +1,4 @@
-"""A StreamConnector → the options of its ingest or of its sink."""
+"""A StreamConnector → its ingest, its door, or its sink."""
 
 from dataclasses import replace
 from typing import cast
@@ -7,12 +7,16 @@ from headrace.connectors.sink import SinkOptions
 from headrace.connectors.source import SourceOptions
 from headrace.events import topics
 from headrace.kinds.inputs import source_options
+from headrace.kinds.planning import Planned, Planning
 from headrace.kinds.resource import Resource
 from headrace.kinds.secret_fields import resolved
 from headrace.kinds.secrets import SecretSources
 from headrace.kinds.stream_connector.spec import SinkInput, StreamConnectorSpec
 from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.ingest.spec import ingest_spec
+from headrace.stages.serve.spec import push_spec
 from headrace.stages.sink.options import SinkStageOptions
+from headrace.stages.sink.spec import sink_spec
 
 
 def opened_source(connector: Resource, sources: SecretSources) -> SourceOptions:
@@ -21,10 +25,31 @@ def opened_source(connector: Resource, sources: SecretSources) -> SourceOptions:
     return replace(options, options=resolved(options.options, sources, connector.folder))
 
 
-def ingest(connector: Resource, sources: SecretSources) -> IngestOptions:
-    """How a source is taken in."""
+PUSHED = frozenset({"http"})
+"""Source types whose door stands in the gateway."""
+
+
+def is_pushed(connector: Resource) -> bool:
+    """Whether its rows come through a door of the gateway."""
+    return cast("StreamConnectorSpec", connector.spec).type in PUSHED
+
+
+def plan(connector: Resource, planning: Planning) -> Planned:
+    """A source is ingested, and pushed to where it has a door; a static table is read by the queries that join it; a sink writes."""
     spec = cast("StreamConnectorSpec", connector.spec)
-    return IngestOptions(opened_source(connector, sources), spec.retention, unique_ids=bool(spec.id))
+    if spec.direction == "sink":
+        given = cast("SinkInput", spec.input)
+        for kind, name in (("StreamFinetuner", given.stream_finetuner), ("StreamConnector", given.stream_connector)):
+            if name:
+                planning.needed(connector, kind, name)
+        return Planned((sink_spec(connector.id, sink(connector, planning.secrets)),))
+    source = opened_source(connector, planning.secrets)
+    if spec.table is not None:
+        return Planned(provides=source)
+    pushed = is_pushed(connector)
+    options = IngestOptions(source, spec.retention, unique_ids=bool(spec.id), pushed=pushed)
+    doors = (push_spec(connector.id, source),) if pushed else ()
+    return Planned((ingest_spec(connector.id, options), *doors), source)
 
 
 def sink(connector: Resource, sources: SecretSources) -> SinkStageOptions:

@@ -4,7 +4,7 @@ May import kinds' own files, the streams' port and registry, and stages' options
 """
 
 from headrace.kinds.kind import LLM, Kind
-from headrace.kinds.stream_finetuner import changes, checks, spec
+from headrace.kinds.stream_finetuner import changes, checks, notes, spec, stages
 
 KIND = Kind(
     "StreamFinetuner",
@@ -13,5 +13,8 @@ KIND = Kind(
     variant=lambda _: spec.StreamFinetunerSpec,
     costs=changes.COSTS,
     check=checks.check,
+    plan=stages.plan,
+    queries=stages.queries,
+    notes=notes.notes,
     free_text=frozenset({"column"}),
 )

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from headrace.kinds.base_model.checks import requests_within_limits
 from headrace.kinds.document import Location
-from headrace.kinds.kind import Draft, Problem, World
+from headrace.kinds.kind import Draft, World
+from headrace.kinds.problem import Problem
 
 KNOWLEDGE = "knowledge"
 _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")

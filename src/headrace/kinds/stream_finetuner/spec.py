@@ -24,6 +24,8 @@ from headrace.kinds.fields import (
 from headrace.kinds.spec_model import SpecModel
 from headrace.kinds.stream_finetuner.judgement import Promotion, TeacherUse
 
+KNOWLEDGE = "{knowledge}"
+
 
 class DataSource(SpecModel):
     """What it learns from: one of the two."""
@@ -200,3 +202,12 @@ class StreamFinetunerSpec(SpecModel):
     def processing(self) -> PreProcessing:
         """`preProcessing`, wherever it stands."""
         return self.pre_processing or self.finetuner_template.pre_processing or PreProcessing.model_validate({})
+
+    @property
+    def asks_for_knowledge(self) -> bool:
+        """Whether `{knowledge}` stands in a prompt."""
+        return any(
+            KNOWLEDGE in text
+            for entry in self.prompt_template
+            for text in (entry.user_question, entry.system_context or "")
+        )

@@ -6,22 +6,95 @@ from typing import Any, cast
 
 from headrace.kinds.base_model.spec import BaseModelSpec
 from headrace.kinds.base_model.stages import limits as serving_limits
-from headrace.kinds.inputs import QueryInputs
+from headrace.kinds.declared_query import DeclaredQuery
+from headrace.kinds.inputs import QueryInputs, connectors_of, query_inputs
+from headrace.kinds.kind import Draft
+from headrace.kinds.planning import Planned, Planning
 from headrace.kinds.resource import Resource
+from headrace.kinds.stream_finetuner.checks import query_location
+from headrace.kinds.stream_finetuner.columns import check_prompts
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.learning.learner import LearnerOptions
 from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.label.options import BudgetOptions, LabelOptions
+from headrace.stages.label.spec import label_spec
 from headrace.stages.limits import ResourceLimits
+from headrace.stages.mirror.spec import mirror_spec
 from headrace.stages.prompt.options import PromptOptions, PromptTemplate
+from headrace.stages.prompt.spec import prompt_spec
 from headrace.stages.serve.options import ServedModel
+from headrace.stages.serve.spec import serve_spec
 from headrace.stages.timeline import Timeline
 from headrace.stages.train.options import AnchorOptions, PromotionOptions, ReplayOptions, TrainOptions
+from headrace.stages.train.spec import train_spec
 from headrace.stages.transform.options import TransformOptions
+from headrace.stages.transform.spec import transform_spec
 from headrace.teachers.teacher import TeacherOptions
 
 MAX_DEFAULT_THREADS = 4
 """Small models do not learn faster with more."""
+
+
+def plan(finetuner: Resource, planning: Planning) -> Planned:
+    """Its query, prompts, labels, learner, mirror and served versions."""
+    spec = spec_of(finetuner)
+    info = spec.finetuner_info
+    for kind, name in (
+        ("StreamConnector", info.data_source.source_stream_connector),
+        ("StreamFinetuner", info.data_source.source_stream_finetuner),
+    ):
+        if name:
+            planning.needed(finetuner, kind, name)
+    base = planning.needed(finetuner, "BaseModel", info.base_model)
+    folder = planning.provided(finetuner, "BaseModel", info.base_model, Path)
+    teacher = planning.provided(finetuner, "MegaModel", info.mega_model, TeacherOptions) if info.mega_model else None
+    grounding = _grounding(finetuner, planning)
+    (query,) = queries(finetuner)
+    inputs = query_inputs(query, connectors_of(planning.resources.values(), finetuner.namespace))
+    for name in inputs.connectors:
+        planning.needed(finetuner, "StreamConnector", name)
+    labelling = label(finetuner, teacher)
+    memory_acts = not planning.engine.in_process
+    trainer = train(finetuner, folder, labelling, planning.cores, grounding)
+    mirrored = (mirror_spec(finetuner.id),) if planning.settings.tracking == "mlflow" else ()
+    return Planned(
+        (
+            transform_spec(finetuner.id, transform(finetuner, inputs, memory_acts=memory_acts)),
+            prompt_spec(finetuner.id, prompt(finetuner, grounding)),
+            label_spec(finetuner.id, labelling),
+            train_spec(finetuner.id, trainer),
+            *mirrored,
+            serve_spec(finetuner.id, served(finetuner, base, folder, grounding)),
+        )
+    )
+
+
+def queries(finetuner: Resource) -> tuple[DeclaredQuery, ...]:
+    """`preProcessingSQL`."""
+    spec = spec_of(finetuner)
+    source = spec.finetuner_info.data_source
+    draft = Draft(finetuner.id, dict(finetuner.raw))
+    place = query_location(draft) or ("finetunerInfo", "dataSource")
+    return (
+        DeclaredQuery(
+            finetuner.id,
+            spec.processing.pre_processing_sql,
+            place,
+            source.source_stream_connector or "",
+            source.source_stream_finetuner or "",
+            cast("Timeline", spec.timeline),
+            lambda output: check_prompts(draft, output),
+        ),
+    )
+
+
+def _grounding(finetuner: Resource, planning: Planning) -> KnowledgeOptions | None:
+    """The knowledge base that its prompts are filled from; None where no prompt has a place for passages."""
+    spec = spec_of(finetuner)
+    name = spec.finetuner_info.knowledge_base
+    if name is None or not spec.asks_for_knowledge:
+        return None
+    return planning.provided(finetuner, "KnowledgeBase", name, KnowledgeOptions)
 
 
 def spec_of(finetuner: Resource) -> StreamFinetunerSpec:

@@ -13,3 +13,5 @@ class IngestOptions:
     retention_ms: int | None = None
     unique_ids: bool = False
     """Where ids are declared: a repeated id is not taken in again."""
+    pushed: bool = False
+    """Rows come through an HTTP door into an inbox, which it reads."""

@@ -26,3 +26,5 @@ class LabelOptions:
     budget: BudgetOptions = BudgetOptions()
     unavailable_timeout_ms: int = 600_000
     output_max: int = 512
+    retention_ms: int | None = None
+    """For how long examples are kept once every reader has passed them; None: for ever."""

@@ -10,9 +10,9 @@ from headrace.events import topics
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.log.topic_log import Commit, GroupOffset, TopicLog
 from headrace.promotion.mlflow import MlflowMirror
+from headrace.stages.mirror.options import MirrorOptions
 from headrace.stages.stage import take_lease
 from headrace.stages.train import version_store
-from headrace.stages.train.options import TrainOptions
 
 NICE = 19
 PAUSE_SECONDS = 2.0
@@ -28,7 +28,7 @@ class MirrorStage:
     """Owns `mirror/NAMESPACE.FINETUNER`. Opening MLflow takes seconds and much work: its process steps back before others."""
 
     def __init__(
-        self, options: TrainOptions, log: TopicLog, holder: str, state: Path, clock: Clock = SYSTEM_CLOCK
+        self, options: MirrorOptions, log: TopicLog, holder: str, state: Path, clock: Clock = SYSTEM_CLOCK
     ) -> None:
         os.nice(max(0, NICE - os.nice(0)))
         self.name = group(options.namespace, options.finetuner)

@@ -28,3 +28,5 @@ class PromptOptions:
     knowledge: KnowledgeOptions | None = None
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"
+    retention_ms: int | None = None
+    """For how long prompts are kept once every reader has passed them; None: for ever."""

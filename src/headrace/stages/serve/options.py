@@ -30,6 +30,41 @@ class ServedModel:
     knowledge_limit: int = 5
     user_question: str = ""
     """The template that its questions were trained in."""
+    answers_retention_ms: int | None = None
+    """For how long the namespace keeps answers and feedback; None: for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoorOptions:
+    """Where the doors listen."""
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    api_key: str | None = field(default=None, repr=False)
+
+
+LOOPBACK = DoorOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class PushDoor:
+    """A source that clients push to."""
+
+    source: SourceOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDoor:
+    """A knowledge base that clients search."""
+
+    knowledge: KnowledgeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingDoor:
+    """A model that embeds for clients."""
+
+    embed: EmbedOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,3 +62,5 @@ class TrainOptions:
     """Where prompts that are asked again get their passages."""
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"
+    retention_ms: int | None = None
+    """For how long scores are kept once every reader has passed them; None: for ever."""

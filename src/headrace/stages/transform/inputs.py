@@ -1,12 +1,11 @@
 """What a query reads: streams with their schemas once they are known, static tables read to their end."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from headrace.connectors.registry import open_source
-from headrace.connectors.source import SourceContext, SourceOptions
+from headrace.connectors.source import SourceContext
 from headrace.events.schema import RowSchema
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import InvalidDeclarationError
@@ -23,10 +22,9 @@ WAITING_FOR_SCHEMA = Condition("Transforming", "False", "WaitingForSchema", "no 
 
 @dataclass(slots=True)
 class QueryInputs:
-    """Makes the query of a finetuner. `sources`: the declared options of the connectors that its streams are bound to, by name."""
+    """Makes a query of its options and of what its inputs are known to hold."""
 
     options: TransformOptions
-    sources: Mapping[str, SourceOptions]
     log: TopicLog
     clock: Clock
     schemas: dict[str, RowSchema] = field(default_factory=dict[str, RowSchema])
@@ -46,10 +44,10 @@ class QueryInputs:
         self.schemas |= {one.name: one.schema for one in spec.inputs}
 
     def _input(self, binding: StreamBinding) -> StreamInput | None:
-        if binding.finetuner:
+        source = binding.source
+        if source is None:
             self.schemas[binding.name] = EXAMPLE_COLUMNS
             return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time")
-        source = self.sources[binding.connector]
         schema = source.schema
         if schema is None:
             state = ingest.read_state(self.log, source.namespace, source.name)

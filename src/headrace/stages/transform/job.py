@@ -12,12 +12,11 @@ query that shall only run in another way, with more instances or other checkpoin
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
 
-from headrace.connectors.source import SourceOptions
 from headrace.events import codec, topics
 from headrace.events.control import Control
 from headrace.events.dead_records import DEAD_RETENTION_MS
@@ -78,7 +77,6 @@ class TransformJobStage:
     def __init__(
         self,
         options: TransformOptions,
-        sources: Mapping[str, SourceOptions],
         log: TopicLog,
         holder: str,
         engine: StreamJobEngine,
@@ -90,7 +88,7 @@ class TransformJobStage:
         namespace, finetuner = options.namespace, options.finetuner
         self.name = f"transform/{namespace}.{finetuner}"
         self._options, self._log, self._clock, self._engine, self._suspend = options, log, clock, engine, suspend
-        self._inputs = QueryInputs(options, sources, log, clock)
+        self._inputs = QueryInputs(options, log, clock)
         self._rows, self._late = topics.rows(namespace, finetuner), topics.late(namespace, finetuner)
         self._output = topics.job(namespace, finetuner)
         log.ensure_topic(TopicSpec(self._rows))

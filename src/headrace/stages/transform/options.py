@@ -13,10 +13,15 @@ class StreamBinding:
 
     name: str
     topic: str
-    connector: str
-    """The StreamConnector whose schema and event time it has; '' for a finetuner's examples."""
+    source: SourceOptions | None = None
+    """The StreamConnector whose schema and event time it has; None for a finetuner's examples."""
     finetuner: str = ""
     """The finetuner whose `examples` it is (`sourceStreamFinetuner`)."""
+
+    @property
+    def origin(self) -> str:
+        """The name of the connector or finetuner that it comes from."""
+        return self.source.name if self.source else self.finetuner
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +50,5 @@ class TransformOptions:
     """Event time from which a query without a state reads its inputs, ms since 1970 UTC; None: from their start."""
     sizes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Sizes declared for an engine's own processes, by their keys in `dataProcessorTemplate`, such as 2048m."""
+    retention_ms: int | None = None
+    """For how long rows are kept once every reader has passed them; None: for ever."""

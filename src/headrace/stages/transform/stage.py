@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from headrace.connectors.source import SourceOptions
 from headrace.events import codec, topics
 from headrace.events.control import Control
 from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
@@ -58,18 +57,16 @@ class TransformStage:
     def __init__(
         self,
         options: TransformOptions,
-        sources: dict[str, SourceOptions],
         log: TopicLog,
         holder: str,
         clock: Clock = SYSTEM_CLOCK,
         *,
         engine: str = "duckdb",
     ) -> None:
-        """`sources`: the declared options of the connectors that the streams are bound to, by name."""
         namespace, finetuner = options.namespace, options.finetuner
         self.name = f"transform/{namespace}.{finetuner}"
         self._options, self._log, self._clock = options, log, clock
-        self._inputs = QueryInputs(options, sources, log, clock)
+        self._inputs = QueryInputs(options, log, clock)
         self._engine = open_process_engine(engine)
         self._rows = topics.rows(namespace, finetuner)
         self._late = topics.late(namespace, finetuner)

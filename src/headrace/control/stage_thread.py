@@ -1,0 +1,164 @@
+"""A stage in a thread of its own: stepped, reopened after errors, reported on. The stage is the unit of failure.
+
+An error that may pass opens the stage again from its last commit. An error that is final becomes a condition on the stage's
+resource (reason, message, next step), and the stage is tried again with back-off, while every other stage goes on. Only a stage
+that was fenced ends its process: another process runs it now.
+"""
+
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+from headrace.foundation.errors import FencedError, HeadraceError, RetryableError
+from headrace.log.topic_log import TopicLog
+from headrace.stages.stage import Condition, Stage, StageReporter
+
+WAIT_SECONDS = 0.2
+RETRY_SECONDS = 1.0
+BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+HEALTH = "Healthy"
+"""The condition's type."""
+
+
+class ReopenedStage:
+    """A stage that is opened again, from what it last committed, after an error that may pass.
+
+    What it had read but not committed, a source's rows or a query's half-made windows, is read again: a full disk loses no more
+    than a kill does. Opening takes the lease, so a stage that was replaced meanwhile and replaces its successor in turn is itself
+    fenced by the successor's restart.
+    """
+
+    def __init__(self, opener: Callable[[], Stage]) -> None:
+        self._opener = opener
+        self._stage: Stage | None = None
+        self.name = ""
+
+    def open(self) -> None:
+        """Opens it; errors are the stage's own."""
+        self._stage = self._opener()
+        self.name = self._stage.name
+
+    def step(self) -> bool:
+        """One step. After an error, which it raises, the next step opens the stage first."""
+        if self._stage is None:
+            self.open()
+            assert self._stage is not None
+        try:
+            return self._stage.step()
+        except Exception:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        stage, self._stage = self._stage, None
+        if stage is not None:
+            stage.close()
+
+
+class StageThread(threading.Thread):
+    """Steps one stage until told to end, or until it is fenced."""
+
+    def __init__(
+        self,
+        opener: Callable[[], Stage],
+        log: TopicLog,
+        on_fenced: Callable[[], None],
+        reporter: StageReporter | None = None,
+    ) -> None:
+        """`opener` is called in the thread itself. `reporter`: where its health is written; None: on standard error alone."""
+        super().__init__(daemon=True)
+        self._opener, self._log, self._on_fenced, self._reporter = opener, log, on_fenced, reporter
+        self._ending = threading.Event()
+        self._last_error = ""
+        self._failures = 0
+        """Final errors in a row."""
+        self._told = False
+        """Whether its resource's condition says that it fails."""
+        self.exit_code = 0
+
+    def run(self) -> None:
+        stage = ReopenedStage(self._opener)
+        try:
+            while not self._ending.is_set():
+                self._turn(stage)
+        except FencedError as error:
+            _say(f"error: {error}")
+            self.exit_code = error.exit_code
+            self._on_fenced()
+        finally:
+            self._close(stage)
+
+    def ask_to_end(self) -> None:
+        """It ends after its step."""
+        self._ending.set()
+
+    def stop(self, timeout_seconds: float = 10.0) -> None:
+        """Asks it to end, and waits."""
+        self.ask_to_end()
+        self.join(timeout_seconds)
+
+    def _turn(self, stage: ReopenedStage) -> None:
+        """One step, and what its outcome calls for. FencedError leaves it."""
+        try:
+            worked = stage.step()
+        except FencedError:
+            raise
+        except RetryableError as error:
+            self._put_off(stage, error)
+        except HeadraceError as error:
+            self._failed(stage, type(error).__name__.removesuffix("Error"), str(error), error.exit_code)
+        except Exception as error:  # noqa: BLE001 - a fault of one stage, whatever it is, must not stop the others
+            self._failed(stage, "InternalError", f"{type(error).__name__}: {error}", 1)
+        else:
+            self._recovered()
+            if not worked:
+                self._log.wait(WAIT_SECONDS)
+
+    def _put_off(self, stage: ReopenedStage, error: RetryableError) -> None:
+        if str(error) != self._last_error:
+            _say(f"{stage.name or 'a stage that could not be opened yet'}: {error}; trying again")
+        self._last_error = str(error)
+        self._ending.wait(error.retry_after_seconds or RETRY_SECONDS)
+
+    def _failed(self, stage: ReopenedStage, reason: str, message: str, exit_code: int) -> None:
+        pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
+        self._failures += 1
+        if message != self._last_error:
+            _say(f"error: {stage.name or 'a stage that could not be opened'}: {message}")
+            _say(traceback.format_exc())
+        self._last_error = message
+        self._told = self._report(
+            Condition(HEALTH, "False", reason, f"{message} (attempt {self._failures}; the next in {pause:g} s)"),
+            exit_code,
+        )
+        self._ending.wait(pause)
+
+    def _recovered(self) -> None:
+        """After a step that went well. What a former process said is replaced too."""
+        self._failures, self._last_error = 0, ""
+        if self._told or (self._reporter is not None and self._reporter.said_false):
+            self._told = not self._report(Condition(HEALTH, "True", "Running"), 0)
+
+    def _report(self, condition: Condition, exit_code: int) -> bool:
+        """Whether it is written, or there is nowhere to write it."""
+        if self._reporter is None:
+            return True
+        try:
+            self._reporter.say(condition, progress={"failures": self._failures, "exitCode": exit_code}, now=True)
+        except RetryableError as error:
+            _say(f"the condition could not be written: {error}")
+            return False
+        return True
+
+    def _close(self, stage: ReopenedStage) -> None:
+        try:
+            stage.close()
+        except Exception as error:  # noqa: BLE001 - the thread ends; what could not be closed ends with its process
+            _say(f"error: {stage.name} did not close: {type(error).__name__}: {error}")
+            self.exit_code = self.exit_code or 1
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.flush()

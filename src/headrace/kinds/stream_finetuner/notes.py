@@ -1,0 +1,36 @@
+"""What a person should know about a finetuner that runs: keys without a meaning here, devices that are missing."""
+
+from collections.abc import Iterator
+from typing import cast
+
+from headrace.kinds.devices import gpu_missing
+from headrace.kinds.planning import Planning
+from headrace.kinds.resource import Resource
+from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
+from headrace.stages.topology import Note
+from headrace.streams.stream_engine import EngineCapabilities
+
+FLINK_MEMORY = frozenset({"flinkMemorySize", "managedMemorySize", "processMemorySize"})
+
+
+def notes(finetuner: Resource, planning: Planning) -> Iterator[Note]:
+    """Each is said once."""
+    spec, engine = cast("StreamFinetunerSpec", finetuner.spec), planning.engine
+    template = spec.finetuner_template.data_processor_template
+    written = [
+        cast("str", info.alias)
+        for name, info in type(template).model_fields.items()
+        if name in template.model_fields_set
+    ]
+    if ignored := [key for key in written if key in _without_meaning(engine)]:
+        message = f"{', '.join(ignored)} have no meaning on the {engine.name} engine"
+        yield Note(finetuner.id, "SettingsIgnored", message)
+    if spec.finetuner_info.knowledge_base and not spec.asks_for_knowledge:
+        message = f"KnowledgeBase/{spec.finetuner_info.knowledge_base} is named and no prompt has {{knowledge}}: nothing is retrieved from it"
+        yield Note(finetuner.id, "KnowledgeUnused", message)
+    yield from gpu_missing(finetuner.id, spec.finetuner_template.finetuner_resources.limits.gpu, planning.gpus)
+
+
+def _without_meaning(engine: EngineCapabilities) -> frozenset[str]:
+    """An engine inside our own process has no processes of Flink's whose memory could be set."""
+    return engine.ignored_settings | (FLINK_MEMORY if engine.in_process else frozenset())

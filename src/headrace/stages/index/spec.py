@@ -1,0 +1,54 @@
+"""What keeps one knowledge base, described and opened."""
+
+from headrace.events import topics
+from headrace.events.dead_records import DEAD_RETENTION_MS
+from headrace.foundation.resource_id import ResourceId
+from headrace.log.topic_log import TopicSpec
+from headrace.stages.context import StageContext
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.stage import Stage
+from headrace.stages.stage_spec import Read, StageSpec
+from headrace.stages.stage_type import IdleQuestion, StageType
+
+
+def index_spec(base: ResourceId, options: KnowledgeOptions) -> StageSpec:
+    """Of a KnowledgeBase."""
+    store = f"knowledge/{base.path_name}.sqlite"
+    return StageSpec(
+        "index",
+        base,
+        options,
+        reads=(Read(topics.events(options.namespace, options.connector), until="caught up"),),
+        writes=topics_of(options),
+        holds=(store, f"{store}-wal", f"{store}-shm") if options.store == "sqlite" else (),
+    )
+
+
+def topics_of(options: KnowledgeOptions) -> tuple[TopicSpec, ...]:
+    """Canaries, dead letters."""
+    return (
+        TopicSpec(topics.canaries(options.namespace, options.name), retention_ms=0),
+        TopicSpec(
+            topics.stage_dead(options.namespace, options.name, "index"),
+            retention_ms=DEAD_RETENTION_MS,
+            unique_ids=True,
+        ),
+    )
+
+
+def _open(spec: StageSpec, context: StageContext) -> Stage:
+    from headrace.stages.index.stage import IndexStage
+
+    assert isinstance(spec.options, KnowledgeOptions)
+    return IndexStage(spec.options, context.log, context.holder, context.state, context.clock)
+
+
+def _is_idle(spec: StageSpec, question: IdleQuestion) -> bool:
+    from headrace.stages.index.stage import read_index_state
+
+    assert isinstance(spec.options, KnowledgeOptions)
+    said = read_index_state(question.log, spec.options)
+    return said is not None and not said.building
+
+
+STAGE = StageType(_open, is_idle=_is_idle)

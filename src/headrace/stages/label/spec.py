@@ -1,0 +1,35 @@
+"""What makes examples of prompts, described and opened."""
+
+from headrace.events import topics
+from headrace.events.dead_records import DEAD_RETENTION_MS
+from headrace.foundation.resource_id import ResourceId
+from headrace.log.topic_log import TopicSpec
+from headrace.stages.context import StageContext
+from headrace.stages.label.options import LabelOptions
+from headrace.stages.stage import Stage
+from headrace.stages.stage_spec import Read, StageSpec
+from headrace.stages.stage_type import StageType
+
+
+def label_spec(owner: ResourceId, options: LabelOptions) -> StageSpec:
+    """Of a finetuner."""
+    reads = (Read(topics.prompts(options.namespace, options.finetuner)),)
+    return StageSpec("label", owner, options, reads=reads, writes=topics_of(options))
+
+
+def topics_of(options: LabelOptions) -> tuple[TopicSpec, ...]:
+    """Examples, dead letters."""
+    return (
+        TopicSpec(topics.examples(options.namespace, options.finetuner), retention_ms=options.retention_ms),
+        TopicSpec(topics.stage_dead(options.namespace, options.finetuner, "label"), retention_ms=DEAD_RETENTION_MS),
+    )
+
+
+def _open(spec: StageSpec, context: StageContext) -> Stage:
+    from headrace.stages.label.stage import LabelStage
+
+    assert isinstance(spec.options, LabelOptions)
+    return LabelStage(spec.options, context.log, context.holder, context.state, context.clock)
+
+
+STAGE = StageType(_open)

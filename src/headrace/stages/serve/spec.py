@@ -1,0 +1,58 @@
+"""What the gateway answers with, each part described; the role `serve` puts the parts together."""
+
+from collections.abc import Sequence
+
+from headrace.connectors.source import SourceOptions
+from headrace.events import topics
+from headrace.foundation.resource_id import ResourceId
+from headrace.log.topic_log import TopicSpec
+from headrace.stages.embed.options import EmbedOptions
+from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.serve.options import DoorOptions, EmbeddingDoor, PushDoor, SearchDoor, ServedModel, ServeOptions
+from headrace.stages.stage_spec import StageSpec
+from headrace.stages.stage_type import StageType
+
+ROLE = "serve"
+
+
+def serve_spec(model: ResourceId, options: ServedModel) -> StageSpec:
+    """Of a finetuner, or of a base model by itself."""
+    shared = (
+        TopicSpec(topics.answers(model.namespace), retention_ms=options.answers_retention_ms),
+        TopicSpec(topics.feedback(model.namespace), retention_ms=options.answers_retention_ms),
+    )
+    return StageSpec("serve", model, options, shares=shared, role=ROLE)
+
+
+def push_spec(connector: ResourceId, source: SourceOptions) -> StageSpec:
+    """The door through which a connector's rows are pushed."""
+    from headrace.connectors.http.inbox import inbox_topic
+
+    return StageSpec("push", connector, PushDoor(source), writes=(inbox_topic(source),), role=ROLE)
+
+
+def search_spec(base: ResourceId, options: KnowledgeOptions) -> StageSpec:
+    """The door at which a knowledge base is searched."""
+    return StageSpec("search", base, SearchDoor(options), role=ROLE)
+
+
+def embedding_door_spec(model: ResourceId, options: EmbedOptions) -> StageSpec:
+    """The door that embeds for clients."""
+    return StageSpec("embedding-door", model, EmbeddingDoor(options), role=ROLE)
+
+
+def gateway_options(specs: Sequence[StageSpec], doors: DoorOptions) -> ServeOptions:
+    """All parts of the role as one."""
+    options = [one.options for one in specs]
+    return ServeOptions(
+        tuple(one for one in options if isinstance(one, ServedModel)),
+        tuple(one.source for one in options if isinstance(one, PushDoor)),
+        doors.host,
+        doors.port,
+        doors.api_key,
+        embed=tuple(one.embed for one in options if isinstance(one, EmbeddingDoor)),
+        knowledge=tuple(one.knowledge for one in options if isinstance(one, SearchDoor)),
+    )
+
+
+STAGE = StageType(open=None)

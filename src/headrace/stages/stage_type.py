@@ -1,0 +1,70 @@
+"""A type of stage: how it is opened, when it is done, what it leaves outside of the log. Found by entry point."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+
+from headrace.foundation.errors import InvalidDeclarationError
+from headrace.log.topic_log import StateKey, TopicLog
+from headrace.stages.context import StageContext
+from headrace.stages.stage import Stage
+from headrace.stages.stage_spec import StageSpec
+
+STAGES = "headrace.stages"
+
+
+@dataclass(frozen=True, slots=True)
+class IdleQuestion:
+    """Whether a stage has anything left to do."""
+
+    log: TopicLog
+    specs: Sequence[StageSpec]
+    """All that run."""
+    holder: str
+    """Whose ingest must have seen the end of its sources."""
+
+
+Reset = Mapping[StateKey, bytes | None]
+
+
+def has_read_everything(_spec: StageSpec, _question: IdleQuestion) -> bool:
+    """For stages that have nothing to do once the lag of their topics is zero."""
+    return True
+
+
+def forget_state(spec: StageSpec, log: TopicLog) -> Reset:
+    """For stages that start from nothing: every entry of their state goes."""
+    return {StateKey(spec.name, key): None for key in log.state(spec.name)}
+
+
+def nothing_outside(_spec: StageSpec, _context: StageContext) -> int:
+    """For stages that keep nothing but topics, state and the files in `holds`."""
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class StageType:
+    """What the entry point of a stage's package names."""
+
+    open: Callable[[StageSpec, StageContext], Stage] | None
+    """Opens it in the thread that will step it; loads heavy libraries only then. None: the program of its role does."""
+    is_idle: Callable[[StageSpec, IdleQuestion], bool] = has_read_everything
+    """Beside an empty lag, which control asks of every stage."""
+    reset: Callable[[StageSpec, TopicLog], Reset] = forget_state
+    """Its state as it is to stand after a reset, to be committed with the offsets."""
+    purge: Callable[[StageSpec, StageContext], int] = nothing_outside
+    """Takes away what it keeps elsewhere, such as a server's tables or a running job; bytes given back, as far as they are known."""
+
+
+@cache
+def stage_type(kind: str) -> StageType:
+    """The type of that name. InvalidDeclarationError names those that are installed."""
+    found = {point.name: point for point in entry_points(group=STAGES)}
+    if kind not in found:
+        raise InvalidDeclarationError(
+            f"no stage {kind!r} is installed", next_step=f"Use one of: {', '.join(sorted(found))}."
+        )
+    loaded = found[kind].load()
+    assert isinstance(loaded, StageType)
+    return loaded

@@ -1,0 +1,65 @@
+"""One stream query, described and opened."""
+
+from headrace.events import topics
+from headrace.events.dead_records import DEAD_RETENTION_MS
+from headrace.foundation.resource_id import ResourceId
+from headrace.log.topic_log import TopicSpec
+from headrace.stages.context import StageContext
+from headrace.stages.stage import Stage
+from headrace.stages.stage_spec import Read, StageSpec
+from headrace.stages.stage_type import StageType
+from headrace.stages.transform.options import TransformOptions
+
+
+def transform_spec(owner: ResourceId, options: TransformOptions) -> StageSpec:
+    """Of the resource that owns the query."""
+    return StageSpec(
+        "transform", owner, options, reads=tuple(Read(one.topic) for one in options.streams), writes=topics_of(options)
+    )
+
+
+def topics_of(options: TransformOptions) -> tuple[TopicSpec, ...]:
+    """Rows, late rows, dead letters."""
+    namespace, owner = options.namespace, options.finetuner
+    return (
+        TopicSpec(topics.rows(namespace, owner), retention_ms=options.retention_ms),
+        TopicSpec(topics.late(namespace, owner), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.stage_dead(namespace, owner, "transform"), retention_ms=DEAD_RETENTION_MS),
+    )
+
+
+def _open(spec: StageSpec, context: StageContext) -> Stage:
+    """In this process, or as a job on the engine's cluster. Examples of a finetuner are no canonical rows: queries over them stay here."""
+    from headrace.stages.transform.job import TransformJobStage
+    from headrace.stages.transform.stage import TransformStage
+    from headrace.streams.registry import open_job_engine
+
+    options, backends = spec.options, context.backends
+    assert isinstance(options, TransformOptions)
+    jobs = open_job_engine(backends.streams, backends.stream_options)
+    if jobs is None:
+        return TransformStage(options, context.log, context.holder, context.clock, engine=backends.streams)
+    if any(one.finetuner for one in options.streams):
+        return TransformStage(options, context.log, context.holder, context.clock)
+    return TransformJobStage(options, context.log, context.holder, jobs, context.clock, suspend=backends.suspend_jobs)
+
+
+def _purge(spec: StageSpec, context: StageContext) -> int:
+    """Ends the query's job, where one runs on an engine's own cluster, and takes its topics away."""
+    from headrace.streams.registry import open_job_engine
+
+    options, log = spec.options, context.log
+    assert isinstance(options, TransformOptions)
+    jobs = open_job_engine(context.backends.streams, context.backends.stream_options)
+    output = topics.job(options.namespace, options.finetuner)
+    known = {info.spec.name: info for info in log.topics()}
+    if jobs is not None and output in known:
+        table = log.external_table(output)
+        running = jobs.find(table.topic) if table else None
+        if running is not None:
+            jobs.cancel(running.job_id)
+    tables = topics.tables_prefix(options.namespace, options.finetuner)
+    return sum(log.delete_topic(name).bytes for name in known if name == output or name.startswith(tables))
+
+
+STAGE = StageType(_open, purge=_purge)
