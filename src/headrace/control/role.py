@@ -7,15 +7,15 @@ go on. It asks the kernel to die with its parent.
 
 import ctypes
 import os
-import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+from headrace.control.orders import received
 from headrace.control.stage_thread import StageThread
 from headrace.foundation.failpoints import arm_from_environment
 from headrace.log.topic_log import TopicLog
@@ -109,23 +109,14 @@ class StageThreads:
 def read_order() -> RoleOrder:
     """The first order on standard input; from here on this process dies with its parent and keeps to its cores."""
     die_with_parent()
-    order: RoleOrder = pickle.load(sys.stdin.buffer)  # noqa: S301 - the parent process wrote it
+    order = next(received(sys.stdin.fileno(), RoleOrder))
     limit_cpu(order.limits)
     arm_from_environment()
     return order
 
 
-def _later_orders() -> Iterator[RoleOrder]:
-    """Orders as they come; ends when the supervisor closes its end."""
-    while True:
-        try:
-            yield pickle.load(sys.stdin.buffer)  # noqa: S301 - the parent process wrote it
-        except (EOFError, pickle.UnpicklingError):
-            return
-
-
 def _listen(told: "SimpleQueue[RoleOrder | None]") -> None:
-    for order in _later_orders():
+    for order in received(sys.stdin.fileno(), RoleOrder):
         told.put(order)
 
 

@@ -7,7 +7,6 @@ enforced here: a role above its limit is killed and restarted, and its condition
 import contextlib
 import fcntl
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import IO
 
 import psutil
 
+from headrace.control.orders import send
 from headrace.control.role import PROGRAM, RoleOrder
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import BusyError, RetryableError
@@ -167,8 +167,7 @@ class Supervisor:
         if role.process is None or role.process.stdin is None:
             return True  # it is started with the new order when it is due
         try:
-            pickle.dump(order, role.process.stdin)
-            role.process.stdin.flush()
+            send(role.process.stdin, order)
         except BrokenPipeError:
             role.reason = "ended before it read its order"
         return True
@@ -224,8 +223,7 @@ class Supervisor:
         role.started_at = self._clock.monotonic()
         assert role.process.stdin is not None
         try:
-            pickle.dump(role.order, role.process.stdin)
-            role.process.stdin.flush()
+            send(role.process.stdin, role.order)
         except BrokenPipeError:
             role.reason = "ended before it read its order"
         self._report(role, Condition("Running", "True", "Started", f"process {role.process.pid}"))
