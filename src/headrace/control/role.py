@@ -11,45 +11,20 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 
-from headrace.control.orders import received
+from headrace.control.orders import RoleOrder, received
 from headrace.control.stage_thread import StageThread
 from headrace.foundation.failpoints import arm_from_environment
-from headrace.log.topic_log import TopicLog
-from headrace.stages.context import EMBEDDED, Backends, StageContext
+from headrace.stages.context import StageContext
 from headrace.stages.limits import ResourceLimits
-from headrace.stages.serve.options import DoorOptions
 from headrace.stages.stage import StageReporter
 from headrace.stages.stage_spec import StageSpec
 from headrace.stages.stage_type import stage_type
 
-PROGRAM = "headrace.control.role"
 HEALTH_STAGE = "-health"
 """Behind a stage's kind: under which name the health of its thread is reported."""
 _PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True, slots=True)
-class RoleOrder:
-    """What a role's process is told."""
-
-    process: str
-    """ingest, embed/NAMESPACE.NAME/REPLICA, train/NAMESPACE.NAME, serve …"""
-    specs: tuple[StageSpec, ...]
-    state: Path
-    holder: str
-    backends: Backends = EMBEDDED
-    limits: ResourceLimits = ResourceLimits()
-    program: str = PROGRAM
-    """What `python -m` runs."""
-    doors: DoorOptions = DoorOptions()
-    """Where the gateway listens; only its own role reads it."""
-
-    def context(self, log: TopicLog) -> StageContext:
-        return StageContext(log, self.holder, self.state, self.backends)
 
 
 def die_with_parent() -> None:
@@ -109,14 +84,14 @@ class StageThreads:
 def read_order() -> RoleOrder:
     """The first order on standard input; from here on this process dies with its parent and keeps to its cores."""
     die_with_parent()
-    order = next(received(sys.stdin.fileno(), RoleOrder))
+    order = next(received(sys.stdin.fileno()))
     limit_cpu(order.limits)
     arm_from_environment()
     return order
 
 
 def _listen(told: "SimpleQueue[RoleOrder | None]") -> None:
-    for order in received(sys.stdin.fileno(), RoleOrder):
+    for order in received(sys.stdin.fileno()):
         told.put(order)
 
 

@@ -18,8 +18,7 @@ from typing import IO
 
 import psutil
 
-from headrace.control.orders import send
-from headrace.control.role import PROGRAM, RoleOrder
+from headrace.control.orders import PROGRAM, RoleOrder, send
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import BusyError, RetryableError
 from headrace.log.topic_log import TopicLog

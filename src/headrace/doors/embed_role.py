@@ -16,7 +16,8 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from headrace.control.role import RoleOrder, read_order
+from headrace.control.orders import RoleOrder
+from headrace.control.role import read_order
 from headrace.doors.gateway import embeddings, errors
 from headrace.doors.gateway.security import BearerKey
 from headrace.doors.gateway.server import build_server

@@ -10,7 +10,8 @@ import threading
 
 from fastapi import APIRouter
 
-from headrace.control.role import RoleOrder, read_order
+from headrace.control.orders import RoleOrder
+from headrace.control.role import read_order
 from headrace.control.stage_thread import StageThread
 from headrace.doors.gateway.app import create_app
 from headrace.doors.gateway.server import serve
