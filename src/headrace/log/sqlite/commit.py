@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from headrace.foundation.errors import ConflictError, FencedError
 from headrace.log.record import NewRecord
 from headrace.log.redaction import id_digest
-from headrace.log.sqlite.queries import Stream, Topic, get_stream, get_topic
+from headrace.log.sqlite.queries import Stream, Topic, get_stream, topic_number
 from headrace.log.sqlite.topics import truncate
 from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, Lease, StateKey
 
@@ -124,7 +124,7 @@ def _move_group(connection: sqlite3.Connection, offset: GroupOffset) -> None:
     connection.execute(
         "INSERT INTO offsets VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, hold = excluded.hold",
-        (get_topic(connection, offset.topic).number, offset.partition, offset.group, offset.next_offset, offset.hold),
+        (topic_number(connection, offset.topic), offset.partition, offset.group, offset.next_offset, offset.hold),
     )
 
 
