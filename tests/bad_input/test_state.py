@@ -13,8 +13,10 @@ import pytest
 from headrace.control.role import RoleOrder, open_stages, run_stages
 from headrace.control.supervisor import StateLock
 from headrace.foundation.errors import BusyError, CorruptDataError, FencedError, StateVersionError
+from headrace.foundation.sqlite import SqliteFile
 from headrace.log.registry import open_log
 from headrace.stages.options import Topology
+from headrace.teachers.answer_store import SCHEMA
 
 ROW = '{"id": "q%d", "event_time": "2023-11-14T22:13:00Z", "text": "where is my card", "amount": 1, "team": "cards"}\n'
 
@@ -53,6 +55,7 @@ def test_teachers_answers_of_a_newer_version_are_refused(
     ran: Path, with_teacher: Callable[..., None], opened: Callable[..., Any]
 ):
     with_teacher(ran, "http://127.0.0.1:9/v1")
+    SqliteFile(ran / "state" / "teachers.sqlite", SCHEMA).prepare()
     database = sqlite3.connect(ran / "state" / "teachers.sqlite")
     database.execute("PRAGMA user_version = 99")
     database.close()
