@@ -13,10 +13,12 @@ import pytest
 from headrace.control.stage_thread import StageThread
 from headrace.control.supervisor import StateLock
 from headrace.foundation.errors import BusyError, CorruptDataError, FencedError, StateVersionError
+from headrace.foundation.sqlite import SqliteFile
 from headrace.log.registry import open_log
 from headrace.stages.context import StageContext
 from headrace.stages.stage_type import stage_type
 from headrace.stages.topology import Topology
+from headrace.teachers.answer_store import SCHEMA
 
 ROW = '{"id": "q%d", "event_time": "2023-11-14T22:13:00Z", "text": "where is my card", "amount": 1, "team": "cards"}\n'
 
@@ -55,11 +57,12 @@ def test_teachers_answers_of_a_newer_version_are_refused(
     ran: Path, with_teacher: Callable[..., None], opened: Callable[..., Any]
 ):
     with_teacher(ran, "http://127.0.0.1:9/v1")
+    SqliteFile(ran / "state" / "teachers.sqlite", SCHEMA).prepare()
     database = sqlite3.connect(ran / "state" / "teachers.sqlite")
     database.execute("PRAGMA user_version = 99")
     database.close()
     pipeline = opened(holder="two")
-    with pytest.raises(StateVersionError, match=r"teachers\.sqlite has version 99"):
+    with pytest.raises(StateVersionError, match=r"teachers\.sqlite: the store of answers has schema 99"):
         pipeline.open()
     pipeline.close()
 

@@ -277,7 +277,7 @@ def test_a_value_that_cannot_be_stored_fails_alone_and_in_the_ports_words(log: T
         except HeadraceError as error:
             outcomes.append(type(error))
 
-    assert outcomes == [FinalError, {"t": 0}]
+    assert outcomes == [InvalidDeclarationError, {"t": 0}]
 
 
 # Turns

@@ -95,7 +95,7 @@ def test_a_file_of_a_newer_version_is_left_alone(store_path: Path):
     with sqlite3.connect(store_path) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(StateVersionError, match="version 99"):
+    with pytest.raises(StateVersionError, match="schema 99"):
         AnswerStore(store_path)
 
 

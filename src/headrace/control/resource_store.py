@@ -1,12 +1,18 @@
-"""The resources that have been applied, in the log's own file: what `up` runs and `get` shows."""
+"""The resources that have been applied, in the log: what `up` runs and `get` shows.
+
+Literal secrets are stored as they were written. The log of one machine lies in a file that only its owner can read; a log that is
+shared between machines never gets one.
+"""
 
 from collections.abc import Sequence
 
 import msgspec
 
-from headrace.foundation.errors import NotFoundError
+from headrace.foundation.errors import InvalidDeclarationError, NotFoundError
 from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.catalog import Resource, resource_from_json, resource_to_json
+from headrace.kinds.document import path_text
+from headrace.kinds.secret_fields import secrets_in
 from headrace.log.topic_log import Commit, StateEntry, StateKey, TopicLog
 
 OWNER = "resources"
@@ -48,7 +54,13 @@ class ResourceStore:
         return self._decode(entry).generation
 
     def apply(self, resources: Sequence[Resource], now_ms: int) -> None:
-        """Adds and changes; equal resources keep their generation."""
+        """Adds and changes; equal resources keep their generation.
+
+        InvalidDeclarationError: a literal secret, where the log is readable on other machines.
+        """
+        if self._log.capabilities.shared_between_machines:
+            for resource in resources:
+                _refuse_literals(resource)
         entries = self._log.state(OWNER)
         state: dict[StateKey, bytes | None] = {}
         expect: dict[StateKey, int] = {}
@@ -73,3 +85,13 @@ class ResourceStore:
     @staticmethod
     def _decode(entry: StateEntry) -> Stored:
         return msgspec.json.decode(entry.value, type=Stored)
+
+
+def _refuse_literals(resource: Resource) -> None:
+    for location, secret in secrets_in(resource.spec):
+        if secret.literal:
+            raise InvalidDeclarationError(
+                f"{path_text(location)} is a literal secret, and the log is shared: every reader of its topics could read it",
+                where=f"{resource.kind}/{resource.name}",
+                next_step="write ${ENV}, {file: PATH} or {secretRef: {name: NAME, key: KEY}} in its place",
+            )

@@ -4,11 +4,12 @@ A stage reads, works, and hands the log one `Commit`: outputs, offsets, state an
 once or not at all. Nothing is computed inside a transaction, because a Commit is data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from headrace.log.record import NewRecord, Record
+from headrace.log.redaction import RedactionReport
 
 MANUAL = "manual"
 
@@ -22,8 +23,10 @@ class LogCapabilities:
     dense_offsets: bool = True
     """Whether offsets of a partition grow by one. False: they only grow, because the log keeps marks of its own between records."""
     pause_seconds: float = 0.0
-    """From one commit of few records to the next of the same source: where a commit is a transaction over the network, many small ones
-    keep each other, and everybody behind them, waiting."""
+    """How long a source waits between two small commits. Where a commit is a transaction over the network, small commits queue behind
+    each other; batch them."""
+    redacts: bool = False
+    """Whether `redact` can take the bytes of single records away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,15 @@ class TopicSpec:
     name: str
     partitions: int = 1
     retention_ms: int | None = None
-    """Records older than this (by arrival) may go once every consumer group has passed them. None: for ever."""
+    """Records that arrived longer ago than this go once every consumer group has passed them. None: they are kept for ever."""
     unique_ids: bool = False
     """A record whose id the topic still holds (or held, for as long as ids are kept) is not appended again."""
+    indexed_ids: bool = False
+    """`find` looks an id up in an index. Topics with `unique_ids` have one anyway."""
+    compacted: bool = False
+    """Of the records that retention would drop, the newest of each key stays, unless its value is empty (a tombstone). A reader from
+    offset 0 therefore finds the newest record of every key, however old. Records without a key follow plain retention. What a newer
+    record replaces goes at the latest when that one is old enough to go itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class TopicInfo:
 
     spec: TopicSpec
     start_offset: int
-    """First offset still held."""
+    """First offset still held; the end where nothing is. In a compacted topic the records behind it have gaps."""
     end_offset: int
     """Offset that the next record will get."""
     bytes: int | None
@@ -113,17 +122,21 @@ class StateKey:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Everything that becomes true at once."""
+    """Everything that becomes true at once. A reset is one commit too: outputs truncated, offsets put back, state cleared."""
 
     appends: Sequence[Append] = ()
     offsets: Sequence[GroupOffset] = ()
     state: Mapping[StateKey, bytes | None] = field(default_factory=dict[StateKey, bytes | None])
     """New values; None deletes."""
     expect: Mapping[StateKey, int] = field(default_factory=dict[StateKey, int])
-    """Versions that must still stand (0: absent), else ConflictError and nothing is written. All of one owner's; whoever writes such
-    keys always compares."""
+    """Versions that must still stand (0: absent), else ConflictError and nothing is written. All of one owner's; every writer of
+    such keys compares."""
     lease: Lease | None = None
     """Checked in the transaction: FencedError where the epoch is no longer this one."""
+    truncate: Sequence[str] = ()
+    """Topics whose records vanish with their ids before `appends` come in. Offsets go on growing, so groups keep their places."""
+    clear: Sequence[str] = ()
+    """Owners whose whole state goes before `state` is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +158,19 @@ class TrimReport:
     """By which the file shrank."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeletedTopic:
+    """What a topic held when it was deleted."""
+
+    records: int | None
+    """None: the technology does not tell."""
+    bytes: int | None
+    """Sum of the values; None: the technology does not tell."""
+
+
+NOTHING_DELETED = DeletedTopic(0, 0)
+
+
 class TopicLog(Protocol):
     """Durable, ordered, replayable topics with transactions. All methods are safe from several threads and processes.
 
@@ -156,7 +182,18 @@ class TopicLog(Protocol):
     def capabilities(self) -> LogCapabilities: ...
 
     def ensure_topic(self, spec: TopicSpec) -> None:
-        """Creates the topic, or changes how an existing one is kept. Idempotent."""
+        """Creates the topic, or changes how an existing one is kept. Idempotent. For the topic's writer: the last call decides."""
+        ...
+
+    def ensure_exists(self, name: str) -> None:
+        """Creates the topic where it is missing; an existing one stays as it is kept. For its readers."""
+        ...
+
+    def delete_topic(self, name: str) -> DeletedTopic:
+        """Takes the topic away with its records, ids and every group's offsets, and gives the disk space back.
+
+        Idempotent: nothing is deleted where there is no such topic. A topic that is created again begins at offset 0.
+        """
         ...
 
     def topics(self) -> list[TopicInfo]:
@@ -180,7 +217,7 @@ class TopicLog(Protocol):
         ...
 
     def find(self, topic: str, record_id: str) -> Record | None:
-        """The newest record of that id; may scan the topic."""
+        """The newest record of that id. One look-up where the topic keeps `unique_ids` or `indexed_ids`, else the topic may be read."""
         ...
 
     def external_table(self, topic: str) -> ExternalTable | None:
@@ -198,8 +235,8 @@ class TopicLog(Protocol):
         """The group's next offset; 0 where it never committed."""
         ...
 
-    def groups(self, topic: str) -> list[GroupOffset]:
-        """Every group that has committed on the topic."""
+    def groups(self, topic: str | None = None) -> list[GroupOffset]:
+        """Every group that has committed on the topic; None: on any topic."""
         ...
 
     def forget_group(self, group: str) -> None:
@@ -211,7 +248,7 @@ class TopicLog(Protocol):
         ...
 
     def acquire_lease(self, role: str, holder: str) -> Lease:
-        """Takes the role over: the epoch grows, and whoever held it before is fenced from this moment."""
+        """Takes the role over: the epoch grows, and its former holder is fenced from this moment."""
         ...
 
     def wait(self, timeout_seconds: float) -> bool:
@@ -220,6 +257,15 @@ class TopicLog(Protocol):
 
     def trim(self, now_ms: int) -> TrimReport:
         """Drops what retention allows and gives the disk space back."""
+        ...
+
+    def redact(self, ids: Mapping[str, Collection[str]]) -> RedactionReport:
+        """Takes away what records say, by topic and id: see `log/redaction.py`. Offset, event time and arrival stay.
+
+        Afterwards no file of the log holds the former bytes; it may be rewritten for that, so redact all topics in one call.
+        UnavailableError: the records are redacted, but a reader still holds former bytes; call again. FinalError: the back end
+        cannot (`capabilities.redacts`).
+        """
         ...
 
     def close(self) -> None:

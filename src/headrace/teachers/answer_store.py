@@ -19,19 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from headrace.foundation.errors import (
-    BusyError,
-    CorruptDataError,
-    DiskFullError,
-    HeadraceError,
-    StateVersionError,
-    UnavailableError,
-)
 from headrace.foundation.failpoints import failpoint
+from headrace.foundation.sqlite import Schema, SqliteFile, run
 from headrace.teachers.teacher import BudgetSpentError
 
-_VERSION = 2
-_SCHEMA = """
+_TABLES = """
 CREATE TABLE answers (
   id INTEGER PRIMARY KEY, key TEXT NOT NULL, finetuner TEXT NOT NULL, ask_id TEXT NOT NULL, text TEXT NOT NULL,
   model TEXT NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
@@ -60,8 +52,17 @@ DELETE FROM answers WHERE id IN (SELECT answer_id FROM citations);
 DROP TABLE citations;
 DROP TABLE forgotten;
 """
-_STEPS = {0: _SCHEMA + _CITATIONS, 1: _FROM_1 + _CITATIONS}
-"""What leads from each earlier version to this one."""
+SCHEMA = Schema(
+    what="the store of answers",
+    application_id=0x48524154,  # 'HRAT'
+    version=3,
+    readable_since="0.2.0",
+    tables=_TABLES + _CITATIONS,
+    migrations={1: lambda db: run(db, _FROM_1 + _CITATIONS), 2: lambda _: None},
+    marked_since=3,
+    damaged="move the file away: cached answers and the record of spending go with it",
+)
+"""Version 3 holds what version 2 held; its files carry the mark."""
 _ANSWER_COLUMNS = "text, model, input_tokens, output_tokens, nano_usd"
 
 Result = TypeVar("Result")
@@ -138,21 +139,18 @@ class AnswerStore:
     def __init__(self, path: Path, *, executor: Executor | None = None) -> None:
         """Creates the file where it is missing. `executor` runs the transactions; by default a thread of its own.
 
-        StateVersionError, CorruptDataError, BusyError, DiskFullError or UnavailableError where it cannot be opened.
+        StateVersionError, CorruptDataError, DiskFullError or UnavailableError where it cannot be opened.
         """
-        self._path = path
+        self._file = SqliteFile(path, SCHEMA)
         self._own_executor = executor is None
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="answer-store")
         self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._closed = False
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = _connect(path)
-            _prepare(self._writer, path)
-            self._reader = _connect(path)
-        except (sqlite3.Error, OSError) as error:
-            raise _wrapped(error, path) from error
+        self._file.prepare()
+        with self._file.translated():
+            self._writer = self._file.connect(writable=True)
+            self._reader = self._file.connect()
 
     def given(self, ask: AskRecord) -> StoredAnswer | None:
         """The answer that this very ask (finetuner, ask_id, prompt) has paid for already."""
@@ -280,7 +278,7 @@ class AnswerStore:
 
     def _commit(self, group: list[Work]) -> list[object]:
         """One transaction for the whole group."""
-        try:
+        with self._file.translated():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 results = [work(self._writer) for work in group]
@@ -289,8 +287,6 @@ class AnswerStore:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
-            raise _wrapped(error, self._path) from error
         return results
 
     def _read_answer(self, query: str, parameters: tuple[str, ...]) -> StoredAnswer | None:
@@ -298,36 +294,8 @@ class AnswerStore:
         return None if row is None else StoredAnswer(row[0], row[1], Cost(row[2], row[3], row[4]))
 
     def _read(self, query: str, parameters: tuple[str, ...]) -> tuple[Any, ...] | None:
-        try:
+        with self._file.translated():
             return self._reader.execute(query, parameters).fetchone()
-        except sqlite3.Error as error:
-            raise _wrapped(error, self._path) from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > _VERSION:
-        raise StateVersionError(
-            f"{path.name} has version {version}; this Headrace knows {_VERSION}",
-            where=str(path),
-            next_step="use the newer Headrace, or another state directory",
-        )
-    db.execute("PRAGMA journal_mode = WAL")
-    if version == _VERSION:
-        return
-    db.execute("BEGIN IMMEDIATE")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version < _VERSION:  # else another process was first
-        for statement in _STEPS[version].split(";\n"):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {_VERSION}")
-    db.execute("COMMIT")
 
 
 def _reserve(
@@ -447,18 +415,3 @@ def _looked_at(future: "asyncio.Future[Any]") -> None:
     """Marks an error as seen: its asker may have gone away, and asyncio would report it as lost."""
     if not future.cancelled():
         future.exception()
-
-
-def _wrapped(error: sqlite3.Error | OSError, path: Path) -> HeadraceError:
-    """The port's error for the driver's."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    where, said = str(path), f"the store of answers: {error}"
-    if code == sqlite3.SQLITE_FULL:
-        return DiskFullError(said, where=where, next_step="free disk space")
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return BusyError(said, where=where)
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return CorruptDataError(
-            said, where=where, next_step="move the file away: cached answers and the record of spending go with it"
-        )
-    return UnavailableError(said, where=where)

@@ -8,7 +8,7 @@ from threading import Lock
 
 from headrace.foundation.errors import FencedError, FinalError
 from headrace.foundation.failpoints import failpoint
-from headrace.knowledge.sqlite.database import Database, translated
+from headrace.knowledge.sqlite.database import Database
 from headrace.knowledge.sqlite.terms import TermIds
 
 _PAGES_AT_ONCE = 2_000
@@ -72,7 +72,7 @@ class Writer:
         """Cuts pages that hold nothing off the file, a few at a time."""
         free = 0
         while True:
-            with self._lock, translated(self._database.path):
+            with self._lock, self._database.file.translated():
                 connection = self._open()
                 before, free = free, connection.execute("PRAGMA freelist_count").fetchone()[0]
                 if not free or free == before:
@@ -90,7 +90,7 @@ class Writer:
 
     @contextmanager
     def _transaction(self, name: str) -> Generator[sqlite3.Connection]:
-        with self._lock, translated(self._database.path):
+        with self._lock, self._database.file.translated():
             connection = self._open()
             failpoint(f"{name}.before")
             connection.execute("BEGIN IMMEDIATE")
@@ -110,5 +110,5 @@ class Writer:
         if self._closed:
             raise FinalError("the knowledge store is closed", where=str(self._database.path))
         if self._connection is None:
-            self._connection = self._database.connect(writable=True)
+            self._connection = self._database.file.connect(writable=True)
         return self._connection

@@ -7,6 +7,10 @@ May import foundation, `log/` and confluent_kafka. Knows bytes, never payloads. 
 - `wire`: a record as a Kafka message and back; Headrace's names as Kafka's
 - `broker`: the administrative connection: topics, ends, groups
 - `cursors`: reading a partition from any offset
+- `catalog`: which topics there are, how they are kept, and from where they are read
+- `reading`: reading a topic, from its last truncation on and through what compaction kept
+- `kept`, `compacting`: the newest record of each key, in a companion topic
+- `scanning`: reading a partition as Kafka's own messages
 - `changelog`: an owner's state as a compacted topic, and its view in memory
 - `producers`: transactional producers, one per lease, and their fencing
 - `committing`: one Commit as one Kafka transaction
@@ -16,7 +20,7 @@ May import foundation, `log/` and confluent_kafka. Knows bytes, never payloads. 
 - `notices`: noticing that anybody has committed
 - `topic_log`: the port, made of these
 
-What it promises and what it does not: docs/decisions/0021.
+What it promises and what it does not: docs/decisions/0021 and 0024.
 """
 
 from collections.abc import Mapping

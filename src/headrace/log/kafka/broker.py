@@ -10,7 +10,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaE
 from confluent_kafka.admin import AdminClient
 
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.foundation.errors import UnavailableError
+from headrace.foundation.errors import NotFoundError, UnavailableError
 from headrace.log.kafka.errors import MISSING, PASSING, error_of, telling, translate, translated
 from headrace.log.kafka.options import KafkaOptions
 
@@ -60,7 +60,7 @@ class Broker:
 
     def _asked(self, ask: "Callable[[AdminClient], Any]") -> Any:
         """The answer to a request. While the broker is away it is asked again, by a new client each time: one whose connection to a
-        coordinator broke does not make it anew (seen with librdkafka 2.16).
+        coordinator broke never opens it again (seen with librdkafka 2.16).
         """
         deadline = SYSTEM_CLOCK.monotonic() + REQUEST_SECONDS
         while True:
@@ -111,10 +111,26 @@ class Broker:
             self._known = dict(found)
         return found
 
-    def forget(self, topic: str) -> None:
-        """What was known of a topic may be true no longer."""
+    def forget(self) -> None:
+        """What was known of topics may be true no longer."""
         with self._lock:
-            self._known.pop(topic, None)
+            self._known = {}
+
+    def delete(self, topic: str) -> None:
+        """Returns when the broker does not name it any more. One that is not there is no error."""
+        try:
+            self._asked(lambda admin: _result(admin.delete_topics([topic], request_timeout=ANSWER_SECONDS)[topic]))
+        except KafkaException as exception:
+            if error_of(exception).code() not in MISSING:
+                raise translate(error_of(exception), self.where) from exception
+        deadline = SYSTEM_CLOCK.monotonic() + ANSWER_SECONDS
+        while topic in self.all_topics():
+            if SYSTEM_CLOCK.monotonic() > deadline:
+                raise UnavailableError(
+                    f"Kafka has not deleted {topic} within {ANSWER_SECONDS:.0f} s", where=self.where,
+                    next_step="set delete.topic.enable=true on the brokers, and try again",
+                )  # fmt: skip
+            SYSTEM_CLOCK.sleep(0.01)
 
     def create(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
         """Makes it where it is missing."""
@@ -134,24 +150,33 @@ class Broker:
         with translated(self.where):
             wanted = [_admin.NewPartitions(topic, partitions)]
             self._asked(lambda admin: _result(admin.create_partitions(wanted)[topic]))
-        self.forget(topic)
+        self.forget()
 
     def ends(self, partitions: Sequence[Partition], *, committed: bool = True) -> dict[Partition, int]:
         """Where each partition ends: behind the last record, or mark, that a reader of committed records may pass."""
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         return self._offsets(partitions, _admin.OffsetSpec.latest(), level)
 
-    def record_ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+    def record_ends(
+        self, partitions: Sequence[Partition], still: Callable[[], bool] | None = None
+    ) -> dict[Partition, int]:
         """Behind the last offset that can be a committed record. The one before the end of a partition that is written in transactions
-        alone never is: a transaction's mark follows its records, and is passed together with them.
+        alone never is: a transaction's mark follows its records, and is passed together with them. `still` says whether a topic that the broker does not know ought to be there.
         """
-        return {place: max(0, end - 1) for place, end in self.ends(partitions).items()}
+        ends = self._offsets(partitions, _admin.OffsetSpec.latest(), IsolationLevel.READ_COMMITTED, still)
+        return {place: max(0, end - 1) for place, end in ends.items()}
 
     def starts(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """The first offset that each partition still holds."""
         return self._offsets(partitions, _admin.OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
 
-    def _offsets(self, partitions: Sequence[Partition], spec: object, level: IsolationLevel) -> dict[Partition, int]:
+    def _offsets(
+        self,
+        partitions: Sequence[Partition],
+        spec: object,
+        level: IsolationLevel,
+        still: Callable[[], bool] | None = None,
+    ) -> dict[Partition, int]:
         if not partitions:
             return {}
         wanted: dict[TopicPartition, Any] = {TopicPartition(*one): spec for one in partitions}
@@ -163,7 +188,9 @@ class Broker:
                 error = error_of(exception)
                 if not _leaderless(error) or SYSTEM_CLOCK.monotonic() > deadline:
                     raise translate(error, self.where) from exception
-            self.all_topics()  # asks anew who leads
+            self.all_topics()  # learns who leads now
+            if still is not None and not still():
+                raise NotFoundError(f"the topic {partitions[0][0]} was deleted")
             SYSTEM_CLOCK.sleep(0.005)
 
     def committed(self, group: str, partitions: Sequence[Partition] | None = None) -> list[TopicPartition]:
@@ -209,7 +236,7 @@ class Broker:
                 raise translate(error_of(exception), self.where) from exception
 
     def delete_before(self, offsets: Mapping[Partition, int]) -> None:
-        """Lets go of every record before an offset, per partition."""
+        """Deletes every record before an offset, per partition."""
         wanted = [TopicPartition(*one, offset) for one, offset in offsets.items()]
         with translated(self.where):
             self._asked(

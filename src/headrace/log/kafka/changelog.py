@@ -48,12 +48,22 @@ class Changelog:
 
     def entries(self, owner: str) -> Entries:
         """What is committed at this moment."""
+        return self.entries_to(owner, self.end(owner))
+
+    def end(self, owner: str) -> int:
+        """Where the owner's state ends at this moment; 0: it has none."""
         topic = self.topic(owner)
         if self._broker.partitions(topic) is None:
+            return 0
+        return self._broker.record_ends([(topic, 0)])[topic, 0]
+
+    def entries_to(self, owner: str, end: int) -> Entries:
+        """What is committed up to an `end`, or further."""
+        if end == 0:
             return {}
+        topic = self.topic(owner)
         view = self._view(topic)
         with view.lock:
-            end = self._broker.record_ends([(topic, 0)])[topic, 0]
             self._catch_up(topic, view, end)
             return dict(view.entries)
 

@@ -1,22 +1,22 @@
 """One Commit as one Kafka transaction.
 
-Under a lease it is written under the lease's own transactional id, which fences. Whatever compares versions, or must not repeat an id
-that another process may be writing, goes through one shared id: between taking it and committing nobody else has committed
+Under a lease it is written under the lease's own transactional id, which fences. A commit that compares versions, or must not repeat
+an id that another process may be writing, goes through one shared id: between taking it and committing nobody else has committed
 through it, because that would have fenced us.
 """
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 from confluent_kafka import TopicPartition
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import ConflictError, FinalError, NotFoundError, UnavailableError
+from headrace.foundation.errors import ConflictError, FinalError, UnavailableError
 from headrace.log.kafka import leases
 from headrace.log.kafka.broker import Broker, Partition
+from headrace.log.kafka.catalog import Catalog, cut_key, encode_offsets
 from headrace.log.kafka.changelog import Changelog, Entries
 from headrace.log.kafka.identities import Identities
 from headrace.log.kafka.options import KafkaOptions
@@ -32,40 +32,40 @@ _VISIBLE_SECONDS = 2.0
 """How long a commit waits until others can read it. Where somebody else's open transaction stands before it, they read it later."""
 
 
-class Topics(Protocol):
-    """What committing must know of topics."""
-
-    def kafka_name(self, topic: str) -> str:
-        """Kafka's name of a topic. NotFoundError where it was never ensured."""
-        ...
-
-    def keeps_ids_unique(self, topic: str) -> bool:
-        """False also of a topic that was never ensured."""
-        ...
-
-
 class Committer:
     """Safe from several threads; commits of one role, and those that share an id, follow one another."""
 
     def __init__(
-        self, options: KafkaOptions, broker: Broker, changelog: Changelog, identities: Identities, clock: Clock
+        self,
+        options: KafkaOptions,
+        broker: Broker,
+        changelog: Changelog,
+        catalog: Catalog,
+        identities: Identities,
+        clock: Clock,
     ) -> None:
-        self._options, self._broker, self._changelog, self._identities = options, broker, changelog, identities
-        self._clock = clock
+        self._options, self._broker, self._changelog, self._catalog = options, broker, changelog, catalog
+        self._identities, self._clock = identities, clock
+        self._deletions = 0
         self._producers: dict[str, TransactionalProducer] = {}
         self._leased: dict[str, Lease] = {}
         self._anonymous = f"process.{uuid.uuid4().hex}"
         self._lock = threading.Lock()
 
-    def commit(self, commit: Commit, topics: Topics) -> CommitResult:
-        unique = any(topics.keeps_ids_unique(append.topic) for append in commit.appends)
+    def commit(self, commit: Commit, extra: Sequence[tuple[Partition, Run]] = ()) -> CommitResult:
+        """`extra`: messages for places that are no topic of the port."""
+        unique = any(self._keeps_ids_unique(append.topic) for append in commit.appends)
         if commit.expect or (unique and commit.lease is None):
-            return self._through(_shared_id(commit), commit, topics)
+            return self._through(_shared_id(commit), commit, extra)
         if commit.lease is not None:
-            return self._under_lease(commit, commit.lease, topics)
-        return self._through(self._anonymous, commit, topics)
+            return self._under_lease(commit, commit.lease)
+        return self._through(self._anonymous, commit, extra)
 
-    def acquire(self, role: str, holder: str, topics: Topics) -> Lease:
+    def forget(self) -> None:
+        """A topic was deleted: what producers know of the topics they wrote to may be of another one. They begin again."""
+        self._deletions += 1
+
+    def acquire(self, role: str, holder: str) -> Lease:
         """The role's next epoch, for `holder`."""
         while True:
             entry = self._changelog.entries(leases.OWNER).get(role)
@@ -73,12 +73,12 @@ class Committer:
             key = StateKey(leases.OWNER, role)
             write = Commit(state={key: leases.encode(lease)}, expect={key: entry.version if entry else 0})
             try:
-                self.commit(write, topics)
+                self.commit(write)
             except ConflictError:
                 continue
             producer = self._producer(_role_id(role))
             with producer.lock:
-                producer.begin()
+                producer.begin(self._deletions)
                 self._leased[role] = lease
             return lease
 
@@ -94,41 +94,43 @@ class Committer:
                 self._producers[name] = TransactionalProducer(self._options, name)
             return self._producers[name]
 
-    def _under_lease(self, commit: Commit, lease: Lease, topics: Topics) -> CommitResult:
+    def _under_lease(self, commit: Commit, lease: Lease) -> CommitResult:
         producer = self._producer(_role_id(lease.role))
         fenced: ProducerFencedError | None = None
         with producer.lock:
             for _ in range(_ATTEMPTS):
-                if not producer.begun or self._leased.get(lease.role) != lease:
+                if not producer.begun_since(self._deletions) or self._leased.get(lease.role) != lease:
                     leases.check(self._changelog, lease)
-                    producer.begin()
-                    leases.check(self._changelog, lease)  # once more: whoever replaced us may have done so in between
+                    producer.begin(self._deletions)
+                    leases.check(self._changelog, lease)  # once more: somebody may have replaced us in between
                     self._leased[lease.role] = lease
                 try:
-                    return self._write(producer, commit, topics)
+                    return self._write(producer, commit, ())
                 except ProducerFencedError as error:
                     fenced = error
             raise _crowded(fenced)
 
-    def _through(self, name: str, commit: Commit, topics: Topics) -> CommitResult:
+    def _through(self, name: str, commit: Commit, extra: Sequence[tuple[Partition, Run]]) -> CommitResult:
         producer = self._producer(name)
         fenced: ProducerFencedError | None = None
         with producer.lock:
             for _ in range(_ATTEMPTS):
-                if not producer.begun:
-                    producer.begin()
+                if not producer.begun_since(self._deletions):
+                    producer.begin(self._deletions)
                 try:
                     if commit.lease is not None:
                         leases.check(self._changelog, commit.lease)
-                    return self._write(producer, commit, topics)
+                    return self._write(producer, commit, extra)
                 except ProducerFencedError as error:
                     fenced = error
             raise _crowded(fenced)
 
-    def _write(self, producer: TransactionalProducer, commit: Commit, topics: Topics) -> CommitResult:
-        owners = {
-            owner: self._changelog.entries(owner) for owner in {key.owner for key in (*commit.state, *commit.expect)}
-        }
+    def _write(
+        self, producer: TransactionalProducer, commit: Commit, extra: Sequence[tuple[Partition, Run]]
+    ) -> CommitResult:
+        state = {**commit.state, **self._cuts(commit.truncate)}
+        named = {*(key.owner for key in (*state, *commit.expect)), *commit.clear}
+        owners = {owner: self._changelog.entries(owner) for owner in named}
         for key, version in commit.expect.items():
             _check_version(owners[key.owner], key, version)
         now_ms = self._clock.now_ms()
@@ -137,52 +139,65 @@ class Committer:
         duplicates: dict[str, int] = {}
         seen: dict[str, set[str]] = {}
         for append in commit.appends:
-            name = self._partition(append.topic, append.partition, topics)
+            name = self._catalog.place(append.topic, append.partition)
             records: Sequence[NewRecord] = append.records
-            if topics.keeps_ids_unique(append.topic):
-                records = self._unseen(append, name, seen)
+            if self._keeps_ids_unique(append.topic):
+                known = seen.setdefault(append.topic, set())
+                records = self._unseen(append, name, known, emptied=append.topic in commit.truncate)
                 duplicates[append.topic] = duplicates.get(append.topic, 0) + len(append.records) - len(records)
             runs.append(Run(len(records), map(partial(to_message, *name, now_ms), records)))
             places.append(name)
-        changes = self._changes(commit, owners)
-        moves = self._moves(commit.offsets, topics)
+        changes = [*self._changes(state, commit.clear, owners), *extra]
+        moves = self._moves(commit.offsets)
         written = producer.write([*runs, *(run for _, run in changes)], moves)
         self._wait_until_visible([*places, *(place for place, _ in changes)], written)
         return CommitResult(self._firsts(commit.appends, places, written), duplicates)
 
-    def _partition(self, topic: str, partition: int, topics: Topics) -> Partition:
-        name = topics.kafka_name(topic)
-        count = self._broker.partitions(name) or 0
-        if partition >= count:
-            raise NotFoundError(f"the topic {topic!r} has partitions 0 to {count - 1}, none of number {partition}")
-        return name, partition
+    def _keeps_ids_unique(self, topic: str) -> bool:
+        """As the topic was ensured last, by any process. False also of one that was never ensured."""
+        spec = self._catalog.specs().get(topic)
+        return spec is not None and spec.unique_ids
 
-    def _unseen(self, append: Append, partition: Partition, seen: dict[str, set[str]]) -> list[NewRecord]:
-        held, here = self._identities.of(partition), seen.setdefault(append.topic, set())
-        fresh = {record.id: record for record in reversed(append.records)}
+    def _cuts(self, topics: Sequence[str]) -> dict[StateKey, bytes | None]:
+        """What is written where topics are truncated: readers begin where each partition ends now."""
+        found: dict[StateKey, bytes | None] = {}
+        for topic in topics:
+            places = [self._catalog.place(topic, number) for number in range(self._catalog.spec(topic).partitions)]
+            ends = self._broker.ends(places)
+            found[cut_key(topic)] = encode_offsets({number: ends[place] for number, place in enumerate(places)})
+        return found
+
+    def _unseen(self, append: Append, place: Partition, here: set[str], *, emptied: bool) -> list[NewRecord]:
+        """The records whose ids neither the topic holds nor an earlier one of the commit has."""
+        held = set[str]()
+        if not emptied:
+            since = self._catalog.cut(append.topic, append.partition)
+            held = self._identities.held(append.topic, place, (record.id for record in append.records), since)
         found: list[NewRecord] = []
         for record in append.records:
-            if record.id not in held and record.id not in here and fresh.get(record.id) is record:
+            if record.id not in held and record.id not in here:
                 found.append(record)
                 here.add(record.id)
         return found
 
-    def _changes(self, commit: Commit, owners: dict[str, Entries]) -> list[tuple[Partition, Run]]:
+    def _changes(
+        self, state: Mapping[StateKey, bytes | None], clear: Sequence[str], owners: dict[str, Entries]
+    ) -> list[tuple[Partition, Run]]:
+        gone = {StateKey(owner, key): None for owner in clear for key in owners[owner]}
         runs: dict[str, list[Message]] = {}
-        for key, value in commit.state.items():
+        for key, value in {**gone, **state}.items():
             entry = owners[key.owner].get(key.key)
             if value is None and entry is None:
                 continue
+            version = entry.version + 1 if entry and key.owner not in clear else 1
             topic = self._changelog.ensure(key.owner)
-            runs.setdefault(topic, []).append(
-                self._changelog.change(topic, key.key, value, entry.version + 1 if entry else 1)
-            )
+            runs.setdefault(topic, []).append(self._changelog.change(topic, key.key, value, version))
         return [((topic, 0), Run(len(run), run)) for topic, run in runs.items()]
 
-    def _moves(self, offsets: Sequence[GroupOffset], topics: Topics) -> list[GroupMove]:
+    def _moves(self, offsets: Sequence[GroupOffset]) -> list[GroupMove]:
         groups: dict[str, list[TopicPartition]] = {}
         for one in offsets:
-            name = self._partition(one.topic, one.partition, topics)
+            name = self._catalog.place(one.topic, one.partition)
             hold = "" if one.hold is None else str(one.hold)
             groups.setdefault(one.group, []).append(TopicPartition(*name, one.next_offset, hold))
         return [GroupMove(f"{self._options.prefix}{group}", tuple(moved)) for group, moved in groups.items()]
@@ -228,6 +243,6 @@ def _check_version(entries: Entries, key: StateKey, version: int) -> None:
     current = entry.version if entry else 0
     if current != version:
         raise ConflictError(
-            f"the state {key.owner}/{key.key} is at version {current}, not {version}: somebody else wrote it",
+            f"the state {key.owner}/{key.key} is at version {current}, not {version}: another process wrote it",
             next_step="read it again and repeat the change",
         )

@@ -1,7 +1,7 @@
 """Reading a partition from any offset.
 
-A cursor is one consumer on one partition, which fetches ahead. Whoever reads on where a cursor stands gets what has been fetched;
-whoever reads elsewhere takes the cursor that was idle for longest there.
+A cursor is one consumer on one partition, which fetches ahead. A reader that goes on where a cursor stands gets what has been
+fetched; any other takes the cursor that was idle for longest there.
 """
 
 import threading
@@ -40,6 +40,8 @@ class _Cursor:
     held: list[Record] = field(default_factory=list[Record])
     """Fetched and not yet given."""
     used: int = 0
+    made: int = 0
+    """What `Cursors` had counted when it was made."""
 
     def stands_at(self, offset: int) -> bool:
         """Whether what it gives next is what a reader from `offset` on wants next."""
@@ -47,7 +49,7 @@ class _Cursor:
 
 
 class Cursors:
-    """All readers of one log. Safe from several threads; a cursor is lent to one at a time."""
+    """All readers of one log. Safe from several threads; one thread uses a cursor at a time."""
 
     def __init__(self, options: KafkaOptions, broker: Broker) -> None:
         self._options, self._broker = options, broker
@@ -55,11 +57,12 @@ class Cursors:
         self._blocks: dict[tuple[Partition, int], list[Record]] = {}
         self._lock = threading.Lock()
         self._turn = 0
+        self._made = 0
+        """Grows when topics were deleted: cursors of before are of no use any more."""
         self._closed = False
 
-    def read(self, partition: Partition, offset: int, max_records: int, max_bytes: int) -> list[Record]:
-        """Committed records from `offset` up to the end as it stands now, within the limits; one at least where there is one."""
-        end = self._broker.record_ends([partition])[partition]
+    def read(self, partition: Partition, offset: int, end: int, max_records: int, max_bytes: int) -> list[Record]:
+        """Committed records from `offset` to `end`, which the caller has asked for, within the limits; one at least where there is one."""
         if offset >= end or max_records < 1:
             return []
         if max_records == 1 and (found := self._one(partition, offset, end)) is not None:
@@ -89,12 +92,18 @@ class Cursors:
         place = bisect_left(block, offset, key=lambda record: record.offset)
         return block[place] if place < len(block) else None
 
-    def close(self) -> None:
+    def forget(self) -> None:
+        """A topic was deleted: another one of its name may be there now."""
         with self._lock:
-            self._closed = True
+            self._made += 1
+            self._blocks.clear()
             idle, self._idle = self._idle, []
         for cursor in idle:
             cursor.consumer.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self.forget()
 
     @contextmanager
     def _lent(self, partition: Partition, offset: int) -> Generator[_Cursor]:
@@ -125,7 +134,9 @@ class Cursors:
             self._turn += 1
             cursor.used = self._turn
             self._idle.append(cursor)
-            surplus = min(self._idle, key=lambda one: one.used) if len(self._idle) > CURSORS or self._closed else None
+            useless = self._closed or cursor.made != self._made
+            surplus = min(self._idle, key=lambda one: one.used) if len(self._idle) > CURSORS else None
+            surplus = cursor if useless else surplus
             if surplus is not None:
                 self._idle.remove(surplus)
         if surplus is not None:
@@ -143,8 +154,9 @@ class Cursors:
                 }
             )
         )  # fmt: skip
+        made = self._made
         consumer.assign([TopicPartition(*partition, offset)])
-        return _Cursor(consumer, partition, offset, offset)
+        return _Cursor(consumer, partition, offset, offset, made=made)
 
     def _seek(self, cursor: _Cursor, offset: int) -> None:
         if cursor.held and cursor.held[0].offset <= offset < cursor.fetched:

@@ -76,7 +76,7 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
     if code in MISSING:
         return NotFoundError(
             f"Kafka has no such topic: {text}", where=where,
-            next_step="somebody has deleted a topic of the log: begin anew under another kafka_prefix",
+            next_step="somebody has deleted a topic of the log: start again under another kafka_prefix",
         )  # fmt: skip
     if code in _TOO_LARGE:
         return FinalError(

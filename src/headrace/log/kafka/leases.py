@@ -1,7 +1,7 @@
 """Who may commit as a role: an epoch in the state, and a transactional id that fences.
 
-The epoch is written first, then the id is taken over. Whoever finds his id taken looks at the epoch after taking it again: a holder
-that was only cut off goes on, one that was replaced ends.
+The epoch is written first, then the id is taken over. A holder that finds its id taken looks at the epoch
+after taking it again: if it was only cut off it goes on, if it was replaced it ends.
 """
 
 from headrace.foundation.errors import FencedError

@@ -1,4 +1,4 @@
-"""Transactional producers, each under an id of its own: whoever begins to use an id ends what its former user left open."""
+"""Transactional producers, each under an id of its own: a new holder of an id ends what its former one left open."""
 
 import queue
 import threading
@@ -60,10 +60,13 @@ class TransactionalProducer:
         self._producer: Producer | None = None
         self._groups: dict[str, Any] = {}
         self.lock = threading.RLock()
-        self.begun = False
-        """Whether the id is ours as far as we know."""
+        self._begun, self._deletions = False, 0
 
-    def begin(self) -> None:
+    def begun_since(self, deletions: int) -> bool:
+        """Whether the id is ours, as far as we know, and was taken when so many topics had been deleted."""
+        return self._begun and self._deletions == deletions
+
+    def begin(self, deletions: int = 0) -> None:
         """Takes the id over: fences its former user and ends what that one left open."""
         self._drop()
         config = self._options.client(
@@ -76,7 +79,7 @@ class TransactionalProducer:
         producer = Producer(config)
         with self._translated():
             _until_settled(lambda: producer.init_transactions(_STEP_SECONDS), "the transactional id was not given")
-        self._producer, self.begun = producer, True
+        self._producer, self._begun, self._deletions = producer, True, deletions
 
     def write(self, runs: Iterable[Run], moves: Iterable[GroupMove]) -> Written:
         """One transaction. ProducerFencedError and UnavailableError: nothing was written.
@@ -103,7 +106,7 @@ class TransactionalProducer:
             if not isinstance(wrapped.__cause__, KafkaException):
                 raise
             self._give_up(producer, wrapped.__cause__)
-        except Exception:  # a message that could not be made: what is left open ends when the id is taken anew
+        except Exception:  # a message that could not be made: what is left open ends when the id is taken again
             self._drop()
             raise
         return Written(tuple(_checked(one, self._options.bootstrap_servers) for one in ends))
@@ -113,12 +116,12 @@ class TransactionalProducer:
             self._drop()
 
     def _drop(self) -> None:
-        """Lets the client go; an open transaction is left to whoever takes the id next, or to its timeout."""
-        self._producer, self.begun = None, False
+        """Closes the client; an open transaction is left to the next holder of the id, or to its timeout."""
+        self._producer, self._begun = None, False
 
     def _send_offsets(self, producer: Producer, move: GroupMove) -> None:
         """ProducerFencedError where it takes too long: the client does not mend a broken connection to a group's coordinator, and does
-        not keep its own time limit then (seen with librdkafka 2.16). The id is taken anew by another client; what of the transaction
+        not keep its own time limit then (seen with librdkafka 2.16). The id is taken again by another client; what of the transaction
         was sent is never visible.
         """
         metadata = self._group(move.group)
@@ -157,7 +160,7 @@ class TransactionalProducer:
 
         last = run.count - 1
         for place, message in enumerate(run.messages):
-            if place in (0, last) or len(message["value"]) > _LARGE:
+            if place in (0, last) or len(message["value"] or b"") > _LARGE:
                 message["on_delivery"] = told
             while True:
                 try:
@@ -183,7 +186,7 @@ class TransactionalProducer:
         if error.txn_requires_abort():
             try:
                 producer.abort_transaction(_STEP_SECONDS)
-            except KafkaException as second:  # what is left open ends when the id is taken anew
+            except KafkaException as second:  # what is left open ends when the id is taken again
                 self._drop()
                 if _lost(error_of(second)):
                     raise ProducerFencedError(error_of(second).str()) from exception
@@ -201,7 +204,7 @@ class TransactionalProducer:
 
 
 def _lost(error: KafkaError) -> bool:
-    """Whether the id is not ours any more, or the client cannot go on with it: it must be taken anew."""
+    """Whether the id is not ours any more, or the client cannot go on with it: it must be taken again."""
     return error.code() in FENCED or error.code() == FATAL or error.fatal()
 
 

@@ -1,45 +1,41 @@
 """The port on Kafka."""
 
 import threading
-from difflib import get_close_matches
+from collections.abc import Collection, Mapping
 
-import msgspec
 from confluent_kafka import TopicPartition
 
 from headrace.foundation.clock import Clock
-from headrace.foundation.errors import ConflictError, FinalError, InvalidDeclarationError, NotFoundError
+from headrace.foundation.errors import ConflictError, FinalError, InvalidDeclarationError, RetryableError
 from headrace.log.kafka.broker import KEPT, Broker, Partition
+from headrace.log.kafka.catalog import Catalog, copied_key, cut_key, encode_spec, one_more_deletion, spec_key
 from headrace.log.kafka.changelog import Changelog
 from headrace.log.kafka.committing import Committer
 from headrace.log.kafka.cursors import Cursors
 from headrace.log.kafka.identities import Identities
+from headrace.log.kafka.kept import Kept
 from headrace.log.kafka.notices import Notices
 from headrace.log.kafka.options import KafkaOptions
-from headrace.log.kafka.retention import first_to_keep
+from headrace.log.kafka.reading import Reader
+from headrace.log.kafka.retention import Trimmer
 from headrace.log.record import Record
+from headrace.log.redaction import RedactionReport
 from headrace.log.topic_log import (
+    NOTHING_DELETED,
     Commit,
     CommitResult,
+    DeletedTopic,
     ExternalTable,
     GroupOffset,
     Lease,
     LogCapabilities,
     StateEntry,
-    StateKey,
     TopicInfo,
     TopicSpec,
     TrimReport,
 )
 
 _CAPABILITIES = LogCapabilities(shared_between_machines=True, partitions=True, dense_offsets=False, pause_seconds=0.02)
-TOPICS = "topics"
-"""The owner of the topics' specifications."""
-
-
-class _Kept(msgspec.Struct, frozen=True):
-    partitions: int
-    retention_ms: int | None
-    unique_ids: bool
 
 
 class KafkaTopicLog:
@@ -50,15 +46,23 @@ class KafkaTopicLog:
         self._broker = Broker(options)
         self._broker.connect()
         self._notices = Notices(options, self._broker, clock)
-        self._cursors = Cursors(options, self._broker)
+        self._cursors, self._kept = Cursors(options, self._broker), Kept(options, self._broker)
         self._changelog = Changelog(options, self._broker)
-        self._identities = Identities(self._cursors)
-        self._committer = Committer(options, self._broker, self._changelog, self._identities, clock)
-        self._specs: dict[str, TopicSpec] = {}
+        self._catalog = Catalog(options, self._changelog)
+        self._reader = Reader(self._broker, self._catalog, self._cursors, self._kept)
+        self._identities = Identities(self._broker, self._reader)
+        self._committer = Committer(options, self._broker, self._changelog, self._catalog, self._identities, clock)
+        self._trimmer = Trimmer(options, self._broker, self._catalog, self._committer)
         self._last: dict[Partition, tuple[int, int]] = {}
         """partition → (its end, one past its last record)"""
         self._lock = threading.Lock()
         self._closed = False
+        self._catalog.on_deletion += [
+            self._broker.forget, self._cursors.forget, self._kept.forget, self._identities.forget, self._committer.forget,
+            self._trimmer.forget, self._last.clear,
+        ]  # fmt: skip
+        self._catalog.refresh()
+        self._trimmer.finish_truncations()
 
     @property
     def capabilities(self) -> LogCapabilities:
@@ -68,9 +72,10 @@ class KafkaTopicLog:
 
     def ensure_topic(self, spec: TopicSpec) -> None:
         self._open()
-        if self._specs.get(spec.name) == spec or self._read_specs().get(spec.name) == spec:
+        self._catalog.refresh()
+        if self._catalog.specs().get(spec.name) == spec:
             return
-        name = self._name(spec.name)
+        name = f"{self._options.prefix}{spec.name}"
         there = self._broker.partitions(name)
         if there is None:
             self._broker.create(name, spec.partitions, KEPT)
@@ -82,62 +87,99 @@ class KafkaTopicLog:
         elif there < spec.partitions:
             self._broker.grow(name, spec.partitions)
         self._keep(spec)
-        self._specs[spec.name] = spec
+
+    def ensure_exists(self, name: str) -> None:
+        self._open()
+        if not self._catalog.stands(name):
+            self.ensure_topic(TopicSpec(name))
+
+    def delete_topic(self, name: str) -> DeletedTopic:
+        self._open()
+        if not self._catalog.stands(name):
+            return NOTHING_DELETED
+        # The topic first: a process that is killed in between leaves a specification without a topic, and a second call goes on here.
+        for one in (self._catalog.companion(name)[0], f"{self._options.prefix}{name}"):
+            self._broker.delete(one)
+        while self._catalog.stands(name):
+            state, expect = one_more_deletion(self._catalog.refresh())
+            gone = dict.fromkeys((spec_key(name), cut_key(name), copied_key(name)))
+            try:
+                self.commit(Commit(state={**state, **gone}, expect=expect))
+            except ConflictError:
+                continue
+        return DeletedTopic(None, None)
 
     def _keep(self, spec: TopicSpec) -> None:
         """Writes how a topic is kept, one writer after the other: transactions that overlap would hide each other's for a while."""
-        key = StateKey(TOPICS, spec.name)
-        kept = msgspec.json.encode(_Kept(spec.partitions, spec.retention_ms, spec.unique_ids))
+        key, kept = spec_key(spec.name), encode_spec(spec)
         while True:
-            entry = self._changelog.entries(TOPICS).get(spec.name)
+            entry = self._catalog.refresh().get(spec.name)
             if entry is not None and entry.value == kept:
                 return
             try:
                 self.commit(Commit(state={key: kept}, expect={key: entry.version if entry else 0}))
             except ConflictError:
                 continue
-            return
 
     def topics(self) -> list[TopicInfo]:
         self._open()
-        return [self._info(spec) for _, spec in sorted(self._read_specs().items())]
+        self._catalog.refresh()
+        return [self._info(spec) for _, spec in sorted(self._catalog.specs().items())]
 
     def topic(self, name: str) -> TopicInfo:
         self._open()
-        return self._info(self._spec(name))
+        self._catalog.refresh()
+        return self._info(self._catalog.spec(name))
 
     def external_table(self, topic: str) -> ExternalTable | None:
-        spec = self._spec(topic)
-        return ExternalTable("kafka", self._name(topic), self._options.java(), spec.partitions)
+        place, _ = self._catalog.place(topic, 0)
+        return ExternalTable("kafka", place, self._options.java(), self._catalog.spec(topic).partitions)
 
     # --- reading ---
 
     def read(
         self, topic: str, offset: int, *, max_records: int = 10_000, max_bytes: int = 16 << 20, partition: int = 0
     ) -> list[Record]:
-        return self._cursors.read(self._partition(topic, partition), offset, max_records, max_bytes)
+        self._open()
+        return self._reader.read(topic, offset, max_records, max_bytes, partition)
 
     def find(self, topic: str, record_id: str) -> Record | None:
-        place = self._partition(topic, 0)
-        offset = self._identities.of(place).get(record_id)
+        """The first call of a process reads the topic once and keeps 16 bytes of each id, on disk; later ones read what came since.
+        `indexed_ids` and `unique_ids` change nothing about that. Of several partitions the record that was ingested last is given.
+        """
+        self._open()
+        found = [
+            record
+            for partition in range(self._catalog.spec(topic).partitions)
+            if (record := self._find(topic, partition, record_id)) is not None
+        ]
+        return max(found, default=None, key=lambda record: record.ingested_at)
+
+    def _find(self, topic: str, partition: int, record_id: str) -> Record | None:
+        offset = self._identities.newest(topic, self._catalog.place(topic, partition), record_id)
         if offset is None:
             return None
-        return next(iter(self._cursors.read(place, offset, 1, 1)), None)
+        record = next(iter(self._reader.read(topic, offset, 1, 1, partition)), None)
+        return record if record is not None and record.id == record_id else None  # else it was dropped since
 
     def offset(self, group: str, topic: str, partition: int = 0) -> int:
-        place = self._partition(topic, partition)
-        found = self._broker.committed(self._group(group), [place])
+        self._open()
+        found = self._broker.committed(self._group(group), [self._catalog.place(topic, partition)])
         return found[0].offset if found else 0
 
-    def groups(self, topic: str) -> list[GroupOffset]:
-        self._spec(topic)
-        name = self._name(topic)
-        return [
-            _group_offset(group.removeprefix(self._options.prefix), topic, one)
+    def groups(self, topic: str | None = None) -> list[GroupOffset]:
+        self._open()
+        if topic is None:
+            self._catalog.refresh()
+        names = self._catalog.specs() if topic is None else {topic: self._catalog.spec(topic)}
+        known = {f"{self._options.prefix}{name}": name for name in names}
+        found = [
+            _group_offset(group.removeprefix(self._options.prefix), known[one.topic], one)
             for group in self._broker.groups()
             for one in self._broker.committed(group)
-            if one.topic == name
+            if one.topic in known
         ]
+        return sorted(found, key=lambda one: (one.topic, one.group, one.partition))
 
     def state(self, owner: str, prefix: str = "") -> dict[str, StateEntry]:
         self._open()
@@ -148,18 +190,27 @@ class KafkaTopicLog:
 
     def commit(self, commit: Commit) -> CommitResult:
         self._open()
-        if commit.appends:
-            self._read_specs()
-        result = self._committer.commit(commit, self)
+        if commit.appends or commit.truncate:
+            self._catalog.refresh()
+        result = self._committer.commit(commit)
+        if commit.truncate:
+            self._finish_truncations()
         self._notices.say()
         return result
+
+    def _finish_truncations(self) -> None:
+        try:
+            self._catalog.refresh()
+            self._trimmer.finish_truncations()
+        except RetryableError:
+            return  # the records are out of sight; the next trim, or the next to open the log, deletes them
 
     def forget_group(self, group: str) -> None:
         self._broker.delete_group(self._group(group))
 
     def acquire_lease(self, role: str, holder: str) -> Lease:
         self._open()
-        return self._committer.acquire(role, holder, self)
+        return self._committer.acquire(role, holder)
 
     def wait(self, timeout_seconds: float) -> bool:
         self._open()
@@ -167,78 +218,52 @@ class KafkaTopicLog:
 
     def trim(self, now_ms: int) -> TrimReport:
         self._open()
-        records = 0
-        for spec in self._read_specs().values():
-            if spec.retention_ms is not None:
-                records += self._trim(spec, now_ms - spec.retention_ms)
-        return TrimReport(records, 0)
+        groups = self.groups()
+        self._trimmer.finish_truncations()
+        return TrimReport(self._trimmer.trim(now_ms, groups), 0)
+
+    def redact(self, ids: Mapping[str, Collection[str]]) -> RedactionReport:
+        raise FinalError(
+            f"Kafka cannot redact records of {', '.join(sorted(ids))}: it gives out offsets itself, so a topic that is written "
+            "again has others, and what every group has read would be lost count of",
+            where=self._options.bootstrap_servers,
+            next_step="give the topic a shorter retention, or reset its resource from a source that no longer holds the data",
+        )
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         self._committer.close()
+        self._trimmer.close()
         self._changelog.close()
         self._cursors.close()
+        self._kept.forget()
+        self._identities.close()
         self._notices.close()
-
-    # --- names ---
 
     def _open(self) -> None:
         if self._closed:
             raise FinalError("the log is closed", where=self._options.bootstrap_servers)
 
-    def kafka_name(self, topic: str) -> str:
-        """Kafka's name of a topic. NotFoundError names the nearest ones."""
-        return self._name(self._spec(topic).name)
-
-    def keeps_ids_unique(self, topic: str) -> bool:
-        """As the topic was ensured last, by anybody."""
-        spec = self._specs.get(topic)
-        return spec is not None and spec.unique_ids
-
-    def _name(self, topic: str) -> str:
-        return f"{self._options.prefix}{topic}"
-
     def _group(self, group: str) -> str:
         return f"{self._options.prefix}{group}"
 
-    def _partition(self, topic: str, partition: int) -> Partition:
-        self._open()
-        spec = self._spec(topic)
-        if partition >= spec.partitions:
-            raise NotFoundError(
-                f"the topic {topic!r} has partitions 0 to {spec.partitions - 1}, none of number {partition}"
-            )
-        return self._name(topic), partition
-
-    def _spec(self, topic: str) -> TopicSpec:
-        spec = self._specs.get(topic) or self._read_specs().get(topic)
-        if spec is None:
-            near = get_close_matches(topic, self._specs, n=3) or sorted(self._specs)[:3]
-            raise NotFoundError(
-                f"there is no topic {topic!r}",
-                next_step=f"the nearest are {', '.join(near)}" if near else "the log has no topics yet",
-            )
-        return spec
-
-    def _read_specs(self) -> dict[str, TopicSpec]:
-        entries = self._changelog.entries(TOPICS)
-        specs: dict[str, TopicSpec] = {}
-        for name, entry in entries.items():
-            kept = msgspec.json.decode(entry.value, type=_Kept)
-            specs[name] = TopicSpec(name, kept.partitions, kept.retention_ms, kept.unique_ids)
-        self._specs = specs
-        return specs
-
-    # --- ends and retention ---
+    # --- ends ---
 
     def _info(self, spec: TopicSpec) -> TopicInfo:
-        places = [(self._name(spec.name), number) for number in range(spec.partitions)]
-        starts = self._broker.starts(places)
-        ends = self._broker.ends(places)
-        last = max(self._past_the_last(place, starts[place], ends[place]) for place in places)
-        return TopicInfo(spec, min(starts.values()), last, None)
+        places = [self._catalog.place(spec.name, number) for number in range(spec.partitions)]
+        starts, ends = self._broker.starts(places), self._broker.ends(places)
+        begins = {place: max(starts[place], self._catalog.cut(spec.name, place[1])) for place in places}
+        last = max(self._past_the_last(place, begins[place], ends[place]) for place in places)
+        return TopicInfo(spec, min(self._first(spec, place, begins[place]) for place in places), last, None)
+
+    def _first(self, spec: TopicSpec, place: Partition, begin: int) -> int:
+        """The first offset held: of a compacted topic it may be in its companion."""
+        if not spec.compacted:
+            return begin
+        first = self._reader.read(spec.name, 0, 1, 1, place[1])
+        return min(begin, first[0].offset) if first else begin
 
     def _past_the_last(self, place: Partition, start: int, end: int) -> int:
         """One past the last record before `end`: behind it stand marks of transactions alone."""
@@ -250,7 +275,7 @@ class KafkaTopicLog:
         while True:
             low = max(floor, end - step)
             found, offset = None, low
-            while records := self._cursors.read(place, offset, 10_000, 64 << 20):
+            while records := self._cursors.read(place, offset, max(0, end - 1), 10_000, 64 << 20):
                 found = records[-1].offset + 1
                 offset = found
             if found is not None or low <= floor:
@@ -259,31 +284,6 @@ class KafkaTopicLog:
                     self._last[place] = (end, last)
                 return last
             step *= 8
-
-    def _trim(self, spec: TopicSpec, before_ms: int) -> int:
-        places = [(self._name(spec.name), number) for number in range(spec.partitions)]
-        starts, ends = self._broker.starts(places), self._broker.ends(places)
-        held = self._held(spec, starts, ends)
-        dropped, cuts = 0, dict[Partition, int]()
-        for number, place in enumerate(places):
-            cut, count = first_to_keep(self._cursors, place, starts[place], held[number], before_ms)
-            if count:
-                cuts[place], dropped = cut, dropped + count
-        if cuts:
-            self._broker.delete_before(cuts)
-        return dropped
-
-    def _held(self, spec: TopicSpec, starts: dict[Partition, int], ends: dict[Partition, int]) -> list[int]:
-        """For each partition the offset that its slowest group may still read."""
-        groups: dict[str, dict[int, int]] = {}
-        for one in self.groups(spec.name):
-            hold = one.next_offset if one.hold is None else one.hold
-            groups.setdefault(one.group, {})[one.partition] = min(hold, one.next_offset)
-        name = self._name(spec.name)
-        return [
-            min([ends[name, number], *(of.get(number, starts[name, number]) for of in groups.values())])
-            for number in range(spec.partitions)
-        ]
 
 
 def _group_offset(group: str, topic: str, one: TopicPartition) -> GroupOffset:

@@ -8,7 +8,9 @@ from headrace.log.record import NewRecord, Record
 LATEST_TIMESTAMP = 253_402_300_799_999
 """End of the year 9999, ms: what a Kafka timestamp can carry without surprises for other readers."""
 _HEADERS = ("id", "kind", "ingested_at", "origin")
-"""As they are written, in their order; `event_time` follows them where the timestamp cannot carry it."""
+"""As they are written, in their order. `arrived_at` follows where the record was ingested before it came here, then `latest` and
+`ended`, then `event_time` where the timestamp cannot carry it."""
+_ARRIVED = "arrived_at"
 _NOT_PLAIN = re.compile(r"[^a-zA-Z0-9.-]")
 
 
@@ -20,6 +22,8 @@ def to_message(topic: str, partition: int, now_ms: int, record: NewRecord) -> di
         ("ingested_at", b"%d" % (record.ingested_at or now_ms)),
         ("origin", record.origin.encode()),
     ]
+    if record.ingested_at not in (0, now_ms):
+        headers.append((_ARRIVED, b"%d" % now_ms))
     if record.stream is not None:
         headers.append(("latest", b"%d" % record.stream.latest))
         if record.stream.ended is not None:
@@ -45,8 +49,8 @@ def to_record(message: Any) -> Record:
 def _ours(message: Any) -> Record:
     pairs = message.headers()
     key = message.key()
-    if len(pairs) == len(_HEADERS):  # nearly all: without a look-up
-        (first, record_id), (second, kind), (third, ingested_at), (fourth, origin) = pairs
+    if len(pairs) == 4 or (len(pairs) == 5 and pairs[4][0] == _ARRIVED):  # nearly all: without a look-up
+        (first, record_id), (second, kind), (third, ingested_at), (fourth, origin) = pairs[:4]
         if (first, second, third, fourth) == _HEADERS:
             return Record(
                 message.offset(), record_id.decode(), kind.decode(), message.value() or b"", message.timestamp()[1],
@@ -59,6 +63,16 @@ def _ours(message: Any) -> Record:
         message.timestamp()[1] if moment is None else int(moment),
         key.decode() if key else "", headers["origin"].decode(), int(headers["ingested_at"]),
     )  # fmt: skip
+
+
+def arrival_of(message: Any) -> int:
+    """When a message entered its topic, ms: as its writer stamped it; of a foreign one, Kafka's timestamp."""
+    headers: dict[str, Any] = dict(message.headers() or ())
+    for name in (_ARRIVED, "ingested_at"):
+        value = headers.get(name)
+        if value and value.isdigit():
+            return int(value)
+    return message.timestamp()[1]
 
 
 def _foreign(message: Any) -> Record:

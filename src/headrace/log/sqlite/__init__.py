@@ -2,12 +2,16 @@
 
 May import foundation, `log/` and the standard library's sqlite3. Knows bytes, never payloads. Each file holds one idea:
 
-- `database`: the file, its tables, its settings, the translation of SQLite's errors
+- `database`: the file, its tables and its settings
 - `turn`: one writer at a time over all processes, in fair order
 - `group_writer`: concurrent calls of one process share a transaction and its fsync
+- `topics`: creating, changing, emptying and deleting topics
 - `commit`: what a Commit changes, inside a transaction
 - `queries`: what is read
-- `retention`: what may go, and how the disk gets its space back
+- `watch`: noticing that another process has committed
+- `retention`, `compaction`, `dropping`: what may go
+- `redacting`: taking the bytes of single records away
+- `space`: how the disk gets its space back
 - `topic_log`: the port, made of these
 """
 

@@ -1,11 +1,13 @@
-"""What a Commit changes. Every function runs inside a transaction that somebody else has begun and will end."""
+"""What a Commit changes. Every function runs inside a transaction that its caller began and ends."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
 
 from headrace.foundation.errors import ConflictError, FencedError
 from headrace.log.record import NewRecord
-from headrace.log.sqlite.queries import stream_of, topic_row
+from headrace.log.redaction import id_digest
+from headrace.log.sqlite.queries import Stream, Topic, get_stream, topic_number
+from headrace.log.sqlite.topics import truncate
 from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, Lease, StateKey
 
 _IDS_PER_LOOKUP = 500
@@ -17,6 +19,10 @@ def apply_commit(connection: sqlite3.Connection, commit: Commit, now_ms: int) ->
         _check_lease(connection, commit.lease)
     for key, version in commit.expect.items():
         _check_version(connection, key, version)
+    for topic in commit.truncate:
+        truncate(connection, topic)
+    for owner in commit.clear:
+        connection.execute("DELETE FROM state WHERE owner = ?", (owner,))
     first_offsets: dict[str, int] = {}
     duplicates: dict[str, int] = {}
     for append in commit.appends:
@@ -53,33 +59,43 @@ def _check_version(connection: sqlite3.Connection, key: StateKey, version: int) 
     current = row[0] if row else 0
     if current != version:
         raise ConflictError(
-            f"the state {key.owner}/{key.key} is at version {current}, not {version}: somebody else wrote it",
+            f"the state {key.owner}/{key.key} is at version {current}, not {version}: another process wrote it",
             next_step="read it again and repeat the change",
         )
 
 
 def _append(connection: sqlite3.Connection, append: Append, now_ms: int) -> tuple[int, int | None]:
     """First new offset, and the number of repeated ids where the topic keeps ids unique."""
-    stream, topic, first, unique = stream_of(connection, append.topic, append.partition)
-    records, repeated = append.records, None
-    if unique:
-        records = _unseen(connection, topic, records)
+    topic, stream = get_stream(connection, append.topic, append.partition)
+    records, repeated, first = append.records, None, stream.end
+    if topic.spec.unique_ids:
+        records = _unseen(connection, topic.number, records)
         repeated = len(append.records) - len(records)
     if not records:
         return first, repeated
     connection.executemany(
-        f"INSERT INTO records_{stream} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _rows(records, first, now_ms)
+        f"INSERT INTO records_{stream.number} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _rows(records, first, now_ms)
     )
-    if unique:
-        connection.executemany(
-            f"INSERT INTO ids_{topic} VALUES (?, ?, ?)",
-            ((record.id, append.partition, offset) for offset, record in enumerate(records, first)),
-        )
+    _index(connection, topic, stream, records)
     connection.execute(
         "UPDATE streams SET end_offset = ?, bytes = bytes + ? WHERE id = ?",
-        (first + len(records), sum(len(record.value) for record in records), stream),
+        (first + len(records), sum(len(record.value) for record in records), stream.number),
     )
     return first, repeated
+
+
+def _index(connection: sqlite3.Connection, topic: Topic, stream: Stream, records: Sequence[NewRecord]) -> None:
+    """`records` are those that follow the stream's end."""
+    if topic.indexed:
+        connection.executemany(
+            f"INSERT OR REPLACE INTO ids_{topic.number} VALUES (?, ?, ?)",
+            ((id_digest(one.id), stream.partition, offset) for offset, one in enumerate(records, stream.end)),
+        )
+    if topic.spec.compacted:
+        connection.executemany(
+            f"INSERT INTO keys_{stream.number} VALUES (?, ?)",
+            ((id_digest(one.key), offset) for offset, one in enumerate(records, stream.end) if one.key),
+        )
 
 
 def _rows(records: Sequence[NewRecord], first: int, now_ms: int) -> Iterator[tuple[object, ...]]:
@@ -92,14 +108,14 @@ def _rows(records: Sequence[NewRecord], first: int, now_ms: int) -> Iterator[tup
 
 def _unseen(connection: sqlite3.Connection, topic: int, records: Sequence[NewRecord]) -> list[NewRecord]:
     """The records whose ids neither the topic holds nor an earlier one of them has."""
-    fresh: dict[str, NewRecord] = {}
+    fresh: dict[bytes, NewRecord] = {}
     for record in records:
-        fresh.setdefault(record.id, record)
-    ids = list(fresh)
-    for start in range(0, len(ids), _IDS_PER_LOOKUP):
-        some = ids[start : start + _IDS_PER_LOOKUP]
+        fresh.setdefault(id_digest(record.id), record)
+    digests = list(fresh)
+    for start in range(0, len(digests), _IDS_PER_LOOKUP):
+        some = digests[start : start + _IDS_PER_LOOKUP]
         marks = ",".join("?" * len(some))
-        for (known,) in connection.execute(f"SELECT id FROM ids_{topic} WHERE id IN ({marks})", some):
+        for (known,) in connection.execute(f"SELECT digest FROM ids_{topic} WHERE digest IN ({marks})", some):
             del fresh[known]
     return list(fresh.values())
 
@@ -108,7 +124,7 @@ def _move_group(connection: sqlite3.Connection, offset: GroupOffset) -> None:
     connection.execute(
         "INSERT INTO offsets VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, hold = excluded.hold",
-        (topic_row(connection, offset.topic)[0], offset.partition, offset.group, offset.next_offset, offset.hold),
+        (topic_number(connection, offset.topic), offset.partition, offset.group, offset.next_offset, offset.hold),
     )
 
 

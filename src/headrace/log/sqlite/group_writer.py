@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import FinalError, HeadraceError, UnavailableError
 from headrace.foundation.failpoints import failpoint
-from headrace.log.sqlite.database import Database, translate, translated
+from headrace.log.sqlite.database import Database
 
 Result = TypeVar("Result")
 Change = Callable[[sqlite3.Connection, int], Result]
@@ -30,7 +30,7 @@ class _Job:
 
 
 class GroupWriter:
-    """Whoever gets the lock first leads: it writes all that is queued. The others find their work done when the lock comes to them.
+    """The caller that gets the lock first leads: it writes all that is queued. The others find their work done when they get the lock.
 
     A caller that is alone pays for two locks that nobody contends, never for waiting.
     """
@@ -41,7 +41,7 @@ class GroupWriter:
         self._jobs: deque[_Job] = deque()
         self._leader = Lock()
         self._closed = False
-        with translated(database.path), database.turn:
+        with database.file.translated(), database.turn:
             self.connection = database.connect(writable=True)
 
     def write(self, change: Change[Result]) -> Result:
@@ -59,14 +59,14 @@ class GroupWriter:
         """Runs `action`, such as a checkpoint, while nobody else writes."""
         with self._leader:
             self._check_open()
-            with translated(self._database.path), self._database.turn:
+            with self._database.file.translated(), self._database.turn:
                 return action(self.connection)
 
     def close(self) -> None:
         with self._leader:
             if not self._closed:
                 self._closed = True
-                with translated(self._database.path), self._database.turn:
+                with self._database.file.translated(), self._database.turn:
                     self.connection.close()
 
     def _check_open(self) -> None:
@@ -135,6 +135,6 @@ class GroupWriter:
         return outcome
 
     def _translated(self, error: Exception) -> HeadraceError:
-        wrapped = translate(error, self._database.path)
+        wrapped = self._database.file.translate(error)
         wrapped.__cause__ = error
         return wrapped

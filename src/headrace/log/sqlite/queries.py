@@ -1,74 +1,107 @@
 """What is read from the log. Every function takes a connection and sees one committed state."""
 
 import sqlite3
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from headrace.foundation.errors import NotFoundError
 from headrace.log.record import Record
+from headrace.log.redaction import id_digest
 from headrace.log.topic_log import GroupOffset, StateEntry, TopicInfo, TopicSpec
 
-_RECORD = "offset, id, kind, value, event_time, key, origin, ingested_at"
-_TOPICS = (
-    "SELECT name, partitions, retention_ms, unique_ids, min(start_offset), max(end_offset), sum(bytes) "
-    "FROM topics JOIN streams ON topic_id = topics.id"
+RECORD = "offset, id, kind, value, event_time, key, origin, ingested_at"
+_TOPIC = "topics.id, name, partitions, retention_ms, unique_ids, indexed_ids, compacted"
+_STREAM = "streams.id, partition, start_offset, end_offset, bytes, compacted_to"
+
+_INFO = (
+    f"SELECT {_TOPIC}, min(start_offset), max(end_offset), sum(bytes) FROM topics JOIN streams ON topic_id = topics.id"
 )
-TopicRow = tuple[int, int, int | None, int]
-"""id, partitions, retention_ms, unique_ids"""
 
 
-TopicInfoRow = tuple[str, int, int | None, int, int, int, int]
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A row of `topics`."""
+
+    number: int
+    spec: TopicSpec
+
+    @property
+    def indexed(self) -> bool:
+        """Whether it has a table of ids."""
+        return self.spec.unique_ids or self.spec.indexed_ids
 
 
-def topic_row(connection: sqlite3.Connection, name: str) -> TopicRow:
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A row of `streams`: one partition of a topic, and its table."""
+
+    number: int
+    partition: int
+    start: int
+    end: int
+    bytes: int
+    compacted_to: int
+
+
+def find_topic(connection: sqlite3.Connection, name: str) -> Topic | None:
+    row = connection.execute(f"SELECT {_TOPIC} FROM topics WHERE name = ?", (name,)).fetchone()
+    return None if row is None else _topic(row)
+
+
+def get_topic(connection: sqlite3.Connection, name: str) -> Topic:
     """NotFoundError names the nearest topics."""
-    row = find_topic(connection, name)
+    topic = find_topic(connection, name)
+    if topic is None:
+        raise _no_topic(connection, name)
+    return topic
+
+
+def topic_number(connection: sqlite3.Connection, name: str) -> int:
+    """The topic's number alone, for what every commit asks. NotFoundError names the nearest topics."""
+    row = connection.execute("SELECT id FROM topics WHERE name = ?", (name,)).fetchone()
     if row is None:
-        raise no_topic(connection, name)
-    return row
+        raise _no_topic(connection, name)
+    return row[0]
 
 
-def no_topic(connection: sqlite3.Connection, name: str) -> NotFoundError:
-    names = [other for (other,) in connection.execute("SELECT name FROM topics")]
-    near = get_close_matches(name, names, n=3) or sorted(names)[:3]
-    return NotFoundError(
-        f"there is no topic {name!r}",
-        next_step=f"the nearest are {', '.join(near)}" if near else "the log has no topics yet",
-    )
+def all_topics(connection: sqlite3.Connection) -> list[Topic]:
+    return [_topic(row) for row in connection.execute(f"SELECT {_TOPIC} FROM topics ORDER BY name").fetchall()]
 
 
-def find_topic(connection: sqlite3.Connection, name: str) -> TopicRow | None:
-    return connection.execute(
-        "SELECT id, partitions, retention_ms, unique_ids FROM topics WHERE name = ?", (name,)
-    ).fetchone()
+def streams_of(connection: sqlite3.Connection, topic: Topic) -> list[Stream]:
+    """Every partition, in order."""
+    rows = connection.execute(
+        f"SELECT {_STREAM} FROM streams WHERE topic_id = ? ORDER BY partition", (topic.number,)
+    ).fetchall()
+    return [Stream(*row) for row in rows]
 
 
-def stream_of(connection: sqlite3.Connection, topic: str, partition: int) -> tuple[int, int, int, bool]:
-    """Stream id, topic id, end offset, unique ids. NotFoundError where topic or partition was never ensured."""
+def get_stream(connection: sqlite3.Connection, name: str, partition: int) -> tuple[Topic, Stream]:
+    """NotFoundError where topic or partition was never ensured."""
     row = connection.execute(
-        "SELECT streams.id, topic_id, end_offset, unique_ids FROM topics JOIN streams ON topic_id = topics.id "
-        "WHERE name = ? AND partition = ?",
-        (topic, partition),
+        f"SELECT {_TOPIC}, {_STREAM} FROM topics JOIN streams ON topic_id = topics.id WHERE name = ? AND partition = ?",
+        (name, partition),
     ).fetchone()
     if row is None:
-        partitions = topic_row(connection, topic)[1]
-        raise NotFoundError(f"the topic {topic!r} has partitions 0 to {partitions - 1}, none of number {partition}")
-    return row[0], row[1], row[2], bool(row[3])
+        last = get_topic(connection, name).spec.partitions - 1
+        raise NotFoundError(f"the topic {name!r} has partitions 0 to {last}, none of number {partition}")
+    return _topic(row[:7]), Stream(*row[7:])
 
 
 def list_topics(connection: sqlite3.Connection) -> list[TopicInfo]:
-    return [_topic_info(row) for row in connection.execute(f"{_TOPICS} GROUP BY topics.id ORDER BY name")]
+    return _infos(connection.execute(f"{_INFO} GROUP BY topics.id ORDER BY name"))
 
 
-def get_topic(connection: sqlite3.Connection, name: str) -> TopicInfo:
-    rows: list[TopicInfoRow] = connection.execute(f"{_TOPICS} WHERE name = ? GROUP BY topics.id", (name,)).fetchall()
-    if not rows:
-        raise no_topic(connection, name)
-    return _topic_info(rows[0])
+def topic_info(connection: sqlite3.Connection, name: str) -> TopicInfo:
+    """NotFoundError names the nearest topics."""
+    found = _infos(connection.execute(f"{_INFO} WHERE name = ? GROUP BY topics.id", (name,)))
+    if not found:
+        raise _no_topic(connection, name)
+    return found[0]
 
 
-def _topic_info(row: TopicInfoRow) -> TopicInfo:
-    name, partitions, retention_ms, unique_ids, start, end, size = row
-    return TopicInfo(TopicSpec(name, partitions, retention_ms, bool(unique_ids)), start, end, size)
+def _infos(rows: sqlite3.Cursor) -> list[TopicInfo]:
+    return [TopicInfo(_topic(row[:7]).spec, *row[7:]) for row in rows.fetchall()]
 
 
 def read_records(
@@ -78,7 +111,7 @@ def read_records(
     records: list[Record] = []
     room = max_bytes
     cursor = connection.execute(
-        f"SELECT {_RECORD} FROM records_{stream} WHERE offset >= ? ORDER BY offset LIMIT ?",
+        f"SELECT {RECORD} FROM records_{stream} WHERE offset >= ? ORDER BY offset LIMIT ?",
         (offset, max(1, max_records)),
     )
     for row in cursor:
@@ -90,44 +123,51 @@ def read_records(
     return records
 
 
-def find_record(connection: sqlite3.Connection, topic: str, record_id: str) -> Record | None:
-    """The newest record of an id: by index where the topic keeps ids unique, else by a scan."""
-    topic_id, partitions, _, unique = topic_row(connection, topic)
-    if unique:
-        place = connection.execute(
-            f"SELECT partition, offset FROM ids_{topic_id} WHERE id = ?", (record_id,)
-        ).fetchone()
-        if place is None:
-            return None
-        where, values = "offset = ?", place[1]
-        streams = [stream_of(connection, topic, place[0])[0]]
-    else:
-        where, values = "id = ?", record_id
-        streams = [stream_of(connection, topic, partition)[0] for partition in range(partitions)]
-    newest = [
+def find_record(connection: sqlite3.Connection, name: str, record_id: str) -> Record | None:
+    """The newest record of an id: by index where the topic has one, else by a scan."""
+    topic = get_topic(connection, name)
+    if topic.indexed:
+        return _look_up(connection, topic, record_id)
+    rows = [
         connection.execute(
-            f"SELECT arrived_at, {_RECORD} FROM records_{stream} WHERE {where} ORDER BY offset DESC LIMIT 1", (values,)
+            f"SELECT arrived_at, {RECORD} FROM records_{stream.number} WHERE id = ? ORDER BY offset DESC LIMIT 1",
+            (record_id,),
         ).fetchone()
-        for stream in streams
+        for stream in streams_of(connection, topic)
     ]
-    found = max((row for row in newest if row is not None), default=None, key=lambda row: row[0])
+    found = max((row for row in rows if row is not None), default=None, key=lambda row: row[0])
     return None if found is None else Record(*found[1:])
+
+
+def ids_look_up(topic: int) -> str:
+    """The query for an id's place; its parameter is the id's digest."""
+    return f"SELECT streams.id, offset FROM ids_{topic} AS ids JOIN streams ON topic_id = {topic} AND streams.partition = ids.partition WHERE digest = ?"
+
+
+def _look_up(connection: sqlite3.Connection, topic: Topic, record_id: str) -> Record | None:
+    place = connection.execute(ids_look_up(topic.number), (id_digest(record_id),)).fetchone()
+    if place is None:
+        return None
+    stream, offset = place
+    row = connection.execute(f"SELECT {RECORD} FROM records_{stream} WHERE offset = ?", (offset,)).fetchone()
+    return Record(*row) if row is not None and row[1] == record_id else None  # else it was redacted
 
 
 def get_offset(connection: sqlite3.Connection, group: str, topic: str, partition: int) -> int:
     row = connection.execute(
         "SELECT next_offset FROM offsets WHERE topic_id = ? AND partition = ? AND group_name = ?",
-        (topic_row(connection, topic)[0], partition, group),
+        (topic_number(connection, topic), partition, group),
     ).fetchone()
     return row[0] if row else 0
 
 
-def list_groups(connection: sqlite3.Connection, topic: str) -> list[GroupOffset]:
+def list_groups(connection: sqlite3.Connection, topic: str | None) -> list[GroupOffset]:
     rows = connection.execute(
-        "SELECT group_name, next_offset, partition, hold FROM offsets WHERE topic_id = ? ORDER BY group_name, partition",
-        (topic_row(connection, topic)[0],),
+        "SELECT group_name, name, next_offset, partition, hold FROM offsets JOIN topics ON topic_id = topics.id "
+        "WHERE ?1 IS NULL OR topic_id = ?1 ORDER BY name, group_name, partition",
+        (None if topic is None else topic_number(connection, topic),),
     )
-    return [GroupOffset(group, topic, offset, partition, hold) for group, offset, partition, hold in rows]
+    return [GroupOffset(*row) for row in rows.fetchall()]
 
 
 def get_state(connection: sqlite3.Connection, owner: str, prefix: str) -> dict[str, StateEntry]:
@@ -141,3 +181,17 @@ def get_state(connection: sqlite3.Connection, owner: str, prefix: str) -> dict[s
         entries[key] = StateEntry(value, version)
     cursor.close()
     return entries
+
+
+def _topic(row: tuple[int, str, int, int | None, int, int, int]) -> Topic:
+    number, name, partitions, retention_ms, unique, indexed, compacted = row
+    return Topic(number, TopicSpec(name, partitions, retention_ms, bool(unique), bool(indexed), bool(compacted)))
+
+
+def _no_topic(connection: sqlite3.Connection, name: str) -> NotFoundError:
+    names = [other for (other,) in connection.execute("SELECT name FROM topics")]
+    near = get_close_matches(name, names, n=3) or sorted(names)[:3]
+    return NotFoundError(
+        f"there is no topic {name!r}",
+        next_step=f"the nearest are {', '.join(near)}" if near else "the log has no topics yet",
+    )

@@ -3,21 +3,24 @@
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import FinalError
 from headrace.log.record import Record
-from headrace.log.sqlite import queries, retention, topics
+from headrace.log.redaction import RedactionReport
+from headrace.log.sqlite import queries, redacting, retention, topics
 from headrace.log.sqlite.commit import apply_commit, take_lease
-from headrace.log.sqlite.database import Database, translated
+from headrace.log.sqlite.database import Database
 from headrace.log.sqlite.group_writer import GroupWriter
+from headrace.log.sqlite.space import give_back
 from headrace.log.sqlite.watch import CommitWatch
 from headrace.log.topic_log import (
     Commit,
     CommitResult,
+    DeletedTopic,
     ExternalTable,
     GroupOffset,
     Lease,
@@ -28,7 +31,7 @@ from headrace.log.topic_log import (
     TrimReport,
 )
 
-_CAPABILITIES = LogCapabilities(shared_between_machines=False, partitions=True)
+_CAPABILITIES = LogCapabilities(shared_between_machines=False, partitions=True, redacts=True)
 
 
 class SqliteTopicLog:
@@ -53,27 +56,45 @@ class SqliteTopicLog:
         if not known:
             self._writer.write(lambda connection, _: topics.ensure(connection, spec))
 
+    def ensure_exists(self, name: str) -> None:
+        with self._reading() as connection:
+            known = queries.find_topic(connection, name) is not None
+        if not known:
+            self._writer.write(lambda connection, _: topics.ensure_exists(connection, name))
+
+    def delete_topic(self, name: str) -> DeletedTopic:
+        deleted = self._writer.write(lambda connection, _: topics.delete(connection, name))
+        give_back(self._database, self._writer, dropped=bool(deleted.records))
+        return deleted
+
     def topics(self) -> list[TopicInfo]:
         with self._reading() as connection:
             return queries.list_topics(connection)
 
     def topic(self, name: str) -> TopicInfo:
         with self._reading() as connection:
-            return queries.get_topic(connection, name)
+            return queries.topic_info(connection, name)
 
     def read(
         self, topic: str, offset: int, *, max_records: int = 10_000, max_bytes: int = 16 << 20, partition: int = 0
     ) -> list[Record]:
         with self._reading() as connection:
-            # A stream keeps its number for ever, so it is looked up once.
             stream = self._streams.get((topic, partition))
-            if stream is None:
-                stream = self._streams[topic, partition] = queries.stream_of(connection, topic, partition)[0]
+            if stream is not None:
+                try:
+                    return queries.read_records(connection, stream, offset, max_records, max_bytes)
+                except sqlite3.OperationalError:  # its table went with the topic, or something is really wrong
+                    del self._streams[topic, partition]
+            stream = self._streams[topic, partition] = queries.get_stream(connection, topic, partition)[1].number
             return queries.read_records(connection, stream, offset, max_records, max_bytes)
 
     def find(self, topic: str, record_id: str) -> Record | None:
         with self._reading() as connection:
-            return queries.find_record(connection, topic, record_id)
+            connection.execute("BEGIN")  # the index and the records of one moment
+            try:
+                return queries.find_record(connection, topic, record_id)
+            finally:
+                connection.execute("ROLLBACK")
 
     def external_table(self, topic: str) -> ExternalTable | None:
         del topic  # only processes of this machine can read the file
@@ -86,7 +107,7 @@ class SqliteTopicLog:
         with self._reading() as connection:
             return queries.get_offset(connection, group, topic, partition)
 
-    def groups(self, topic: str) -> list[GroupOffset]:
+    def groups(self, topic: str | None = None) -> list[GroupOffset]:
         with self._reading() as connection:
             return queries.list_groups(connection, topic)
 
@@ -108,6 +129,9 @@ class SqliteTopicLog:
     def trim(self, now_ms: int) -> TrimReport:
         return retention.trim(self._database, self._writer, now_ms)
 
+    def redact(self, ids: Mapping[str, Collection[str]]) -> RedactionReport:
+        return redacting.redact(self._database, self._writer, ids)
+
     def close(self) -> None:
         with self._lock:
             if self._closed:
@@ -124,7 +148,7 @@ class SqliteTopicLog:
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
         """Lends a connection to this thread; SQLite's errors leave it as the port's."""
-        with translated(self._database.path):
+        with self._database.file.translated():
             connection = self._borrow()
             try:
                 yield connection

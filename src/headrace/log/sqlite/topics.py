@@ -1,63 +1,125 @@
-"""Creating topics and changing how they are kept."""
+"""Creating, changing, emptying and deleting topics. Every function runs inside a transaction that its caller began and ends."""
 
 import sqlite3
+from dataclasses import replace
 
 from headrace.foundation.errors import InvalidDeclarationError
-from headrace.log.sqlite.queries import find_topic
-from headrace.log.topic_log import TopicSpec
+from headrace.log.sqlite.database import IDS_TABLE
+from headrace.log.sqlite.queries import Topic, find_topic, get_topic, streams_of
+from headrace.log.topic_log import NOTHING_DELETED, DeletedTopic, TopicSpec
 
-_STREAM = """CREATE TABLE records_{stream}(
+_RECORDS = """CREATE TABLE records_{stream}(
   offset INTEGER PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, event_time INTEGER NOT NULL, key TEXT NOT NULL,
   origin TEXT NOT NULL, ingested_at INTEGER NOT NULL, arrived_at INTEGER NOT NULL, value BLOB NOT NULL)"""
-_IDS = """CREATE TABLE ids_{topic}(
-  id TEXT PRIMARY KEY, partition INTEGER NOT NULL, offset INTEGER NOT NULL) WITHOUT ROWID"""
+_KEYS = """CREATE TABLE keys_{stream}(
+  digest BLOB NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY(digest, offset)) WITHOUT ROWID"""
 
 
 def stands(connection: sqlite3.Connection, spec: TopicSpec) -> bool:
-    """Whether the topic is kept as `spec` says already."""
-    row = find_topic(connection, spec.name)
-    return row is not None and row[1:] == (spec.partitions, spec.retention_ms, int(spec.unique_ids))
+    """Whether the topic is kept as `spec` says already. Needs no transaction."""
+    topic = find_topic(connection, spec.name)
+    return topic is not None and topic.spec == spec
 
 
 def ensure(connection: sqlite3.Connection, spec: TopicSpec) -> None:
-    """Inside a transaction: creates the topic, or changes it. InvalidDeclarationError: fewer partitions than it has."""
-    row = find_topic(connection, spec.name)
-    topic, partitions, _, unique = row or (_create(connection, spec.name), 0, None, 0)
-    if spec.partitions < max(1, partitions):
+    """Creates the topic, or changes it. InvalidDeclarationError: fewer partitions than it has."""
+    topic = find_topic(connection, spec.name) or _create(connection, spec.name)
+    if spec.partitions < max(1, topic.spec.partitions):
         raise InvalidDeclarationError(
             f"the topic {spec.name!r} cannot have {spec.partitions} partitions",
-            next_step=f"declare {max(1, partitions)} or more: partitions with records are never taken away",
+            next_step=f"declare {max(1, topic.spec.partitions)} or more: partitions with records are never taken away",
         )
-    for partition in range(partitions, spec.partitions):
+    for partition in range(topic.spec.partitions, spec.partitions):
         _add_stream(connection, topic, partition)
-    if spec.unique_ids and not unique:
-        _index_ids(connection, topic)
-    elif unique and not spec.unique_ids:
-        connection.execute(f"DROP TABLE ids_{topic}")
+    wanted = Topic(topic.number, spec)
+    _change_ids(connection, topic, wanted)
+    _change_keys(connection, topic, wanted)
     connection.execute(
-        "UPDATE topics SET partitions = ?, retention_ms = ?, unique_ids = ? WHERE id = ?",
-        (spec.partitions, spec.retention_ms, int(spec.unique_ids), topic),
+        "UPDATE topics SET partitions = ?, retention_ms = ?, unique_ids = ?, indexed_ids = ?, compacted = ? WHERE id = ?",
+        (spec.partitions, spec.retention_ms, spec.unique_ids, spec.indexed_ids, spec.compacted, topic.number),
     )
 
 
-def _create(connection: sqlite3.Connection, name: str) -> int:
-    rows = connection.execute("INSERT INTO topics VALUES (NULL, ?, 0, NULL, 0) RETURNING id", (name,)).fetchall()
-    return rows[0][0]
+def ensure_exists(connection: sqlite3.Connection, name: str) -> None:
+    """Creates the topic where it is missing."""
+    if find_topic(connection, name) is None:
+        ensure(connection, TopicSpec(name))
 
 
-def _add_stream(connection: sqlite3.Connection, topic: int, partition: int) -> None:
+def truncate(connection: sqlite3.Connection, name: str) -> None:
+    """Every record goes, with its id; offsets go on where they are."""
+    topic = get_topic(connection, name)
+    for stream in streams_of(connection, topic):
+        connection.execute(f"DELETE FROM records_{stream.number}")
+        if topic.spec.compacted:
+            connection.execute(f"DELETE FROM keys_{stream.number}")
+    if topic.indexed:
+        connection.execute(f"DELETE FROM ids_{topic.number}")
+    connection.execute(
+        "UPDATE streams SET start_offset = end_offset, compacted_to = end_offset, bytes = 0 WHERE topic_id = ?",
+        (topic.number,),
+    )
+
+
+def delete(connection: sqlite3.Connection, name: str) -> DeletedTopic:
+    """Everything of the topic goes."""
+    topic = find_topic(connection, name)
+    if topic is None:
+        return NOTHING_DELETED
+    streams = streams_of(connection, topic)
+    records = sum(
+        connection.execute(f"SELECT count(*) FROM records_{stream.number}").fetchone()[0] for stream in streams
+    )
+    for stream in streams:
+        connection.execute(f"DROP TABLE records_{stream.number}")
+    bare = replace(topic.spec, unique_ids=False, indexed_ids=False, compacted=False)
+    _change_ids(connection, topic, Topic(topic.number, bare))
+    _change_keys(connection, topic, Topic(topic.number, bare))
+    for table, column in (("offsets", "topic_id"), ("streams", "topic_id"), ("topics", "id")):
+        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (topic.number,))
+    return DeletedTopic(records, sum(stream.bytes for stream in streams))
+
+
+def _create(connection: sqlite3.Connection, name: str) -> Topic:
+    rows = connection.execute("INSERT INTO topics VALUES (NULL, ?, 0, NULL, 0, 0, 0) RETURNING id", (name,)).fetchall()
+    return Topic(rows[0][0], TopicSpec(name, partitions=0))
+
+
+def _add_stream(connection: sqlite3.Connection, topic: Topic, partition: int) -> None:
     rows = connection.execute(
-        "INSERT INTO streams VALUES (NULL, ?, ?, 0, 0, 0) RETURNING id", (topic, partition)
+        "INSERT INTO streams VALUES (NULL, ?, ?, 0, 0, 0, 0) RETURNING id", (topic.number, partition)
     ).fetchall()
-    connection.execute(_STREAM.format(stream=rows[0][0]))
+    connection.execute(_RECORDS.format(stream=rows[0][0]))
+    if topic.spec.compacted:
+        connection.execute(_KEYS.format(stream=rows[0][0]))
 
 
-def _index_ids(connection: sqlite3.Connection, topic: int) -> None:
+def _change_ids(connection: sqlite3.Connection, topic: Topic, wanted: Topic) -> None:
     """An id that stands there several times is known by its newest record."""
-    connection.execute(_IDS.format(topic=topic))
-    streams = connection.execute("SELECT id, partition FROM streams WHERE topic_id = ?", (topic,)).fetchall()
-    for stream, partition in streams:
+    if topic.indexed and not wanted.indexed:
+        connection.execute(f"DROP TABLE ids_{topic.number}")
+    if topic.indexed or not wanted.indexed:
+        return
+    connection.execute(IDS_TABLE.format(topic=topic.number))
+    for stream in streams_of(connection, topic):
         connection.execute(
-            f"INSERT OR REPLACE INTO ids_{topic} SELECT id, ?, offset FROM records_{stream} ORDER BY offset",
-            (partition,),
+            f"INSERT OR REPLACE INTO ids_{topic.number} "
+            f"SELECT id_digest(id), ?, offset FROM records_{stream.number} ORDER BY offset",
+            (stream.partition,),
         )
+
+
+def _change_keys(connection: sqlite3.Connection, topic: Topic, wanted: Topic) -> None:
+    """A compacted topic knows where the records of each key lie."""
+    if topic.spec.compacted == wanted.spec.compacted:
+        return
+    for stream in streams_of(connection, topic):
+        if wanted.spec.compacted:
+            connection.execute(_KEYS.format(stream=stream.number))
+            connection.execute(
+                f"INSERT INTO keys_{stream.number} "
+                f"SELECT id_digest(key), offset FROM records_{stream.number} WHERE key <> ''"
+            )
+        else:
+            connection.execute(f"DROP TABLE keys_{stream.number}")
+    connection.execute("UPDATE streams SET compacted_to = 0 WHERE topic_id = ?", (topic.number,))

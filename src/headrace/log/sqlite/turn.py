@@ -1,8 +1,8 @@
 """One writer at a time, over all processes, in fair order.
 
 SQLite has a lock of its own, but a process that waits for it sleeps and asks again, so that a busy writer can starve the others.
-Here whoever waits sleeps in the kernel and is woken, and whoever writes all the time has to queue behind them. Writes,
-checkpoints and the closing of the file all take their turn, so no two connections ever write or checkpoint at the same time.
+Here a waiting process sleeps in the kernel until it is woken, and a busy writer queues behind it. Writes, checkpoints and the
+closing of the file all take their turn, so no two connections ever write or checkpoint at the same time.
 """
 
 import fcntl
@@ -11,15 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from headrace.foundation.sqlite import make_directory_private
+
 
 class WriteTurn:
     """A context that one thread of one process holds at a time. Not for several threads at once: they share its descriptors.
 
-    Two locks: to enter, one waits first for the place at the head of the queue, then for the turn, then gives the place up. A
-    writer that has just ended its turn finds the place taken by whoever waited. The kernel drops both locks with the process.
+    Two locks: a writer waits for the place at the head of the queue, then for the turn, then gives the place up. A writer that has
+    just ended its turn finds the place taken by one that waited. The kernel drops both locks with the process.
     """
 
     def __init__(self, state: Path) -> None:
+        make_directory_private(state)
         self._queue = _open(state / "log.queue.lock")
         self._turn = _open(state / "log.turn.lock")
 
@@ -42,4 +45,4 @@ class WriteTurn:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -4,7 +4,7 @@ import threading
 
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import FinalError
-from headrace.log.sqlite.database import Database, translated
+from headrace.log.sqlite.database import Database
 
 _FIRST_PAUSE_SECONDS = 0.001
 _LONGEST_PAUSE_SECONDS = 0.005
@@ -20,7 +20,7 @@ class CommitWatch:
         self._threads = threading.local()
         self._commits_seen = 0
         self._closed = False
-        with translated(database.path):
+        with database.file.translated():
             # It never writes, so that this process's own commits show too.
             self._connection = database.connect()
             self._version = self._data_version()
@@ -47,7 +47,7 @@ class CommitWatch:
 
     def _count(self) -> int:
         """A number that differs whenever there was a commit in between."""
-        with self._lock, translated(self._database.path):
+        with self._lock, self._database.file.translated():
             if self._closed:
                 raise FinalError("the log is closed", where=str(self._database.path))
             version = self._data_version()

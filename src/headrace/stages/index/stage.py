@@ -84,7 +84,7 @@ class IndexStage:
         self._events = topics.events(namespace, options.connector)
         self._canaries = topics.canaries(namespace, name)
         self._dead = topics.stage_dead(namespace, name, "index")
-        log.ensure_topic(TopicSpec(self._events))
+        log.ensure_exists(self._events)
         log.ensure_topic(TopicSpec(self._canaries, retention_ms=0))
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS, unique_ids=True))
         self._lease = take_lease(log, self.name, holder)

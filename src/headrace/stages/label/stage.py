@@ -85,7 +85,7 @@ class LabelStage:
         self._prompts = topics.prompts(namespace, finetuner)
         self._examples = topics.examples(namespace, finetuner)
         self._dead = topics.stage_dead(namespace, finetuner, "label")
-        log.ensure_topic(TopicSpec(self._prompts))
+        log.ensure_exists(self._prompts)
         log.ensure_topic(TopicSpec(self._examples))
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)

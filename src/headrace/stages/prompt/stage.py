@@ -74,7 +74,7 @@ class PromptStage:
         self._rows = topics.rows(namespace, finetuner)
         self._prompts = topics.prompts(namespace, finetuner)
         self._dead = topics.stage_dead(namespace, finetuner, "prompt")
-        log.ensure_topic(TopicSpec(self._rows))
+        log.ensure_exists(self._rows)
         log.ensure_topic(TopicSpec(self._prompts))
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)

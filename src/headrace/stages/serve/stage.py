@@ -106,7 +106,7 @@ class ServeStage:
         self._namespaces = {one.name: one.namespace for one in options.models}
         self._namespaces |= {one.base_name: one.namespace for one in options.models}
         for namespace in {one.namespace for one in options.models}:
-            log.ensure_topic(TopicSpec(topics.answers(namespace)))
+            log.ensure_topic(TopicSpec(topics.answers(namespace), indexed_ids=True))
             log.ensure_topic(TopicSpec(topics.feedback(namespace)))
         self._lease = take_lease(log, self.name, holder)
         self._reporters = [

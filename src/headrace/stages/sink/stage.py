@@ -29,7 +29,7 @@ class SinkStage:
         self.name = f"sink/{sink.namespace}.{sink.name}"
         self._log, self._topic = log, options.topic
         self._dead = topics.dead(sink.namespace, sink.name)
-        log.ensure_topic(TopicSpec(self._topic))
+        log.ensure_exists(self._topic)
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, f"StreamConnector/{sink.namespace}/{sink.name}", "sink", clock)

@@ -111,7 +111,8 @@ class TrainStage:
         self._decisions = topics.decisions(namespace, finetuner)
         self._commands = topics.commands(namespace, finetuner)
         self._dead = topics.stage_dead(namespace, finetuner, "train")
-        for topic in (self._examples, self._scores, self._decisions, self._commands):
+        log.ensure_exists(self._examples)
+        for topic in (self._scores, self._decisions, self._commands):
             log.ensure_topic(TopicSpec(topic))
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)

@@ -10,6 +10,12 @@ and `full_disk`.
 """
 
 from headrace.testing.log_conformance.commits import CommitConformance
+from headrace.testing.log_conformance.forgetting import (
+    CompactionConformance,
+    DeletingConformance,
+    RedactionConformance,
+    ResettingConformance,
+)
 from headrace.testing.log_conformance.processes import ProcessConformance
 from headrace.testing.log_conformance.retention import RetentionConformance
 from headrace.testing.log_conformance.sequences import SequenceConformance
@@ -24,6 +30,10 @@ class LogConformance(
     CommitConformance,
     WaitingConformance,
     RetentionConformance,
+    DeletingConformance,
+    ResettingConformance,
+    CompactionConformance,
+    RedactionConformance,
     ProcessConformance,
     SequenceConformance,
 ):

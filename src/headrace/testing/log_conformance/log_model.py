@@ -13,6 +13,8 @@ from headrace.testing.builders import stored
 @dataclass
 class _Contents:
     topics: dict[str, list[Record]] = field(default_factory=dict[str, list[Record]])
+    ends: dict[str, int] = field(default_factory=dict[str, int])
+    """How many records a topic ever had."""
     unique: set[str] = field(default_factory=set[str])
     offsets: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     state: dict[StateKey, StateEntry] = field(default_factory=dict[StateKey, StateEntry])
@@ -20,7 +22,7 @@ class _Contents:
 
 
 class LogModel:
-    """One partition per topic; nothing is trimmed."""
+    """One partition per topic; retention drops nothing."""
 
     def __init__(self) -> None:
         self._now = _Contents()
@@ -43,6 +45,13 @@ class LogModel:
     def topic(self, name: str) -> list[Record]:
         return self._now.topics[name]
 
+    def delete_topic(self, name: str) -> None:
+        self._now.topics.pop(name, None)
+        self._now.ends.pop(name, None)
+        self._now.unique.discard(name)
+        for place in [place for place in self._now.offsets if place[1] == name]:
+            del self._now.offsets[place]
+
     def offset(self, group: str, topic: str) -> int:
         return self._now.offsets.get((group, topic), 0)
 
@@ -63,6 +72,12 @@ def _apply(contents: _Contents, commit: Commit, now_ms: int) -> CommitResult:
             raise ConflictError("another version")
     first_offsets: dict[str, int] = {}
     duplicates: dict[str, int] = {}
+    for topic in commit.truncate:
+        if topic not in contents.topics:
+            raise NotFoundError("no such topic")
+        contents.topics[topic] = []
+    for key in [key for key in contents.state if key.owner in commit.clear]:
+        del contents.state[key]
     for append in commit.appends:
         first, repeated = _append(contents, append, now_ms)
         first_offsets.setdefault(append.topic, first)
@@ -83,9 +98,10 @@ def _append(contents: _Contents, append: Append, now_ms: int) -> tuple[int, int]
     if append.topic not in contents.topics:
         raise NotFoundError("no such topic")
     records = contents.topics[append.topic]
-    first = len(records)
+    first = contents.ends.get(append.topic, 0)
     fresh = _fresh(records, append.records) if append.topic in contents.unique else append.records
     records.extend(stored(record, offset, now_ms) for offset, record in enumerate(fresh, first))
+    contents.ends[append.topic] = first + len(fresh)
     return first, len(append.records) - len(fresh)
 
 

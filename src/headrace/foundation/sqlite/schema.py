@@ -1,0 +1,110 @@
+"""What a kind of SQLite file is: its mark, the versions of its tables, and the way from one version to the next."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headrace.foundation.errors import CorruptDataError, StateVersionError
+
+Migration = Callable[[sqlite3.Connection], None]
+"""Changes the tables of one version into those of the next. Runs inside a transaction and must not end it."""
+_ABOUT = "CREATE TABLE IF NOT EXISTS about(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A kind of file. Its versions count up from 1."""
+
+    what: str
+    """What errors call the file, such as `the log`."""
+    application_id: int
+    """The mark in the file's header that tells this kind of file from others."""
+    version: int
+    """The newest version that this Headrace knows; the one it writes."""
+    readable_since: str
+    """The first Headrace that reads `version`; written into the file, so that an older one can name what it needs."""
+    tables: str
+    """The statements that create an empty file of `version`."""
+    migrations: Mapping[int, Migration] = field(default_factory=dict[int, Migration])
+    """By the version that each starts from. A version without one is refused."""
+    marked_since: int = 1
+    """The first version whose files carry the mark."""
+    damaged: str = "restore the file from a backup"
+    """What to do about a damaged file: an imperative sentence."""
+
+    def create(self, connection: sqlite3.Connection) -> None:
+        """Fills an empty file. Inside a transaction."""
+        run(connection, _ABOUT)
+        run(connection, self.tables)
+        self._sign(connection)
+
+    def migrate(self, connection: sqlite3.Connection, version: int, path: Path) -> None:
+        """Brings a file of an older version forward. Inside a transaction."""
+        for step in range(version, self.version):
+            if step not in self.migrations:
+                raise self._too_old(version, path)
+            self.migrations[step](connection)
+        run(connection, _ABOUT)
+        self._sign(connection)
+
+    def check(self, connection: sqlite3.Connection, path: Path) -> int:
+        """The file's version; 0: it is empty. CorruptDataError: another kind of file. StateVersionError: a newer version."""
+        version = user_version(connection)
+        if version == 0:
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise self._foreign(path)
+            return 0
+        marked = connection.execute("PRAGMA application_id").fetchone()[0] == self.application_id
+        if not marked and version >= self.marked_since:
+            raise self._foreign(path)
+        if version > self.version:
+            raise self._newer(connection, version, path)
+        return version
+
+    def _sign(self, connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT OR REPLACE INTO about VALUES ('readable_since', ?)", (self.readable_since,))
+        connection.execute(f"PRAGMA application_id={self.application_id}")
+        connection.execute(f"PRAGMA user_version={self.version}")
+
+    def _newer(self, connection: sqlite3.Connection, version: int, path: Path) -> StateVersionError:
+        row = connection.execute("SELECT value FROM about WHERE name='readable_since'").fetchone()
+        needed = f"Headrace {row[0]} or newer" if row else "a newer Headrace"
+        return StateVersionError(
+            f"{self.what} has schema {version}, and this Headrace knows schemas up to {self.version}",
+            where=str(path),
+            next_step=f"use {needed}, or another state directory",
+        )
+
+    def _too_old(self, version: int, path: Path) -> StateVersionError:
+        return StateVersionError(
+            f"{self.what} has schema {version}, which this Headrace no longer reads",
+            where=str(path),
+            next_step="open it once with the Headrace before this one, or use another state directory",
+        )
+
+    def _foreign(self, path: Path) -> CorruptDataError:
+        return CorruptDataError(
+            f"this SQLite file is not {self.what} of Headrace", where=str(path), next_step="use another state directory"
+        )
+
+
+def user_version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def run(connection: sqlite3.Connection, script: str) -> None:
+    """Runs the statements of a script inside the open transaction, which `executescript` would end."""
+    for statement in _statements(script):
+        connection.execute(statement)
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        yield statement
