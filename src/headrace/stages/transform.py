@@ -43,6 +43,9 @@ class _Collected:
         self.late: list[NewRecord] = []
         self.dead: list[NewRecord] = []
 
+    def any(self) -> bool:
+        return bool(self.rows or self.late or self.dead)
+
 
 class TransformStage:
     """Owns `transform/NAMESPACE.FINETUNER`."""
@@ -73,7 +76,7 @@ class TransformStage:
         self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "transform", clock)
         self._offsets: dict[str, int] = {}
         self._query: StreamQuery | None = None
-        self._counts = {"rows": 0, "late": 0, "ends": 0}
+        self._counts = {"rows": 0, "late": 0, "ends": 0, "endsDue": 0}
         self._ended: set[str] = set()
 
     def step(self) -> bool:
@@ -82,14 +85,15 @@ class TransformStage:
             if self._query is None:
                 return False
         work = {binding.name: self._read(binding) for binding in self._options.streams}
-        if not any(work.values()):
-            return False
+        read = {name: records[-1].offset + 1 for name, records in work.items() if records}
         collected = _Collected()
         for binding in self._options.streams:
             self._process(self._query, binding, work[binding.name], collected)
-        self._commit(
-            self._query, collected, {name: records[-1].offset + 1 for name, records in work.items() if records}
-        )
+        if len(self._options.streams) > 1:
+            self._catch_up(self._query, self._offsets | read, collected)
+        if not read and not collected.any():
+            return False
+        self._commit(self._query, collected, read)
         return True
 
     def close(self) -> None:
@@ -131,6 +135,21 @@ class TransformStage:
         self._log.commit(Commit(state=state, offsets=offsets, lease=self._lease))
         failpoint("transform.begin.after")
 
+    def _catch_up(self, query: StreamQuery, handed_in: dict[str, int], into: _Collected) -> None:
+        """Tells the query of which inputs nothing is left that arrived before the rows at hand: rows of others do not wait for these while
+        they are idle or at their end. The end that all inputs have reached follows the last of the rows that come out.
+        """
+        newest = query.newest_arrival()
+        whole = [one for one in self._options.streams if handed_in[one.name] >= self._log.topic(one.topic).end_offset]
+        outputs = [query.caught_up(binding.name, newest) for binding in whole]
+        while any(output.rows is not None or output.dead for output in outputs):
+            for binding, output in zip(whole, outputs, strict=True):
+                self._collect(output, None, binding, into)
+            outputs = [query.caught_up(binding.name, newest) for binding in whole]
+        if self._counts["endsDue"] and len(whole) == len(self._options.streams):
+            self._counts["endsDue"] = 0
+            into.rows.append(self._end())
+
     def _read(self, binding: StreamBinding) -> list[Record]:
         return self._log.read(binding.topic, self._offsets[binding.name], max_records=MAX_ROWS)
 
@@ -142,8 +161,7 @@ class TransformStage:
                 output = query.idle(binding.name) if piece.sign == "idle" else query.end_of_input(binding.name)
                 self._collect(output, None, binding, into)
                 if piece.sign == "end":
-                    self._ended.add(binding.name)
-                    into.rows.extend(self._end())
+                    self._note_end(binding, into)
             else:
                 self._ended.discard(binding.name)
                 batch = to_batch(piece, self._inputs.schemas[binding.name], binding.finetuner)
@@ -174,13 +192,20 @@ class TransformStage:
             for row in late
         ]
 
-    def _end(self) -> list[NewRecord]:
-        """Hands the end on once every input has ended, so that the last windows' rows are followed by it down the line."""
+    def _note_end(self, binding: StreamBinding, into: _Collected) -> None:
+        """The end is handed on once every input has ended, behind the last rows; those of a join may wait until `caught_up`."""
+        self._ended.add(binding.name)
         if len(self._ended) < len(self._options.streams):
-            return []
+            return
+        if len(self._options.streams) > 1:
+            self._counts["endsDue"] = 1
+        else:
+            into.rows.append(self._end())
+
+    def _end(self) -> NewRecord:
         self._counts["ends"] += 1
         end = Control("end", self._options.finetuner)
-        return [control_record(derive_id(self.name, "end", self._counts["ends"]), end, 0)]
+        return control_record(derive_id(self.name, "end", self._counts["ends"]), end, 0)
 
     def _commit(self, query: StreamQuery, collected: _Collected, offsets: dict[str, int]) -> None:
         self._counts["rows"] += sum(record.kind != codec.CONTROL for record in collected.rows)
@@ -210,12 +235,15 @@ class TransformStage:
         watermark = query.watermark()
         self._reporter.say(
             Condition("Transforming", "True", "Running"),
-            progress={**self._counts, "watermark": watermark if watermark is not None else -1},
+            progress={
+                **{name: self._counts[name] for name in ("rows", "late", "ends")},
+                "watermark": watermark if watermark is not None else -1,
+            },
         )
 
     def _load_progress(self) -> None:
         saved = self._log.state(self.name)
         if "counts" in saved:
-            self._counts = msgspec.json.decode(saved["counts"].value, type=dict[str, int])
+            self._counts |= msgspec.json.decode(saved["counts"].value, type=dict[str, int])
         if "ended" in saved:
             self._ended = set(msgspec.json.decode(saved["ended"].value, type=list[str]))

@@ -108,11 +108,9 @@ class SessionStep:
             self._store.append(self._take_in(flow.rows, report))
         until = FOREVER if flow.final else flow.level
         closed = self._sessions.take_closed(until)
-        if until != FOREVER:
-            self._closed = max(self._closed, until)
-        elif closed:
-            self._closed = max(self._closed, *(one.end for one in closed))
-        return Flow(self._give_out(closed, report), flow.level, flow.holds, flow.final)
+        ends = [one.end for one in closed] if flow.final else []
+        self._closed = max([self._closed, flow.level, *ends])
+        return flow.carry(self._give_out(closed, report))
 
     def _take_in(self, rows: pa.Table, report: Report) -> pa.Table:
         """The rows that are in time, with the watermark before each (`_b`) and its session (`_s`)."""
