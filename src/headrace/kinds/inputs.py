@@ -1,7 +1,7 @@
 """Which streams and tables a finetuner's query reads, by the names that stand in it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from sqlglot import exp
@@ -11,7 +11,7 @@ from headrace.events import topics
 from headrace.events.schema import Column, RowSchema
 from headrace.kinds.resource import Resource
 from headrace.kinds.stream_connector.spec import StreamConnectorSpec
-from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
+from headrace.kinds.stream_finetuner.spec import DataSource, StreamFinetunerSpec
 from headrace.stages.options import StreamBinding, TableBinding
 from headrace.streams.dialect import parse_query
 from headrace.streams.query_error import place_of
@@ -27,15 +27,17 @@ class QueryInputs:
     tables: tuple[TableBinding, ...]
 
 
-def query_inputs(finetuner: Resource, connectors: Mapping[str, Resource]) -> QueryInputs:
-    """`connectors`: the StreamConnectors of its namespace, by name. InvalidQueryError: the query, or a name in it, is wrong."""
+def query_inputs(
+    finetuner: Resource, connectors: Mapping[str, Resource], finetuners: Mapping[str, Resource]
+) -> QueryInputs:
+    """`connectors`, `finetuners`: those of its namespace, by name. InvalidQueryError: the query, or a name in it, is wrong."""
     spec = cast("StreamFinetunerSpec", finetuner.spec)
-    own = _own_stream(finetuner.namespace, spec)
+    own = _own_stream(finetuner, connectors, finetuners)
     streams: dict[str, StreamBinding] = {}
     tables: dict[str, TableBinding] = {}
     for name in named_tables(spec.processing.pre_processing_sql):
         if name.lower() == SOURCE_STREAM:
-            streams[name] = StreamBinding(name, own.topic, own.connector, own.finetuner)
+            streams[name] = replace(own, name=name)
         elif name in connectors and cast("StreamConnectorSpec", connectors[name].spec).direction == "source":
             connector = connectors[name]
             table = cast("StreamConnectorSpec", connector.spec).table
@@ -71,13 +73,40 @@ def connectors_of(resources: Iterable[Resource], namespace: str) -> dict[str, Re
     return {one.name: one for one in resources if one.kind == "StreamConnector" and one.namespace == namespace}
 
 
-def _own_stream(namespace: str, spec: StreamFinetunerSpec) -> StreamBinding:
-    source = spec.finetuner_info.data_source
+def finetuners_of(resources: Iterable[Resource], namespace: str) -> dict[str, Resource]:
+    """The StreamFinetuners of a namespace by name."""
+    return {one.name: one for one in resources if one.kind == "StreamFinetuner" and one.namespace == namespace}
+
+
+def _own_stream(
+    finetuner: Resource, connectors: Mapping[str, Resource], finetuners: Mapping[str, Resource]
+) -> StreamBinding:
+    source = _data_source(finetuner)
     if source.source_stream_finetuner:
-        name = source.source_stream_finetuner
-        return StreamBinding(SOURCE_STREAM, topics.examples(namespace, name), "", name)
+        name, topic = (
+            source.source_stream_finetuner,
+            topics.examples(finetuner.namespace, source.source_stream_finetuner),
+        )
+        root = connectors.get(_root_connector(finetuner, finetuners))
+        late = cast("StreamConnectorSpec", root.spec).event_time.out_of_orderness if root else 0
+        return StreamBinding(SOURCE_STREAM, topic, "", name, late)
     name = cast("str", source.source_stream_connector)
-    return StreamBinding(SOURCE_STREAM, topics.events(namespace, name), name)
+    return StreamBinding(SOURCE_STREAM, topics.events(finetuner.namespace, name), name)
+
+
+def _root_connector(finetuner: Resource, finetuners: Mapping[str, Resource]) -> str:
+    """The connector from which the chain of a finetuner starts; empty: a link is missing, or the chain is a circle."""
+    passed = set[str]()
+    while (name := _data_source(finetuner).source_stream_finetuner) is not None:
+        if name in passed or name not in finetuners:
+            return ""
+        passed.add(name)
+        finetuner = finetuners[name]
+    return _data_source(finetuner).source_stream_connector or ""
+
+
+def _data_source(finetuner: Resource) -> DataSource:
+    return cast("StreamFinetunerSpec", finetuner.spec).finetuner_info.data_source
 
 
 def named_tables(sql: str) -> dict[str, str]:

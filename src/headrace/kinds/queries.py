@@ -10,7 +10,14 @@ from headrace.events.row_batch import RowBatch
 from headrace.events.schema import RowSchema
 from headrace.foundation.errors import HeadraceError, InvalidQueryError
 from headrace.kinds.document import Location
-from headrace.kinds.inputs import SOURCE_STREAM, connectors_of, named_tables, query_inputs, source_options
+from headrace.kinds.inputs import (
+    SOURCE_STREAM,
+    connectors_of,
+    finetuners_of,
+    named_tables,
+    query_inputs,
+    source_options,
+)
 from headrace.kinds.kind import Draft, Problem, World
 from headrace.kinds.mistake import listed, nearest, sentence
 from headrace.kinds.resource import Resource
@@ -73,14 +80,20 @@ class QueryChecker:
         one_source = bool(source.source_stream_finetuner) != (source.source_stream_connector in connectors)
         if named & declared - set(connectors) or not one_source:
             return None  # what it reads is itself wrong or missing, which is said elsewhere
-        return plan_query(finetuner, connectors, streams=self.streams, look=self.look)
+        finetuners = finetuners_of(self.resources, finetuner.namespace)
+        return plan_query(finetuner, connectors, finetuners, streams=self.streams, look=self.look)
 
 
 def plan_query(
-    finetuner: Resource, connectors: Mapping[str, Resource], *, streams: str, look: bool
+    finetuner: Resource,
+    connectors: Mapping[str, Resource],
+    finetuners: Mapping[str, Resource],
+    *,
+    streams: str,
+    look: bool,
 ) -> QueryPlan | None:
     """The engine's plan of a finetuner's query; None where the schema of an input is not known yet. InvalidQueryError."""
-    inputs = query_inputs(finetuner, connectors)
+    inputs = query_inputs(finetuner, connectors, finetuners)
     found = [_stream_input(one, connectors, look) for one in inputs.streams]
     tables = [_static_table(one, look) for one in inputs.tables]
     if any(one is None for one in (*found, *tables)):
@@ -126,7 +139,7 @@ def _query_problem(draft: Draft, error: InvalidQueryError) -> Problem:
 
 def _stream_input(binding: StreamBinding, connectors: Mapping[str, Resource], look: bool) -> StreamInput | None:
     if binding.finetuner:
-        return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time")
+        return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time", binding.out_of_orderness_ms)
     options = source_options(connectors[binding.connector])
     schema = _schema(options, look)
     if schema is None:

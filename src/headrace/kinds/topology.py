@@ -11,7 +11,7 @@ from headrace.foundation.settings import Settings
 from headrace.kinds.base_model.stages import ModelNotFoundError, checkpoint, served_base
 from headrace.kinds.devices import gpu_count
 from headrace.kinds.embedding_model.stages import embedding
-from headrace.kinds.inputs import connectors_of, query_inputs
+from headrace.kinds.inputs import connectors_of, finetuners_of, query_inputs
 from headrace.kinds.knowledge_base.spec import KnowledgeBaseSpec
 from headrace.kinds.knowledge_base.stages import asks_for_knowledge, knowledge, used_by
 from headrace.kinds.mega_model.stages import teacher_options
@@ -204,7 +204,8 @@ def _finetuner(building: _Building, finetuner: Resource) -> None:
     base = building.needed("BaseModel", namespace, info.base_model)
     teacher = building.needed("MegaModel", namespace, info.mega_model) if info.mega_model else None
     grounding = _grounding(building, finetuner)
-    inputs = query_inputs(finetuner, connectors_of(building.resources.values(), namespace))
+    known = building.resources.values()
+    inputs = query_inputs(finetuner, connectors_of(known, namespace), finetuners_of(known, namespace))
     for binding in inputs.streams:
         if binding.connector:
             building.needed("StreamConnector", namespace, binding.connector)

@@ -24,13 +24,13 @@ from headrace.foundation.errors import InvalidDeclarationError
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Commit, StateKey, TopicLog
+from headrace.stages.static_table import LoadedTable
 from headrace.streams.registry import open_process_engine
 from headrace.streams.stream_engine import (
     EngineOptions,
     QueryOutput,
     QueryPlan,
     QuerySpec,
-    StaticTable,
     StreamInput,
     StreamQuery,
 )
@@ -67,7 +67,7 @@ class FileQuery:
     sql: str
     sources: Mapping[str, Source]
     event_times: Mapping[str, EventTime]
-    tables: Sequence[StaticTable] = ()
+    tables: Sequence[LoadedTable] = ()
     timeline: Literal["arrival", "event"] = "event"
     engine: str = "duckdb"
     parallelism: int = 1
@@ -137,6 +137,8 @@ def run_query(wanted: FileQuery, receivers: Receivers) -> QueryReport:
         for name, batch in first.items():
             readers[name].go_on(batch)
         run = _start(wanted, log, saved, positions)
+        for _, letter in (dead for table in wanted.tables for dead in table.dead):
+            _dead(run, letter, receivers)
         for name, batch in first.items():
             _take(wanted, run, name, batch, receivers)
         while len(run.ended) < len(wanted.sources):
@@ -156,7 +158,7 @@ def run_query(wanted: FileQuery, receivers: Receivers) -> QueryReport:
 
 def _start(wanted: FileQuery, log: TopicLog | None, saved: Mapping[str, bytes], positions: dict[str, bytes]) -> _Run:
     inputs = [_input(name, source, wanted.event_times[name]) for name, source in wanted.sources.items()]
-    spec = QuerySpec(wanted.sql, inputs, wanted.tables, wanted.timeline)
+    spec = QuerySpec(wanted.sql, inputs, [one.table for one in wanted.tables], wanted.timeline)
     engine = open_process_engine(wanted.engine)
     plan = engine.plan(spec)
     unread = [name for name in wanted.sources if name not in plan.inputs]

@@ -23,6 +23,7 @@ from headrace.stages.options import StreamBinding, TransformOptions
 from headrace.stages.row_source import control_record, cut_at_controls, to_batch
 from headrace.stages.running_query import CARRIED, RunningQuery, Settled, read_running, settle, start_offset, state_key
 from headrace.stages.stage import Condition, StageReporter, take_lease
+from headrace.stages.static_table import table_notes, write_table_letters
 from headrace.stages.transform_inputs import WAITING_FOR_SCHEMA, QueryInputs
 from headrace.streams.registry import open_process_engine
 from headrace.streams.stream_engine import (
@@ -78,6 +79,7 @@ class TransformStage:
         self._query: StreamQuery | None = None
         self._counts = {"rows": 0, "late": 0, "ends": 0, "endsDue": 0}
         self._ended: set[str] = set()
+        self._notes = ""
 
     def step(self) -> bool:
         if self._query is None:
@@ -113,8 +115,10 @@ class TransformStage:
             self._offsets[binding.name] = self._log.offset(self.name, binding.topic)
         self._load_progress()
         state = {key.removeprefix("query/"): entry.value for key, entry in self._log.state(self.name, "query/").items()}
-        notes = (*CARRIED.get(settled.carry, ()), *settled.plan.notes)
-        self._reporter.say(Condition("Transforming", "True", "Running", "; ".join(notes)), now=True)
+        write_table_letters(self._log, self.name, self._dead, self._inputs.tables, self._lease, self._clock)
+        notes = (*CARRIED.get(settled.carry, ()), *settled.plan.notes, *table_notes(self._inputs.tables))
+        self._notes = "; ".join(notes)
+        self._reporter.say(Condition("Transforming", "True", "Running", self._notes), now=True)
         options = EngineOptions(self._options.parallelism, self._options.memory_bytes)
         return self._engine.start(settled.spec, settled.plan, state, options)
 
@@ -234,7 +238,7 @@ class TransformStage:
         self._offsets.update(offsets)
         watermark = query.watermark()
         self._reporter.say(
-            Condition("Transforming", "True", "Running"),
+            Condition("Transforming", "True", "Running", self._notes),
             progress={
                 **{name: self._counts[name] for name in ("rows", "late", "ends")},
                 "watermark": watermark if watermark is not None else -1,

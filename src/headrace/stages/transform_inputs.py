@@ -1,23 +1,19 @@
 """What a query reads: streams with their schemas once they are known, static tables read to their end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
-from headrace.connectors.registry import open_source
 from headrace.connectors.source import SourceContext, SourceOptions
 from headrace.events.schema import RowSchema
 from headrace.foundation.clock import Clock
-from headrace.foundation.errors import InvalidDeclarationError
 from headrace.log.topic_log import TopicLog
 from headrace.stages import ingest
-from headrace.stages.options import StreamBinding, TableBinding, TransformOptions
+from headrace.stages.options import StreamBinding, TransformOptions
 from headrace.stages.row_source import EXAMPLE_COLUMNS
 from headrace.stages.stage import Condition
-from headrace.streams.stream_engine import QuerySpec, StaticTable, StreamInput
+from headrace.stages.static_table import LoadedTable, load_table
+from headrace.streams.stream_engine import QuerySpec, StreamInput
 
-TABLE_ROWS = 1_000_000
 WAITING_FOR_SCHEMA = Condition("Transforming", "False", "WaitingForSchema", "no record of its source has arrived yet")
 
 
@@ -31,6 +27,8 @@ class QueryInputs:
     clock: Clock
     schemas: dict[str, RowSchema] = field(default_factory=dict[str, RowSchema])
     """Of each input, by its name in the query; known once `spec` has given one."""
+    tables: Sequence[LoadedTable] = ()
+    """As `spec` last read them."""
 
     def spec(self) -> QuerySpec | None:
         """None: the schema of an input is not known yet."""
@@ -38,7 +36,9 @@ class QueryInputs:
         inputs = [self._input(binding) for binding in self.options.streams if binding.topic in known]
         if len(inputs) < len(self.options.streams) or any(one is None for one in inputs):
             return None
-        tables = [self._table(table) for table in self.options.tables]
+        context = SourceContext(self.log, self.clock)
+        self.tables = [load_table(one.name, one.source, context, one.valid_from) for one in self.options.tables]
+        tables = [one.table for one in self.tables]
         return QuerySpec(self.options.sql, [one for one in inputs if one], tables, self.options.timeline)
 
     def keep_to(self, spec: QuerySpec) -> None:
@@ -48,7 +48,7 @@ class QueryInputs:
     def _input(self, binding: StreamBinding) -> StreamInput | None:
         if binding.finetuner:
             self.schemas[binding.name] = EXAMPLE_COLUMNS
-            return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time")
+            return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time", binding.out_of_orderness_ms)
         source = self.sources[binding.connector]
         schema = source.schema
         if schema is None:
@@ -59,18 +59,3 @@ class QueryInputs:
         self.schemas[binding.name] = schema
         time = source.event_time
         return StreamInput(binding.name, schema, binding.topic, time.column, time.out_of_orderness_ms)
-
-    def _table(self, binding: TableBinding) -> StaticTable:
-        source = open_source(binding.source, SourceContext(self.log, self.clock))
-        source.open(None)
-        batches: list[pa.Table] = []
-        while sum(batch.num_rows for batch in batches) <= TABLE_ROWS:
-            batch = source.poll(50_000, 1.0)
-            if batch.rows is not None:
-                batches.append(batch.rows.table)
-            if batch.end:
-                source.close()
-                return StaticTable(binding.name, pa.concat_tables(batches), binding.valid_from, binding.source.key)
-        raise InvalidDeclarationError(
-            f"the table {binding.name} has more than {TABLE_ROWS} rows", next_step="join it as a stream instead"
-        )

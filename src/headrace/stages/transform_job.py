@@ -34,6 +34,7 @@ from headrace.stages.options import StreamBinding, TransformOptions
 from headrace.stages.row_source import control_record
 from headrace.stages.running_query import CARRIED, Carry, RunningQuery, read_running, settle, start_offset
 from headrace.stages.stage import Condition, StageReporter, take_lease
+from headrace.stages.static_table import table_notes, write_table_letters
 from headrace.stages.transform_inputs import WAITING_FOR_SCHEMA, QueryInputs
 from headrace.streams.stream_engine import QueryPlan, QuerySpec
 from headrace.streams.stream_job import JobLateRow, JobOptions, JobOutput, JobSign, JobSpec, JobStatus, StreamJobEngine
@@ -93,8 +94,10 @@ class TransformJobStage:
         self._inputs = QueryInputs(options, sources, log, clock)
         self._rows, self._late = topics.rows(namespace, finetuner), topics.late(namespace, finetuner)
         self._output = topics.job(namespace, finetuner)
+        self._dead = topics.stage_dead(namespace, finetuner, "transform")
         log.ensure_topic(TopicSpec(self._rows))
         log.ensure_topic(TopicSpec(self._late, retention_ms=DEAD_RETENTION_MS))
+        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
         log.ensure_topic(TopicSpec(self._output, retention_ms=JOB_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "transform", clock)
@@ -139,6 +142,7 @@ class TransformJobStage:
             raise
         self._carry = settled.carry
         self._inputs.keep_to(settled.spec)
+        write_table_letters(self._log, self.name, self._dead, self._inputs.tables, self._lease, self._clock)
         return self._job_of(settled.spec, settled.plan)
 
     def _job_of(self, query: QuerySpec, plan: QueryPlan) -> JobSpec:
@@ -322,7 +326,8 @@ class TransformJobStage:
             message = f"a task waits {status.back_pressure:.0%} of its time for the one behind it; raise parallelism"
             condition = Condition("Transforming", "True", "BackPressure", message)
         else:
-            notes = (*(self._notes or ()), *(self._spec.plan.notes if self._spec else ()))
+            lacking = table_notes(self._inputs.tables)
+            notes = (*(self._notes or ()), *(self._spec.plan.notes if self._spec else ()), *lacking)
             condition = Condition("Transforming", "True", "Running", "; ".join(notes))
         self._reporter.say(condition, progress=self._progress(status))
 
