@@ -32,9 +32,9 @@ def query_changes(topology: Topology, log: TopicLog, streams: str) -> dict[tuple
         except HeadraceError as error:
             found[options.namespace, options.finetuner] = f"its query will be refused: {error}"
             continue
-        if settled.carry == "on":
+        if settled.carry == "continue":
             found[options.namespace, options.finetuner] = "its query goes on where the former one is"
-        elif settled.carry == "anew":
+        elif settled.carry == "restart":
             found[options.namespace, options.finetuner] = "; ".join(_anew(options, log))
     return found
 

@@ -1,6 +1,6 @@
-"""transform: `connector.events` → SQL → `finetuner.rows`; late rows and dead letters aside.
+"""transform: runs a query over `connector.events` and writes `owner.rows`, late rows and dead letters.
 
-One commit holds the output rows, what changed in the engine's state, and the offsets of every input.
+One commit holds the output rows, the engine's changed state, and the offsets of every input.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ MAX_ROWS = 20_000
 
 
 class _Collected:
-    """What one step gives to each topic."""
+    """The records that one step writes, by topic."""
 
     def __init__(self) -> None:
         self.rows: list[NewRecord] = []
@@ -49,7 +49,7 @@ class _Collected:
 
 
 class TransformStage:
-    """Owns `transform/NAMESPACE.FINETUNER`."""
+    """Owns `transform/NAMESPACE.OWNER`. The query's owner is the resource that declares it, such as a finetuner."""
 
     def __init__(
         self,
@@ -62,19 +62,19 @@ class TransformStage:
         engine: str = "duckdb",
     ) -> None:
         """`sources`: the declared options of the connectors that the streams are bound to, by name."""
-        namespace, finetuner = options.namespace, options.finetuner
-        self.name = f"transform/{namespace}.{finetuner}"
+        namespace, owner = options.namespace, options.finetuner
+        self.name = f"transform/{namespace}.{owner}"
         self._options, self._log, self._clock = options, log, clock
         self._inputs = QueryInputs(options, sources, log, clock)
         self._engine = open_process_engine(engine)
-        self._rows = topics.rows(namespace, finetuner)
-        self._late = topics.late(namespace, finetuner)
-        self._dead = topics.stage_dead(namespace, finetuner, "transform")
+        self._rows = topics.rows(namespace, owner)
+        self._late = topics.late(namespace, owner)
+        self._dead = topics.stage_dead(namespace, owner, "transform")
         log.ensure_topic(TopicSpec(self._rows))
         log.ensure_topic(TopicSpec(self._late, retention_ms=DEAD_RETENTION_MS))
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "transform", clock)
+        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{owner}", "transform", clock)
         self._offsets: dict[str, int] = {}
         self._query: StreamQuery | None = None
         self._counts = {"rows": 0, "late": 0, "ends": 0, "endsDue": 0}
@@ -109,7 +109,7 @@ class TransformStage:
             return None
         settled = settle(read_running(self._log, self.name), spec, self._engine.plan)
         self._inputs.keep_to(settled.spec)
-        if settled.carry != "same":
+        if settled.carry != "resume":
             self._begin(settled)
         for binding in self._options.streams:
             self._offsets[binding.name] = self._log.offset(self.name, binding.topic)
@@ -123,18 +123,16 @@ class TransformStage:
         return self._engine.start(settled.spec, settled.plan, state, options)
 
     def _begin(self, settled: Settled) -> None:
-        """The first query, or another one than before: without the old one's state; where it was, or at its inputs' start."""
-        anew = settled.carry == "anew" or (settled.carry == "first" and self._options.start_ms is not None)
-        topics_read = {binding.topic for binding in self._options.streams} if anew else ()
+        """Drops the previous query's state and commits where this one starts, so that retention holds its inputs from the first moment."""
+        restart = settled.carry == "restart" or (settled.carry == "start" and self._options.start_ms is not None)
+        inputs = {one.topic for one in self._options.streams if restart or not self._log.offset(self.name, one.topic)}
         state: dict[StateKey, bytes | None] = {
             StateKey(self.name, key): None for key in self._log.state(self.name, "query/")
         }
-        if anew:
+        if restart:
             state[StateKey(self.name, "ended")] = msgspec.json.encode([])
         state[state_key(self.name)] = msgspec.json.encode(RunningQuery.of(settled.spec, settled.plan))
-        offsets = [
-            GroupOffset(self.name, one, start_offset(self._log, one, self._options)) for one in sorted(topics_read)
-        ]
+        offsets = [GroupOffset(self.name, one, start_offset(self._log, one, self._options)) for one in sorted(inputs)]
         failpoint("transform.begin.before")
         self._log.commit(Commit(state=state, offsets=offsets, lease=self._lease))
         failpoint("transform.begin.after")
@@ -160,7 +158,7 @@ class TransformStage:
     def _process(self, query: StreamQuery, binding: StreamBinding, records: list[Record], into: _Collected) -> None:
         for piece in cut_at_controls(records):
             if isinstance(piece, Control):
-                if piece.sign == "documents":  # of a chained finetuner: what it learned from changed, not what came in
+                if piece.sign == "documents":  # from a chained finetuner: its documents changed, not its rows
                     continue
                 output = query.idle(binding.name) if piece.sign == "idle" else query.end_of_input(binding.name)
                 self._collect(output, None, binding, into)
@@ -179,7 +177,7 @@ class TransformStage:
         into.dead.extend(dead_record(record_id, letter, self._clock.now_ms()) for record_id, letter in output.dead)
 
     def _late_records(self, late: Sequence[LateRow], batch: RowBatch, binding: StreamBinding) -> list[NewRecord]:
-        """The late rows as they came, with their place; by how much stands in the origin's position."""
+        """The late rows as they came in; the origin's position says how late they are."""
         records = batch_to_records(batch)
         return [
             msgspec.structs.replace(

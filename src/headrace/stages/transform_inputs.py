@@ -1,4 +1,4 @@
-"""What a query reads: streams with their schemas once they are known, static tables read to their end."""
+"""Opens what a query reads: streams, once their schemas are known, and static tables, read to their end."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ WAITING_FOR_SCHEMA = Condition("Transforming", "False", "WaitingForSchema", "no 
 
 @dataclass(slots=True)
 class QueryInputs:
-    """Makes the query of a finetuner. `sources`: the declared options of the connectors that its streams are bound to, by name."""
+    """Builds an owner's query. `sources`: the declared options of the connectors that its streams are bound to, by name."""
 
     options: TransformOptions
     sources: Mapping[str, SourceOptions]

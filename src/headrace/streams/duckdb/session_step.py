@@ -163,7 +163,7 @@ class SessionStep:
         return {"closed": self._closed}
 
     def restore(self, entries: dict[str, bytes], progress: dict[str, Any]) -> None:
-        """Places the rows anew, each at the watermark before it; sessions that had closed fall out again."""
+        """Places the rows again, each at the watermark before it, and drops those of sessions that had closed."""
         self._closed = progress["closed"]
         self._store.restore(entries)
         tables = [put(one, "_s", self._numbers(one, times(one), times(one, "_b"), late=False)) for one in self._store]
