@@ -279,6 +279,8 @@ class TransformJobStage:
         job = self._job
         if job is None or status is None or not status.checkpoint or status.checkpoint == job.checkpoint:
             return
+        if not status.checkpoints:  # what it was started from, perhaps written in another way
+            return
         completed = self._clock.now_ms() - (status.checkpoint_age_ms or 0)
         covered = [end for moment, end in self._ends if moment <= completed]
         self._ends = [one for one in self._ends if one[0] > completed - KEPT_MS]
