@@ -148,6 +148,14 @@ def test_a_chain_reads_the_other_ones_examples(base_text: str, folder: Path, set
     assert built.options(LabelOptions)[1].teacher is None
 
 
+def test_a_chain_takes_the_disorder_of_the_connector_at_its_root(
+    base_text: str, folder: Path, settings: Settings
+) -> None:
+    chained = [chain(base_text, "a-second", "desk"), chain(base_text, "b-third", "a-second")]
+    built = build("---\n".join([base_text, *chained]), folder, settings)
+    assert [one.streams[0].out_of_orderness_ms for one in built.transform if one.streams[0].finetuner] == [5_000, 5_000]
+
+
 def test_a_chain_behind_what_is_not_ready_is_not_ready_with_its_reason(
     base_text: str, tmp_path: Path, settings: Settings
 ) -> None:

@@ -2,12 +2,16 @@
 
 from collections.abc import Generator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from headrace.cluster import LocalCluster
 from headrace.events.schema import Column, RowSchema
+from headrace.stages.transform.running_job import discard_job, read_job
 from headrace.testing.query_desk import COUNTS, MINUTE, SCHEMA, SUMS, Desk, numbers
 
+STAGE = "transform/default.desk"
 GROWN = RowSchema((*SCHEMA.columns, Column("venue", "STRING")))
 
 
@@ -21,23 +25,23 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Desk]:
     found.close()
 
 
-def test_a_query_without_windows_goes_on_where_the_former_one_was(desk: Desk) -> None:
+def test_a_query_without_windows_continues_where_the_previous_one_stopped(desk: Desk) -> None:
     desk.feed(1, 2, 3)
     desk.run("SELECT price AS n FROM source_stream WHERE price < 3", [1, 2])
     desk.feed(4, 5)
     found = desk.run("SELECT price * 100 AS n FROM source_stream WHERE price > 3", [400, 500])
     assert numbers(found) == [1, 2, 400, 500]
     assert [record.id for record in found] == ["trades:1", "trades:2", "trades:4", "trades:5"]
-    assert desk.hears("goes on where the former one was")
+    assert desk.hears("continues where the previous one stopped")
 
 
-def test_a_query_with_windows_that_changes_begins_anew_at_its_inputs_start(desk: Desk) -> None:
+def test_a_query_with_windows_that_changes_restarts_at_the_start_of_its_inputs(desk: Desk) -> None:
     desk.feed(1, 1, 2)
     desk.run(COUNTS, [2])
     desk.feed(3)
     found = desk.run(SUMS, [1 + 2, 3])
     assert len({record.id for record in found}) == len(found)
-    assert desk.hears("began anew")
+    assert desk.hears("restarted at the start")
 
 
 def test_what_the_former_query_had_finished_is_taken_in_before_the_new_one_begins(desk: Desk) -> None:
@@ -74,6 +78,31 @@ def test_other_resources_take_the_windows_of_the_query_over(desk: Desk) -> None:
     desk.run(COUNTS, [2])
     desk.feed(2, 3)
     assert numbers(desk.run(COUNTS, [2, 2], parallelism=2)) == [2, 2]
+
+
+@pytest.mark.slow
+def test_no_savepoint_is_left_of_a_job_that_was_replaced_and_none_of_one_that_is_discarded(
+    tmp_path: Path, flink_cluster: LocalCluster
+) -> None:
+    desk = Desk.on_the_cluster(tmp_path, flink_cluster)
+    try:
+        desk.feed(1, 1, 2)
+        desk.run(COUNTS, [2])
+        desk.feed(2, 3)
+        desk.run(COUNTS, [2, 2], parallelism=2)
+        seen = set[str]()
+        while (job := read_job(desk.log, STAGE)) is not None and (job.started_from or job.unwanted):
+            seen.update(job.places)
+            desk.step()
+        assert job is not None
+        assert [one for one in seen - {job.checkpoint} if (Path(urlsplit(one).path) / "_metadata").exists()] == []
+        assert any("savepoint" in one for one in seen)
+        assert desk.jobs is not None
+        assert discard_job(desk.log, desk.jobs, STAGE, desk.job_name()) > 0
+        assert read_job(desk.log, STAGE) is None
+        assert not (Path(urlsplit(job.checkpoint).path) / "_metadata").exists()
+    finally:
+        desk.close()
 
 
 def test_the_end_of_the_source_closes_the_windows_of_the_new_query(desk: Desk) -> None:

@@ -17,6 +17,7 @@ from headrace.streams.duckdb.connection import Database
 from headrace.streams.registry import engine_names, open_engine
 from headrace.streams.stream_engine import EngineOptions, QuerySpec, StaticTable, StreamQuery
 from headrace.testing.engine_conformance import (
+    QUOTES,
     START_MS,
     TRADES,
     case_spec,
@@ -137,13 +138,37 @@ def test_ids_that_json_must_escape_come_back_from_the_origin():
     assert decode_origin(rows.origins[0].as_py()).id == 'a"b\\c\n'
 
 
-def test_an_idle_input_holds_the_join_back_no_longer():
+def test_rows_do_not_wait_for_an_idle_input_once_everything_that_came_before_them_is_in():
     query = start(JOIN)
     quotes = corpus_batches()["quotes"]
     assert rows_of(query.process("trades", trades((1,), (60,)))) == []
     query.process("quotes", quotes.slice(0, 1))
-    assert rows_of(query.idle("quotes")) == [{"id": 1, "bid": 9.5}]
+    assert rows_of(query.idle("quotes")) == []
     assert query.watermark() == START_MS + 50_000
+    assert query.newest_arrival() == START_MS + 61_000
+    assert rows_of(query.caught_up("quotes", START_MS + 1_999)) == []
+    assert rows_of(query.caught_up("quotes", START_MS + 2_000)) == [{"id": 1, "bid": 9.5}]
+
+
+def test_a_row_that_waited_for_an_idle_input_does_not_see_what_comes_after_the_silence():
+    query = start(JOIN)
+    quotes = corpus_batches()["quotes"]
+    query.process("quotes", quotes.slice(0, 1))
+    query.idle("quotes")
+    query.process("quotes", dataclasses.replace(quotes.slice(2, 1), ingested_at=pa.array([START_MS + 40_000])))
+    assert rows_of(query.process("trades", trades((30, 1), (60, 2), (100, 3)))) == [{"id": 1, "bid": 9.5}]
+    assert rows_of(query.idle("quotes")) == []
+    assert rows_of(query.caught_up("quotes", START_MS + 70_000)) == [{"id": 2, "bid": 10.5}]
+
+
+def test_the_idle_sign_of_the_left_side_makes_no_row_late():
+    query = start(JOIN)
+    query.process("trades", trades((30, 1)))
+    query.idle("trades")
+    query.process("quotes", make_batch("quotes", QUOTES, [(200, "A", 1.0)]))
+    output = query.process("trades", trades((25, 2), (90, 3)))
+    assert list(output.late) == []
+    assert [row["id"] for row in rows_of(output)] == [2, 1]
 
 
 def test_an_input_without_rows_changes_nothing():

@@ -167,3 +167,39 @@ def test_the_command_is_light_to_import():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_bad_rows_of_a_table_are_told_and_an_empty_table_joins_as_empty(tmp_path):
+    write_rows(tmp_path / "x.jsonl", 4)
+    (tmp_path / "names.jsonl").write_text('{"k": "a", "n": 1}\nnot json\n', "utf-8")
+    (tmp_path / "none.jsonl").write_text("", "utf-8")
+    query = "SELECT x.k, n.n, m.o FROM x LEFT JOIN names AS n ON x.k = n.k LEFT JOIN none AS m ON x.k = m.k"
+    given = ["sql", query, "--source", f"x={tmp_path / 'x.jsonl'}", "--event-time", "ts"]
+    given += ["--table", f"names={tmp_path / 'names.jsonl'}", "--table", f"none={tmp_path / 'none.jsonl'}"]
+    result = CliRunner().invoke(app, [*given, "--schema", "none=k STRING, o INT"])
+    assert result.exit_code == 0, result.output
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [{"k": "a", "n": 1}, {"k": "b"}] * 2
+    assert "dead letter (malformed_json)" in result.stderr
+    assert "1 dead letters" in result.stderr
+
+
+def test_a_join_of_two_files_is_the_same_in_one_run_and_in_two(tmp_path):
+    def run(count: int, folder: str) -> list:
+        write_rows(tmp_path / "x.jsonl", count)
+        write_rows(tmp_path / "y.jsonl", count)
+        sources = {
+            name: open_source(
+                SourceOptions("default", name, "file", {"path": str(tmp_path / f"{name}.jsonl")}, event_time=TIME),
+                SourceContext(),
+            )
+            for name in "xy"
+        }
+        sql = "SELECT x.v AS v, y.v AS w FROM x LEFT JOIN y FOR SYSTEM_TIME AS OF x.ts AS y ON x.k = y.k"
+        found = Collected()
+        wanted = FileQuery(sql, sources, dict.fromkeys("xy", TIME), checkpoint=tmp_path / folder, checkpoint_rows=7)
+        run_query(wanted, Receivers(found.take))
+        return [(row["v"], row["w"]) for _, row in found]
+
+    whole = run(30, "whole")
+    assert whole == [(place / 10, place / 10) for place in range(30)]
+    assert [*run(15, "parts"), *run(30, "parts")] == whole

@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file, which the kernel lets go when its holder dies."""
+"""One process at a time: a lock on a file, which the kernel releases when its holder dies."""
 
 import fcntl
 from collections.abc import Callable, Generator

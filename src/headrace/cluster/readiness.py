@@ -71,7 +71,7 @@ def _overview(rest_port: int) -> dict[str, object] | None:
 
 
 def _get(url: str) -> dict[str, object] | None:
-    """The object; None where nobody answers, or not yet with an object."""
+    """The object; None if the server does not answer, or not yet with an object."""
     try:
         with httpx.Client(trust_env=False, timeout=_TIMEOUT_SECONDS) as client:
             answer = client.get(url)

@@ -22,7 +22,7 @@ class KafkaSecurity:
     tls_port: int | None = None
     sasl_tls_port: int | None = None
     unsigned_tokens: bool = False
-    """OAUTHBEARER too, with tokens that nobody has signed: whoever says who he is, is believed. For trying out a client alone."""
+    """Also OAUTHBEARER with unsigned tokens: the broker believes any name. Only for trying out a client."""
 
     def listeners(self) -> dict[str, tuple[int, str]]:
         """Name → port and protocol."""

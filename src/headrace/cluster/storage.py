@@ -16,7 +16,7 @@ _PATIENCE_SECONDS = 60.0
 
 
 def format_storage(java: Java, jars: Path, directory: Path, progress: Progress) -> None:
-    """Formats DIR/kafka/data where that has not been done. A formatting that was killed is begun anew: no broker has run on it.
+    """Formats DIR/kafka/data if needed. A formatting that was killed starts over: no broker has used the directory yet.
 
     UnavailableError with Kafka's own words.
     """
@@ -43,7 +43,7 @@ def format_storage(java: Java, jars: Path, directory: Path, progress: Progress) 
 
 
 def add_scram_users(address: str, users: Mapping[str, str]) -> None:
-    """Writes the users for both SCRAMs through the broker's plain listener; those that are there get the password anew."""
+    """Writes the users for both SCRAMs through the broker's plain listener; existing ones get the password again."""
     from confluent_kafka.admin import (
         AdminClient,
         ScramCredentialInfo,  # pyright: ignore[reportPrivateImportUsage] - the package names them in its docs alone

@@ -34,9 +34,9 @@ def query_changes(topology: Topology, log: TopicLog, streams: str) -> dict[Resou
         except HeadraceError as error:
             found[stage.id] = f"its query will be refused: {error}"
             continue
-        if settled.carry == "on":
+        if settled.carry == "continue":
             found[stage.id] = "its query goes on where the former one is"
-        elif settled.carry == "anew":
+        elif settled.carry == "restart":
             found[stage.id] = "; ".join(_anew(options, log))
     return found
 

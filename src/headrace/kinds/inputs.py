@@ -12,6 +12,7 @@ from headrace.events.schema import Column, RowSchema
 from headrace.kinds.declared_query import DeclaredQuery
 from headrace.kinds.resource import Resource
 from headrace.kinds.stream_connector.spec import StreamConnectorSpec
+from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.stages.transform.options import StreamBinding, TableBinding
 from headrace.streams.dialect import parse_query
 from headrace.streams.query_error import place_of
@@ -32,14 +33,16 @@ class QueryInputs:
         return (*(one.source.name for one in self.streams if one.source), *(one.source.name for one in self.tables))
 
 
-def query_inputs(query: DeclaredQuery, connectors: Mapping[str, Resource]) -> QueryInputs:
-    """`connectors`: the StreamConnectors of its namespace, by name. InvalidQueryError: the query, or a name in it, is wrong."""
-    namespace = query.owner.namespace
+def query_inputs(query: DeclaredQuery, resources: Iterable[Resource]) -> QueryInputs:
+    """`resources`: those of its namespace are looked at. InvalidQueryError: the query, or a name in it, is wrong."""
+    namespace, everything = query.owner.namespace, list(resources)
+    connectors = connectors_of(everything, namespace)
+    finetuners = {one.name: one for one in everything if (one.kind, one.namespace) == ("StreamFinetuner", namespace)}
     streams: dict[str, StreamBinding] = {}
     tables: dict[str, TableBinding] = {}
     for name in named_tables(query.sql):
         if name.lower() == SOURCE_STREAM:
-            streams[name] = _own_stream(name, query, connectors)
+            streams[name] = _own_stream(name, query, connectors, finetuners)
         elif name in connectors and cast("StreamConnectorSpec", connectors[name].spec).direction == "source":
             connector = connectors[name]
             table = cast("StreamConnectorSpec", connector.spec).table
@@ -75,13 +78,35 @@ def connectors_of(resources: Iterable[Resource], namespace: str) -> dict[str, Re
     return {one.name: one for one in resources if one.kind == "StreamConnector" and one.namespace == namespace}
 
 
-def _own_stream(name: str, query: DeclaredQuery, connectors: Mapping[str, Resource]) -> StreamBinding:
+def finetuners_of(resources: Iterable[Resource], namespace: str) -> dict[str, Resource]:
+    """The StreamFinetuners of a namespace by name."""
+    return {one.name: one for one in resources if one.kind == "StreamFinetuner" and one.namespace == namespace}
+
+
+def _own_stream(
+    name: str, query: DeclaredQuery, connectors: Mapping[str, Resource], finetuners: Mapping[str, Resource]
+) -> StreamBinding:
     """`source_stream`, as `name` writes it."""
     namespace = query.owner.namespace
     if query.finetuner:
-        return StreamBinding(name, topics.examples(namespace, query.finetuner), finetuner=query.finetuner)
+        root = connectors.get(_root_connector(query.finetuner, finetuners))
+        late = cast("StreamConnectorSpec", root.spec).event_time.out_of_orderness if root else 0
+        topic = topics.examples(namespace, query.finetuner)
+        return StreamBinding(name, topic, finetuner=query.finetuner, out_of_orderness_ms=late)
     source = source_options(connectors[query.connector])
     return StreamBinding(name, topics.events(namespace, query.connector), source)
+
+
+def _root_connector(finetuner: str, finetuners: Mapping[str, Resource]) -> str:
+    """The connector from which a chain of finetuners starts; '': a link is missing, or the chain is a circle."""
+    passed = set[str]()
+    while finetuner not in passed and finetuner in finetuners:
+        passed.add(finetuner)
+        source = cast("StreamFinetunerSpec", finetuners[finetuner].spec).finetuner_info.data_source
+        if source.source_stream_finetuner is None:
+            return source.source_stream_connector or ""
+        finetuner = source.source_stream_finetuner
+    return ""
 
 
 def named_tables(sql: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Checks queries with the engine's own planner."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from headrace.connectors.source import SourceOptions
@@ -73,14 +73,12 @@ class QueryChecker:
         one_source = bool(query.finetuner) != (query.connector in connectors)
         if named & declared - set(connectors) or not one_source:
             return None  # what it reads is itself wrong or missing, which is said elsewhere
-        return plan_query(query, connectors, streams=self.streams, look=self.look)
+        return plan_query(query, self.resources, streams=self.streams, look=self.look)
 
 
-def plan_query(
-    query: DeclaredQuery, connectors: Mapping[str, Resource], *, streams: str, look: bool
-) -> QueryPlan | None:
+def plan_query(query: DeclaredQuery, resources: Iterable[Resource], *, streams: str, look: bool) -> QueryPlan | None:
     """The engine's plan of a query; None where the schema of an input is not known yet. InvalidQueryError."""
-    inputs = query_inputs(query, connectors)
+    inputs = query_inputs(query, resources)
     found = [_stream_input(one, look) for one in inputs.streams]
     tables = [_static_table(one, look) for one in inputs.tables]
     if any(one is None for one in (*found, *tables)):
@@ -98,7 +96,7 @@ def _query_problem(query: DeclaredQuery, error: InvalidQueryError) -> Problem:
 
 def _stream_input(binding: StreamBinding, look: bool) -> StreamInput | None:
     if binding.source is None:
-        return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time")
+        return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time", binding.out_of_orderness_ms)
     schema = _schema(binding.source, look)
     if schema is None:
         return None

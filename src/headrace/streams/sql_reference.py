@@ -21,7 +21,7 @@ def render_functions() -> str:
 
 
 def with_functions(page: str) -> str:
-    """The page with that section made anew. ValueError: the page does not hold its marks."""
+    """The page with that section generated again. ValueError: the page does not hold its marks."""
     start, end = page.index(BEGIN), page.index(END) + len(END)
     return page[:start] + render_functions() + page[end:]
 

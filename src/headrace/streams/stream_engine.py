@@ -1,7 +1,11 @@
 """The port to a stream engine.
 
-The rule above all others: the sequence of output rows is a function of the sequences of input rows and controls alone,
-never of how they were cut into batches, nor of which input was handed in first.
+The rule above all others: output rows, their order and late rows are a function of each input's own sequence of rows and
+signs, never of how a sequence was cut into batches, nor of how the inputs were interleaved.
+
+So that this holds for a join, a row's arrival (`ingested_at`) counts where the other side is idle or at its end: such a silence
+lasts until the arrival of that side's next row. A row that arrived before then does not wait for the other side and does not see what
+came after the silence. Whether a silence lasts still, the caller alone can know; it says so by `caught_up`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,7 +80,7 @@ class LateRow:
     index: int
     """Its place in the RowBatch that was handed in."""
     by_ms: int
-    """Watermark minus the end of its last window."""
+    """Its input's watermark minus the end of its last window, or minus its own time where rows are joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +124,21 @@ class StreamQuery(Protocol):
         ...
 
     def idle(self, name: str) -> QueryOutput:
-        """The input holds the watermark back no longer, until its next row."""
+        """The input is silent: others do not wait for it, until its next row. Its own rows go on waiting for its watermark."""
         ...
 
     def end_of_input(self, name: str) -> QueryOutput:
-        """The input is complete for now: once all are, every window closes. Rows may still follow; of closed windows they are late."""
+        """The input is complete for now: its windows close. Rows may still follow; of closed windows they are late."""
+        ...
+
+    def caught_up(self, name: str, arrived_ms: int) -> QueryOutput:
+        """A promise: every row of the input that arrived at `arrived_ms` or before has been handed in. Where the input is idle or at its end,
+        rows of others that arrived by then come out. It adds nothing to what they say.
+        """
+        ...
+
+    def newest_arrival(self) -> int:
+        """The latest arrival of all rows handed in so far, ms since 1970 UTC; 0: there was none."""
         ...
 
     def watermark(self) -> int | None:

@@ -42,7 +42,7 @@ class JobSpec:
     tables: Mapping[str, ExternalTable]
     """Topics of static tables by name, written whole before the job starts: canonical rows, then an `end` sign."""
     output: ExternalTable
-    """The topic that the job writes; nobody else writes it."""
+    """The topic that the job writes; it has no other writer."""
     options: JobOptions = field(default_factory=JobOptions)
 
 
@@ -131,6 +131,10 @@ class StreamJobEngine(Protocol):
 
     def cancel(self, job_id: str) -> None:
         """Ends it without a savepoint; one that is gone already is no error."""
+        ...
+
+    def discard(self, place: str) -> None:
+        """Deletes a savepoint or checkpoint that no job needs; one that is gone already is no error."""
         ...
 
     def check_resources(self, declared: Mapping[str, str]) -> Sequence[str]:

@@ -20,10 +20,18 @@ class InputWatermark:
         """The largest event time so far, ms since 1970 UTC."""
         self.holds = True
         """False while the input is idle or has ended: it holds the others back no longer."""
+        self.arrived = 0
+        """When the newest row so far came in, ms since 1970 UTC; never earlier than the row before it."""
 
     @property
     def value(self) -> int:
         return BEGINNING if self.latest is None else self.latest - self.out_of_orderness_ms
+
+    def arrive(self, moments: Times) -> int:
+        """Takes the moments at which the next rows came in; gives the first one's."""
+        first = max(self.arrived, int(moments[0]))
+        self.arrived = max(self.arrived, int(moments.max()))
+        return first
 
     def advance(self, times: Times) -> tuple[Times, Times]:
         """Takes the next rows' event times; gives, for each row, the latest time up to and including it, and the watermark before it."""

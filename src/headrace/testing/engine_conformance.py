@@ -183,6 +183,8 @@ def run(
                 query = engine.start(spec, plan, dict(state), EngineOptions())
     for name in plan.inputs:
         outcome.take(query.end_of_input(name), 0)
+    for name in plan.inputs:
+        outcome.take(query.caught_up(name, query.newest_arrival()), 0)
     outcome.late.sort()
     return outcome
 

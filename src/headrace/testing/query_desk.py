@@ -107,12 +107,23 @@ class Desk:
 
     def running_job(self) -> str | None:
         """The id of the query's job on the cluster."""
-        topic = topics.job("default", "desk")
-        if self.jobs is None or topic not in {info.spec.name for info in self.log.topics()}:
-            return None
-        table = self.log.external_table(topic)
-        status = self.jobs.find(table.topic) if table else None
+        name = self.job_name()
+        status = self.jobs.find(name) if self.jobs is not None and name else None
         return status.job_id if status else None
+
+    def job_name(self) -> str:
+        """Of the query's job on the cluster; empty: there is none yet."""
+        topic = topics.job("default", "desk")
+        if topic not in {info.spec.name for info in self.log.topics()}:
+            return ""
+        table = self.log.external_table(topic)
+        return table.topic if table else ""
+
+    def step(self) -> None:
+        """One step of the stage; where it had nothing to do, after a moment."""
+        assert self.stage is not None
+        if not self.stage.step():
+            SYSTEM_CLOCK.sleep(0.02)
 
     def feed(self, *minutes: int) -> None:
         """A row for each, at that minute; its price is its number among all rows."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,6 +89,17 @@ def test_a_job_is_stopped_with_a_savepoint_and_resumed_from_it(jobs: Jobs):
     assert jobs.until(second, lambda one: one is not None and one.state == "running").checkpoint
 
 
+def test_a_savepoint_is_deleted_once_and_for_all(jobs: Jobs):
+    job_id = jobs.start(jobs.spec())
+    jobs.until(job_id, lambda one: one is not None and one.checkpoints > 0)
+    place = jobs.engine.stop(job_id)
+    folder = Path(place.removeprefix("file:"))
+    assert (folder / "_metadata").is_file()
+    jobs.engine.discard(place)
+    assert not (folder / "_metadata").exists()
+    jobs.engine.discard(place)  # no error: it is gone already
+
+
 def test_a_job_whose_name_runs_is_not_started_again(jobs: Jobs):
     spec = jobs.spec()
     assert jobs.engine.find(spec.name) is None
@@ -101,7 +113,7 @@ def test_a_job_whose_name_runs_is_not_started_again(jobs: Jobs):
     jobs.engine.cancel(job_id)  # no error: it is gone already
 
 
-def test_jobs_that_nobody_knows_have_no_status_and_cannot_be_stopped(jobs: Jobs):
+def test_unknown_jobs_have_no_status_and_cannot_be_stopped(jobs: Jobs):
     unknown = "0" * 32
     assert jobs.engine.status(unknown) is None
     jobs.engine.cancel(unknown)
@@ -151,7 +163,7 @@ def test_a_missing_jar_is_named(jobs: Jobs):
         jobs.engine.submit_sql(jobs.spec(), jobs.written(tables=tables))
 
 
-def test_an_expired_session_is_opened_anew_once(jobs: Jobs, monkeypatch: pytest.MonkeyPatch):
+def test_an_expired_session_is_opened_again_once(jobs: Jobs, monkeypatch: pytest.MonkeyPatch):
     run, closed = Session.run, []
 
     def run_late(self: Session, statement: str, *rest: Any):

@@ -91,7 +91,7 @@ class Corpus:
 
 
 class Jobs:
-    """The jobs of some queries: a few run beside one another, ahead of whoever asks for them in turn."""
+    """The jobs of some queries: several run at once, ahead of the caller."""
 
     def __init__(self, corpus: Corpus, cases: Sequence[Case], prefix: str, parallelism: int = 1) -> None:
         self._corpus, self._waiting = corpus, list(range(len(cases)))

@@ -11,6 +11,7 @@ from headrace.doors.cli.common import RowOutput, say
 if TYPE_CHECKING:
     from headrace.connectors.source import SourceOptions
     from headrace.events.schema import RowSchema
+    from headrace.stages.transform.static_table import LoadedTable
 
 EPILOG = (
     "Example: headrace sql --source trades=trades.jsonl --event-time event_time --out-of-orderness 5s "
@@ -30,7 +31,8 @@ def sql_command(
     ] = [],  # noqa: B006 - Typer copies it
     table: Annotated[list[str], typer.Option("--table", help="NAME=PATH: a bounded file to join as a table.")] = [],  # noqa: B006
     schema: Annotated[
-        list[str], typer.Option("--schema", help="NAME=COLUMN TYPE, …: a source's columns; left out: inferred.")
+        list[str],
+        typer.Option("--schema", help="NAME=COLUMN TYPE, …: columns of a source or table; left out: inferred."),
     ] = [],  # noqa: B006
     event_time: Annotated[
         str | None, typer.Option("--event-time", help="The column that says when it happened.")
@@ -70,7 +72,7 @@ def sql_command(
         _query(query, file),
         {name: open_source(one, SourceContext()) for name, one in options.items()},
         {name: one.event_time for name, one in options.items()},
-        [_table(*_named(one, "--table")) for one in table],
+        [_table(name, path, schemas.get(name)) for name, path in (_named(one, "--table") for one in table)],
         "arrival" if timeline == "arrival" else "event",
         parallelism=parallelism,
         checkpoint=checkpoint,
@@ -138,24 +140,11 @@ def _declared(name: str, path: str) -> "SourceOptions":
     return dataclasses.replace(chosen[0], name=name)
 
 
-def _table(name: str, path: str):
-    import pyarrow as pa
-
-    from headrace.connectors.registry import open_source
+def _table(name: str, path: str, schema: "RowSchema | None") -> "LoadedTable":
     from headrace.connectors.source import EventTime, SourceContext, SourceOptions
-    from headrace.streams.stream_engine import StaticTable
+    from headrace.stages.transform.static_table import load_table
 
-    source = open_source(
-        SourceOptions(
-            "default", name, "file", {"path": path}, event_time=EventTime(historical=True), base_dir=Path.cwd()
-        ),
-        SourceContext(),
+    options = SourceOptions(
+        "default", name, "file", {"path": path}, schema, event_time=EventTime(historical=True), base_dir=Path.cwd()
     )
-    source.open(None)
-    tables: list[pa.Table] = []
-    while True:
-        batch = source.poll(50_000, 1.0)
-        if batch.rows is not None:
-            tables.append(batch.rows.table)
-        if batch.end:
-            return StaticTable(name, pa.concat_tables(tables))
+    return load_table(name, options, SourceContext(), max_rows=None)

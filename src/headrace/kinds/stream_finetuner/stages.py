@@ -7,7 +7,7 @@ from typing import Any, cast
 from headrace.kinds.base_model.spec import BaseModelSpec
 from headrace.kinds.base_model.stages import limits as serving_limits
 from headrace.kinds.declared_query import DeclaredQuery
-from headrace.kinds.inputs import QueryInputs, connectors_of, query_inputs
+from headrace.kinds.inputs import QueryInputs, query_inputs
 from headrace.kinds.kind import Draft
 from headrace.kinds.planning import Planned, Planning
 from headrace.kinds.resource import Resource
@@ -50,7 +50,7 @@ def plan(finetuner: Resource, planning: Planning) -> Planned:
     teacher = planning.provided(finetuner, "MegaModel", info.mega_model, TeacherOptions) if info.mega_model else None
     grounding = _grounding(finetuner, planning)
     (query,) = queries(finetuner)
-    inputs = query_inputs(query, connectors_of(planning.resources.values(), finetuner.namespace))
+    inputs = query_inputs(query, planning.resources.values())
     for name in inputs.connectors:
         planning.needed(finetuner, "StreamConnector", name)
     labelling = label(finetuner, teacher)

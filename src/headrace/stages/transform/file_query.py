@@ -7,27 +7,30 @@ handed out again, with the same ids.
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 
 from headrace.connectors.source import EventTime, Source, SourceBatch
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import batch_to_records
+from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Commit, StateKey, TopicLog
+from headrace.stages.transform.static_table import LoadedTable
 from headrace.streams.registry import open_process_engine
 from headrace.streams.stream_engine import (
     EngineOptions,
     QueryOutput,
     QueryPlan,
     QuerySpec,
-    StaticTable,
     StreamInput,
     StreamQuery,
 )
@@ -64,7 +67,7 @@ class FileQuery:
     sql: str
     sources: Mapping[str, Source]
     event_times: Mapping[str, EventTime]
-    tables: Sequence[StaticTable] = ()
+    tables: Sequence[LoadedTable] = ()
     timeline: Literal["arrival", "event"] = "event"
     engine: str = "duckdb"
     parallelism: int = 1
@@ -110,6 +113,8 @@ class _Run:
     plan: QueryPlan
     log: TopicLog | None
     positions: dict[str, bytes]
+    arrived_ms: int
+    """Every row of a run arrives at its start, so that what is joined does not depend on which source was read first."""
     ended: set[str] = field(default_factory=set[str])
     report: QueryReport = field(default_factory=QueryReport)
     since_checkpoint: int = 0
@@ -132,6 +137,8 @@ def run_query(wanted: FileQuery, receivers: Receivers) -> QueryReport:
         for name, batch in first.items():
             readers[name].go_on(batch)
         run = _start(wanted, log, saved, positions)
+        for _, letter in (dead for table in wanted.tables for dead in table.dead):
+            _dead(run, letter, receivers)
         for name, batch in first.items():
             _take(wanted, run, name, batch, receivers)
         while len(run.ended) < len(wanted.sources):
@@ -151,7 +158,7 @@ def run_query(wanted: FileQuery, receivers: Receivers) -> QueryReport:
 
 def _start(wanted: FileQuery, log: TopicLog | None, saved: Mapping[str, bytes], positions: dict[str, bytes]) -> _Run:
     inputs = [_input(name, source, wanted.event_times[name]) for name, source in wanted.sources.items()]
-    spec = QuerySpec(wanted.sql, inputs, wanted.tables, wanted.timeline)
+    spec = QuerySpec(wanted.sql, inputs, [one.table for one in wanted.tables], wanted.timeline)
     engine = open_process_engine(wanted.engine)
     plan = engine.plan(spec)
     unread = [name for name in wanted.sources if name not in plan.inputs]
@@ -166,7 +173,8 @@ def _start(wanted: FileQuery, log: TopicLog | None, saved: Mapping[str, bytes], 
             next_step="name another folder with --checkpoint",
         )
     state = {key.removeprefix("state/"): value for key, value in saved.items() if key.startswith("state/")}
-    return _Run(engine.start(spec, plan, state, EngineOptions(wanted.parallelism)), plan, log, positions)
+    query = engine.start(spec, plan, state, EngineOptions(wanted.parallelism))
+    return _Run(query, plan, log, positions, max(SYSTEM_CLOCK.now_ms(), query.newest_arrival() + 1))
 
 
 def _input(name: str, source: Source, event_time: EventTime) -> StreamInput:
@@ -184,16 +192,22 @@ def _take(wanted: FileQuery, run: _Run, name: str, batch: SourceBatch, receivers
     if batch.rows is not None and batch.rows.num_rows:
         if run.since_checkpoint and run.since_checkpoint + batch.rows.num_rows > wanted.checkpoint_rows:
             _checkpoint(run)
-        _hand_out(run, run.query.process(name, batch.rows), batch.rows, receivers)
+        rows = _arrived(batch.rows, run.arrived_ms)
+        _hand_out(run, run.query.process(name, rows), rows, receivers)
         run.report.read += batch.rows.num_rows
         run.since_checkpoint += batch.rows.num_rows
     if batch.end:
         run.ended.add(name)
         _hand_out(run, run.query.end_of_input(name), None, receivers)
+        _hand_out(run, run.query.caught_up(name, run.arrived_ms), None, receivers)
     run.positions[name] = batch.position
     if run.since_checkpoint >= wanted.checkpoint_rows:
         _checkpoint(run)
     receivers.on_progress(run.report)
+
+
+def _arrived(rows: RowBatch, moment: int) -> RowBatch:
+    return replace(rows, ingested_at=pa.array(np.full(rows.num_rows, moment, np.int64)))
 
 
 def _hand_out(run: _Run, output: QueryOutput, taken: RowBatch | None, receivers: Receivers) -> None:

@@ -1,43 +1,44 @@
-"""transform, where the query runs as a job on an engine's own cluster: starts the job, watches it, and makes canonical rows of what it wrote.
+"""transform for an engine with a cluster of its own: starts the query as a job, watches it, and replaces it when the query changes.
 
-The job reads the canonical topics and writes one topic, `finetuner.job`, exactly once. Here its records get their ids, origins and
-canonical form, late rows are taken from where they lie, and signs go on down the line. One commit holds all of it, the place
-in `finetuner.job`, and the inputs' offsets up to each sign.
+The job reads the canonical topics and writes one topic, `owner.job`, exactly once. `job_output` turns that topic into canonical
+records; `job_inputs` tells how far the job has read, so that retention keeps the rest; `running_job` is the stored state.
 
-What is kept of the job: the digest of its graph, its id, its newest checkpoint with the place in `finetuner.job` that was reached
-before that checkpoint, and, after a restart from a checkpoint, the stretch of the topic whose rows the job may write once more.
-
-Another query ends the job; what it had finished is taken in, then `running_query` says where the new one begins. A job of the same
-query that shall only run in another way, with more instances or other checkpoints, is stopped with a savepoint and takes its state over.
+When the query changes, the stage stops the job, takes in the output that it had finished, and starts the new query where
+`running_query` says. When only parallelism or the checkpoint interval changes, the job stops with a savepoint and resumes from it. The
+savepoint is deleted once the resumed job has a checkpoint of its own and that is committed.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
 
-from headrace.events import codec, topics
-from headrace.events.control import Control
+from headrace.events import topics
 from headrace.events.dead_records import DEAD_RETENTION_MS
-from headrace.events.origin import Origin, encode_origin
-from headrace.events.row_codec import batch_to_records
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import InvalidDeclarationError, InvalidQueryError, NotFoundError, UnavailableError
 from headrace.foundation.failpoints import failpoint
-from headrace.foundation.ids import derive_id
-from headrace.log.record import NewRecord, Record
-from headrace.log.topic_log import Append, Commit, ExternalTable, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.log.topic_log import Commit, ExternalTable, StateKey, TopicLog, TopicSpec
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.stages.transform.inputs import WAITING_FOR_SCHEMA, QueryInputs
+from headrace.stages.transform.job_inputs import JobInputs
+from headrace.stages.transform.job_output import JobOutputReader
 from headrace.stages.transform.job_tables import write_tables
-from headrace.stages.transform.options import StreamBinding, TransformOptions
-from headrace.stages.transform.row_source import control_record
-from headrace.stages.transform.running_query import CARRIED, Carry, RunningQuery, read_running, settle, start_offset
+from headrace.stages.transform.options import TransformOptions
+from headrace.stages.transform.running_job import Job, job_key, read_job
+from headrace.stages.transform.running_query import (
+    CARRIED,
+    Carry,
+    RunningQuery,
+    read_running,
+    settle,
+    start_offset,
+    state_key,
+)
+from headrace.stages.transform.static_table import table_notes, write_table_letters
 from headrace.streams.stream_engine import QueryPlan, QuerySpec
-from headrace.streams.stream_job import JobLateRow, JobOptions, JobOutput, JobSign, JobSpec, JobStatus, StreamJobEngine
+from headrace.streams.stream_job import JobOptions, JobSpec, JobStatus, StreamJobEngine
 
-MAX_RECORDS = 20_000
 LOOK_SECONDS = 0.5
 """Between two looks at the job."""
 KEPT_MS = 60_000
@@ -48,31 +49,8 @@ SLOW_CHECKPOINTS = 5
 BACK_PRESSURE = 0.5
 
 
-class Job(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of the job."""
-
-    digest: str
-    """Of its graph."""
-    options: str
-    """How it was run; another way of running it takes its state over."""
-    job_id: str = ""
-    checkpoint: str = ""
-    """Where its newest completed checkpoint, or savepoint, lies."""
-    reached: int = 0
-    """The place in the job's topic up to which was written before that checkpoint completed."""
-    again_from: int = 0
-    again_to: int = 0
-    """Rows written here may be written once more behind `again_to`, by the job that was started from an older checkpoint."""
-    restarts: int = 0
-    """How often it was started anew."""
-    start: int = 0
-    """The place in the job's topic at which this graph's output begins."""
-    begin: dict[str, int] = {}
-    """Where it began in its inputs, by input; one that is left out was read from its start."""
-
-
 class TransformJobStage:
-    """Owns `transform/NAMESPACE.FINETUNER`."""
+    """Owns `transform/NAMESPACE.OWNER`. The query's owner is the resource that declares it, such as a finetuner."""
 
     def __init__(
         self,
@@ -84,40 +62,42 @@ class TransformJobStage:
         *,
         suspend: bool = False,
     ) -> None:
-        """`suspend`: the job is stopped with a savepoint when the stage closes; else it runs on without us."""
-        namespace, finetuner = options.namespace, options.finetuner
-        self.name = f"transform/{namespace}.{finetuner}"
+        """`suspend`: closing the stage stops the job with a savepoint; otherwise the job keeps running."""
+        namespace, owner = options.namespace, options.finetuner
+        self.name = f"transform/{namespace}.{owner}"
         self._options, self._log, self._clock, self._engine, self._suspend = options, log, clock, engine, suspend
         self._inputs = QueryInputs(options, log, clock)
-        self._rows, self._late = topics.rows(namespace, finetuner), topics.late(namespace, finetuner)
-        self._output = topics.job(namespace, finetuner)
-        log.ensure_topic(TopicSpec(self._rows))
-        log.ensure_topic(TopicSpec(self._late, retention_ms=DEAD_RETENTION_MS))
+        rows, late = topics.rows(namespace, owner), topics.late(namespace, owner)
+        self._output = topics.job(namespace, owner)
+        self._dead = topics.stage_dead(namespace, owner, "transform")
+        log.ensure_topic(TopicSpec(rows))
+        log.ensure_topic(TopicSpec(late, retention_ms=DEAD_RETENTION_MS))
+        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
         log.ensure_topic(TopicSpec(self._output, retention_ms=JOB_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "transform", clock)
-        self._offset = log.offset(self.name, self._output)
-        self._counts = {"rows": 0, "late": 0, "ends": 0, "latest": 0, "furthest": -1}
-        self._ended: set[str] = set()
-        self._job: Job | None = None
+        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{owner}", "transform", clock)
+        self._read_inputs = JobInputs(self.name, options, log)
+        self._written = JobOutputReader(self.name, options, self._output, log, self._lease, engine, self._read_inputs)
+        self._job: Job | None = read_job(log, self.name)
         self._spec: JobSpec | None = None
-        self._carry: Carry = "same"
+        self._carry: Carry = "resume"
         self._notes: Sequence[str] | None = None
         """How the query took over, and what the cluster lacks; None: not looked at yet."""
         self._status: JobStatus | None = None
         self._looked = -LOOK_SECONDS
-        self._again: set[bytes] | None = None
         self._ends: list[tuple[int, int]] = []
         """(moment, where the job's topic ended), of the last looks"""
-        self._load()
 
     def step(self) -> bool:
         if self._spec is None:
             self._spec = self._describe()
             if self._spec is None:
                 return False
-        self._look(self._spec)
-        return self._collect(self._spec)
+        job = self._look(self._spec)
+        worked = self._written.collect(self._spec, job)
+        if worked and self._status is not None:
+            self._say(self._status)
+        return worked
 
     def close(self) -> None:
         if self._suspend and self._spec is not None and self._job is not None and self._job.job_id:
@@ -137,6 +117,7 @@ class TransformJobStage:
             raise
         self._carry = settled.carry
         self._inputs.keep_to(settled.spec)
+        write_table_letters(self._log, self.name, self._dead, self._inputs.tables, self._lease, self._clock)
         return self._job_of(settled.spec, settled.plan)
 
     def _job_of(self, query: QuerySpec, plan: QueryPlan) -> JobSpec:
@@ -159,12 +140,13 @@ class TransformJobStage:
         written = write_tables(self._log, self._options, query.tables, self._lease)
         return {name: self._external(topic) for name, topic in written.items()}
 
-    def _look(self, spec: JobSpec) -> None:
-        """Sees that exactly one job of this graph runs."""
+    def _look(self, spec: JobSpec) -> Job:
+        """Makes sure that exactly one job of this graph runs; gives it."""
         now = self._clock.monotonic()
-        if now - self._looked < LOOK_SECONDS:
-            return
+        if self._job is not None and now - self._looked < LOOK_SECONDS:
+            return self._job
         self._looked = now
+        self._read_inputs.look()
         self._ends.append((self._clock.now_ms(), self._log.topic(self._output).end_offset))
         status = self._current(spec)
         digest, options = self._engine.job_digest(spec), _text(spec.options)
@@ -185,6 +167,9 @@ class TransformJobStage:
         self._status = status
         self._note_checkpoint(status)
         self._say(status)
+        self._discard_unwanted()
+        assert self._job is not None
+        return self._job
 
     def _current(self, spec: JobSpec) -> JobStatus | None:
         """The job as the cluster knows it; by its name, where its id was never told to us."""
@@ -199,7 +184,7 @@ class TransformJobStage:
             raise
 
     def _first(self, digest: str, options: str) -> Job:
-        """Nothing ran before: what may lie in the job's topic is none of ours."""
+        """The first job of this stage: records that are already in its topic are not its own."""
         end = self._log.topic(self._output).end_offset
         return Job(digest, options, start=end, reached=end, begin=self._starts())
 
@@ -210,29 +195,29 @@ class TransformJobStage:
         return {one.name: start_offset(self._log, one.topic, self._options) for one in self._options.streams}
 
     def _replaced(self, job: Job, status: JobStatus | None, digest: str, options: str) -> Job:
-        """Ends the job of another graph, takes in what it had finished, and says where the new one begins."""
+        """Stops the job of another graph, takes in what it had finished, and decides where the new one starts."""
         self._reporter.say(Condition("Transforming", "False", "Replacing", "the query changed"), now=True)
         if status is not None:
             job = self._stop(job, status)
         self._take_in_the_last(job)
         end = self._log.topic(self._output).end_offset
-        fresh = Job(digest, options, start=end, reached=end, restarts=job.restarts)
-        if self._carry == "same":  # the same query, written for the engine in another way: its rows come once more
+        fresh = Job(digest, options, start=end, reached=end, restarts=job.restarts, unwanted=job.places)
+        if self._carry == "resume":  # the same query with another graph: its rows come once more
             return msgspec.structs.replace(
                 fresh, start=job.start, begin=job.begin, again_from=job.start, again_to=end, reached=job.start
             )
-        if self._carry == "on":
+        if self._carry == "continue":
             return msgspec.structs.replace(fresh, begin=self._places())
         return msgspec.structs.replace(fresh, begin=self._starts())
 
     def _places(self) -> dict[str, int]:
-        """How far the former query, which kept no state, came in each input."""
+        """How far the previous query, which kept no state, read each input."""
         assert self._spec is not None
         read = {one.name: self._log.offset(self.name, one.topic) for one in self._options.streams}
-        return {name: max(read[name], self._counts["furthest"] + 1) for name in self._spec.plan.inputs}
+        return {name: max(read[name], self._written.counts["furthest"] + 1) for name in self._spec.plan.inputs}
 
     def _take_in_the_last(self, job: Job) -> None:
-        """What the former query had finished when it was ended, read as that query's; as far as it can still be understood."""
+        """Takes in what the previous query had finished, decoded as its output, if its plan can still be made."""
         running, spec = read_running(self._log, self.name), self._spec
         before = running.spec_among(spec.query) if running is not None and spec is not None else None
         if before is None or running is None:
@@ -244,14 +229,15 @@ class TransformJobStage:
         if former.plan.digest != running.digest:
             return
         self._job = job
-        while self._collect(former):
+        while self._written.collect(former, job):
             pass
 
     def _stop(self, job: Job, status: JobStatus) -> Job:
         if status.state in ("running", "starting", "restarting"):
             place = self._engine.stop(status.job_id)
             reached = self._log.topic(self._output).end_offset
-            job = msgspec.structs.replace(job, checkpoint=place, reached=reached, job_id="", again_from=0, again_to=0)
+            job = job.superseded(place, reached)
+            job = msgspec.structs.replace(job, job_id="", again_from=0, again_to=0)
         else:
             job = msgspec.structs.replace(job, job_id="")
         self._keep(job)
@@ -262,18 +248,18 @@ class TransformJobStage:
             status = self._engine.status(job.job_id)
             if status is not None:
                 self._stop(job, status)
-        except UnavailableError as error:  # it runs on, and is found again by its name
+        except UnavailableError as error:  # it keeps running and is found again by its name
             self._reporter.say(Condition("Transforming", "Unknown", "NotStopped", str(error)), now=True)
 
     def _start(self, spec: JobSpec, job: Job, options: str, ended: JobStatus | None) -> JobStatus | None:
         if job.job_id or ended is not None:
-            # It was lost: behind its checkpoint it may write again what lies there already.
+            # It was lost: from its checkpoint on it may write rows again that are already there.
             end = self._log.topic(self._output).end_offset
             job = msgspec.structs.replace(
                 job, job_id="", again_from=job.reached, again_to=end, restarts=job.restarts + 1
             )
-        self._again = None
-        job = msgspec.structs.replace(job, options=options)
+        self._written.job_changed()
+        job = msgspec.structs.replace(job, options=options, started_from=job.checkpoint)
         spec = replace(spec, options=replace(spec.options, offsets=job.begin))
         self._keep(job)
         failpoint("transform.submit.before")
@@ -299,16 +285,24 @@ class TransformJobStage:
         job = self._job
         if job is None or status is None or not status.checkpoint or status.checkpoint == job.checkpoint:
             return
+        if not status.checkpoints:  # what it was started from, perhaps written in another way
+            return
         completed = self._clock.now_ms() - (status.checkpoint_age_ms or 0)
         covered = [end for moment, end in self._ends if moment <= completed]
         self._ends = [one for one in self._ends if one[0] > completed - KEPT_MS]
-        self._keep(
-            msgspec.structs.replace(job, checkpoint=status.checkpoint, reached=max([job.reached, job.start, *covered]))
-        )
+        self._keep(job.superseded(status.checkpoint, max([job.reached, job.start, *covered])))
+
+    def _discard_unwanted(self) -> None:
+        """Deletes savepoints and checkpoints behind the commit that no longer names them as the way back."""
+        if self._job is None or not self._job.unwanted:
+            return
+        for place in self._job.unwanted:
+            self._engine.discard(place)
+        self._keep(msgspec.structs.replace(self._job, unwanted=[]))
 
     def _say(self, status: JobStatus | None) -> None:
         if status is None:
-            condition = Condition("Transforming", "False", "Starting", "the job is being started")
+            condition = Condition("Transforming", "False", "Starting", "the job is starting")
         elif status.state != "running":
             condition = Condition("Transforming", "False", status.state.capitalize(), status.message)
         elif (age := status.checkpoint_age_ms) is not None and age > max(
@@ -317,15 +311,16 @@ class TransformJobStage:
             message = f"the last checkpoint completed {age / 1000:.0f} s ago; rows appear when one completes. {status.message}"
             condition = Condition("Transforming", "True", "CheckpointsLate", message.strip())
         elif status.back_pressure > BACK_PRESSURE:
-            message = f"a task waits {status.back_pressure:.0%} of its time for the one behind it; raise parallelism"
+            message = f"a task is blocked by the next one {status.back_pressure:.0%} of the time; raise parallelism"
             condition = Condition("Transforming", "True", "BackPressure", message)
         else:
-            notes = (*(self._notes or ()), *(self._spec.plan.notes if self._spec else ()))
+            lacking = table_notes(self._inputs.tables)
+            notes = (*(self._notes or ()), *(self._spec.plan.notes if self._spec else ()), *lacking)
             condition = Condition("Transforming", "True", "Running", "; ".join(notes))
         self._reporter.say(condition, progress=self._progress(status))
 
     def _progress(self, status: JobStatus | None) -> dict[str, int | float | str]:
-        progress: dict[str, int | float | str] = {name: self._counts[name] for name in ("rows", "late", "ends")}
+        progress: dict[str, int | float | str] = {name: self._written.counts[name] for name in ("rows", "late", "ends")}
         if status is not None:
             progress |= {
                 "job": status.job_id, "jobState": status.state, "restarts": status.restarts + (self._job.restarts if self._job else 0),
@@ -336,153 +331,28 @@ class TransformJobStage:
                 progress["checkpointAgeMs"] = status.checkpoint_age_ms
         return progress
 
-    # --- what it wrote ---
-
-    def _collect(self, spec: JobSpec) -> bool:
-        records = self._log.read(self._output, self._offset, max_records=MAX_RECORDS)
-        if not records:
-            return False
-        output = self._engine.read_output(spec, self._new(records))
-        if output.signs:
-            # Rows that a sign's watermark let go of lie in the transaction of the sign, before it or behind it: all of it is there.
-            while more := self._log.read(self._output, records[-1].offset + 1, max_records=MAX_RECORDS):
-                records += more
-            output = self._engine.read_output(spec, self._new(records))
-        self._commit(spec, output, records[-1].offset + 1)
-        return True
-
-    def _new(self, records: list[Record]) -> list[Record]:
-        """Without what a job of a former graph wrote, and what a job wrote once more after it was started from an older checkpoint."""
-        job = self._job
-        assert job is not None
-        records = [record for record in records if record.offset >= job.start]
-        if job.again_to <= job.again_from or not records or records[-1].offset < job.again_to:
-            return records
-        if self._again is None:
-            self._again = self._written(job.again_from, job.again_to)
-        return [one for one in records if one.offset < job.again_to or _identity(one) not in self._again]
-
-    def _written(self, start: int, end: int) -> set[bytes]:
-        found: set[bytes] = set()
-        offset = start
-        while records := self._log.read(self._output, offset, max_records=MAX_RECORDS):
-            found.update(_identity(record) for record in records if record.offset < end)
-            offset = records[-1].offset + 1
-            if offset >= end:
-                break
-        return found
-
-    def _commit(self, spec: JobSpec, output: JobOutput, offset: int) -> None:
-        rows = batch_to_records(output.rows) if output.rows is not None and output.rows.num_rows else []
-        late = self._late_records(output)
-        ended, counts = set(self._ended), dict(self._counts)
-        counts["rows"] += len(rows)
-        counts["late"] += len(late)
-        counts["latest"] = max([counts["latest"], *(row.event_time for row in rows)])
-        counts["furthest"] = max(counts["furthest"], output.furthest)
-        signs = self._signs(output.signs, spec, ended, counts)
-        bindings = {one.name: one for one in self._options.streams}
-        read = {sign.input: sign.offset + 1 for sign in output.signs}
-        appends = [Append(self._rows, [*rows, *signs]), Append(self._late, late)]
-        offsets = [GroupOffset(self.name, self._output, offset, hold=self._hold(offset))]
-        offsets += [GroupOffset(self.name, bindings[name].topic, reached) for name, reached in read.items()]
-        failpoint("transform.commit.before")
-        self._log.commit(
-            Commit(
-                appends=[append for append in appends if append.records],
-                offsets=offsets,
-                state={
-                    StateKey(self.name, "counts"): msgspec.json.encode(counts),
-                    StateKey(self.name, "ended"): msgspec.json.encode(sorted(ended)),
-                },
-                lease=self._lease,
-            )
-        )
-        failpoint("transform.commit.after")
-        self._offset, self._counts, self._ended = offset, counts, ended
-        if self._status is not None:
-            self._say(self._status)
-
-    def _hold(self, offset: int) -> int:
-        """What may have to be read again, to know what a restarted job wrote before."""
-        return min(offset, self._job.reached, self._job.again_from or offset) if self._job else offset
-
-    def _signs(
-        self,
-        signs: Sequence[JobSign],
-        spec: JobSpec,
-        ended: set[str],
-        counts: dict[str, int],
-    ) -> list[NewRecord]:
-        """Hands the end on once every input has ended, behind the last windows' rows."""
-        found: list[NewRecord] = []
-        for sign in signs:
-            if sign.sign != "end":
-                continue
-            ended.add(sign.input)
-            if ended >= set(spec.plan.inputs):
-                counts["ends"] += 1
-                record_id = derive_id(self.name, "end", counts["ends"])
-                found.append(control_record(record_id, Control("end", self._options.finetuner), counts["latest"]))
-        return found[-1:]
-
-    def _late_records(self, output: JobOutput) -> list[NewRecord]:
-        """The late rows as they came, with their place; by how much stands in the origin's position."""
-        bindings = {one.name: one for one in self._options.streams}
-        return [self._late_record(bindings[row.input], row) for row in output.late]
-
-    def _late_record(self, binding: StreamBinding, row: JobLateRow) -> NewRecord:
-        found = self._log.read(binding.topic, row.offset, max_records=1)
-        if not found or found[0].offset != row.offset:
-            raise NotFoundError(
-                f"the late row at {row.offset} of {binding.topic} is gone", next_step="lengthen the topic's retention"
-            )
-        record = found[0]
-        origin = Origin(topic=binding.topic, offset=row.offset, id=record.id, position=f"late by {row.by_ms} ms")
-        return NewRecord(
-            record.id, codec.ROW, record.value, record.event_time, record.key, encode_origin(origin), record.ingested_at
-        )
-
     # --- state ---
 
     def _keep(self, job: Job) -> None:
         if job == self._job:
             return
-        state: dict[StateKey, bytes | None] = {StateKey(self.name, "job"): msgspec.json.encode(job)}
-        if self._carry != "same" and (self._job is None or self._job.digest != job.digest):
+        state: dict[StateKey, bytes | None] = {job_key(self.name): msgspec.json.encode(job)}
+        begins = self._carry != "resume" and (self._job is None or self._job.digest != job.digest)
+        if begins:
             state |= self._begun()
-        self._log.commit(Commit(state=state, lease=self._lease))
+        holds = self._read_inputs.begin(job.begin) if begins else self._read_inputs.hold()
+        self._log.commit(Commit(offsets=holds, state=state, lease=self._lease))
         self._job = job
 
     def _begun(self) -> dict[StateKey, bytes | None]:
-        """From here on it is the new query that runs."""
+        """The state that makes the new query the running one."""
         assert self._spec is not None
-        self._counts["furthest"] = -1
-        if self._carry == "anew":
-            self._ended = set()
-        values = {
-            "plan": msgspec.json.encode(RunningQuery.of(self._spec.query, self._spec.plan)),
-            "counts": msgspec.json.encode(self._counts),
-            "ended": msgspec.json.encode(sorted(self._ended)),
+        running = RunningQuery.of(self._spec.query, self._spec.plan)
+        return {
+            state_key(self.name): msgspec.json.encode(running),
+            **self._written.begin(restart=self._carry == "restart"),
         }
-        return {StateKey(self.name, key): value for key, value in values.items()}
-
-    def _load(self) -> None:
-        saved = self._log.state(self.name)
-        if "counts" in saved:
-            self._counts |= msgspec.json.decode(saved["counts"].value, type=dict[str, int])
-        if "ended" in saved:
-            self._ended = set(msgspec.json.decode(saved["ended"].value, type=list[str]))
-        if "job" in saved:
-            self._job = msgspec.json.decode(saved["job"].value, type=Job)
 
 
 def _text(options: JobOptions) -> str:
     return f"parallelism {options.parallelism}, a checkpoint every {options.checkpoint_interval_ms} ms"
-
-
-def _identity(record: Record) -> bytes:
-    """Equal for the same row written twice, and for no others: a value holds the window or the offset that its row comes from. The
-    record's time is when it was written.
-    """
-    return hashlib.blake2b(record.value, digest_size=16).digest()

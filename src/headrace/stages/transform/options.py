@@ -17,6 +17,8 @@ class StreamBinding:
     """The StreamConnector whose schema and event time it has; None for a finetuner's examples."""
     finetuner: str = ""
     """The finetuner whose `examples` it is (`sourceStreamFinetuner`)."""
+    out_of_orderness_ms: int = 0
+    """Of a finetuner's examples: what the connector at the root of the chain declares. A connector's own comes with its options."""
 
     @property
     def origin(self) -> str:

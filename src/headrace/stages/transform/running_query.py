@@ -1,8 +1,8 @@
-"""What is kept of the query that runs, beside its state, and what becomes of it when another one is declared.
+"""Describes the running query, and decides what happens to it when another one is declared.
 
-The same query goes on with its state, also where its source has got more columns since: it runs on those that it began with.
-A query that keeps no state (`stateless`) takes over from another one that keeps none, where that one was. Everything else begins
-anew: at its inputs' start, or at the time declared.
+The same query resumes with its state, also after its source gained columns: it keeps the columns that it started with. A query
+without state (`stateless`) continues where another stateless query stopped. Every other query restarts: at the start of its inputs,
+or at the declared time.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,19 +19,19 @@ from headrace.streams.dialect import normalised
 from headrace.streams.stream_engine import QueryPlan, QuerySpec
 
 _SCAN = 10_000
-Carry = Literal["first", "same", "on", "anew"]
-"""first: nothing ran before. same: it goes on with its state. on: it goes on where another one was. anew: it begins at its start."""
+Carry = Literal["start", "resume", "continue", "restart"]
+"""start: nothing ran before. resume: with its own state. continue: where another query stopped. restart: at its start, without state."""
 
 
 CARRIED: Mapping[Carry, tuple[str, ...]] = {
-    "on": ("the query changed and goes on where the former one was",),
-    "anew": ("the query changed and began anew at its inputs' start",),
+    "continue": ("the query changed and continues where the previous one stopped",),
+    "restart": ("the query changed and restarted at the start of its inputs",),
 }
-"""What is said of it."""
+"""Notes for the condition."""
 
 
 class RunningQuery(msgspec.Struct, frozen=True):
-    """A query as it began."""
+    """A query as it started."""
 
     digest: str
     sql: str
@@ -64,7 +64,7 @@ class RunningQuery(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What shall run."""
+    """The query to run, and how it starts."""
 
     spec: QuerySpec
     plan: QueryPlan
@@ -72,23 +72,23 @@ class Settled:
 
 
 def settle(running: RunningQuery | None, spec: QuerySpec, plan_of: Callable[[QuerySpec], QueryPlan]) -> Settled:
-    """What becomes of the query that runs when `spec` is declared. InvalidQueryError as `plan_of` says it."""
+    """Decides how `spec` takes over from the running query. Raises what `plan_of` raises."""
     plan = plan_of(spec)
     if running is None:
-        return Settled(spec, plan, "first")
+        return Settled(spec, plan, "start")
     if running.digest == plan.digest:
-        return Settled(spec, plan, "same")
+        return Settled(spec, plan, "resume")
     if plan.shape == "stateless" and running.shape == "stateless":
-        return Settled(spec, plan, "on")
+        return Settled(spec, plan, "continue")
     if normalised(running.sql) == normalised(spec.sql) and running.timeline == spec.timeline:
         before = running.spec_among(spec)
         if before is not None and (older := plan_of(before)).digest == running.digest:
-            return Settled(before, older, "same")
-    return Settled(spec, plan, "anew")
+            return Settled(before, older, "resume")
+    return Settled(spec, plan, "restart")
 
 
 def state_key(stage: str) -> StateKey:
-    """Where a transform stage keeps it."""
+    """The key under which a transform stage stores its running query."""
     return StateKey(stage, "plan")
 
 

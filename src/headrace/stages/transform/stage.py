@@ -1,6 +1,6 @@
-"""transform: `connector.events` → SQL → `finetuner.rows`; late rows and dead letters aside.
+"""transform: runs a query over `connector.events` and writes `owner.rows`, late rows and dead letters.
 
-One commit holds the output rows, what changed in the engine's state, and the offsets of every input.
+One commit holds the output rows, the engine's changed state, and the offsets of every input.
 """
 
 from collections.abc import Sequence
@@ -31,6 +31,7 @@ from headrace.stages.transform.running_query import (
     start_offset,
     state_key,
 )
+from headrace.stages.transform.static_table import table_notes, write_table_letters
 from headrace.streams.registry import open_process_engine
 from headrace.streams.stream_engine import (
     EngineOptions,
@@ -43,16 +44,19 @@ MAX_ROWS = 20_000
 
 
 class _Collected:
-    """What one step gives to each topic."""
+    """The records that one step writes, by topic."""
 
     def __init__(self) -> None:
         self.rows: list[NewRecord] = []
         self.late: list[NewRecord] = []
         self.dead: list[NewRecord] = []
 
+    def any(self) -> bool:
+        return bool(self.rows or self.late or self.dead)
+
 
 class TransformStage:
-    """Owns `transform/NAMESPACE.FINETUNER`."""
+    """Owns `transform/NAMESPACE.OWNER`. The query's owner is the resource that declares it, such as a finetuner."""
 
     def __init__(
         self,
@@ -63,23 +67,24 @@ class TransformStage:
         *,
         engine: str = "duckdb",
     ) -> None:
-        namespace, finetuner = options.namespace, options.finetuner
-        self.name = f"transform/{namespace}.{finetuner}"
+        namespace, owner = options.namespace, options.finetuner
+        self.name = f"transform/{namespace}.{owner}"
         self._options, self._log, self._clock = options, log, clock
         self._inputs = QueryInputs(options, log, clock)
         self._engine = open_process_engine(engine)
-        self._rows = topics.rows(namespace, finetuner)
-        self._late = topics.late(namespace, finetuner)
-        self._dead = topics.stage_dead(namespace, finetuner, "transform")
+        self._rows = topics.rows(namespace, owner)
+        self._late = topics.late(namespace, owner)
+        self._dead = topics.stage_dead(namespace, owner, "transform")
         log.ensure_topic(TopicSpec(self._rows))
         log.ensure_topic(TopicSpec(self._late, retention_ms=DEAD_RETENTION_MS))
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "transform", clock)
+        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{owner}", "transform", clock)
         self._offsets: dict[str, int] = {}
         self._query: StreamQuery | None = None
-        self._counts = {"rows": 0, "late": 0, "ends": 0}
+        self._counts = {"rows": 0, "late": 0, "ends": 0, "endsDue": 0}
         self._ended: set[str] = set()
+        self._notes = ""
 
     def step(self) -> bool:
         if self._query is None:
@@ -87,14 +92,15 @@ class TransformStage:
             if self._query is None:
                 return False
         work = {binding.name: self._read(binding) for binding in self._options.streams}
-        if not any(work.values()):
-            return False
+        read = {name: records[-1].offset + 1 for name, records in work.items() if records}
         collected = _Collected()
         for binding in self._options.streams:
             self._process(self._query, binding, work[binding.name], collected)
-        self._commit(
-            self._query, collected, {name: records[-1].offset + 1 for name, records in work.items() if records}
-        )
+        if len(self._options.streams) > 1:
+            self._catch_up(self._query, self._offsets | read, collected)
+        if not read and not collected.any():
+            return False
+        self._commit(self._query, collected, read)
         return True
 
     def close(self) -> None:
@@ -108,33 +114,48 @@ class TransformStage:
             return None
         settled = settle(read_running(self._log, self.name), spec, self._engine.plan)
         self._inputs.keep_to(settled.spec)
-        if settled.carry != "same":
+        if settled.carry != "resume":
             self._begin(settled)
         for binding in self._options.streams:
             self._offsets[binding.name] = self._log.offset(self.name, binding.topic)
         self._load_progress()
         state = {key.removeprefix("query/"): entry.value for key, entry in self._log.state(self.name, "query/").items()}
-        notes = (*CARRIED.get(settled.carry, ()), *settled.plan.notes)
-        self._reporter.say(Condition("Transforming", "True", "Running", "; ".join(notes)), now=True)
+        write_table_letters(self._log, self.name, self._dead, self._inputs.tables, self._lease, self._clock)
+        notes = (*CARRIED.get(settled.carry, ()), *settled.plan.notes, *table_notes(self._inputs.tables))
+        self._notes = "; ".join(notes)
+        self._reporter.say(Condition("Transforming", "True", "Running", self._notes), now=True)
         options = EngineOptions(self._options.parallelism, self._options.memory_bytes)
         return self._engine.start(settled.spec, settled.plan, state, options)
 
     def _begin(self, settled: Settled) -> None:
-        """The first query, or another one than before: without the old one's state; where it was, or at its inputs' start."""
-        anew = settled.carry == "anew" or (settled.carry == "first" and self._options.start_ms is not None)
-        topics_read = {binding.topic for binding in self._options.streams} if anew else ()
+        """Drops the previous query's state and commits where this one starts, so that retention holds its inputs from the first moment."""
+        restart = settled.carry == "restart" or (settled.carry == "start" and self._options.start_ms is not None)
+        inputs = {one.topic for one in self._options.streams if restart or not self._log.offset(self.name, one.topic)}
         state: dict[StateKey, bytes | None] = {
             StateKey(self.name, key): None for key in self._log.state(self.name, "query/")
         }
-        if anew:
+        if restart:
             state[StateKey(self.name, "ended")] = msgspec.json.encode([])
         state[state_key(self.name)] = msgspec.json.encode(RunningQuery.of(settled.spec, settled.plan))
-        offsets = [
-            GroupOffset(self.name, one, start_offset(self._log, one, self._options)) for one in sorted(topics_read)
-        ]
+        offsets = [GroupOffset(self.name, one, start_offset(self._log, one, self._options)) for one in sorted(inputs)]
         failpoint("transform.begin.before")
         self._log.commit(Commit(state=state, offsets=offsets, lease=self._lease))
         failpoint("transform.begin.after")
+
+    def _catch_up(self, query: StreamQuery, handed_in: dict[str, int], into: _Collected) -> None:
+        """Tells the query of which inputs nothing is left that arrived before the rows at hand: rows of others do not wait for these while
+        they are idle or at their end. The end that all inputs have reached follows the last of the rows that come out.
+        """
+        newest = query.newest_arrival()
+        whole = [one for one in self._options.streams if handed_in[one.name] >= self._log.topic(one.topic).end_offset]
+        outputs = [query.caught_up(binding.name, newest) for binding in whole]
+        while any(output.rows is not None or output.dead for output in outputs):
+            for binding, output in zip(whole, outputs, strict=True):
+                self._collect(output, None, binding, into)
+            outputs = [query.caught_up(binding.name, newest) for binding in whole]
+        if self._counts["endsDue"] and len(whole) == len(self._options.streams):
+            self._counts["endsDue"] = 0
+            into.rows.append(self._end())
 
     def _read(self, binding: StreamBinding) -> list[Record]:
         return self._log.read(binding.topic, self._offsets[binding.name], max_records=MAX_ROWS)
@@ -142,13 +163,12 @@ class TransformStage:
     def _process(self, query: StreamQuery, binding: StreamBinding, records: list[Record], into: _Collected) -> None:
         for piece in cut_at_controls(records):
             if isinstance(piece, Control):
-                if piece.sign == "documents":  # of a chained finetuner: what it learned from changed, not what came in
+                if piece.sign == "documents":  # from a chained finetuner: its documents changed, not its rows
                     continue
                 output = query.idle(binding.name) if piece.sign == "idle" else query.end_of_input(binding.name)
                 self._collect(output, None, binding, into)
                 if piece.sign == "end":
-                    self._ended.add(binding.name)
-                    into.rows.extend(self._end())
+                    self._note_end(binding, into)
             else:
                 self._ended.discard(binding.name)
                 batch = to_batch(piece, self._inputs.schemas[binding.name], binding.finetuner)
@@ -162,7 +182,7 @@ class TransformStage:
         into.dead.extend(dead_record(record_id, letter, self._clock.now_ms()) for record_id, letter in output.dead)
 
     def _late_records(self, late: Sequence[LateRow], batch: RowBatch, binding: StreamBinding) -> list[NewRecord]:
-        """The late rows as they came, with their place; by how much stands in the origin's position."""
+        """The late rows as they came in; the origin's position says how late they are."""
         records = batch_to_records(batch)
         return [
             msgspec.structs.replace(
@@ -179,13 +199,20 @@ class TransformStage:
             for row in late
         ]
 
-    def _end(self) -> list[NewRecord]:
-        """Hands the end on once every input has ended, so that the last windows' rows are followed by it down the line."""
+    def _note_end(self, binding: StreamBinding, into: _Collected) -> None:
+        """The end is handed on once every input has ended, behind the last rows; those of a join may wait until `caught_up`."""
+        self._ended.add(binding.name)
         if len(self._ended) < len(self._options.streams):
-            return []
+            return
+        if len(self._options.streams) > 1:
+            self._counts["endsDue"] = 1
+        else:
+            into.rows.append(self._end())
+
+    def _end(self) -> NewRecord:
         self._counts["ends"] += 1
         end = Control("end", self._options.finetuner)
-        return [control_record(derive_id(self.name, "end", self._counts["ends"]), end, 0)]
+        return control_record(derive_id(self.name, "end", self._counts["ends"]), end, 0)
 
     def _commit(self, query: StreamQuery, collected: _Collected, offsets: dict[str, int]) -> None:
         self._counts["rows"] += sum(record.kind != codec.CONTROL for record in collected.rows)
@@ -214,13 +241,16 @@ class TransformStage:
         self._offsets.update(offsets)
         watermark = query.watermark()
         self._reporter.say(
-            Condition("Transforming", "True", "Running"),
-            progress={**self._counts, "watermark": watermark if watermark is not None else -1},
+            Condition("Transforming", "True", "Running", self._notes),
+            progress={
+                **{name: self._counts[name] for name in ("rows", "late", "ends")},
+                "watermark": watermark if watermark is not None else -1,
+            },
         )
 
     def _load_progress(self) -> None:
         saved = self._log.state(self.name)
         if "counts" in saved:
-            self._counts = msgspec.json.decode(saved["counts"].value, type=dict[str, int])
+            self._counts |= msgspec.json.decode(saved["counts"].value, type=dict[str, int])
         if "ended" in saved:
             self._ended = set(msgspec.json.decode(saved["ended"].value, type=list[str]))

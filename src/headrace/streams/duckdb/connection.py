@@ -31,7 +31,7 @@ class Database:
         self._has_macros = False
 
     def register(self, name: str, table: pa.Table) -> None:
-        """Makes a table readable under a name, until it is registered anew."""
+        """Makes a table readable under a name, until it is registered again."""
         self._connection.register(name, table)
 
     def query(self, sql: str) -> pa.Table:

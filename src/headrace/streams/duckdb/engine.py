@@ -65,6 +65,7 @@ class DuckDBEngine:
         try:
             outputs = [query.process(one.name, _row_of_nulls(one)) for one in spec.inputs if one.name in plan.inputs]
             outputs += [query.end_of_input(name) for name in plan.inputs]
+            outputs += [query.caught_up(name, query.newest_arrival()) for name in plan.inputs]
         except Error as error:
             raise InvalidQueryError(f"DuckDB refuses the query: {str(error).splitlines()[0]}") from error
         for _, letter in (dead for output in outputs for dead in output.dead):
@@ -143,7 +144,8 @@ class _Builder:
         right = _sorted(join.other)
         below = (self.build(join.source, _sorted(join.source), named=named), self.build(join.other, right, named=False))
         prefix = f"{len(self.machine.nodes)}/"
-        return self._add(JoinStep(self._database, join, right, prefix, named=named), *below)
+        shared = bool(_streams(join.source) & _streams(join.other))
+        return self._add(JoinStep(self._database, join, right, prefix, named=named, shared=shared), *below)
 
     def _register(self, join: TableJoin) -> None:
         table = pa.table(
@@ -169,6 +171,10 @@ def _milliseconds(join: TableJoin) -> pa.ChunkedArray:
 
 def _tables(relation: Relation) -> list[TableJoin]:
     return [one for one in relations(relation) if isinstance(one, TableJoin)]
+
+
+def _streams(relation: Relation) -> set[str]:
+    return {one.stream.name for one in relations(relation) if isinstance(one, Scan)}
 
 
 def _sorted(relation: Relation) -> tuple[Slot, ...]:

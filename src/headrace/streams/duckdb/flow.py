@@ -5,7 +5,7 @@ Rows are an Arrow table of the plan's columns (times as TIMESTAMP without zone, 
 that was handed in; and, where the step after needs them, `_id`, `_key` and `_offset` or `_origin`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -24,10 +24,18 @@ class Flow:
     rows: pa.Table | None
     level: int = BEGINNING
     """The watermark after the rows."""
-    holds: bool = True
-    """False: this side is idle or has ended, and holds the watermark back no longer."""
+    idle: bool = False
+    """Nothing comes for now: the input is idle or has ended."""
     final: bool = False
-    """All inputs have ended: every window closes."""
+    """The input has ended: every window closes."""
+    arrived: int | None = None
+    """When the first of the input's rows behind this flow came in, ms since 1970 UTC; None: no rows came in."""
+    reached: int | None = None
+    """Everything of the input that came in up to here, ms since 1970 UTC, has been handed in; None: not known."""
+
+    def carry(self, rows: pa.Table | None) -> "Flow":
+        """The same progress with other rows: what a step with one input passes on."""
+        return replace(self, rows=rows)
 
 
 @dataclass(frozen=True, slots=True)

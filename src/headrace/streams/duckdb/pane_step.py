@@ -183,10 +183,10 @@ class PaneStep:
         after = self._closed
         if until == FOREVER:
             ends = [int(last_end(times(one, "_p") - 1, self._frame).max()) for one in self._panes]
-            until = max([after, *ends])
+            until = max([after, flow.level, *ends])
         self._closed = max(after, until)
         tables = list(self._give_out(after, self._closed, report))
-        return Flow(pa.concat_tables(tables) if tables else None, flow.level, flow.holds, flow.final)
+        return flow.carry(pa.concat_tables(tables) if tables else None)
 
     def _take_in(self, rows: pa.Table, report: Report) -> tuple[pa.Table, Times]:
         """Keeps the rows of open panes; gives back those whose pane has closed, and the watermark before each."""

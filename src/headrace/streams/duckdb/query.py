@@ -22,7 +22,7 @@ from headrace.streams.logical_plan import Scan
 from headrace.streams.stream_engine import LateRow, QueryOutput, QueryPlan, QuerySpec, StreamInput
 from headrace.streams.watermark import BEGINNING, InputWatermark, Times, combined
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 PROGRESS = "progress"
 _PAYLOAD_LIMIT = 64 << 10
 
@@ -66,7 +66,6 @@ class DuckDBQuery:
         self._spec, self._plan, self._machine, self._columns = spec, plan, machine, columns
         self._inputs = {one.name: one for one in spec.inputs if one.name in plan.inputs}
         self._marks = {name: InputWatermark(one.out_of_orderness_ms) for name, one in self._inputs.items()}
-        self._ended: set[str] = set()
         self._saved = b""
         if state:
             self._restore(state)
@@ -75,35 +74,40 @@ class DuckDBQuery:
 
     def process(self, name: str, rows: RowBatch) -> QueryOutput:
         self._known(name)
-        self._ended.discard(name)
         times = to_numbers(rows.event_times)
         mark = self._marks[name]
         if not len(times):
             return QueryOutput(None)
         running, before = mark.advance(times)
+        first = mark.arrive(to_numbers(rows.ingested_at))
         report, out = Report(), list[pa.Table]()
         for leaf in self._leaves(name):
             table = self._table(leaf, rows, running, before)
-            self._push(leaf, Flow(table, mark.value), report, out)
+            self._push(leaf, Flow(table, mark.value, arrived=first), report, out)
         return self._output(name, rows, report, out)
 
     def idle(self, name: str) -> QueryOutput:
         self._known(name)
         self._marks[name].holds = False
-        report, out = Report(), list[pa.Table]()
-        for leaf in self._leaves(name):
-            self._push(leaf, Flow(None, self._marks[name].value, holds=False), report, out)
-        return self._output(name, None, report, out)
+        return self._sign(name, Flow(None, self._marks[name].value, idle=True))
 
     def end_of_input(self, name: str) -> QueryOutput:
         self._known(name)
-        self._ended.add(name)
         self._marks[name].holds = False
-        final = self._ended == set(self._inputs)
+        return self._sign(name, Flow(None, self._marks[name].value, idle=True, final=True))
+
+    def caught_up(self, name: str, arrived_ms: int) -> QueryOutput:
+        self._known(name)
+        mark = self._marks[name]
+        return self._sign(name, Flow(None, mark.value, idle=not mark.holds, reached=arrived_ms))
+
+    def newest_arrival(self) -> int:
+        return max(mark.arrived for mark in self._marks.values())
+
+    def _sign(self, name: str, flow: Flow) -> QueryOutput:
         report, out = Report(), list[pa.Table]()
-        for leaf in self._machine.leaves if final else self._leaves(name):
-            value = self._marks[leaf.scan.stream.name].value
-            self._push(leaf, Flow(None, value, holds=False, final=final), report, out)
+        for leaf in self._leaves(name):
+            self._push(leaf, flow, report, out)
         return self._output(name, None, report, out)
 
     def watermark(self) -> int | None:
@@ -177,13 +181,12 @@ class DuckDBQuery:
             entries |= node.step.snapshot()
             if progress := node.step.progress():
                 steps[node.prefix] = progress
-        marks = {name: [mark.latest, mark.holds] for name, mark in self._marks.items()}
+        marks = {name: [mark.latest, mark.holds, mark.arrived] for name, mark in self._marks.items()}
         progress_now = msgspec.json.encode(
             {
                 "version": STATE_VERSION,
                 "digest": self._plan.digest,
                 "marks": marks,
-                "ended": sorted(self._ended),
                 "steps": steps,
             }
         )
@@ -203,9 +206,9 @@ class DuckDBQuery:
                 raise InvalidDeclarationError(
                     "the state belongs to another query", next_step="put the old query back, or start without the state"
                 )
-            for name, (latest, holds) in saved["marks"].items():
-                self._marks[name].latest, self._marks[name].holds = latest, holds
-            self._ended = set(saved["ended"])
+            for name, (latest, holds, *arrived) in saved["marks"].items():  # version 1 kept no arrivals
+                mark = self._marks[name]
+                mark.latest, mark.holds, mark.arrived = latest, holds, arrived[0] if arrived else 0
             for node in self._machine.nodes:
                 entries = {key: value for key, value in state.items() if key.startswith(node.prefix)}
                 node.step.restore(entries, saved["steps"].get(node.prefix, {}))

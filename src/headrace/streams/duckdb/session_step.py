@@ -108,11 +108,9 @@ class SessionStep:
             self._store.append(self._take_in(flow.rows, report))
         until = FOREVER if flow.final else flow.level
         closed = self._sessions.take_closed(until)
-        if until != FOREVER:
-            self._closed = max(self._closed, until)
-        elif closed:
-            self._closed = max(self._closed, *(one.end for one in closed))
-        return Flow(self._give_out(closed, report), flow.level, flow.holds, flow.final)
+        ends = [one.end for one in closed] if flow.final else []
+        self._closed = max([self._closed, flow.level, *ends])
+        return flow.carry(self._give_out(closed, report))
 
     def _take_in(self, rows: pa.Table, report: Report) -> pa.Table:
         """The rows that are in time, with the watermark before each (`_b`) and its session (`_s`)."""
@@ -165,7 +163,7 @@ class SessionStep:
         return {"closed": self._closed}
 
     def restore(self, entries: dict[str, bytes], progress: dict[str, Any]) -> None:
-        """Places the rows anew, each at the watermark before it; sessions that had closed fall out again."""
+        """Places the rows again, each at the watermark before it, and drops those of sessions that had closed."""
         self._closed = progress["closed"]
         self._store.restore(entries)
         tables = [put(one, "_s", self._numbers(one, times(one), times(one, "_b"), late=False)) for one in self._store]

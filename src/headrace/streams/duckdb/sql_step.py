@@ -50,7 +50,7 @@ class SqlStep:
             rows = self._rename(rows, self._renames)
         elif rows is not None and rows.num_rows:
             rows = self._execute(rows, report)
-        return Flow(rows, flow.level, flow.holds, flow.final)
+        return flow.carry(rows)
 
     def _rename(self, rows: pa.Table, found: dict[Slot, Slot]) -> pa.Table:
         hidden = [name for name in rows.column_names if name.startswith("_")]

@@ -63,7 +63,8 @@ class WindowStep:
             new = without(new, "_b", "_i", "_n", "_id", "_key", "_origin").combine_chunks()
         until = FOREVER if flow.final else flow.level
         out = self._fire(new, before, until, report)
-        return Flow(out, flow.level, flow.holds, flow.final)
+        self._closed = max(self._closed, flow.level)
+        return flow.carry(out)
 
     def _fire(self, new: pa.Table | None, before: Times, until: int, report: Report) -> pa.Table | None:
         """Gives out every window that ends after `closed` and not after `until`; keeps the rows that other windows need."""

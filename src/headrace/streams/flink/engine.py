@@ -167,6 +167,9 @@ class FlinkEngine:
     def cancel(self, job_id: str) -> None:
         self.job_manager.cancel(job_id)
 
+    def discard(self, place: str) -> None:
+        self.job_manager.dispose(place)
+
     def read_output(self, job: JobSpec, records: Sequence[Record]) -> JobOutput:
         return read_raw(job, records)
 

@@ -18,7 +18,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 
 
 class SessionLostError(UnavailableError):
-    """The gateway knows the session no longer: it was idle for too long, or the gateway was started anew."""
+    """The gateway has dropped the session: it expired, or the gateway restarted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ _STATES: Mapping[str, JobState] = {
     "FINISHED": "finished", "FAILING": "failed", "FAILED": "failed", "CANCELLING": "cancelled", "CANCELED": "cancelled",
 }  # fmt: skip
 _OVER = frozenset({"FINISHED", "FAILED", "CANCELED"})
+_GONE = ("FileNotFoundException", "Cannot find checkpoint or savepoint")
 _TASK_RUNS = frozenset({"RUNNING", "FINISHED"})
 
 
@@ -179,6 +180,18 @@ class JobManager:
         if (state := self._await_end(job_id, CANCEL_SECONDS)) not in {"FINISHED", None}:
             raise UnavailableError(f"the job has a savepoint at {place} and did not finish: {state}")
         return place
+
+    def dispose(self, place: str) -> None:
+        """Deletes a savepoint, or a checkpoint that was kept. One that is gone is no error; UnavailableError: it could not be deleted now."""
+        request = self._rest.post("/savepoint-disposal", {"savepoint-path": place})["request-id"]
+        path = f"/savepoint-disposal/{request}"
+        told = self._until(lambda: self._rest.get(path), lambda one: one["status"]["id"] == "COMPLETED", STOP_SECONDS)
+        if told is None:
+            raise UnavailableError(f"{place} was not deleted within {STOP_SECONDS:.0f} s")
+        failure = told["operation"].get("failure-cause")
+        why = "" if failure is None else failure.get("stack-trace") or failure.get("class", "")
+        if why and not any(word in why for word in _GONE):
+            raise UnavailableError(f"{place} could not be deleted: {root_cause(why)}")
 
     def _await_savepoint(self, job_id: str, request: str) -> str:
         path = f"/jobs/{job_id}/savepoints/{request}"

@@ -1,4 +1,4 @@
-"""What a job that Flink does not take means for whoever declared it."""
+"""Turns Flink's refusal of a job into an error for the author of the query."""
 
 import re
 

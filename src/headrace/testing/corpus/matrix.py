@@ -16,8 +16,8 @@ _HEAD = """# What the engines support
 
 `streams = "duckdb"` runs a query in Headrace's own process, `streams = "flink"` as a job of a Flink cluster. The dialect is one ([sql.md](sql.md)),
 and so are the answers: a corpus of {count} queries runs on both, over nasty values, late and shuffled rows, real trades and rows
-made up by chance, and every row must be equal – id, key, event time, arrival, origin and each value, as a multiset per window – and so must the late
-rows, with one job instance and with two. What differs is listed here, query by query; a query that is listed and is equal all the same fails its test.
+generated at random, and every row must be equal – id, key, event time, arrival, origin and each value, as a multiset per window – and so must the late
+rows, with one job instance and with two. Differences are listed here, query by query; a listed query that turns out equal fails its test.
 
 <!-- made by `python -m headrace.testing.corpus.matrix docs/engines.md` from the corpus and its table of differences -->
 
@@ -26,13 +26,14 @@ rows, with one job instance and with two. What differs is listed here, query by 
 """
 _WORDS: Mapping[Kind, str] = {"refused": "refused", "late": "other late rows", "differs": "differs", "fails": "fails"}
 _MORE = """
-On Flink, rows appear when a checkpoint completes (`checkpointingInterval`), and rows of one window come in any order; in the process they come
-at once, in order. Everything that decides a value – `FIRST_VALUE`, `LISTAGG`, ranks, sums of DOUBLE, which row is late – goes by event time and the
-input's order on both.
+On Flink, rows appear when a checkpoint completes (`checkpointingInterval`), and rows of one window come in any order. In the process, rows come
+at once and in order. Everything that decides a value – `FIRST_VALUE`, `LISTAGG`, ranks, sums of DOUBLE, which row is late – follows event time and
+the order of the input on both. One sign differs: in the process, an idle input of a join says until which arrival other rows need not wait for it; on
+Flink it moves the input's watermark to the wall clock, and rows after an end of input are late in a join.
 
-What the dialect allows and Flink would answer otherwise is refused when the query is checked, with the form that works: a DOUBLE as text, the
+Headrace refuses what Flink would compute differently when it checks the query, and names the form that works: a DOUBLE as text, the
 remainder of a DOUBLE, TRUNCATE of a DOUBLE to digits, joins by a DOUBLE, sums of DOUBLE, lists and deviations over a SESSION or over windows that cover
-each other more than 64 times, deviations and percentiles that are reckoned with, ranks over a SESSION, a SESSION that is grouped by other columns than
+each other more than 64 times, arithmetic with deviations and percentiles, ranks over a SESSION, a SESSION that is grouped by other columns than
 its own, months between two times, look-around and groups in regular expressions, paths into JSON that are not constant or not plain, conversions of
 BYTES, TIME, DECIMAL(38, 38), and windows of more than 999 days.
 """

@@ -39,7 +39,7 @@ class JobFailedError(Exception):
 
 
 class JobRunner:
-    """One engine and one log. Queries run some beside one another, those that follow ahead of whoever asks."""
+    """One engine and one log. Several queries run at once, ahead of the caller."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class JobRunner:
         return self._started[place].result(self._patience * 3)
 
     def close(self) -> None:
-        """Ends what nobody asked for."""
+        """Ends jobs whose outcome was not asked for."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, place: int) -> Outcome:

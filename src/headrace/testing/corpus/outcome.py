@@ -66,8 +66,8 @@ def on_duckdb(query: CorpusQuery) -> Outcome:
         assert not output.dead, output.dead
         outcome.take(output.rows)
         outcome.late.update((one.input, one.index, one.by_ms) for one in output.late)
-    for name in plan.inputs:
-        output = running.end_of_input(name)
+    ends = [running.end_of_input(name) for name in plan.inputs]
+    for output in (*ends, *(running.caught_up(name, running.newest_arrival()) for name in plan.inputs)):
         assert not output.dead, output.dead
         outcome.take(output.rows)
     return outcome

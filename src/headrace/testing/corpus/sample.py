@@ -1,4 +1,4 @@
-"""A fair part of the corpus, for whoever cannot wait for the whole."""
+"""A representative part of the corpus, for runs that cannot wait for all of it."""
 
 from collections.abc import Iterable, Mapping
 

@@ -19,7 +19,7 @@ def order_number(time: str, offset: str) -> str:
 
 
 DEFERRED = ("PERCENTILE", "VAR_POP", "VAR_SAMP", "STDDEV_POP", "STDDEV_SAMP")
-"""Aggregates of which Flink has another formula: whoever reads the output computes them."""
+"""Aggregates for which Flink uses another formula: the reader of the output computes them."""
 
 
 def needs_order(call: AggregateCall) -> bool:

@@ -1,4 +1,4 @@
-"""Aggregates that Flink reckons otherwise: it gives their values in order, and whoever reads the output computes them."""
+"""Aggregates that Flink computes differently: it writes their values in order, and the reader of the output computes them."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What whoever declares a query should know of it before it runs as a job."""
+"""Notes for the author of a query, shown before it runs as a job."""
 
 from headrace.streams.logical_plan import LogicalPlan, Window, relations
 

@@ -62,7 +62,7 @@ class Views:
     serial: bool = False
     """Whether the job is only exact with one task per step."""
     deferred: frozenset[Slot] = frozenset()
-    """Aggregates that are computed by whoever reads the output, out of the values in order."""
+    """Aggregates that the reader of the output computes from their values in order."""
 
     def add(self, prefix: str, select: str, columns: Sequence[str], keys: int = 0) -> View:
         name = f"{prefix}_{len(self.statements)}"
