@@ -19,7 +19,7 @@ _BIGINT = range(-(2**63), 2**63)
 _BIGINT_LETTERS = 20
 _NO_VALUE = ""
 UNKNOWN = RowSchema((Column("value", "STRING"),))
-"""What stands in where records are there and none tells a schema: each of them becomes a dead letter."""
+"""The schema where no record tells one: each record becomes a dead letter."""
 
 
 def infer_json(lines: Iterable[bytes]) -> RowSchema | None:
