@@ -19,7 +19,12 @@ def test_the_summary_counts_every_row_and_example_once(desk: Any):
     assert set(one["exactMatch"]) >= {"first500", "last500", "majority500"}
     assert len(one["weightsSha256"]) == 64
     assert one["servedVersion"].startswith("v")
-    assert desk.summary["streamConnectors"]["questions"] == {"rows": QUESTIONS, "deadLetters": 0, "finished": True}
+    assert desk.summary["streamConnectors"]["questions"] == {
+        "rows": QUESTIONS,
+        "duplicates": 0,
+        "deadLetters": 0,
+        "finished": True,
+    }
 
 
 def test_running_again_learns_nothing_twice(desk: Any):

@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from headrace.connectors.documents.source import DocumentsSource, open_source
 from headrace.connectors.source import SourceContext, SourceOptions
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.schema import Column, RowSchema
 from headrace.testing.clock import VirtualClock
+
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 
 SCHEMA = RowSchema(
     (Column("product", "STRING"), Column("fee", "DECIMAL(6, 2)"), Column("effective_at", "TIMESTAMP_LTZ(3)"))
@@ -31,6 +35,7 @@ class Folder:
         self.position: bytes | None = None
         self.ids: list[str] = []
         self.letters: list[DeadLetter] = []
+        self.duplicates = 0
         self.source = self.opened()
 
     def opened(self) -> DocumentsSource:
@@ -58,6 +63,7 @@ class Folder:
                 rows += batch.rows.table.to_pylist()
                 self.ids += batch.rows.ids.to_pylist()
             self.letters += [letter for _, letter in batch.dead]
+            self.duplicates += batch.duplicates
             self.position = batch.position
             for key, value in batch.state.items():
                 if value is None:

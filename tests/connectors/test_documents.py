@@ -326,3 +326,19 @@ def test_a_folder_can_be_read_once(make_folder):
     assert folder.source.bounded
     assert folder.said() == [("upsert", "a.md")]
     assert folder.source.poll(10, 0).end
+
+
+def test_of_lines_of_one_document_the_last_counts_and_the_others_are_duplicates(folder):
+    folder.write("faq.jsonl", '{"id": 1, "body": "Old."}\n{"id": 2, "body": "Two."}\n{"id": 1, "body": "New."}\n')
+    assert sorted((row["path"], row["body"]) for row in folder.new()) == [
+        ("faq.jsonl#1", "New."),
+        ("faq.jsonl#2", "Two."),
+    ]
+    assert folder.duplicates == 1
+    folder.restart()
+    folder.write("faq.jsonl", '{"id": 1, "body": "Old."}\n{"id": 3, "body": "Three."}\n{"id": 1, "body": "New."}\n')
+    assert folder.said() == [("upsert", "faq.jsonl#3"), ("delete", "faq.jsonl#2")]
+    assert folder.duplicates == 1
+    folder.write("faq.jsonl", '{"id": 3, "body": "Old."}\n{"id": 3, "body": "Three."}\n{"id": 1, "body": "New."}\n' * 2)
+    folder.new()
+    assert folder.duplicates == 4

@@ -20,6 +20,7 @@ from headrace.events.schema import Column, RowSchema
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Commit, GroupOffset, TopicLog
+from headrace.stages.stage import read_statuses
 from headrace.testing.clock import VirtualClock
 
 SCHEMA = RowSchema((Column("at", "TIMESTAMP_LTZ(3)"), Column("n", "BIGINT"), Column("price", "DECIMAL(38, 18)")))
@@ -75,6 +76,17 @@ def test_a_repeat_with_the_same_id_is_harmless(door: TestClient) -> None:
     url = URL.format("trades")
     assert door.post(url, json=[event(1), event(2)]).json() == {"accepted": 2, "duplicates": 0}
     assert door.post(url, json=[event(2), event(3), event(3)]).json() == {"accepted": 1, "duplicates": 2}
+
+
+def test_repeats_are_shown_apart_from_what_ingest_counts(door: TestClient, log: TopicLog, clock: VirtualClock) -> None:
+    for _ in range(3):
+        assert door.post(URL.format("trades"), json=[event(1), event(2)]).status_code == 202
+    assert [(one.stage, one.progress) for one in read_statuses(log)] == [("push", {"duplicates": 4})]
+    app = FastAPI()
+    app.include_router(push_router({("default", "trades"): OWN_IDS}, log, clock=clock))
+    with TestClient(app) as again:
+        again.post(URL.format("trades"), json=event(2))
+    assert [one.progress for one in read_statuses(log)] == [{"duplicates": 5}]
 
 
 def test_a_repeat_with_the_same_idempotency_key_is_harmless_and_another_key_counts(door: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""From a score back to the event, from an event to all that came of it; dead letters sent again, each once."""
+"""From a score back to the event, from an event to all that came of it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,14 +8,11 @@ from typing import Any
 import pytest
 
 from headrace.control.lineage import backwards, citing, describe, find, forwards, trace
-from headrace.control.replay import ReplayReport, replay_dead_letters
 from headrace.events import codec, topics
 from headrace.events.answer import Answer
-from headrace.events.dead_letter import DeadLetter
-from headrace.events.dead_records import dead_record
 from headrace.events.example import Example
 from headrace.events.message import Message, Passage
-from headrace.foundation.errors import InvalidDeclarationError, NotFoundError
+from headrace.foundation.errors import NotFoundError
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.testing.builders import new_record, read_all
@@ -119,43 +116,14 @@ def test_an_id_that_nobody_has_is_not_found(chain: TopicLog):
         find(chain, "nothing")
 
 
-def letter(log: TopicLog, *, replayable: bool, offset: int) -> None:
-    dead = DeadLetter("label", "unusable_answer", "empty", f"p{offset}", "{}", "prompts", offset, replayable=replayable)
-    log.commit(Commit([Append("prompts.dead", [dead_record(f"d{offset}", dead, 5)])]))
-
-
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[TopicLog]:
     opened = open_log(tmp_path)
     opened.ensure_topic(TopicSpec("prompts"))
-    opened.ensure_topic(TopicSpec("prompts.dead"))
     prompts = [new_record(f"p{number}", json.dumps({"n": number}).encode(), event_time=number) for number in range(3)]
     opened.commit(Commit([Append("prompts", prompts)]))
     yield opened
     opened.close()
-
-
-def test_a_dead_letter_is_sent_again_once(log: TopicLog):
-    letter(log, replayable=True, offset=1)
-    letter(log, replayable=False, offset=2)
-    assert replay_dead_letters(log, "prompts.dead") == ReplayReport(1, 1, ("prompts",))
-    assert replay_dead_letters(log, "prompts.dead") == ReplayReport(0, 0, ())
-    again = read_all(log, "prompts")[3]
-    assert (again.value, again.event_time) == (b'{"n": 1}', 1)
-    assert again.id != "p1"
-    letter(log, replayable=True, offset=0)
-    assert replay_dead_letters(log, "prompts.dead").sent == 1
-    assert len(read_all(log, "prompts")) == 5
-
-
-def test_all_letters_are_sent_again_when_a_person_says_so(log: TopicLog):
-    letter(log, replayable=False, offset=2)
-    assert replay_dead_letters(log, "prompts.dead", everything=True).sent == 1
-
-
-def test_a_topic_without_dead_letters_cannot_be_replayed(log: TopicLog):
-    with pytest.raises(InvalidDeclarationError, match="prompts is not a dead-letter topic"):
-        replay_dead_letters(log, "prompts")
 
 
 def passage(document: str, version: str, chunk: int = 0) -> Passage:

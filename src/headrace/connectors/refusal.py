@@ -1,9 +1,9 @@
-"""What a sink says when the other side takes all records but some."""
+"""What a sink says of a receiver that answers, and does not take what was sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headrace.foundation.errors import FinalError
+from headrace.foundation.errors import FinalError, RetryableError
 from headrace.log.record import Record
 
 
@@ -22,5 +22,33 @@ class RefusedRecordsError(FinalError):
     """
 
     def __init__(self, message: str, refused: Sequence[Refused], *, where: str | None = None) -> None:
-        super().__init__(message, where=where, next_step="look at the dead letters, mend the receiver, and replay them")
+        super().__init__(
+            message, where=where, next_step="read the dead letters, correct the receiver, then replay them"
+        )
         self.refused = tuple(refused)
+
+
+PAUSE_SECONDS = 30.0
+"""Between two tries while the receiver says that we are wrong."""
+
+
+class ReceiverRejectsError(RetryableError):
+    """The receiver says that we are wrong, not a record: all records wait, until the declaration or the receiver is corrected."""
+
+    next_step_text = ""
+
+    def __init__(self, message: str, *, where: str | None = None, retry_after_seconds: float | None = None) -> None:
+        pause = max(PAUSE_SECONDS, retry_after_seconds or 0.0)
+        super().__init__(message, where=where, next_step=self.next_step_text, retry_after_seconds=pause)
+
+
+class ReceiverRejectsLoginError(ReceiverRejectsError):
+    """It does not let us in."""
+
+    next_step_text = "correct the credentials; every record waits and is sent then"
+
+
+class ReceiverRejectsRequestError(ReceiverRejectsError):
+    """It does not take what we send at this address in this manner."""
+
+    next_step_text = "correct the address or the method; every record waits and is sent then"

@@ -28,6 +28,13 @@ class Sink(Protocol):
     A sink without two phases (stdout, webhook) publishes in `prepare` and sends each record's id, so that the receiver can drop repeats.
     """
 
+    @property
+    def names_batches(self) -> bool:
+        """The receiver knows several records by one name, made of what is in the batch: after a kill the same records must be
+        written before `prepare` as before it. The stage then commits how far it has read before it writes.
+        """
+        ...
+
     def recover(self, prepared: bytes | None) -> None: ...
 
     def write(self, records: Sequence[Record]) -> None:

@@ -59,6 +59,8 @@ class SourceBatch:
     """Nothing new just now."""
     read_up_to: tuple[str, int] | None = None
     """A source that reads a topic of the log: its name and the next offset, committed by the stage as its group's own."""
+    duplicates: int = 0
+    """Records that the source left out because another one of the same id counts."""
     state: Mapping[str, bytes | None] = field(default_factory=dict[str, "bytes | None"])
     """What the source must remember beside the position: entries that changed with this batch; None forgets one."""
 
@@ -69,11 +71,15 @@ def nothing_saved() -> Mapping[str, bytes]:
 
 
 class Source(Protocol):
-    """Opened at a position, polled by one thread; after a restart it is opened at the last committed position and gives the same records again.
+    r"""Opened at a position, polled by one thread; after a restart it is opened at the last committed position and gives the same records again.
 
-    Record ids are `NAME:` + the declared id columns joined by `/`, else `NAME:` + file (relative) + `@` + position. Keys are
-    the key columns' text joined by `/`. A row whose key or id column is NULL, whose event time is missing or does not parse,
-    or more than `max_ahead_ms` ahead of the clock (unless historical), is a dead letter.
+    A record's id is `NAME:` and its declared id columns, else `NAME:FILE@POSITION` with the file's relative name and a whole
+    number. Its key is its key columns. Several columns are joined by `/`, with `\` before each `/` and `\` in a column's text
+    (`foundation.ids.joined`), so that different values never give the same text; a single column's text stays as it is.
+
+    A row whose key or id column is NULL, whose event time is missing, does not parse, or lies more than `max_ahead_ms` ahead
+    of the clock (unless historical), is a dead letter. `poll` never raises because of what a record says: however it is
+    broken, it is a dead letter, and the next poll reads on behind it.
     """
 
     @property

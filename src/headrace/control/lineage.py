@@ -15,6 +15,7 @@ from headrace.events.example import Example
 from headrace.events.origin import Origin
 from headrace.events.prompt import Prompt
 from headrace.foundation.errors import NotFoundError
+from headrace.foundation.ids import parted
 from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.promotion import registry
@@ -159,7 +160,7 @@ def _is_in_window(record: Record, topic: str, origin: Origin) -> bool:
         return False
     if not origin.window_start <= record.event_time < origin.window_end:
         return False
-    return not origin.key or not record.key or record.key in origin.key.split("/")
+    return not origin.key or not record.key or record.key in (origin.key, *parted(origin.key))
 
 
 def _late_ids(log: TopicLog, rows_topic: str) -> set[str]:

@@ -122,7 +122,8 @@ def summary(log: TopicLog, topology: Topology) -> dict[str, Any]:
     for one in topology.options(IngestOptions):
         state = ingest.read_state(log, one.source.namespace, one.source.name)
         sources[_name(one.source.namespace, one.source.name)] = {
-            "rows": state.rows if state else 0, "deadLetters": state.dead if state else 0, "finished": bool(state and state.ended),
+            "rows": state.rows if state else 0, "duplicates": state.duplicates if state else 0,
+            "deadLetters": state.dead if state else 0, "finished": bool(state and state.ended),
         }  # fmt: skip
     return {
         "streamConnectors": sources,

@@ -1,6 +1,9 @@
 """The HTTP door for events: `POST /apis/streams.nstream.ai/v1/namespaces/{ns}/streamconnectors/{name}/events`."""
 
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -19,9 +22,39 @@ from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import RetryableError
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, TopicLog
+from headrace.stages.stage import StageReporter, read_statuses
 
 PATH = "/apis/streams.nstream.ai/v1/namespaces/{namespace}/streamconnectors/{name}/events"
 _RETRY_AFTER_SECONDS = 1
+
+
+@dataclass(slots=True)
+class _Repeats:
+    """How many pushed events of a source were there already: shown apart from what ingest counts, because they never leave the inbox."""
+
+    reporter: StageReporter
+    _count: int = -1
+    """−1: not looked up yet."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, repeats: int) -> None:
+        """Shows them; the events themselves are on disk already."""
+        if not repeats:
+            return
+        with self._lock:
+            if self._count < 0:
+                self._count = self._said()
+            self._count += repeats
+            with suppress(RetryableError):  # the next call shows these too
+                self.reporter.say(progress={"duplicates": self._count}, now=True)
+
+    def _said(self) -> int:
+        mine = (one for one in read_statuses(self.reporter.log) if (one.resource, one.stage) == self._name)
+        return int(next((one.progress.get("duplicates", 0) for one in mine), 0))
+
+    @property
+    def _name(self) -> tuple[str, str]:
+        return self.reporter.resource, self.reporter.stage
 
 
 def push_router(
@@ -39,6 +72,10 @@ def push_router(
     router = APIRouter()
     for options in inboxes.values():
         log.ensure_topic(inbox_topic(options))
+    repeats = {
+        (space, name): _Repeats(StageReporter(log, f"StreamConnector/{space}/{name}", "push", clock))
+        for space, name in inboxes
+    }
 
     @router.post(PATH, status_code=202, summary="Pushes events into a stream", tags=["streamconnectors"])
     async def push(namespace: str, name: str, request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
@@ -54,13 +91,21 @@ def push_router(
             )
         if encoding := request.headers.get("content-encoding"):
             return _error(415, "UnsupportedContent", f"content encoding {encoding!r} is not taken in; send plain JSON")
-        return await run_in_threadpool(_take_in, options, log, request, body, max_pending, clock)
+        return await run_in_threadpool(
+            _take_in, options, log, request, body, max_pending, clock, repeats[namespace, name]
+        )
 
     return router
 
 
 def _take_in(
-    options: SourceOptions, log: TopicLog, request: Request, body: bytes, max_pending: int, clock: Clock
+    options: SourceOptions,
+    log: TopicLog,
+    request: Request,
+    body: bytes,
+    max_pending: int,
+    clock: Clock,
+    repeats: _Repeats,
 ) -> JSONResponse:
     """Parses and commits; runs in a thread, so that requests that arrive together share one fsync."""
     headers = request.headers
@@ -72,12 +117,14 @@ def _take_in(
     except UnsupportedContentError as error:
         return _error(415, "UnsupportedContent", str(error))
     try:
-        return _commit(options, log, records, max_pending)
+        return _commit(options, log, records, max_pending, repeats)
     except RetryableError as error:
         return _error(503, "Unavailable", str(error), retry=True)
 
 
-def _commit(options: SourceOptions, log: TopicLog, records: list[NewRecord], max_pending: int) -> JSONResponse:
+def _commit(
+    options: SourceOptions, log: TopicLog, records: list[NewRecord], max_pending: int, repeats: _Repeats
+) -> JSONResponse:
     topic = inbox_topic(options).name
     pending = log.topic(topic).end_offset - log.offset(ingest_group(options), topic)
     if pending + len(records) > max_pending and pending > 0:
@@ -85,6 +132,7 @@ def _commit(options: SourceOptions, log: TopicLog, records: list[NewRecord], max
     duplicates = 0
     if records:
         duplicates = log.commit(Commit(appends=[Append(topic, records)])).duplicates.get(topic, 0)
+        repeats.add(duplicates)
     return JSONResponse({"accepted": len(records) - duplicates, "duplicates": duplicates}, status_code=202)
 
 

@@ -1,6 +1,10 @@
 """Identifiers are derived, never drawn, so that a replay gives the same ones."""
 
 import hashlib
+import re
+from collections.abc import Sequence
+
+_PART = re.compile(r"/((?:[^\\/]|\\.?)*)", re.DOTALL)
 
 
 def derive_id(*parts: str | int) -> str:
@@ -11,6 +15,35 @@ def derive_id(*parts: str | int) -> str:
         digest.update(len(data).to_bytes(4, "big"))
         digest.update(data)
     return digest.hexdigest()
+
+
+def joined(texts: Sequence[str]) -> str:
+    """One text for several, in order; different lists of one length give different texts.
+
+    A single text stays as it is. Several are `escaped`, and `/` stands between them.
+    """
+    return texts[0] if len(texts) == 1 else "/".join(map(escaped, texts))
+
+
+def escaped(text: str, separator: str = "/") -> str:
+    """The text without a bare `separator` (one character): a backslash stands before it, and before each backslash."""
+    return text.replace("\\", "\\\\").replace(separator, "\\" + separator)
+
+
+def parted(text: str) -> list[str]:
+    """The texts that `joined` joined, where there were several."""
+    return [_unescaped(part) for part in _PART.findall("/" + text)]
+
+
+def split_at(text: str, separator: str) -> tuple[str, str]:
+    """The text whose `escaped` form stands before the first bare separator, and what stands behind that, as it is."""
+    found = re.match(rf"((?:[^\\{re.escape(separator)}]|\\.)*)", text, re.DOTALL)
+    assert found is not None, "the pattern matches the empty text"
+    return _unescaped(found[0]), text[found.end() + 1 :]
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
 def fraction(identifier: str, salt: str) -> float:

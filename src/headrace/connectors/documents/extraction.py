@@ -13,7 +13,7 @@ from headrace.connectors.documents.extractor import LENGTH, Answer, Request, sen
 
 
 class Extraction:
-    """Starts the process when it is first needed, and anew where a file was too much for it. For one thread."""
+    """Starts the process when it is first needed, and again after a file that was too much for it. For one thread."""
 
     def __init__(self, *, timeout_seconds: float, max_pages: int, max_letters: int) -> None:
         self._timeout = timeout_seconds

@@ -52,7 +52,7 @@ def answer(request: Request) -> Answer:
         return Answer("too_deep", "it nests too deeply")
     except MemoryError:
         return Answer("too_large", f"reading it takes more than {MOST_MEMORY >> 20} MiB of memory")
-    except Exception as error:  # noqa: BLE001 - whoever reads foreign bytes may fail in any way; the letter says in which
+    except Exception as error:  # noqa: BLE001 - a parser may fail in any way; the letter says how
         reason = str(error).split("\n", maxsplit=1)[0][:500]
         return Answer(f"broken_{request.kind}", f"it cannot be read: {reason or type(error).__name__}")
     if not body.strip():

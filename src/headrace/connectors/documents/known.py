@@ -6,8 +6,11 @@ import msgspec
 
 from headrace.connectors.documents.folder import FolderMark, Stamp
 from headrace.foundation.errors import CorruptDataError
+from headrace.foundation.ids import escaped, split_at
 
 _FILE, _DOCUMENT, _FOLDER = "file/", "document/", "folder/"
+_BETWEEN = "\n"
+"""Between a file's name, in which it is escaped, and the name of a document in it."""
 
 
 class KnownFile(msgspec.Struct, frozen=True, array_like=True):
@@ -20,6 +23,8 @@ class KnownFile(msgspec.Struct, frozen=True, array_like=True):
     """Of the content that the topic has of it as a document; '': none."""
     columns: bytes = b"{}"
     """What the topic has in the declared columns, as JSON: a deletion says it once more."""
+    repeated: int = 0
+    """Lines of it that a later line of the same document made void."""
 
 
 class KnownDocument(msgspec.Struct, frozen=True, array_like=True):
@@ -86,7 +91,7 @@ class Known:
         elif key.startswith(_FOLDER):
             self.folders.pop(key.removeprefix(_FOLDER), None)
         else:
-            file, _, path = key.removeprefix(_DOCUMENT).partition("\n")
+            file, path = split_at(key.removeprefix(_DOCUMENT), _BETWEEN)
             self.documents.get(file, {}).pop(path, None)
 
 
@@ -95,7 +100,7 @@ def file_key(name: str) -> str:
 
 
 def document_key(file: str, path_or_hash: str) -> str:
-    return f"{_DOCUMENT}{file}\n{path_or_hash}"
+    return f"{_DOCUMENT}{escaped(file, _BETWEEN)}{_BETWEEN}{path_or_hash}"
 
 
 def folder_key(name: str) -> str:

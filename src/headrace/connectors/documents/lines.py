@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headrace.connectors.documents.document import UnreadableDocumentError
+from headrace.connectors.records.dead_letters import UNREADABLE
+from headrace.foundation.ids import escaped
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _DEEPEST = 200
@@ -27,7 +29,7 @@ class Line:
 
 
 def read_lines(file: str, data: bytes) -> Iterator[Line]:
-    """The lines that hold something. A document is called by its `path`, else by its `id` behind the file's name and `#`."""
+    r"""The lines that hold something. A document is named by its `path`, else `FILE#ID`; in FILE, `\` stands before each `#` and `\`."""
     for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         line = raw.strip()
         if not line:
@@ -41,6 +43,8 @@ def read_lines(file: str, data: bytes) -> Iterator[Line]:
             yield Line(number, line, digest, path, fields)
         except UnreadableDocumentError as error:
             yield Line(number, line, digest, path, code=error.code, reason=error.message)
+        except Exception as error:  # noqa: BLE001 - one line must not stop the others
+            yield Line(number, line, digest, path, code=UNREADABLE, reason=f"{type(error).__name__}: {error}")
 
 
 def _fields(line: bytes) -> dict[str, msgspec.Raw]:
@@ -84,7 +88,7 @@ def _path(file: str, fields: dict[str, msgspec.Raw]) -> str:
     number = _word(fields, "id")
     if not number:
         raise UnreadableDocumentError("missing_id", "it has neither path nor id")
-    return f"{file}#{number}"
+    return f"{escaped(file, '#')}#{number}"
 
 
 def _require_text(fields: dict[str, msgspec.Raw]) -> None:

@@ -14,7 +14,9 @@ from headrace.connectors.documents.folder import FolderMark, SeenFile, Stamp
 from headrace.connectors.documents.known import Known, KnownDocument, KnownFile, document_key, file_key
 from headrace.connectors.documents.lines import Line, read_lines
 from headrace.connectors.documents.text_files import read_markdown, read_plain
+from headrace.connectors.records.dead_letters import UNREADABLE
 from headrace.foundation.clock import Clock
+from headrace.foundation.errors import HeadraceError
 
 Entries = Mapping[str, KnownFile | KnownDocument | FolderMark | None]
 BASE_COLUMNS = {
@@ -38,6 +40,8 @@ class Change:
     code: str = ""
     reason: str = ""
     raw: bytes = b""
+    duplicates: int = 0
+    """Lines that were left out, because a later one is of the same document, and that were not there before."""
 
     @property
     def gives(self) -> bool:
@@ -58,9 +62,9 @@ class Reading:
     def changes(self, name: str, seen: SeenFile) -> list[Change] | None:
         """What became of a file. None: it is being written; look again. FileNotFoundError, OSError."""
         known = self._known.files.get(name)
-        given, columns = (known.given, known.columns) if known else ("", b"{}")
+        before = known or KnownFile(seen.stamp, "")
         if seen.stamp.size > self._max_bytes:
-            entry = KnownFile(seen.stamp, "", given, columns)
+            entry = msgspec.structs.replace(before, stamp=seen.stamp, hash="")
             return [
                 self._letter(
                     name, entry, "too_long", f"it has {seen.stamp.size} bytes; at most {self._max_bytes} are read", b""
@@ -71,7 +75,7 @@ class Reading:
         if Stamp.of(seen.path.stat()) != seen.stamp or len(data) != seen.stamp.size:
             return None
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-        entry = KnownFile(seen.stamp, digest, given, columns)
+        entry = msgspec.structs.replace(before, stamp=seen.stamp, hash=digest)
         if known is not None and known.hash == digest:
             return [Change(name, {file_key(name): entry})]
         if seen.kind == "lines":
@@ -92,15 +96,23 @@ class Reading:
         if entry.hash == entry.given:
             return Change(name, {file_key(name): entry})
         try:
-            document = self._read(name, seen.kind, data)
+            return self._document(name, seen, data, entry)
         except UnreadableDocumentError as error:
             return self._letter(name, entry, error.code, error.message, data)
+        except (HeadraceError, OSError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one document must not stop the others
+            return self._letter(name, entry, UNREADABLE, f"{type(error).__name__}: {error}", data)
+
+    def _document(self, name: str, seen: SeenFile, data: bytes, entry: KnownFile) -> Change:
+        document = self._read(name, seen.kind, data)
         own = _own(document.fields, self._columns)
         values: dict[str, object] = {
             **own,
             "path": name, "title": document.title, "body": document.body, "operation": "upsert",
             "modified_at": _moment(seen.stamp.modified_ns // 1_000_000), "media": document.media,
         }  # fmt: skip
+        msgspec.json.encode(values)  # raises where a text is none, such as half of a surrogate pair
         accepted = KnownFile(entry.stamp, entry.hash, entry.hash, _remembered(own))
         return Change(name, {file_key(name): accepted}, {file_key(name): entry}, values, raw=data[:_SHOWN_BYTES])
 
@@ -128,12 +140,15 @@ class Reading:
         return self._known.documents.get(name, {})
 
     def _lines(self, name: str, data: bytes, entry: KnownFile) -> list[Change]:
-        """Upserts of lines that are new, deletes of documents that no line holds any more.
+        """Upserts of lines that are new, deletes of documents that no line holds any more. Of several lines of one document
+        the last counts, the others are duplicates.
 
         While a line cannot be read nobody knows whose document it was: then nothing of the file is deleted.
         """
         known = self._documents(name)
-        lines = {line.path or line.hash: line for line in read_lines(name, data)}
+        found = list(read_lines(name, data))
+        lines = {line.path or line.hash: line for line in found}
+        repeated = len(found) - len(lines)
         if not lines:
             return [self._letter(name, entry, "empty", "it is empty", data)]
         changes = [
@@ -143,7 +158,9 @@ class Reading:
         for key, one in known.items():
             if key not in lines and not (nameless and one.path):
                 changes.append(self._delete(one))
-        return [*changes, Change(name, {file_key(name): entry})]
+        fresh = max(0, repeated - entry.repeated)
+        entry = msgspec.structs.replace(entry, repeated=repeated)
+        return [*changes, Change(name, {file_key(name): entry}, duplicates=fresh)]
 
     def _is_new(self, known: KnownDocument | None, line: Line) -> bool:
         return known is None or line.hash not in (known.hash, known.refused)

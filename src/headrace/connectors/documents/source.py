@@ -255,7 +255,8 @@ class DocumentsSource:
                 dead.append(self._letter(change, numbers[id(change)], code, reason))
             state |= self._known.put(change.refused if id(change) in faults else change.accepted)
         self._given += len(numbers)
-        return SourceBatch(rows, dead, self._position(), state=state)
+        duplicates = sum(change.duplicates for change in taken)
+        return SourceBatch(rows, dead, self._position(), duplicates=duplicates, state=state)
 
     def _rows(
         self, given: Sequence[Change], numbers: Mapping[int, int]

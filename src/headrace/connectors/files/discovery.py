@@ -7,7 +7,7 @@ from typing import Literal
 
 from headrace.connectors.files.options import Options
 from headrace.connectors.source import SourceOptions
-from headrace.foundation.errors import InvalidDeclarationError, NotFoundError
+from headrace.foundation.errors import InvalidDeclarationError, NotFoundError, UnavailableError
 
 Format = Literal["json", "csv", "parquet"]
 _SUFFIXES: dict[str, Format] = {
@@ -36,10 +36,12 @@ class Discovery:
         self.single = not glob.has_magic(self._pattern) and not Path(self._pattern).is_dir()
         """The path names one file."""
 
-    def files(self) -> list[FoundFile]:
-        """Sorted by name. NotFoundError where a path without wildcards is not there, or a bounded glob matches nothing."""
+    def files(self, *, read_before: bool = False) -> list[FoundFile]:
+        """Sorted by name. NotFoundError where a path without wildcards is not there, or a bounded glob matches nothing;
+        UnavailableError where it was there (`read_before`), and OSError where the system does not let us look.
+        """
         if self.single:
-            return [self._single()]
+            return [self._single(read_before=read_before)]
         folder = self._folder()
         pattern = str(Path(self._pattern).relative_to(folder))
         paths = folder.iterdir() if pattern == "." else folder.glob(pattern)
@@ -49,8 +51,13 @@ class Discovery:
             raise NotFoundError(f"no file matches {self._options.path}", where=f"{self._where}.path")
         return files
 
-    def _single(self) -> FoundFile:
+    def _single(self, *, read_before: bool) -> FoundFile:
         path = Path(self._pattern)
+        if not path.is_file() and read_before:
+            raise UnavailableError(
+                f"{self._options.path} is gone", where=f"{self._where}.path",
+                next_step="put it back; reading goes on where it stopped",
+            )  # fmt: skip
         if not path.is_file():
             raise NotFoundError(
                 f"there is no file {self._options.path}", where=f"{self._where}.path",

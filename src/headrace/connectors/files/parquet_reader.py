@@ -1,9 +1,9 @@
 """Reads one Parquet file forward, by rows."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from headrace.connectors.files.piece import Piece, PieceMaker
 from headrace.connectors.files.position import FileState
 from headrace.connectors.records.arrow_columns import type_table
+from headrace.connectors.records.dead_letters import shown_row
 from headrace.connectors.records.typed_block import Places
 from headrace.events.schema import RowSchema
 
@@ -37,9 +38,12 @@ class ParquetReader:
         try:
             if self._batches is None:
                 self._file = pq.ParquetFile(self._path, memory_map=False)
+                _check_names(self._file, self._schema)
                 self._batches = self._read(self._file, self._row)
             found = next(self._batches, None)
         except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the system; Arrow's own, of what the file holds, has no number
             self._batches = iter(())
             reason = f"the file cannot be read as Parquet ({str(error).splitlines()[0][:200]})"
             return self._pieces.fault("corrupt_file", reason, self._row + 1, self._row, b"", ends_file=True)
@@ -49,7 +53,7 @@ class ParquetReader:
         self._row = first + table.num_rows
         good, rejects = type_table(table, self._schema)
         numbers: Places = np.arange(first + 1, self._row + 1)
-        return self._pieces.make(good, rejects, numbers, numbers, numbers, lambda index: _shown(table, index))
+        return self._pieces.make(good, rejects, numbers, numbers, numbers, lambda index: shown_row(table, index))
 
     def _read(self, file: pq.ParquetFile, row: int) -> Iterator[tuple[pa.Table, int]]:
         """Tables with the number of their first row, from `row` on; row groups before it are not read."""
@@ -71,6 +75,8 @@ class ParquetReader:
             self._file.close()
 
 
-def _shown(table: pa.Table, index: int) -> bytes:
-    row = table.slice(index, 1).to_pylist()[0]
-    return msgspec.json.encode({name: str(value) for name, value in row.items() if value is not None})
+def _check_names(file: pq.ParquetFile, schema: RowSchema) -> None:
+    """ArrowInvalid where nobody can tell which column is meant."""
+    counts = Counter(file.schema_arrow.names)
+    if twice := [name for name in schema.names if counts[name] > 1]:
+        raise pa.ArrowInvalid(f"it has {counts[twice[0]]} columns named {twice[0]!r}")

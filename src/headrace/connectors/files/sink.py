@@ -52,6 +52,10 @@ class FilesSink:
         self._state = _State()
         self._file: int | None = None
 
+    @property
+    def names_batches(self) -> bool:
+        return False
+
     def recover(self, prepared: bytes | None) -> None:
         with _disk_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)

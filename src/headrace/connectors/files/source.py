@@ -1,6 +1,9 @@
 """The source of files: bounded files (merged by event time where there are several) or a file or folder that is followed."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -29,9 +32,6 @@ from headrace.foundation.errors import CorruptDataError, FinalError, Unavailable
 _LOOK_EVERY_SECONDS = 0.1
 _READ_AHEAD_BYTES = 32 << 20
 _SAMPLE_BYTES = 4 << 20
-_NEXT_STEP = (
-    "put the file back as it was, or apply the connector under a new name to read what is there now from the beginning"
-)
 
 
 def open_source(options: SourceOptions, context: SourceContext) -> "FilesSource":
@@ -43,13 +43,15 @@ class FilesSource:
     """See the port. A position is JSON: per file the bytes and lines read and the hash of its beginning.
 
     A file that shrank or was replaced is never read again in silence: where it is the only one, `open` or `poll` raises
-    FinalError; among several it is one dead letter, and the others go on.
+    FinalError; among several it is one dead letter, and the others go on. A file that was read and is gone, and one that the
+    system does not let us read, is waited for (UnavailableError).
     """
 
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
         self._options = Options.model_validate(dict(options.options))
         # A change event is known by its place: all changes of a row have the row's own id.
         self._source = options if self._options.envelope == "none" else replace(options, id=())
+        self._where = f"StreamConnector/{options.name}: spec.file.path"
         self._clock = context.clock
         self._schema = options.schema
         self._discovery = Discovery(options, self._options)
@@ -59,6 +61,10 @@ class FilesSource:
         self._files: dict[str, FoundFile] = {}
         self._sizes: dict[str, tuple[int, int, int]] = {}
         self._faults: list[tuple[str, DeadLetter]] = []
+        self._next_step = (
+            f"put the file back as it was; or read it from the beginning with `headrace reset StreamConnector/{options.name} "
+            "--from source`, or under a new name of the connector"
+        )
 
     @property
     def bounded(self) -> bool:
@@ -73,9 +79,14 @@ class FilesSource:
         self._position = decode_position(position)
         self._sizes.clear()
         self._faults.clear()
-        self._look()
+        with self._reachable():
+            self._look()
 
     def poll(self, max_rows: int, timeout_seconds: float) -> SourceBatch:
+        with self._reachable():
+            return self._poll(max_rows, timeout_seconds)
+
+    def _poll(self, max_rows: int, timeout_seconds: float) -> SourceBatch:
         deadline = self._clock.monotonic() + timeout_seconds
         while True:
             batch = self._take(max_rows)
@@ -95,7 +106,7 @@ class FilesSource:
         total = 0
         for file in self._files.values():
             read = self._position.files[file.name]
-            size = file.path.stat().st_size if file.path.exists() else 0
+            size = _size(file)
             plain = file.format != "parquet" and not file.gzip
             total += max(0, size - read.offset) if plain else size * (read.offset == 0)
         return total
@@ -104,6 +115,19 @@ class FilesSource:
         if self._order is not None:
             self._order.close()
             self._order = None
+
+    @contextmanager
+    def _reachable(self) -> Generator[None]:
+        """What the system refuses may pass: the stage tries again, from the last position."""
+        try:
+            yield
+        except OSError as error:
+            name = Path(error.filename).name if isinstance(error.filename, str) else self._options.path
+            raise UnavailableError(
+                f"{name} cannot be read: {error.strerror or error}",
+                where=self._where,
+                next_step="put it back or make it readable; reading goes on where it stopped",
+            ) from error
 
     def _take(self, max_rows: int) -> SourceBatch | None:
         if self._faults:
@@ -131,7 +155,7 @@ class FilesSource:
 
     def _look(self) -> None:
         """Finds files, checks the ones that are known, and queues what is new."""
-        found = self._discovery.files()
+        found = self._discovery.files(read_before=bool(self._position.files))
         self._files = {file.name: file for file in found}
         if self._opener is None and not self._prepare(found):
             return
@@ -146,7 +170,7 @@ class FilesSource:
         """Settles the schema. False: there is no record yet that it could be inferred from."""
         if self._schema is None:
             self._schema = infer_schema(found, self._options)
-            held = max((file.path.stat().st_size for file in found), default=0)
+            held = max(map(_size, found), default=0)
             if self._schema is None and held > (_SAMPLE_BYTES if self._options.follow else 0):
                 self._schema = UNKNOWN
         if self._schema is None:
@@ -175,14 +199,11 @@ class FilesSource:
     def _check(self, file: FoundFile) -> FileState | None:
         """The file's state, or None where the file is no longer the one that was read."""
         state = self._position.files.setdefault(file.name, FileState())
-        try:
-            changed = difference(file.path, state, plain=file.format != "parquet" and not file.gzip)
-            if changed is None:
-                remember(file.path, state)
-                state.fault = ""
-                return state
-        except OSError as error:
-            raise UnavailableError(f"{file.name} cannot be read ({error.strerror})", where=str(file.path)) from error
+        changed = difference(file.path, state, plain=file.format != "parquet" and not file.gzip)
+        if changed is None:
+            remember(file.path, state)
+            state.fault = ""
+            return state
         if isinstance(self._order, OneByOne):
             self._order.drop(file.name)
             self._sizes.pop(file.name, None)
@@ -198,12 +219,12 @@ class FilesSource:
     def _report(self, file: FoundFile, state: FileState, code: str, reason: str) -> None:
         """Tells once that a file cannot be read on."""
         if self._discovery.single:
-            raise FinalError(reason, where=str(file.path), next_step=_NEXT_STEP)
+            raise FinalError(f"{file.name}: {reason}", where=self._where, next_step=self._next_step)
         if state.fault == reason:
             return
         state.fault = reason
         source = f"{self._source.name}:{file.name}"
-        text = f"{file.name}: {reason} — {_NEXT_STEP}"
+        text = f"{file.name}: {reason} — {self._next_step}"
         self._faults.append(
             dead_letter(source=source, position=f"{state.line}!{code}", code=code, reason=text, raw=b"")
         )
@@ -218,6 +239,12 @@ class FilesSource:
         except CorruptDataError as error:
             state.ended = "corrupt_file"
             self._report(file, state, "corrupt_file", error.message)
-        except OSError as error:
-            raise UnavailableError(f"{file.name} cannot be read ({error.strerror})", where=str(file.path)) from error
         return None
+
+
+def _size(file: FoundFile) -> int:
+    """Bytes; 0 where it is gone."""
+    try:
+        return file.path.stat().st_size
+    except FileNotFoundError:
+        return 0

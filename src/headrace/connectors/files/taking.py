@@ -112,7 +112,7 @@ class OneByOne:
         return None
 
     def _read(self, head: _Head) -> bool:
-        """Reads on; at the end keeps a reader that holds part of a record, and lets go of any other."""
+        """Reads on; at the end keeps a reader that holds part of a record and closes any other."""
         if head.reader is None:
             head.reader = self._open_file(head.file)
         head.piece = None if head.reader is None else head.reader.next()

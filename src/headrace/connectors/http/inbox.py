@@ -3,7 +3,7 @@
 A pushed event becomes one `raw/1` record, its value the JSON object as it came (on one line). Its id makes a repeat
 harmless, because the topic keeps ids apart:
 
-- the declared `id` columns, where the event has them all: `NAME:` and their text joined by `/`;
+- the declared `id` columns, where the event has them all: `NAME:` and their text, joined as the port says;
 - else the request's `Idempotency-Key` and the event's number in it;
 - else its content, its number in the request and the millisecond of its arrival: without an id and a key nobody can tell
   a repeat from a second event that looks the same, so every push counts.
@@ -20,7 +20,7 @@ from headrace.connectors.source import SourceOptions
 from headrace.events import topics
 from headrace.events.origin import Origin, encode_origin
 from headrace.foundation.errors import FinalError
-from headrace.foundation.ids import derive_id
+from headrace.foundation.ids import derive_id, joined
 from headrace.foundation.quantities import parse_duration_ms
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import TopicSpec
@@ -163,11 +163,11 @@ def _record_id(
 
 
 def _joined(found: dict[str, msgspec.Raw], names: Sequence[str]) -> str | None:
-    """The columns' text joined by `/`; None: none is declared, or one is missing or unreadable."""
+    """The columns' text, joined as the port says; None: none is declared, or one is missing or unreadable."""
     try:
         texts = [json_text(found.get(name)) for name in names]
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     if not texts or any(text is None for text in texts):
         return None
-    return "/".join(text or "" for text in texts)
+    return joined([text or "" for text in texts])

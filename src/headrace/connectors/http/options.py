@@ -47,10 +47,10 @@ class SinkOptions(BaseModel):
     headers: dict[str, SecretStr] = {}
     """Further headers, such as `Authorization`; their values are never shown."""
     batch_records: int = Field(default=1, ge=1, le=10_000)
-    """1: each record is a request of its own, its id the `Idempotency-Key`. More: a JSON array of up to so many, with a key made of their ids."""
+    """1: each record is a request of its own, its id the `Idempotency-Key`. More: a JSON array of up to so many, with a key made of their ids and offsets; a batch that is sent again has the same records and the same key."""
     timeout: Duration = "10s"
     """How long one answer is waited for."""
     retry_for: Duration = "1m"
-    """How long a request is tried again, with growing pauses, before the sink reports the server as unavailable."""
+    """How long a request is tried again, with growing pauses or those that `Retry-After` asks for, before the sink reports the server as unavailable."""
     metadata: bool = False
     """Adds `_id` and `_eventTime` (ms since 1970 UTC) to every record."""

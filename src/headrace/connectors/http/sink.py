@@ -2,26 +2,32 @@
 
 import ssl
 from collections.abc import Sequence
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import cache
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
+from headrace.connectors.http.answer import Verdict, asked_pause, verdict
 from headrace.connectors.http.options import SinkOptions as Options
 from headrace.connectors.records.outgoing import outgoing_json
-from headrace.connectors.refusal import Refused, RefusedRecordsError
+from headrace.connectors.refusal import (
+    ReceiverRejectsLoginError,
+    ReceiverRejectsRequestError,
+    Refused,
+    RefusedRecordsError,
+)
 from headrace.connectors.sink import SinkOptions
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import FinalError, UnavailableError
+from headrace.foundation.errors import UnavailableError
 from headrace.foundation.ids import derive_id
 from headrace.foundation.quantities import parse_duration_ms
 from headrace.log.record import Record
 
-_TRY_AGAIN = frozenset({408, 409, 423, 425, 429})
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 20.0
+_SHOWN_BYTES = 200
+_READ_BYTES = 64 << 10
+"""Of an answer's body; a connection with more in it is not used again."""
 
 
 def open_sink(options: SinkOptions) -> "WebhookSink":
@@ -32,21 +38,32 @@ def open_sink(options: SinkOptions) -> "WebhookSink":
 class WebhookSink:
     """See the port. Records are sent at `prepare`, in order; `Idempotency-Key` lets the receiver drop repeats.
 
-    An answer of 2xx takes the records. 408, 409, 423, 425, 429, 5xx and a connection that fails are tried again, as
-    `Retry-After` says or with growing pauses; after `retryFor` UnavailableError is raised and the records wait. Any other
-    answer refuses the records for good: RefusedRecordsError, once the ones behind them are delivered. Redirects are not followed.
+    A batch's key is derived from the records in it, and the stage gives the same records again after a kill, so a batch that
+    is sent again has the same key. What becomes of an answer:
+
+    - 2xx: the records are taken.
+    - 400, 413, 422: the server refuses a record. A batch is halved until that one is found; it is told as
+      RefusedRecordsError once the others are delivered.
+    - 408, 409, 423, 425, 429, 5xx, no answer in time, no connection: tried again, as `Retry-After` says or with growing
+      pauses; after `retryFor`, or where the server asks for a longer pause than that, UnavailableError.
+    - everything else says that we are wrong: 401, 402, 403, 407 ReceiverRejectsLoginError, redirects (which are not followed),
+      404 and the others ReceiverRejectsRequestError. No record is given up for it; all of them wait.
     """
 
     def __init__(self, options: SinkOptions, clock: Clock) -> None:
         self._options = Options.model_validate(dict(options.options))
-        self._where = f"StreamConnector/{options.name}: spec.webhook.url"
+        self._resource = f"StreamConnector/{options.name}"
+        self._where = f"{self._resource}: spec.webhook.url"
         self._clock = clock
+        self._timeout = parse_duration_ms(self._options.timeout) / 1000
         headers = {name: secret.get_secret_value() for name, secret in self._options.headers.items()}
-        self._client = httpx.Client(
-            timeout=parse_duration_ms(self._options.timeout) / 1000, headers=headers, verify=_trusted()
-        )
+        self._client = httpx.Client(timeout=self._timeout, headers=headers, verify=_trusted())
         self._waiting: list[Record] = []
         self._refused: list[Refused] = []
+
+    @property
+    def names_batches(self) -> bool:
+        return self._options.batch_records > 1
 
     def recover(self, prepared: bytes | None) -> None:  # noqa: ARG002 -- what was sent stays sent
         self._waiting.clear()
@@ -58,11 +75,7 @@ class WebhookSink:
     def prepare(self, *, end: bool = False) -> bytes:  # noqa: ARG002 -- there is nothing to close
         size = self._options.batch_records
         while self._waiting:
-            records = self._waiting[:size]
-            try:
-                self._send(records)
-            except _RefusalError as refusal:
-                self._refused += [Refused(record, str(refusal)) for record in records]
+            self._deliver(self._waiting[:size])
             del self._waiting[:size]
         if self._refused:
             refused, self._refused = self._refused, []
@@ -76,11 +89,23 @@ class WebhookSink:
     def close(self) -> None:
         self._client.close()
 
+    def _deliver(self, records: Sequence[Record]) -> None:
+        """Sends them together, and in halves where the server refuses one of them."""
+        try:
+            self._send(records)
+        except _RefusalError as refusal:
+            if len(records) == 1:
+                self._refused.append(Refused(records[0], str(refusal)))
+                return
+            middle = len(records) // 2
+            self._deliver(records[:middle])
+            self._deliver(records[middle:])
+
     def _send(self, records: Sequence[Record]) -> None:
         bodies = [outgoing_json(record, metadata=self._options.metadata) for record in records]
         single = self._options.batch_records == 1
         body = bodies[0] if single else b"[" + b",".join(bodies) + b"]"
-        key = records[0].id if single else derive_id(*(record.id for record in records))
+        key = records[0].id if single else derive_id(*(part for one in records for part in (one.offset, one.id)))
         retrying = Retrying(
             retry=retry_if_exception_type(UnavailableError),
             stop=_StopAfter(self._clock, parse_duration_ms(self._options.retry_for) / 1000),
@@ -94,20 +119,45 @@ class WebhookSink:
             "idempotency-key": key.encode("ascii", "backslashreplace").decode(),
         }
         try:
-            answer = self._client.request(self._options.method, self._options.url, content=body, headers=headers)
-        except httpx.InvalidURL as error:
-            raise FinalError(f"the address is not valid ({error})", where=self._where) from error
+            with self._client.stream(self._options.method, self._options.url, content=body, headers=headers) as answer:
+                self._judge(answer, self._read(answer))
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise ReceiverRejectsRequestError(f"the address is not valid ({error})", where=self._where) from error
         except httpx.TransportError as error:
             raise UnavailableError(
                 f"the server does not answer ({type(error).__name__}: {error})", where=self._where
             ) from error
-        if answer.is_success:
+
+    def _read(self, answer: httpx.Response) -> bytes:
+        """The body, as far as anybody looks at it: a server that never comes to its end must not hold us."""
+        deadline = SYSTEM_CLOCK.monotonic() + self._timeout
+        body = bytearray()
+        for chunk in answer.iter_raw():
+            body += chunk
+            if len(body) > _READ_BYTES or SYSTEM_CLOCK.monotonic() >= deadline:
+                break
+        return bytes(body)
+
+    def _judge(self, answer: httpx.Response, body: bytes) -> None:
+        """Returns where the records are taken."""
+        found = verdict(answer.status_code)
+        if found is Verdict.TAKEN:
             return
-        reason = f"the server answered {answer.status_code} {answer.reason_phrase}: {answer.text[:200]}"
-        if answer.status_code in _TRY_AGAIN or answer.is_server_error:
-            after = _retry_after_seconds(answer.headers.get("retry-after"), self._clock)
-            raise UnavailableError(reason, where=self._where, retry_after_seconds=after)
-        raise _RefusalError(reason)
+        said = body[:_SHOWN_BYTES].decode(errors="replace").strip()
+        reason = f"the server answered {answer.status_code} {answer.reason_phrase}".rstrip() + (
+            f": {said}" if said else ""
+        )
+        pause = asked_pause(answer.headers.get("retry-after"), self._clock)
+        match found:
+            case Verdict.RECORD:
+                raise _RefusalError(reason)
+            case Verdict.LOGIN:
+                where = f"{self._resource}: spec.webhook.headers"
+                raise ReceiverRejectsLoginError(reason, where=where, retry_after_seconds=pause)
+            case Verdict.REQUEST:
+                raise ReceiverRejectsRequestError(reason, where=self._where, retry_after_seconds=pause)
+            case _:
+                raise UnavailableError(reason, where=self._where, retry_after_seconds=pause)
 
 
 @cache
@@ -117,19 +167,19 @@ def _trusted() -> ssl.SSLContext:
 
 
 class _RefusalError(Exception):
-    """The server will never take these records."""
+    """The server will never take one of these records."""
 
 
 class _StopAfter(stop_after_delay):
-    """Like tenacity's own, by Headrace's clock."""
+    """Like tenacity's own, by Headrace's clock; also before a pause that the server asks for and that would take longer."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         super().__init__(seconds)
         self._clock = clock
         self._started = clock.monotonic()
 
-    def __call__(self, retry_state: RetryCallState) -> bool:  # noqa: ARG002 -- tenacity hands it in
-        return self._clock.monotonic() - self._started >= self.max_delay
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        return self._clock.monotonic() - self._started + (_asked(retry_state) or 0.0) >= self.max_delay
 
 
 _backoff = wait_exponential_jitter(
@@ -137,21 +187,12 @@ _backoff = wait_exponential_jitter(
 )
 
 
+def _asked(state: RetryCallState) -> float | None:
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after_seconds if isinstance(error, UnavailableError) else None
+
+
 def _pause(state: RetryCallState) -> float:
     """What the server asked for, else twice the last pause and a little at random."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after_seconds if isinstance(error, UnavailableError) else None
+    asked = _asked(state)
     return _backoff(state) if asked is None else asked
-
-
-def _retry_after_seconds(header: str | None, clock: Clock) -> float | None:
-    """Seconds, from either form of the header (RFC 9110 §10.2.3); None where there is none that makes sense."""
-    if header is None:
-        return None
-    if header.strip().isdigit():
-        return float(header)
-    try:
-        at = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    return max(0.0, at.replace(tzinfo=at.tzinfo or UTC).timestamp() - clock.now_ms() / 1000)

@@ -107,7 +107,7 @@ class Fetcher:
         low, high = self.places.bounds(partition)
         if offset > high:
             raise NotFoundError(
-                f"{self._given.topic}/{partition} ends at {high}, and was read up to {offset}: the topic was made anew",
+                f"{self._given.topic}/{partition} ends at {high}, and was read up to {offset}: the topic was deleted and created again",
                 where=self._told.where, next_step="give the connector a new name to read it from its start",
             )  # fmt: skip
         if offset >= low:

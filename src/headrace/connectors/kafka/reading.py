@@ -10,7 +10,7 @@ from headrace.connectors.kafka.formats import Format
 from headrace.connectors.kafka.lanes import Letter, Message, Piece
 from headrace.connectors.kafka.options import Options
 from headrace.connectors.kafka.wire import UnreadableMessageError
-from headrace.connectors.records.dead_letters import dead_letter
+from headrace.connectors.records.dead_letters import UNREADABLE, dead_letter
 from headrace.connectors.records.debezium import DebeziumLines, flat_sample
 from headrace.connectors.records.inference import SAMPLE_RECORDS, UNKNOWN, infer_json
 from headrace.connectors.records.json_lines import JsonLines
@@ -21,7 +21,7 @@ from headrace.connectors.source import SourceOptions
 from headrace.events.row_batch import RowBatch
 from headrace.events.schema import Column, RowSchema
 from headrace.foundation.clock import Clock
-from headrace.foundation.errors import InvalidDeclarationError
+from headrace.foundation.errors import HeadraceError, InvalidDeclarationError
 
 _JSON_GROWTH = 8
 """A binary message may grow on its way to JSON; its own size has been measured before."""
@@ -50,11 +50,15 @@ class MessageReader:
         for message in messages:
             if message.value is None or len(message.value) > self._given.max_record_bytes:
                 continue
+            found: RowSchema | None = None
+            line = b""
             try:
                 found = self._format.columns(message.value)
                 line = self._line(message, message.value)
-            except UnreadableMessageError:
-                continue
+            except (HeadraceError, MemoryError):
+                raise
+            except Exception:  # noqa: BLE001, S110 - it tells no schema; `read` says what is wrong with it
+                pass
             if found is not None:
                 self._settle(self._with_added(found))
                 return
@@ -134,6 +138,10 @@ class MessageReader:
             return self._line(message, raw)
         except UnreadableMessageError as error:
             return Reject(0, "not_readable", f"the message cannot be read: {error}")
+        except (HeadraceError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one message must not stop the others
+            return Reject(0, UNREADABLE, f"the message cannot be read: {type(error).__name__}: {error}")
 
     def _ahead(self, message: Message) -> Reject | None:
         """One producer with a wrong clock must not close every window."""

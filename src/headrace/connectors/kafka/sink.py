@@ -75,6 +75,10 @@ class KafkaSink:
         self._refused: list[Refused] = []
         self._last = _BEFORE_ANY
 
+    @property
+    def names_batches(self) -> bool:
+        return False
+
     def recover(self, prepared: bytes | None) -> None:
         """Takes the transactional id over, which ends what another process has open. A broker that is away is asked at the first write."""
         self._waiting.clear()

@@ -38,7 +38,7 @@ class Outgoing:
 
 
 class Transactions:
-    """One transaction at a time. Errors: UnavailableError, NotFoundError, InvalidDeclarationError; the id is then taken anew before the next."""
+    """One transaction at a time. Errors: UnavailableError, NotFoundError, InvalidDeclarationError; the id is then taken again before the next."""
 
     def __init__(self, given: SinkOptions, name: str, where: str) -> None:
         """`name`: the transactional id, and the group whose offset holds the note."""
@@ -78,7 +78,7 @@ class Transactions:
         """
         producer = self._producer
         assert producer is not None
-        self._producer = None  # taken anew after whatever goes wrong, which ends what is open here
+        self._producer = None  # taken again after any failure, which ends what is open here
         refused: list[str] = []
         try:
             producer.begin_transaction()
@@ -140,7 +140,7 @@ class Transactions:
 
     def _commit(self, producer: Producer, note: TopicPartition) -> None:
         """The client does not mend a broken connection to a group's coordinator, and does not keep its time limit then (seen with
-        librdkafka 2.16): it is asked in a thread, and where it does not answer, the transaction ends when its id is taken anew.
+        librdkafka 2.16): it is asked in a thread, and where it does not answer, the transaction ends when its id is taken again.
         """
         send = partial(producer.send_offsets_to_transaction, [note], self._group, _OFFSETS_SECONDS)
         if not within(_OFFSETS_SECONDS, send):

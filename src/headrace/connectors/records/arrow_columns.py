@@ -3,9 +3,12 @@
 A float that is not finite is NULL, as everywhere in a topic of rows; what cannot be cast goes by way of its text.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 
+from headrace.connectors.records.dead_letters import UNREADABLE
 from headrace.connectors.records.json_lines import without
 from headrace.connectors.records.kernels import pc
 from headrace.connectors.records.rows import column_text
@@ -15,7 +18,26 @@ from headrace.events.schema import RowSchema
 
 
 def type_table(table: pa.Table, schema: RowSchema) -> tuple[pa.Table, tuple[Reject, ...]]:
-    """The good rows of the table under the schema, and the rejects of the others. Absent columns are NULL."""
+    """The good rows of the table under the schema, and the rejects of the others. Absent columns are NULL.
+
+    A row on which the typing itself fails is one of the others: by halves it is found.
+    """
+    try:
+        return _typed(table, schema)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one row must not stop the others
+        if table.num_rows == 1:
+            reason = f"{type(error).__name__}: {error}"
+            return schema.to_arrow().empty_table(), (Reject(0, UNREADABLE, reason),)
+    half = table.num_rows // 2
+    first, faults = type_table(table.slice(0, half), schema)
+    second, more = type_table(table.slice(half), schema)
+    moved = (replace(fault, index=fault.index + half) for fault in more)
+    return pa.concat_tables([first, second]), (*faults, *moved)
+
+
+def _typed(table: pa.Table, schema: RowSchema) -> tuple[pa.Table, tuple[Reject, ...]]:
     rejects: dict[int, Reject] = {}
     columns: list[pa.Array] = []
     target = schema.to_arrow()

@@ -57,7 +57,7 @@ class CsvRecords:
         parse = pa_csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True)
         try:
             table = pa_csv.read_csv(pa.BufferReader(pa.py_buffer(block)), options, parse, self._convert)
-        except pa.ArrowInvalid:
+        except pa.ArrowException:
             return None
         if table.num_rows != len(ends):
             return None

@@ -1,8 +1,13 @@
 """Dead letters of records that could not become rows."""
 
+import msgspec
+import pyarrow as pa
+
 from headrace.events.dead_letter import DeadLetter
 from headrace.foundation.ids import derive_id
 
+UNREADABLE = "unreadable"
+"""The code of a record on which reading fails in a way that no other code names."""
 _PAYLOAD_BYTES = 64 << 10
 
 
@@ -20,3 +25,21 @@ def dead_letter(
 def shown_payload(raw: bytes) -> str:
     """The text as it came, cut after 64 KiB; bytes that are not UTF-8 are escaped."""
     return raw[:_PAYLOAD_BYTES].decode(errors="backslashreplace")
+
+
+def shown_row(table: pa.Table, index: int) -> bytes:
+    """A row of typed columns as a JSON object of texts, without its NULLs."""
+    cells = {
+        name: _shown(column.slice(index, 1))
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if column[index].is_valid
+    }
+    return msgspec.json.encode(cells)
+
+
+def _shown(cell: pa.ChunkedArray) -> str:
+    """Python has no time of the year 10000; Arrow has a text of it."""
+    try:
+        return str(cell[0].as_py())
+    except (ValueError, OverflowError):
+        return str(cell.cast(pa.string())[0].as_py())

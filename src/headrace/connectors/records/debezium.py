@@ -15,6 +15,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
+from headrace.connectors.records.dead_letters import UNREADABLE
 from headrace.connectors.records.json_lines import JsonLines, without
 from headrace.connectors.records.typed_block import Reject, TypedBlock
 
@@ -53,7 +54,7 @@ class _Column(msgspec.Struct, frozen=True):
 def flatten(record: bytes) -> bytes | None:
     """A row as a JSON object on one line. None: a tombstone without a key, which says nothing that its delete did not say.
 
-    NotAnEnvelopeError: malformed_json, not_an_envelope, unknown_operation.
+    NotAnEnvelopeError: malformed_json, not_an_envelope, unknown_operation, unreadable.
     """
     try:
         record.decode()
@@ -73,10 +74,14 @@ def flatten(record: bytes) -> bytes | None:
         return _flat(_OBJECT.decode(found["payload"]), key, found.get("schema"))
     except (UnicodeDecodeError, RecursionError) as error:
         raise NotAnEnvelopeError("malformed_json", str(error)) from error
+    except NotAnEnvelopeError:
+        raise
     except msgspec.ValidationError as error:
         raise NotAnEnvelopeError("not_an_envelope", f"the record is not a change event ({error})") from error
     except msgspec.DecodeError as error:
         raise NotAnEnvelopeError("malformed_json", str(error)) from error
+    except Exception as error:  # one change event must not stop the others
+        raise NotAnEnvelopeError(UNREADABLE, f"{type(error).__name__}: {error}") from error
 
 
 def _flat(envelope: Fields, key: Fields, schema: msgspec.Raw | None) -> bytes:

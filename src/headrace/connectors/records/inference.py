@@ -16,9 +16,10 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 _BIGINT = range(-(2**63), 2**63)
+_BIGINT_LETTERS = 20
 _NO_VALUE = ""
 UNKNOWN = RowSchema((Column("value", "STRING"),))
-"""What stands in where records are there and none tells a schema: each of them becomes a dead letter."""
+"""The schema where no record tells one: each record becomes a dead letter."""
 
 
 def infer_json(lines: Iterable[bytes]) -> RowSchema | None:
@@ -27,7 +28,7 @@ def infer_json(lines: Iterable[bytes]) -> RowSchema | None:
     for line in lines:
         try:
             found = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, ValueError, RecursionError):
             continue
         if isinstance(found, dict):
             _widen(kinds, {str(name): _json_kind(value) for name, value in found.items()})
@@ -101,7 +102,7 @@ def _text_kind(text: str | None) -> str:
     if text.lower() in {"true", "false"}:
         return "BOOLEAN"
     if _WHOLE.fullmatch(text):
-        return "BIGINT" if int(text) in _BIGINT else "DOUBLE"
+        return "BIGINT" if len(text) <= _BIGINT_LETTERS and int(text) in _BIGINT else "DOUBLE"
     if _NUMBER.fullmatch(text):
         return "DOUBLE"
     return "TIMESTAMP_LTZ(3)" if _TIMESTAMP.fullmatch(text) else "STRING"

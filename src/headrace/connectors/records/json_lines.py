@@ -6,6 +6,7 @@ its text does (`text_columns`), so numbers may be quoted, and a number or an obj
 A key that is absent, like `null`, is NULL; of keys that stand twice the last counts.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,12 +15,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json as pa_json
 
-from headrace.connectors.records.text_columns import DoesNotFitError, finite, json_text, round_decimals, type_text
+from headrace.connectors.records.text_columns import (
+    LONG_EXPONENT,
+    DoesNotFitError,
+    finite,
+    json_text,
+    round_decimals,
+    type_text,
+)
 from headrace.connectors.records.typed_block import Places, Reject, TypedBlock
 from headrace.events.schema import RowSchema
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NEWLINE, _BRACE = ord("\n"), ord("{")
+_LONG_EXPONENT = re.compile(LONG_EXPONENT.encode())
 _PIECE_LINES = 1024
 _PIECES = 8
 
@@ -42,6 +51,7 @@ class JsonLines:
         self._max_record_bytes = max_record_bytes
         self._transports = {field.name: _direct(field.type) for field in self._schema}
         self._options = self._parse_options()
+        self._has_decimals = any(pa.types.is_decimal(field.type) for field in self._schema)
 
     def parse(self, data: bytes, *, final: bool) -> TypedBlock:
         """Reads the lines of `data`, which starts at a line's start. `final`: the last line is whole without a newline."""
@@ -88,7 +98,7 @@ class JsonLines:
         if (ends - starts).max() > self._max_record_bytes or not (view[starts] == _BRACE).all():
             return None
         block = memoryview(data)[int(starts[0]) : int(ends[-1])]
-        if not _is_utf8(block):
+        if not _is_utf8(block) or (self._has_decimals and _LONG_EXPONENT.search(block)):
             return None
         table = self._try(block, len(ends))
         if table is None and self._adapt(
@@ -106,7 +116,9 @@ class JsonLines:
             columns = [
                 self._transports[name].finish(table.column(name).combine_chunks()) for name in self._schema.names
             ]
-        except (pa.ArrowInvalid, DoesNotFitError):
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - line by line it shows which record is at fault
             return None
         return pa.Table.from_arrays(columns, schema=self._schema), []
 
@@ -134,7 +146,7 @@ class JsonLines:
             raise _LineError("invalid_utf8", f"byte {error.start + 1} of the record is not UTF-8") from error
         except msgspec.ValidationError as error:
             raise _LineError("not_an_object", f"the record is not a JSON object ({error})") from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError) as error:
             raise _LineError("malformed_json", str(error)) from error
         except RecursionError as error:
             raise _LineError("malformed_json", "the record nests too deeply") from error
@@ -220,7 +232,7 @@ def _texts(objects: Sequence[dict[str, msgspec.Raw]], name: str, rejects: dict[i
     for index, found in enumerate(objects):
         try:
             texts.append(json_text(found.get(name)))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             rejects.setdefault(index, Reject(index, "malformed_json", f"column {name}: {error}"))
             texts.append(None)
     return pa.array(texts, pa.string())

@@ -1,18 +1,19 @@
 """Typed columns into a RowBatch: ids, keys, event times and origins, and the checks of the source's declaration."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
+from headrace.connectors.records.dead_letters import UNREADABLE
 from headrace.connectors.records.json_lines import without
-from headrace.connectors.records.kernels import empty_texts, int64_array, pc, surrounded, text_scalar
+from headrace.connectors.records.kernels import empty_texts, int64_array, int64_numpy, pc, surrounded, text_scalar
 from headrace.connectors.records.text_columns import type_text
 from headrace.connectors.records.typed_block import Places, Reject
 from headrace.connectors.source import SourceOptions
-from headrace.events.row_batch import RowBatch
+from headrace.events.row_batch import RowBatch, concat, empty
 from headrace.events.schema import RowSchema
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import InvalidDeclarationError
@@ -36,6 +37,12 @@ class Arrivals:
     topic: str = ""
     """The topic that they were read from, where it was one: then positions are its offsets."""
 
+    def slice(self, start: int, length: int) -> "Arrivals":
+        """Those of the `length` records from `start` on."""
+        ids = None if self.ids is None else self.ids.slice(start, length)
+        stamps = None if self.ingested_at is None else self.ingested_at.slice(start, length)
+        return replace(self, positions=self.positions[start : start + length], ids=ids, ingested_at=stamps)
+
 
 class RowMaker:
     """Checks and completes the rows of one source."""
@@ -50,7 +57,25 @@ class RowMaker:
         _check_columns(options, schema)
 
     def make(self, table: pa.Table, arrivals: Arrivals) -> tuple[RowBatch, list[Reject]]:
-        """The rows that pass, and the others' reasons; n rows in, RowBatch.offsets = their index among the n."""
+        """The rows that pass, and the others' reasons; n rows in, RowBatch.offsets = their index among the n.
+
+        A row on which the checks themselves fail is one of the others: by halves it is found.
+        """
+        try:
+            return self._made(table, arrivals)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one row must not stop the others
+            if table.num_rows <= 1:
+                return empty(self.schema), [Reject(0, UNREADABLE, f"{type(error).__name__}: {error}")]
+        half = table.num_rows // 2
+        first, faults = self.make(table.slice(0, half), arrivals.slice(0, half))
+        second, more = self.make(table.slice(half), arrivals.slice(half, table.num_rows - half))
+        second = replace(second, offsets=int64_array(int64_numpy(second.offsets) + half))
+        rows = concat([batch for batch in (first, second) if batch.num_rows] or [first])
+        return rows, [*faults, *(replace(fault, index=fault.index + half) for fault in more)]
+
+    def _made(self, table: pa.Table, arrivals: Arrivals) -> tuple[RowBatch, list[Reject]]:
         rejects: dict[int, Reject] = {}
         self._check_nulls(table, rejects)
         times = self._event_times(table, arrivals, rejects)
@@ -122,12 +147,19 @@ class RowMaker:
 
 
 def joined(table: pa.Table, names: Sequence[str]) -> pa.Array:
-    """The columns' text joined by `/`, one string per row, '' where a column is NULL or none is named."""
+    """`foundation.ids.joined` of the columns' text for each row; '' where a column is NULL or none is named."""
     if not names:
         return empty_texts(table.num_rows)
     texts = [column_text(table.column(name).combine_chunks()) for name in names]
     texts = [pc.fill_null(text, text_scalar("")) if text.null_count else text for text in texts]
-    return texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, text_scalar("/"))
+    return texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*map(_escaped, texts), text_scalar("/"))
+
+
+def _escaped(texts: pa.Array) -> pa.Array:
+    """`foundation.ids.escaped` of each text."""
+    for special in ("\\", "/"):
+        texts = pc.replace_substring(texts, pattern=special, replacement="\\" + special)
+    return texts
 
 
 def column_text(column: pa.Array) -> pa.Array:

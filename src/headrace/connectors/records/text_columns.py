@@ -17,6 +17,8 @@ from headrace.connectors.records.kernels import pc, surrounded
 
 _WIDE = pa.decimal256(76, 38)
 _EXACT = Context(prec=200)
+LONG_EXPONENT = "[eE][+-]?[0-9]{3}"
+"""A number with a larger exponent than any DECIMAL has."""
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -25,10 +27,15 @@ class DoesNotFitError(ValueError):
 
 
 def type_text(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[int]]:
-    """Types a column of strings. NULL stays NULL; what does not fit becomes NULL and its index is returned, ascending."""
+    """Types a column of strings. NULL stays NULL; what does not fit becomes NULL and its index is returned, ascending.
+
+    Whatever a conversion raises, the value does not fit: one of them must not stop the others.
+    """
     try:
         return _convert(values, kind), []
-    except (DoesNotFitError, pa.ArrowInvalid):
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - see above
         if len(values) == 1:
             return pa.nulls(1, kind), [0]
     half = len(values) // 2
@@ -76,6 +83,8 @@ def finite(values: pa.Array) -> pa.Array:
 
 def round_decimals(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """Strings or wide decimals to DECIMAL(p, s), half up. ArrowInvalid or DoesNotFitError where a value is too large."""
+    if pa.types.is_string(values.type) and _has_long_exponent(values):
+        return _each(values, kind, lambda text: _decimal(text, kind))
     try:
         wide = values.cast(_WIDE)
         if kind.scale < _WIDE.scale:
@@ -87,6 +96,11 @@ def round_decimals(values: pa.Array, kind: pa.DataType) -> pa.Array:
         return _each(values, kind, lambda text: _decimal(text, kind))
 
 
+def _has_long_exponent(values: pa.Array) -> bool:
+    """Arrow 21 writes outside of its memory where it reads 1e-999999999 as a decimal."""
+    return bool(pc.any(pc.match_substring_regex(values, LONG_EXPONENT), min_count=0).as_py())
+
+
 def _decimal(text: str, kind: pa.DataType) -> Decimal:
     """What Arrow cannot read: more digits than 38 behind the point."""
     if text != text.strip() or "_" in text:
@@ -96,7 +110,7 @@ def _decimal(text: str, kind: pa.DataType) -> Decimal:
         return number.quantize(
             Decimal(1).scaleb(-kind.scale), rounding=ROUND_HALF_UP, context=Context(prec=kind.precision)
         )
-    except DecimalException as error:
+    except (DecimalException, ValueError) as error:
         raise DoesNotFitError from error
 
 

@@ -24,6 +24,10 @@ class StdoutSink:
         self._out = out
         self._lines: list[bytes] = []
 
+    @property
+    def names_batches(self) -> bool:
+        return False
+
     def recover(self, prepared: bytes | None) -> None:  # noqa: ARG002 -- what was printed stays printed
         self._lines.clear()
 

@@ -80,7 +80,11 @@ def replay(
     from headrace.control.replay import replay_dead_letters
 
     report = replay_dead_letters(open_state(state), topic, everything=all_letters)
-    say(f"{report.sent} sent again to {', '.join(report.targets) or 'nowhere'}; {report.passed_over} passed over")
+    say(f"{report.sent} sent again{' to ' if report.targets else ''}{', '.join(report.targets)}")
+    if report.not_asked:
+        say(f"{report.not_asked} not sent: a replay cannot help them, their stage said; --all sends them anyway")
+    if report.lost:
+        say(f"{report.lost} not sent: their record is not in the log")
 
 
 def lineage(

@@ -13,14 +13,15 @@ from headrace.connectors.source import Source, SourceBatch, SourceContext
 from headrace.events import topics
 from headrace.events.control import Control
 from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
-from headrace.events.row_codec import batch_to_records
 from headrace.events.schema import Column, RowSchema
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import InvalidDeclarationError, NotFoundError, UnavailableError
+from headrace.foundation.errors import HeadraceError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord
-from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.stages.ingest.counting import RowCount
+from headrace.stages.ingest.encoding import encoded
 from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.stages.transform.row_source import control_record
@@ -41,6 +42,7 @@ class IngestState(msgspec.Struct, frozen=True):
     columns: list[tuple[str, str]]
     """name, type; the schema, fixed when it is first known"""
     rows: int
+    """In the topic; of the last commit all, until the log has said which ids it knew."""
     dead: int
     ended: bool
     """The source was read to its end, and the topic says so."""
@@ -54,6 +56,12 @@ class IngestState(msgspec.Struct, frozen=True):
     """The largest event time of its rows so far, ms since 1970 UTC; None: there was none yet."""
     closed: int | None = None
     """The same when the topic was last told that the source ended."""
+    duplicates: int = 0
+    """Records whose id the topic had already; they are not in `rows`."""
+    counted_from: int = -1
+    """An offset of the topic before the last commit; −1: not known."""
+    counted_before: int = 0
+    """Rows in front of it."""
 
 
 EMPTY = IngestState(b"", [], 0, 0, ended=False)
@@ -94,13 +102,15 @@ class IngestStage:
         self._last_row = clock.monotonic()
         self._idle_written = self._state.idle
         self._next_commit = 0.0
+        if options.unique_ids:
+            self._recount()
 
     def step(self) -> bool:
         if (left := self._next_commit - self._clock.monotonic()) > 0:
             self._clock.sleep(left)
         try:
             batch = self._open().poll(MAX_ROWS, POLL_SECONDS)
-        except (UnavailableError, NotFoundError, InvalidDeclarationError) as error:
+        except HeadraceError as error:
             self._report(Condition("Ingesting", "False", type(error).__name__.removesuffix("Error"), str(error)))
             raise
         if self._nothing_new(batch):
@@ -137,9 +147,9 @@ class IngestStage:
         return nothing and (not batch.end or self._state.ended)
 
     def _commit(self, batch: SourceBatch) -> None:
-        rows = batch_to_records(batch.rows) if batch.rows is not None and batch.rows.num_rows else []
+        rows, unfit = encoded(batch.rows) if batch.rows is not None and batch.rows.num_rows else ([], [])
         now = self._clock.now_ms()
-        dead = [dead_record(record_id, letter, now) for record_id, letter in batch.dead]
+        dead = [dead_record(record_id, letter, now) for record_id, letter in (*batch.dead, *unfit)]
         schema = self._open().schema
         state = IngestState(
             batch.position,
@@ -152,6 +162,9 @@ class IngestStage:
             caught_up_for=self._lease.holder if batch.end or batch.waiting else self._state.caught_up_for,
             latest=latest_of(rows, self._state.latest),
             closed=self._state.closed,
+            duplicates=self._state.duplicates + batch.duplicates,
+            counted_from=self._state.counted_from,
+            counted_before=self._state.counted_before,
         )
         rows = stamped(rows, self._state.latest, self._state.closed) if self._read_outside else rows
         control = [self._end(batch.position, state.latest or 0)] if batch.end else []
@@ -169,11 +182,27 @@ class IngestStage:
         pause = self._log.capabilities.pause_seconds if len(rows) < FEW_ROWS else 0.0
         self._next_commit = self._clock.monotonic() + pause
         failpoint("ingest.commit.before")
-        self._log.commit(commit)
+        result = self._log.commit(commit)
         failpoint("ingest.commit.after")
-        self._state = state
+        self._take_in(state, len(rows), result)
         if rows:
             self._last_row, self._idle_written = self._clock.monotonic(), False
+
+    def _take_in(self, state: IngestState, given: int, result: CommitResult) -> None:
+        """Counts what the commit wrote. Where some of it was there already, that is committed too, for those who read the state."""
+        count = RowCount(state.rows - given, state.duplicates, state.counted_from, state.counted_before)
+        count.committed(self._topic, given, result)
+        self._state = _counted(state, count)
+        if count.rows != state.rows:
+            self._keep(self._state)
+
+    def _recount(self) -> None:
+        state = self._state
+        count = RowCount(state.rows, state.duplicates, state.counted_from, state.counted_before)
+        count.recount(self._log, self._topic, self._options.source.name)
+        self._state = _counted(state, count)
+        if count.rows != state.rows:
+            self._keep(self._state)
 
     def _confirm_end(self) -> None:
         self._keep(msgspec.structs.replace(self._state, ended_for=self._lease.holder))
@@ -219,10 +248,19 @@ class IngestStage:
 
     def _report(self, condition: Condition) -> None:
         lag = self._source.lag() if self._source else None
-        progress: dict[str, int | float | str] = {"rows": self._state.rows, "deadLetters": self._state.dead}
+        state = self._state
+        progress: dict[str, int | float | str] = {
+            "rows": state.rows, "duplicates": state.duplicates, "deadLetters": state.dead,
+        }  # fmt: skip
         if lag is not None:
             progress["lag"] = lag
         self._reporter.say(condition, progress=progress)
+
+
+def _counted(state: IngestState, count: RowCount) -> IngestState:
+    return msgspec.structs.replace(
+        state, rows=count.rows, duplicates=count.duplicates, counted_from=count.since, counted_before=count.before
+    )
 
 
 def finished(log: TopicLog, namespace: str, connector: str, holder: str) -> bool:

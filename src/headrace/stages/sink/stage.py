@@ -1,6 +1,7 @@
 """sink: a topic's records → a sink connector, each once, in two phases.
 
-Prepare makes the records durable outside; one commit holds the offset and what was prepared; publish makes them visible.
+Prepare makes the records durable outside; one commit holds the offset and what was prepared; publish makes them visible. For a
+sink that names batches, a commit before that says which records they are made of.
 """
 
 from headrace.connectors.refusal import RefusedRecordsError
@@ -34,13 +35,17 @@ class SinkStage:
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, f"StreamConnector/{sink.namespace}/{sink.name}", "sink", clock)
         self._offset = log.offset(self.name, self._topic)
-        prepared = log.state(self.name).get("prepared")
+        self._bound_key = StateKey(self.name, "bound")
+        state = log.state(self.name)
+        prepared, bound = state.get("prepared"), state.get("bound")
+        self._bound = int(bound.value) if bound else 0
+        """Offset behind the records that the next commit is about, where that is decided already."""
         self._sink = open_sink(sink)
         self._sink.recover(prepared.value if prepared else None)
         self._written = 0
 
     def step(self) -> bool:
-        records = self._log.read(self._topic, self._offset, max_records=MAX_RECORDS)
+        records = self._next()
         if not records:
             return False
         data = [record for record in records if record.kind != codec.CONTROL]
@@ -72,6 +77,25 @@ class SinkStage:
 
     def close(self) -> None:
         self._sink.close()
+
+    def _next(self) -> list[Record]:
+        """The records up to the next commit: where the sink names batches, the same ones again after a kill."""
+        if self._bound > self._offset:
+            return self._read_up_to(self._bound)
+        records = self._log.read(self._topic, self._offset, max_records=MAX_RECORDS)
+        if records and self._sink.names_batches:
+            bound = records[-1].offset + 1
+            self._log.commit(Commit(state={self._bound_key: str(bound).encode()}, lease=self._lease))
+            self._bound = bound
+        return records
+
+    def _read_up_to(self, bound: int) -> list[Record]:
+        found: list[Record] = []
+        offset = self._offset
+        while offset < bound and (records := self._log.read(self._topic, offset, max_records=MAX_RECORDS)):
+            found += [record for record in records if record.offset < bound]
+            offset = records[-1].offset + 1
+        return found
 
     def _prepare(self, *, end: bool) -> tuple[bytes, list[NewRecord]]:
         """What was made durable, and the letters of what the other side would not take."""
