@@ -11,7 +11,7 @@ from headrace.kinds.resource import Resource
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.learning.learner import LearnerOptions
 from headrace.stages.index.options import KnowledgeOptions
-from headrace.stages.label.options import BudgetOptions, LabelOptions
+from headrace.stages.label.options import AnswerCacheOptions, BudgetOptions, LabelOptions
 from headrace.stages.limits import ResourceLimits
 from headrace.stages.prompt.options import PromptOptions, PromptTemplate
 from headrace.stages.serve.options import ServedModel
@@ -89,6 +89,8 @@ def label(finetuner: Resource, teacher: TeacherOptions | None) -> LabelOptions:
         BudgetOptions(use.budget.tokens, use.budget.usd),
         use.unavailable_timeout,
         2 * spec.io_sequence_length.output_max,
+        max_attempts=use.max_attempts,
+        answer_cache=AnswerCacheOptions(use.answer_cache.keep, use.answer_cache.max_bytes),
     )
 
 
