@@ -51,8 +51,10 @@ class Calls:
         self._gate = Gate(clock)
         self._jitter = random.Random(options.seed)
         self._out: set[asyncio.Task[object] | None] = set()
-        self.answered = 0
-        """Calls so far that the teacher answered, be it with a refusal."""
+        self.left = 0
+        """Calls that have left so far."""
+        self.last_answered = 0
+        """The number of the latest of them that was answered, be it with a refusal."""
 
     def is_out(self, task: "asyncio.Task[StoredAnswer]") -> bool:
         """Whether the task has a call under way: its money is reserved, and an answer that arrives must be stored."""
@@ -110,23 +112,26 @@ class Calls:
             now_ms = self._clock.now_ms()
             expires_at_ms = now_ms + round(self._options.reservation_seconds * 1000)
             reservation = await self._store.reserve(question.ask.owner, estimate, self._budget, now_ms, expires_at_ms)
-            answer = await self._answer(reservation, question)
+            self.left += 1
+            number = self.left
+            answer = await self._answer(reservation, question, number)
             limits = answer.limits
         finally:
             self._gate.leave(tokens, limits)
-        self.answered += 1
         stored = StoredAnswer(answer.text, answer.model, self._cost(answer.input_tokens, answer.output_tokens))
         await _until_written(lambda: self._store.settle(reservation, question.ask, stored, self._clock.now_ms()))
         return stored
 
-    async def _answer(self, reservation: Reservation, question: Question) -> TeacherAnswer:
+    async def _answer(self, reservation: Reservation, question: Question, number: int) -> TeacherAnswer:
         """Calls the teacher; where no answer comes, the reservation becomes what the failure cost.
 
         It stays open where the call was cancelled half-way, and is lost once it expires.
         """
         store = self._store
         try:
-            return await self._teacher.answer(question.messages, max_output_tokens=question.max_output_tokens)
+            answer = await self._teacher.answer(question.messages, max_output_tokens=question.max_output_tokens)
+            self.last_answered = max(self.last_answered, number)
+            return answer
         except TeacherUnavailableError as error:
             if error.retry_after_seconds is not None:
                 self._gate.pause(error.retry_after_seconds)
@@ -138,7 +143,7 @@ class Calls:
             raise
         except AnsweredError as answered:
             error, billed = answered, answered.billed
-            self.answered += 1
+            self.last_answered = max(self.last_answered, number)
             cost = (
                 self._cost(billed.input_tokens, billed.output_tokens)
                 if billed

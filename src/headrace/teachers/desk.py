@@ -51,9 +51,14 @@ class TeacherDesk:
         self._closing = False
 
     @property
-    def answered(self) -> int:
-        """Calls so far that the teacher answered, be it with a refusal."""
-        return self._calls.answered
+    def calls_left(self) -> int:
+        """Calls that have left so far; they are numbered from 1."""
+        return self._calls.left
+
+    @property
+    def last_answered(self) -> int:
+        """The number of the latest call that was answered, be it with a refusal; 0: none."""
+        return self._calls.last_answered
 
     async def ask(
         self,

@@ -24,9 +24,14 @@ class DeskThread:
         self._thread.start()
 
     @property
-    def answered(self) -> int:
-        """Calls so far that the teacher answered, be it with a refusal."""
-        return self._desk.answered
+    def calls_left(self) -> int:
+        """As the desk's."""
+        return self._desk.calls_left
+
+    @property
+    def last_answered(self) -> int:
+        """As the desk's."""
+        return self._desk.last_answered
 
     def submit(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> "Future[Result]":
         """Starts the work on the loop, in the order of submission."""

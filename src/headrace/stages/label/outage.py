@@ -2,11 +2,12 @@
 
 An ask has failed when the teacher gave no outcome after the desk's own retries (5xx, malformed answers, rejections). What counts:
 
-1. If the teacher answers any other call after the failure, a refusal included, the teacher is well and the prompt is at fault: the
+1. If the teacher answers another call that left after the failure, a refusal included, it is well and the prompt is at fault: the
    failure counts as one attempt, and the prompt is asked again. After `maxAttempts` it is given up and becomes a dead letter that can
    be replayed. An answer ends the count.
 2. If no call is under way that could show it, one small probe is sent. If it is answered, rule 1 holds.
-3. If the probe fails too, the teacher is away: nothing counts, asking pauses, and two prompts at a time are asked until one is answered.
+3. If the probe fails too, the teacher is away: asking pauses, and two prompts at a time are asked until one is answered. No failure
+   counts that came before that answer.
 4. A rate limit and a spent budget are never the prompt's fault: nothing counts, and asking pauses as long as the teacher says.
 
 While asking pauses, calls that have left go on and their answers are stored.
@@ -42,7 +43,8 @@ class OutageJudge:
     def __init__(self, desk: DeskThread, owner: ResourceId, max_attempts: int, clock: Clock) -> None:
         self._desk, self._owner, self._max_attempts, self._clock = desk, owner, max_attempts, clock
         self._probe: Future[Failed | None] | None = None
-        self._answered_before = 0
+        self._away_until_call = 0
+        self._well_since_call = 0
         self._away_since: float | None = None
         self._resume_at = 0.0
         self.trouble: HeadraceError | None = None
@@ -63,9 +65,9 @@ class OutageJudge:
         """How long the teacher has not answered."""
         return 0.0 if self._away_since is None else (self._clock.monotonic() - self._away_since) * 1000
 
-    def may_ask(self, in_flight: int) -> bool:
-        """Whether one more prompt may be asked."""
-        return not self.pauses and (self._away_since is None or in_flight < ASKED_WHILE_AWAY)
+    def may_ask(self, opened: int) -> bool:
+        """Whether one more prompt may be asked beside those that have no outcome yet."""
+        return not self.pauses and (self._away_since is None or opened < ASKED_WHILE_AWAY)
 
     def look(self, queue: Iterable[Pending]) -> None:
         """Judges the failures in the queue: each is asked again, given up, or left until there is evidence."""
@@ -82,10 +84,12 @@ class OutageJudge:
 
     def well(self) -> None:
         """An answer came: the teacher is back."""
-        self._away_since = self.trouble = None
+        if self._away_since is not None:
+            self._away_since = self.trouble = None
+            self._well_since_call = self._desk.calls_left
 
     def _look_at_answers(self) -> None:
-        if self._away_since is not None and self._desk.answered > self._answered_before:
+        if self._away_since is not None and self._desk.last_answered > self._away_until_call:
             self.well()
 
     def _is_settled(self, one: Pending, failure: Failed) -> bool:
@@ -93,7 +97,9 @@ class OutageJudge:
         if isinstance(error, BudgetSpentError) or getattr(error, "rate_limited", False):
             one.asked = None
             self._pause(error)
-        elif self._desk.answered > failure.answered:
+        elif failure.calls_left < self._well_since_call:
+            one.asked = None  # a failure of the outage that is over
+        elif self._desk.last_answered > failure.calls_left:
             one.asked = None
             one.attempts += 1
             if one.attempts >= self._max_attempts:
@@ -118,7 +124,7 @@ class OutageJudge:
         now = self._clock.monotonic()
         if self._away_since is None:
             self._away_since = now
-        self._answered_before = self._desk.answered
+        self._away_until_call = self._desk.calls_left
         wait = getattr(error, "retry_after_seconds", None) or PAUSE_SECONDS
         self._resume_at = max(self._resume_at, now + min(wait, LONGEST_PAUSE_SECONDS))
         self.trouble = error
@@ -129,5 +135,5 @@ class OutageJudge:
         except AnsweredError:
             return None
         except TROUBLE as error:
-            return Failed(error, desk.answered)
+            return Failed(error, desk.calls_left)
         return None

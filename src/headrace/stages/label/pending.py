@@ -16,8 +16,8 @@ class Failed:
     """The teacher gave no outcome: it does not answer, rejects the request, or the budget is used up."""
 
     error: HeadraceError
-    answered: int
-    """How many calls the desk had seen answered when this one failed."""
+    calls_left: int
+    """How many calls had left when this one failed: an answer to a later one shows that the teacher is well."""
 
 
 Outcome = DeskAnswer | FinalError | Failed
@@ -46,6 +46,11 @@ class Pending:
     @property
     def in_flight(self) -> bool:
         return self.asked is not None and not self.asked.done()
+
+    @property
+    def is_open(self) -> bool:
+        """Asked, and without an outcome."""
+        return self.asked is not None and self.waits
 
     @property
     def to_ask(self) -> bool:

@@ -107,7 +107,7 @@ class LabelStage:
         """Asks what may be asked now: nothing behind a sign that cites a document which changes there."""
         assert self._desk
         assert self._judge
-        in_flight = sum(one.in_flight for one in self._queue)
+        opened = sum(one.is_open for one in self._queue)
         changing: set[str] = set()
         for one in self._queue:
             changing |= one.changed.keys()
@@ -115,9 +115,9 @@ class LabelStage:
                 continue
             if not changing.isdisjoint(passage.document for passage in one.prompt.passages):
                 continue
-            if not self._judge.may_ask(in_flight):
+            if not self._judge.may_ask(opened):
                 return
-            in_flight += 1
+            opened += 1
             record, prompt = one.record, one.prompt
             one.asked = self._desk.submit(
                 lambda desk, record=record, prompt=prompt: self._ask(desk, record.id, record.offset, prompt)
@@ -133,7 +133,7 @@ class LabelStage:
         except AnsweredError as error:
             return error
         except TROUBLE as error:
-            return Failed(error, desk.answered)
+            return Failed(error, desk.calls_left)
 
     def _wait(self, judge: OutageJudge) -> None:
         """Gives the first answer a moment to arrive; where that has failed, whatever shows whether the teacher is well."""
