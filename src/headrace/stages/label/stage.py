@@ -87,6 +87,8 @@ class LabelStage:
             self._commit(batch)
         elif self._judge and self._judge.trouble:
             self._say_trouble(self._judge.trouble, self._judge.away_ms)
+        elif self._queue and self._queue[0].attempts:
+            self._say_attempts(self._queue[0])
         return batch.next_offset >= 0 or bool(self._judge and not self._judge.pauses)
 
     def close(self) -> None:
@@ -203,6 +205,11 @@ class LabelStage:
         if away_ms >= self._options.unavailable_timeout_ms:
             reason = "UnavailableTimeout"
         self._reporter.say(Condition("TeacherAvailable", "False", reason, str(error)), progress=self._progress())
+
+    def _say_attempts(self, front: Pending) -> None:
+        """The first prompt holds up the line."""
+        said = f"prompt {front.record.id} failed {front.attempts} of {self._options.max_attempts} times, others are answered"
+        self._reporter.say(Condition("TeacherAvailable", "True", "Retrying", said), progress=self._progress())
 
     def _tidy(self, desk: DeskThread) -> None:
         """At first and then once an hour: accounts for what dead processes left, and keeps the store within its bounds."""
