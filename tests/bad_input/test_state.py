@@ -18,7 +18,7 @@ from headrace.log.registry import open_log
 from headrace.stages.context import StageContext
 from headrace.stages.stage_type import stage_type
 from headrace.stages.topology import Topology
-from headrace.teachers.answer_store import SCHEMA
+from headrace.teachers.store_file import SCHEMA
 
 ROW = '{"id": "q%d", "event_time": "2023-11-14T22:13:00Z", "text": "where is my card", "amount": 1, "team": "cards"}\n'
 

@@ -82,7 +82,7 @@ def test_every_key_of_the_block_reaches_its_option(base_text: str, folder: Path,
     block = """  timeline: event
   learning:  {method: lora, optimizer: adamw, warmupSteps: 3, replay: {perFresh: 0.5, capacity: 7}, seed: 9}
   promotion: {metric: loss, candidateEvery: 5, alpha: 0.01, maxRows: 50, anchors: {max: 4, maxDrop: 0.5}, probationRows: 6, approval: manual, keepVersions: 2}
-  teacher:   {concurrency: 2, requestsPerMinute: 30, budget: {tokens: 1000, usd: 1.5}, unavailableTimeout: 1m}
+  teacher:   {concurrency: 2, requestsPerMinute: 30, budget: {tokens: 1000, usd: 1.5}, unavailableTimeout: 1m, maxAttempts: 3, answerCache: {keep: 2d, maxBytes: 8Mi}}
 """
     text = base_text[:start] + block
     text = text.replace(
@@ -113,7 +113,8 @@ def test_every_key_of_the_block_reaches_its_option(base_text: str, folder: Path,
     assert (promotion.anchors.max, promotion.anchors.max_drop, promotion.probation_rows) == (4, 0.5, 6)
     assert (promotion.approval, promotion.keep_versions) == ("manual", 2)
     assert (label.concurrency, label.requests_per_minute, label.budget.tokens, label.budget.usd) == (2, 30.0, 1000, 1.5)
-    assert label.unavailable_timeout_ms == 60_000
+    assert (label.unavailable_timeout_ms, label.max_attempts) == (60_000, 3)
+    assert (label.answer_cache.keep_ms, label.answer_cache.max_bytes) == (2 * 86_400_000, 8 * 2**20)
     assert label.teacher is not None
     assert (label.teacher.timeout_seconds, label.teacher.usd_per_million_input_tokens) == (5.0, 2.5)
     assert label.teacher.usd_per_million_output_tokens == 10.0

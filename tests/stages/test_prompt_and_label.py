@@ -160,8 +160,7 @@ def test_a_teacher_that_is_away_makes_the_rows_wait_and_says_so(log: TopicLog, t
     from headrace.stages.stage import read_statuses
 
     prompted(log, row(1, text="a"))
-    stage = label(log, tmp_path, "http://127.0.0.1:9/v1", unavailable_timeout_ms=0)
-    stage._desk._options = __import__("dataclasses").replace(stage._desk._options, attempts=1)  # type: ignore[union-attr]
+    stage = label(log, tmp_path, "http://127.0.0.1:9/v1", unavailable_timeout_ms=0, retry_seconds=0.0)
     for _ in range(200):
         stage.step()
         conditions = [c for status in read_statuses(log) for c in status.conditions if c.type == "TeacherAvailable"]

@@ -11,7 +11,8 @@ import pytest
 
 from headrace.events.message import Message
 from headrace.teachers.answer_store import AnswerStore
-from headrace.teachers.desk import DeskOptions, TeacherDesk
+from headrace.teachers.desk import TeacherDesk
+from headrace.teachers.desk_options import DeskOptions
 from headrace.teachers.teacher import RateLimits, TeacherAnswer
 
 Result = TypeVar("Result")
@@ -75,10 +76,13 @@ Step = str | Exception | Callable[[], Awaitable[str]]
 class ScriptedTeacher:
     """Plays its steps, one a call, then answers the last message back; keeps the times of its calls."""
 
-    def __init__(self, *steps: Step, seconds: float = 0.0, model: str = "m", limits: RateLimits | None = None) -> None:
+    def __init__(
+        self, *steps: Step, seconds: float = 0.0, model: str = "m", limits: RateLimits | None = None, **identity: str
+    ) -> None:
         self.steps = list(steps)
         self.seconds = seconds
         self.model = model
+        self.identity = {"model": model, **identity}
         self.limits = limits or RateLimits()
         self.calls: list[float] = []
         self.asked: list[str] = []

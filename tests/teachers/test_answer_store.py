@@ -9,16 +9,20 @@ from pathlib import Path
 import pytest
 
 from headrace.foundation.errors import CorruptDataError, DiskFullError, StateVersionError, UnavailableError
-from headrace.teachers.answer_store import AnswerStore, AskRecord, Budget, Cost, StoredAnswer
+from headrace.foundation.resource_id import ResourceId
+from headrace.teachers.answer_cache import AskRecord, StoredAnswer
+from headrace.teachers.answer_store import AnswerStore
+from headrace.teachers.ledger import Budget, Cost
 
+F = ResourceId("StreamFinetuner", "default", "f")
 ONE = Cost(1, 2, 3)
 NO_LIMIT = Budget()
 
 
 def test_the_file_is_as_durable_as_the_log(store_path: Path):
     store = AnswerStore(store_path)
-    assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._writer.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert store._file.writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._file.writer.execute("PRAGMA synchronous").fetchone() == (2,)
     asyncio.run(store.close())
 
 
@@ -26,9 +30,9 @@ def test_asks_at_the_same_time_share_transactions(store_path: Path):
     async def main() -> int:
         store = AnswerStore(store_path)
         statements: list[str] = []
-        store._writer.set_trace_callback(statements.append)
-        await asyncio.gather(*(store.reserve("f", ONE, NO_LIMIT, 0) for _ in range(200)))
-        assert store.spent("f").open_reservations == 200
+        store._file.writer.set_trace_callback(statements.append)
+        await asyncio.gather(*(store.reserve(F, ONE, NO_LIMIT, 0, 1_000) for _ in range(200)))
+        assert store.spent(F).open_reservations == 200
         await store.close()
         return statements.count("COMMIT")
 
@@ -38,7 +42,7 @@ def test_asks_at_the_same_time_share_transactions(store_path: Path):
 def test_everything_that_was_asked_for_is_written_before_closing(store_path: Path):
     async def main() -> None:
         store = AnswerStore(store_path)
-        tasks = [asyncio.create_task(store.count_cached("f")) for _ in range(50)]
+        tasks = [asyncio.create_task(store.count_cached(F)) for _ in range(50)]
         await asyncio.sleep(0)
         await store.close()
         await asyncio.gather(*tasks)
@@ -46,7 +50,7 @@ def test_everything_that_was_asked_for_is_written_before_closing(store_path: Pat
 
     asyncio.run(main())
     store = AnswerStore(store_path)
-    assert store.spent("f").cached == 50
+    assert store.spent(F).cached == 50
     asyncio.run(store.close())
 
 
@@ -55,7 +59,7 @@ def test_a_closed_store_says_so(store_path: Path):
         store = AnswerStore(store_path)
         await store.close()
         with pytest.raises(RuntimeError, match="closed"):
-            await store.count_cached("f")
+            await store.count_cached(F)
 
     asyncio.run(main())
 
@@ -63,7 +67,7 @@ def test_a_closed_store_says_so(store_path: Path):
 def test_a_cancelled_asker_who_never_called_gives_the_reservation_back(store_path: Path):
     async def main() -> None:
         store = AnswerStore(store_path)
-        task = asyncio.create_task(store.reserve("f", ONE, NO_LIMIT, 0))
+        task = asyncio.create_task(store.reserve(F, ONE, NO_LIMIT, 0, 1_000))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -72,18 +76,20 @@ def test_a_cancelled_asker_who_never_called_gives_the_reservation_back(store_pat
 
     asyncio.run(main())
     store = AnswerStore(store_path)
-    assert store.spent("f").open_reservations == 0
+    assert store.spent(F).open_reservations == 0
     asyncio.run(store.close())
 
 
 def test_settling_twice_counts_once(store_path: Path):
     async def main() -> None:
         store = AnswerStore(store_path)
-        reservation = await store.reserve("f", ONE, NO_LIMIT, 0)
-        await store.charge(reservation, ONE)
-        await store.charge(reservation, ONE)
+        reservation = await store.reserve(F, ONE, NO_LIMIT, 0, 1_000)
+        answer = StoredAnswer("x", "m", ONE)
+        await store.settle(reservation, AskRecord("k", F), answer, 0)
+        await store.settle(reservation, AskRecord("k", F), answer, 0)
         await store.release(reservation)
-        spent = store.spent("f")
+        await store.lose(reservation)
+        spent = store.spent(F)
         assert (spent.calls, spent.open_reservations, spent.open_tokens) == (1, 0, 0)
         await store.close()
 
@@ -115,18 +121,18 @@ def test_a_path_that_cannot_be_opened_is_reported(tmp_path: Path):
 def test_a_full_disk_reaches_every_asker_and_later_asks_go_on(store_path: Path):
     async def main() -> None:
         store = AnswerStore(store_path)
-        pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
-        reservation = await store.reserve("f", ONE, NO_LIMIT, 0)
-        store._writer.execute(f"PRAGMA max_page_count = {pages}")
+        pages = store._file.writer.execute("PRAGMA page_count").fetchone()[0]
+        reservation = await store.reserve(F, ONE, NO_LIMIT, 0, 1_000)
+        store._file.writer.execute(f"PRAGMA max_page_count = {pages}")
         big = StoredAnswer("x" * 100_000, "m", ONE)
         results = await asyncio.gather(
-            store.settle(reservation, AskRecord("k", "f"), big, 0), store.count_cached("f"), return_exceptions=True
+            store.settle(reservation, AskRecord("k", F), big, 0), store.count_cached(F), return_exceptions=True
         )
         assert [type(result) for result in results] == [DiskFullError] * 2
-        assert store.spent("f").open_reservations == 1
-        store._writer.execute("PRAGMA max_page_count = 1000000")
-        await store.settle(reservation, AskRecord("k", "f"), big, 0)
-        assert store.cached(AskRecord("k", "f")) == big
+        assert store.spent(F).open_reservations == 1
+        store._file.writer.execute("PRAGMA max_page_count = 1000000")
+        await store.settle(reservation, AskRecord("k", F), big, 0)
+        assert store.cached(AskRecord("k", F)) == big
         await store.close()
 
     asyncio.run(main())
@@ -135,15 +141,20 @@ def test_a_full_disk_reaches_every_asker_and_later_asks_go_on(store_path: Path):
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from headrace.teachers.answer_store import AnswerStore, AskRecord, Budget, Cost, StoredAnswer
+from headrace.foundation.resource_id import ResourceId
+from headrace.teachers.answer_cache import AskRecord, StoredAnswer
+from headrace.teachers.answer_store import AnswerStore
+from headrace.teachers.ledger import Budget, Cost
 from headrace.teachers.teacher import BudgetSpentError
+
+F = ResourceId("StreamFinetuner", "default", "f")
 
 async def one(store, number):
     try:
-        reservation = await store.reserve("f", Cost(5, 5, 0), Budget(tokens=1000), 0)
+        reservation = await store.reserve(F, Cost(5, 5, 0), Budget(tokens=1000), 0, 1_000)
     except BudgetSpentError:
         return 0
-    await store.settle(reservation, AskRecord(f"{sys.argv[2]}-{number}", "f"), StoredAnswer("x", "m", Cost(5, 5, 0)), 0)
+    await store.settle(reservation, AskRecord(f"{sys.argv[2]}-{number}", F), StoredAnswer("x", "m", Cost(5, 5, 0)), 0)
     return 1
 
 async def main():
@@ -164,6 +175,6 @@ def test_processes_share_one_budget_and_one_file(store_path: Path):
     assert [child.returncode for child in children] == [0, 0, 0]
     assert sum(granted) == 100
     store = AnswerStore(store_path)
-    spent = store.spent("f")
+    spent = store.spent(F)
     assert (spent.calls, spent.input_tokens + spent.output_tokens, spent.open_reservations) == (100, 1000, 0)
     asyncio.run(store.close())

@@ -15,16 +15,19 @@ from hypothesis import strategies as st
 
 from headrace.events.message import Message
 from headrace.foundation.errors import HeadraceError
+from headrace.foundation.resource_id import ResourceId
 from headrace.teachers.answer_store import AnswerStore
-from headrace.teachers.desk import DeskOptions, TeacherDesk
+from headrace.teachers.desk import TeacherDesk
+from headrace.teachers.desk_options import DeskOptions
 from headrace.teachers.teacher import BudgetSpentError, RefusedError, TeacherUnavailableError, Usage
 
+F, G = (ResourceId("StreamFinetuner", "default", name) for name in "fg")
 ESTIMATE = len(b"hello") + 16 + 8
 """Of `ask`'s prompt: bytes, the message's frame, the limit of output."""
 
 
 def ask(desk: TeacherDesk, text: str = "hello", **more: Any):
-    return desk.ask([Message("user", text)], **{"finetuner": "f", "max_output_tokens": 8, **more})
+    return desk.ask([Message("user", text)], **{"owner": F, "max_output_tokens": 8, **more})
 
 
 def test_the_budget_in_tokens_stops_the_next_call_before_it_is_made(desks):
@@ -34,7 +37,7 @@ def test_the_budget_in_tokens_stops_the_next_call_before_it_is_made(desks):
         await ask(desk, "hello")
         with pytest.raises(BudgetSpentError, match=r"15 of 40 tokens.*29 tokens.*spec\.teacher\.budget"):
             await ask(desk, "other")
-        return await ask(desk, "hello"), await ask(desk, "other", finetuner="g")
+        return await ask(desk, "hello"), await ask(desk, "other", owner=G)
 
     cached, others = desks.use(teacher, main, budget_tokens=40)
     assert cached.cached
@@ -47,7 +50,7 @@ def test_the_budget_in_dollars_counts_both_prices(desks):
         await ask(desk, "hello")
         with pytest.raises(BudgetSpentError, match=r"0\.0300 of 0\.0600 USD"):
             await ask(desk, "other")
-        return desk.spent("f")
+        return desk.spent(F)
 
     options = {"usd_per_million_input_tokens": 1000.0, "usd_per_million_output_tokens": 4000.0}
     spent = desks.use(desks.scripted(), main, budget_usd=0.06, **options)
@@ -81,13 +84,14 @@ def test_the_budget_is_never_passed_under_any_interleaving(virtual, asks, tokens
         stores = [AnswerStore(path, executor=virtual.executor()) for _ in range(2)]
 
         def check() -> None:
-            spent = stores[0].spent("f")
-            assert 0 <= spent.input_tokens + spent.output_tokens + spent.open_tokens <= budget
+            spent = stores[0].spent(F)
+            assert 0 <= spent.input_tokens + spent.output_tokens + spent.open_tokens + spent.lost_tokens <= budget
             assert spent.open_reservations >= 0
             assert spent.open_tokens >= 0
 
         class Watched:
-            model = "m"
+            def __init__(self) -> None:
+                self.identity = {"model": "m"}
 
             async def answer(self, messages: list[Message], *, max_output_tokens: int):
                 check()
@@ -135,11 +139,15 @@ from pathlib import Path
 from headrace.events.message import Message
 from headrace.foundation.failpoints import arm_from_environment
 from headrace.teachers.answer_store import AnswerStore
-from headrace.teachers.desk import DeskOptions, TeacherDesk
+from headrace.foundation.resource_id import ResourceId
+from headrace.teachers.desk import TeacherDesk
+from headrace.teachers.desk_options import DeskOptions
 from headrace.teachers.teacher import TeacherAnswer
 
+F = ResourceId("StreamFinetuner", "default", "f")
+
 class Echo:
-    model = "m"
+    identity = {"model": "m"}
     async def answer(self, messages, *, max_output_tokens):
         return TeacherAnswer("answer to " + messages[-1].content, "m-1", 10, 5)
     async def close(self): pass
@@ -147,7 +155,7 @@ class Echo:
 async def main():
     store = AnswerStore(Path(sys.argv[1]))
     desk = TeacherDesk(Echo(), DeskOptions("Scripted"), store)
-    await desk.ask([Message("user", "hello")], finetuner="f", max_output_tokens=8, ask_id="p1")
+    await desk.ask([Message("user", "hello")], owner=F, max_output_tokens=8, ask_id="p1")
     await desk.close()
 
 arm_from_environment()
@@ -175,7 +183,7 @@ def test_a_kill_leaves_either_the_answer_or_its_reservation(desks, failpoint, ca
     teacher = desks.scripted()
 
     async def after(desk: TeacherDesk):
-        return desk.spent("f"), await ask(desk, ask_id="p1"), desk.spent("f")
+        return desk.spent(F), await ask(desk, ask_id="p1"), desk.spent(F)
 
     before, answer, spent = desks.use(teacher, after)
     assert (before.calls, before.open_reservations) == (calls, open_reservations)

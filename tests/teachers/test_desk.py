@@ -1,9 +1,6 @@
 """The desk in virtual time: asking once, pace, limits, failures, cancellation."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +9,7 @@ from hypothesis import strategies as st
 
 from headrace.events.example import Price
 from headrace.events.message import Message
+from headrace.foundation.resource_id import ResourceId
 from headrace.teachers.desk import DeskAnswer, TeacherDesk
 from headrace.teachers.pacing import Pace
 from headrace.teachers.teacher import (
@@ -23,23 +21,11 @@ from headrace.teachers.teacher import (
     Usage,
 )
 
+F, G, LIVE, HISTORY = (ResourceId("StreamFinetuner", "default", name) for name in ("f", "g", "live", "history"))
+
 
 def ask(desk: TeacherDesk, text: str = "hello", **more: Any):
-    return desk.ask([Message("user", text)], **{"finetuner": "f", "max_output_tokens": 8, **more})
-
-
-def make_old(store: Path) -> None:
-    """Turns the file into what the first version of the store left, with one answer that cites a document."""
-    with closing(sqlite3.connect(store)) as db:
-        db.executescript("""
-            DROP TABLE citations; DROP TABLE current_versions;
-            CREATE TABLE citations (cite TEXT NOT NULL, answer_id INTEGER NOT NULL, PRIMARY KEY (cite, answer_id)) WITHOUT ROWID;
-            CREATE TABLE forgotten (cite TEXT PRIMARY KEY) WITHOUT ROWID;
-            INSERT INTO answers (key, finetuner, ask_id, text, model, input_tokens, output_tokens, nano_usd, answered_at_ms)
-              VALUES ('k', 'f', '', 'x', 'm', 1, 1, 1, 1);
-            INSERT INTO citations VALUES ('doc@1', last_insert_rowid());
-            PRAGMA user_version = 1;
-        """)
+    return desk.ask([Message("user", text)], **{"owner": F, "max_output_tokens": 8, **more})
 
 
 class TestCache:
@@ -64,7 +50,7 @@ class TestCache:
         teacher = desks.scripted(seconds=1.0)
 
         async def many(desk: TeacherDesk):
-            return await asyncio.gather(*(ask(desk) for _ in range(20))), desk.spent("f")
+            return await asyncio.gather(*(ask(desk) for _ in range(20))), desk.spent(F)
 
         answers, spent = desks.use(teacher, many)
         assert len(teacher.calls) == 1
@@ -101,8 +87,8 @@ class TestCache:
 
     def test_roles_are_part_of_the_prompt(self, desks):
         async def keys(desk: TeacherDesk):
-            return {desk.key([Message(role, "x")], 8) for role in ("system", "user", "assistant")} | {
-                desk.key([Message("user", "x"), Message("user", "")], 8)
+            return {desk.key("default", [Message(role, "x")], 8) for role in ("system", "user", "assistant")} | {
+                desk.key("default", [Message("user", "x"), Message("user", "")], 8)
             }
 
         assert len(desks.use(desks.scripted(), keys)) == 4
@@ -162,13 +148,13 @@ class TestCache:
             await ask(desk, "a", cites=[("doc", "1"), ("other", "1")], ask_id="a")
             await ask(desk, "b", cites=[("other", "1")])
             await ask(desk, "c", cites=[("doc", "2")])
-            assert await desk.renew("f", {"doc": "2", "never": "1"}) == 1
+            assert await desk.renew(F, {"doc": "2", "never": "1"}) == 1
             again = [
                 await ask(desk, "a", cites=[("doc", "1"), ("other", "1")], ask_id="a"),
                 await ask(desk, "b", cites=[("other", "1")]),
                 await ask(desk, "c", cites=[("doc", "2")]),
             ]
-            assert await desk.renew("f", {"doc": "2"}) == 0
+            assert await desk.renew(F, {"doc": "2"}) == 0
             return again
 
         teacher = desks.scripted()
@@ -188,7 +174,7 @@ class TestCache:
     def test_a_version_that_comes_back_is_kept_again_and_a_deleted_document_has_none(self, desks):
         async def there_and_back(desk: TeacherDesk):
             for holds in ("1", "2", "1", None):
-                await desk.renew("f", {"doc": holds})
+                await desk.renew(F, {"doc": holds})
                 await ask(desk, cites=[("doc", "1")])
             return [await ask(desk, cites=[("doc", "1")])]
 
@@ -205,16 +191,16 @@ class TestCache:
         async def change(desk: TeacherDesk):
             for one in names:
                 await ask(desk, one, cites=[(one, "1")])
-            assert await desk.renew("f", {name: "1@2"}) == 1
+            assert await desk.renew(F, {name: "1@2"}) == 1
             return [(await ask(desk, one, cites=[(one, "1")])).cached for one in names]
 
         assert desks.use(desks.scripted(), change) == [one != name for one in names]
 
     def test_each_finetuner_leaves_a_version_behind_by_itself(self, desks):
         async def change(desk: TeacherDesk):
-            await ask(desk, cites=[("doc", "1")], finetuner="history")
-            assert await desk.renew("live", {"doc": "2"}) == 0
-            return [(await ask(desk, cites=[("doc", "1")], finetuner=one)).cached for one in ("history", "live")]
+            await ask(desk, cites=[("doc", "1")], owner=HISTORY)
+            assert await desk.renew(LIVE, {"doc": "2"}) == 0
+            return [(await ask(desk, cites=[("doc", "1")], owner=one)).cached for one in (HISTORY, LIVE)]
 
         assert desks.use(desks.scripted(), change) == [True, False]
 
@@ -222,31 +208,18 @@ class TestCache:
         async def overlap(desk: TeacherDesk):
             on_the_way = asyncio.create_task(ask(desk, cites=[("doc", "1")]))
             await asyncio.sleep(0.5)
-            await desk.renew("f", {"doc": "2"})
+            await desk.renew(F, {"doc": "2"})
             return await on_the_way, await ask(desk, cites=[("doc", "1")])
 
         first, second = desks.use(desks.scripted(seconds=1.0), overlap)
         assert first.text == second.text
         assert not second.cached
 
-    def test_a_store_of_the_version_before_is_read_on(self, desks, store_path):
-        desks.use(desks.scripted(), ask)
-        make_old(store_path)
-
-        async def change(desk: TeacherDesk):
-            known = await ask(desk)
-            await ask(desk, "new", cites=[("doc", "1")])
-            return known, await desk.renew("f", {"doc": "2"})
-
-        known, gone = desks.use(desks.scripted(), change)
-        assert known.cached
-        assert gone == 1
-
     def test_each_finetuner_pays_for_itself_and_shares_the_answers(self, desks):
         async def both(desk: TeacherDesk):
-            await ask(desk, finetuner="f")
-            answer = await ask(desk, finetuner="g")
-            return answer, desk.spent("f"), desk.spent("g"), desk.spent("nobody")
+            await ask(desk, owner=F)
+            answer = await ask(desk, owner=G)
+            return answer, desk.spent(F), desk.spent(G), desk.spent(F.sibling("StreamFinetuner", "nobody"))
 
         answer, f, g, nobody = desks.use(desks.scripted(), both)
         assert answer.cached
@@ -370,7 +343,7 @@ class TestPace:
             await ask(desk, "first")
             with pytest.raises(TeacherUnavailableError) as caught:
                 await ask(desk, "second")
-            return caught.value, asyncio.get_running_loop().time(), desk.spent("f")
+            return caught.value, asyncio.get_running_loop().time(), desk.spent(F)
 
         error, at, spent = desks.use(teacher, two)
         assert error.retry_after_seconds == pytest.approx(3600.0)
@@ -401,7 +374,7 @@ class TestFailures:
         async def outage(desk: TeacherDesk):
             with pytest.raises(TeacherUnavailableError):
                 await ask(desk)
-            between = desk.spent("f")
+            between = desk.spent(F)
             return between, await ask(desk)
 
         between, answer = desks.use(teacher, outage, attempts=3)
@@ -453,22 +426,33 @@ class TestFailures:
         async def twice(desk: TeacherDesk):
             with pytest.raises(type(error)):
                 await ask(desk)
-            return desk.spent("f"), await ask(desk)
+            return desk.spent(F), await ask(desk)
 
         spent, answer = desks.use(teacher, twice)
         assert (spent.calls, spent.input_tokens + spent.output_tokens, spent.open_reservations) == (calls, tokens, 0)
         assert answer.text == "answer to hello"
         assert len(teacher.calls) == 2
 
-    def test_a_call_that_may_be_billed_goes_on_counting(self, desks):
+    def test_a_call_that_may_be_billed_counts_as_lost_on_the_way(self, desks):
         teacher = desks.scripted(TeacherUnavailableError("cut", maybe_billed=True))
 
         async def one(desk: TeacherDesk):
             await ask(desk)
-            return desk.spent("f")
+            return desk.spent(F)
 
         spent = desks.use(teacher, one)
-        assert (spent.calls, spent.open_reservations, spent.open_tokens) == (1, 1, 5 + 16 + 8)
+        assert (spent.calls, spent.open_reservations, spent.broken_calls, spent.killed_calls) == (1, 0, 1, 0)
+        assert spent.lost_tokens == 5 + 16 + 8
+
+    def test_calls_that_may_be_billed_are_repeated_less_often(self, desks):
+        teacher = desks.scripted(*[TeacherUnavailableError("cut", maybe_billed=True)] * 6)
+
+        async def one(desk: TeacherDesk):
+            with pytest.raises(TeacherUnavailableError):
+                await ask(desk)
+
+        desks.use(teacher, one)
+        assert len(teacher.calls) == 2
 
 
 class TestCancellation:
@@ -485,7 +469,7 @@ class TestCancellation:
         assert desks.use(teacher, leave).text == "answer to hello"
         assert teacher.cancelled == 0
 
-    def test_the_call_ends_when_nobody_waits_any_more(self, desks):
+    def test_a_call_that_has_left_is_stored_though_nobody_waits_any_more(self, desks):
         teacher = desks.scripted(seconds=1.0)
 
         async def leave(desk: TeacherDesk):
@@ -494,14 +478,26 @@ class TestCancellation:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(0)
-            spent = desk.spent("f")
-            return spent, await ask(desk)
+            await asyncio.sleep(1.0)
+            return desk.spent(F), await ask(desk)
 
         spent, answer = desks.use(teacher, leave)
-        assert teacher.cancelled == 1
-        assert spent.open_reservations == 1
-        assert answer.text == "answer to hello"
+        assert (teacher.cancelled, len(teacher.calls)) == (0, 1)
+        assert (spent.calls, spent.open_reservations) == (1, 0)
+        assert answer.cached
+
+    def test_a_failed_call_is_not_repeated_when_nobody_waits_any_more(self, desks):
+        teacher = desks.scripted(TeacherUnavailableError("500"), seconds=1.0)
+
+        async def leave(desk: TeacherDesk):
+            task = asyncio.create_task(ask(desk))
+            await asyncio.sleep(0.5)
+            task.cancel()
+            await asyncio.sleep(60.0)
+            return desk.spent(F)
+
+        assert desks.use(teacher, leave).open_reservations == 0
+        assert len(teacher.calls) == 1
 
     def test_an_asker_who_waits_for_a_slot_leaves_nothing_behind(self, desks):
         teacher = desks.scripted(seconds=1.0)
@@ -512,11 +508,69 @@ class TestCancellation:
             await asyncio.sleep(0.5)
             second.cancel()
             await first
-            return desk.spent("f")
+            return desk.spent(F)
 
         spent = desks.use(teacher, leave, concurrency=1)
         assert (spent.calls, spent.open_reservations) == (1, 0)
         assert teacher.asked == ["first"]
+
+    def test_closing_waits_for_calls_that_have_left_and_sends_no_other(self, desks):
+        teacher = desks.scripted(seconds=3.0)
+
+        async def close(desk: TeacherDesk):
+            tasks = [asyncio.create_task(ask(desk, str(number))) for number in range(4)]
+            await asyncio.sleep(1.0)
+            await desk.close(grace_seconds=5.0)
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+        outcomes = desks.use(teacher, close, concurrency=2)
+        assert [type(one).__name__ for one in outcomes] == ["DeskAnswer"] * 2 + ["CancelledError"] * 2
+        assert teacher.asked == ["0", "1"]
+
+        async def again(desk: TeacherDesk):
+            return (await ask(desk, "0")).cached, desk.spent(F)
+
+        known, spent = desks.use(teacher, again)
+        assert known
+        assert (spent.calls, spent.open_reservations) == (2, 0)
+
+    def test_what_does_not_arrive_in_the_grace_is_lost_once_it_has_expired(self, desks):
+        teacher = desks.scripted(seconds=100.0)
+
+        async def close(desk: TeacherDesk):
+            task = asyncio.create_task(ask(desk))
+            await asyncio.sleep(1.0)
+            await desk.close(grace_seconds=5.0)
+            await asyncio.gather(task, return_exceptions=True)
+
+        desks.use(teacher, close)
+
+        async def after(desk: TeacherDesk):
+            await desk.reconcile()
+            first = desk.spent(F)
+            await asyncio.sleep(301.0)
+            await desk.reconcile()
+            return first, desk.spent(F)
+
+        first, later = desks.use(teacher, after)
+        assert (first.open_reservations, first.killed_calls) == (1, 0)
+        assert (later.open_reservations, later.killed_calls, later.lost_tokens) == (0, 1, 5 + 16 + 8)
+
+    def test_an_answer_that_comes_after_its_reservation_expired_is_charged_and_no_longer_lost(self, desks):
+        teacher = desks.scripted(seconds=50.0)
+
+        async def late(desk: TeacherDesk):
+            task = asyncio.create_task(ask(desk))
+            await asyncio.sleep(40.0)
+            await desk.reconcile()
+            between = desk.spent(F)
+            await task
+            return between, desk.spent(F)
+
+        between, after = desks.use(teacher, late, reservation_seconds=30.0)
+        assert (between.killed_calls, between.lost_tokens) == (1, 29)
+        assert (after.calls, after.killed_calls, after.lost_tokens, after.open_reservations) == (1, 0, 0, 0)
+        assert (after.input_tokens, after.output_tokens) == (10, 5)
 
     def test_closing_ends_the_calls_the_teacher_and_the_store(self, desks):
         teacher = desks.scripted(seconds=100.0)

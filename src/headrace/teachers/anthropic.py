@@ -15,7 +15,7 @@ from headrace.events.message import Message
 from headrace.teachers import rate_limits
 from headrace.teachers.failures import FailedReply, Failures
 from headrace.teachers.teacher import RefusedError, TeacherAnswer, TeacherOptions, UnusableAnswerError, Usage
-from headrace.teachers.templates import AnthropicTemplate, read_template
+from headrace.teachers.templates import AnthropicTemplate, canonical_endpoint, read_template
 from headrace.teachers.transport import call_timeout, lost
 
 _CUT_OFF = {"max_tokens", "model_context_window_exceeded"}
@@ -50,22 +50,26 @@ def open_teacher(options: TeacherOptions) -> "AnthropicTeacher":
     client = anthropic.AsyncAnthropic(
         api_key=key, base_url=template.endpoint, max_retries=0, timeout=call_timeout(options.timeout_seconds)
     )
-    return AnthropicTeacher(client, template.model, key, options)
+    identity = {"endpoint": canonical_endpoint(template.endpoint), "model": template.model}
+    return AnthropicTeacher(client, identity, key, options)
 
 
 class AnthropicTeacher:
     """A client of the Messages API."""
 
-    def __init__(self, client: anthropic.AsyncAnthropic, model: str, key: str, options: TeacherOptions) -> None:
+    def __init__(
+        self, client: anthropic.AsyncAnthropic, identity: Mapping[str, str], key: str, options: TeacherOptions
+    ) -> None:
         self._client = client
-        self._model = model
+        self._identity = identity
+        self._model = identity["model"]
         self._where = f"MegaModel/{options.name}"
         self._failures = Failures(self._where, key)
         self._timeout_seconds = options.timeout_seconds
 
     @property
-    def model(self) -> str:
-        return self._model
+    def identity(self) -> Mapping[str, str]:
+        return self._identity
 
     async def answer(self, messages: Sequence[Message], *, max_output_tokens: int) -> TeacherAnswer:
         system = "\n\n".join(message.content for message in messages if message.role == "system")

@@ -5,7 +5,7 @@ import openai
 from headrace.teachers.chat_completions import ChatRequest
 from headrace.teachers.openai import ChatTeacher
 from headrace.teachers.teacher import TeacherOptions
-from headrace.teachers.templates import AzureOpenAITemplate, read_template
+from headrace.teachers.templates import AzureOpenAITemplate, canonical_endpoint, read_template
 from headrace.teachers.transport import call_timeout
 
 
@@ -20,4 +20,9 @@ def open_teacher(options: TeacherOptions) -> ChatTeacher:
         max_retries=0,
         timeout=call_timeout(options.timeout_seconds),
     )
-    return ChatTeacher(client, ChatRequest(template.deployment), template.deployment, key, options)
+    identity = {
+        "endpoint": canonical_endpoint(template.endpoint),
+        "model": template.deployment,
+        "apiVersion": template.api_version,
+    }
+    return ChatTeacher(client, ChatRequest(template.deployment), identity, key, options)

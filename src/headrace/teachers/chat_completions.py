@@ -10,6 +10,10 @@ from headrace.teachers import rate_limits
 from headrace.teachers.failures import FailedReply, Failures
 from headrace.teachers.teacher import RefusedError, TeacherAnswer, UnusableAnswerError, Usage
 
+TEMPERATURE = 0
+SAMPLING: Mapping[str, str] = {"temperature": str(TEMPERATURE)}
+"""What requests ask for, as part of a teacher's identity."""
+
 
 class _ReplyMessage(msgspec.Struct):
     content: str | None = None
@@ -55,7 +59,7 @@ class ChatRequest:
             self._limit_name: max_output_tokens,
         }
         if self._temperature:
-            body["temperature"] = 0
+            body["temperature"] = TEMPERATURE
         return body
 
     def adapts_to(self, error: Mapping[str, Any], sent: Mapping[str, object]) -> bool:

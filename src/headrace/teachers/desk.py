@@ -1,9 +1,7 @@
-"""The desk in front of a teacher: asks once for equal prompts, at the allowed pace, within the budget, and again after failures."""
+"""The desk in front of a teacher: asks once for equal prompts, and stores every answer that arrives, even if its asker is gone."""
 
 import asyncio
 import hashlib
-import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,86 +10,27 @@ import msgspec
 from headrace.events.example import Price
 from headrace.events.message import Message
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.teachers.answer_store import (
-    AnswerStore,
-    AskRecord,
-    Budget,
-    Cite,
-    Cost,
-    Reservation,
-    Spending,
-    StoredAnswer,
-)
-from headrace.teachers.pacing import Gate, Pace
-from headrace.teachers.teacher import (
-    AnsweredError,
-    RateLimits,
-    Teacher,
-    TeacherAnswer,
-    TeacherOptions,
-    TeacherRejectedError,
-    TeacherUnavailableError,
-)
+from headrace.foundation.resource_id import ResourceId
+from headrace.teachers.answer_cache import NO_PLACE, AskRecord, Cite, StoredAnswer
+from headrace.teachers.answer_store import AnswerStore
+from headrace.teachers.calls import Calls, Question
+from headrace.teachers.desk_options import DeskOptions
+from headrace.teachers.ledger import Spending
+from headrace.teachers.teacher import AnsweredError, Teacher
 
-_TOKENS_PER_MESSAGE = 16
-"""Upper bound of what a chat template adds around a message."""
-_BYTES_PER_TOKEN = 4
-"""Usual length of a token, for pacing only; the budget counts every byte as a token, which is an upper bound."""
-_ENCODER = msgspec.json.Encoder()
-
-
-@dataclass(frozen=True, slots=True)
-class DeskOptions:
-    """`spec.teacher` of a finetuner, with the prices of its MegaModel."""
-
-    provider: str
-    """Part of the cache key, beside the model."""
-    concurrency: int = 16
-    requests_per_minute: float = 0.0
-    """0: no limit but the provider's own."""
-    budget_tokens: int = 0
-    """Tokens, input and output together, that each finetuner may spend; 0: no limit."""
-    budget_usd: float = 0.0
-    usd_per_million_input_tokens: float = 0.0
-    usd_per_million_output_tokens: float = 0.0
-    attempts: int = 6
-    """Calls for one ask until the caller learns of the outage."""
-    give_up_seconds: float = 30.0
-    """The same as a time, from the first call on."""
-    first_backoff_seconds: float = 0.25
-    longest_backoff_seconds: float = 8.0
-    seed: int = 0
-    """Of the jitter."""
+PROBE = (Message("user", "Answer with one word: yes"),)
+PROBE_TOKENS = 16
+_ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 @dataclass(frozen=True, slots=True)
 class DeskAnswer:
-    """An answer, and what it cost the finetuner that asked."""
+    """An answer, and what it cost the owner that asked."""
 
     text: str
     model: str
     cached: bool
     price: Price
-
-
-def desk_options(
-    teacher: TeacherOptions,
-    *,
-    concurrency: int = 16,
-    requests_per_minute: float = 0.0,
-    budget_tokens: int = 0,
-    budget_usd: float = 0.0,
-) -> DeskOptions:
-    """The options of a desk in front of this MegaModel."""
-    return DeskOptions(
-        provider=teacher.provider,
-        concurrency=concurrency,
-        requests_per_minute=requests_per_minute,
-        budget_tokens=budget_tokens,
-        budget_usd=budget_usd,
-        usd_per_million_input_tokens=teacher.usd_per_million_input_tokens,
-        usd_per_million_output_tokens=teacher.usd_per_million_output_tokens,
-    )
 
 
 @dataclass(slots=True)
@@ -103,28 +42,33 @@ class _Asking:
 
 
 class TeacherDesk:
-    """Used from one event loop, and owns its teacher and its store; the stores of several desks may be one file."""
+    """Used from one event loop. Owns its teacher and its store; the stores of several desks may be one file."""
 
     def __init__(self, teacher: Teacher, options: DeskOptions, store: AnswerStore, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._teacher = teacher
-        self._options = options
-        self._store = store
-        self._clock = clock
-        self._budget = Budget(options.budget_tokens, round(options.budget_usd * 1e9))
-        self._slots = asyncio.Semaphore(options.concurrency)
-        self._pace = Pace(options.requests_per_minute, clock)
-        self._gate = Gate(clock)
-        self._jitter = random.Random(options.seed)
-        self._on_the_way: dict[tuple[str, str], _Asking] = {}
+        self._teacher, self._options, self._store, self._clock = teacher, options, store, clock
+        self._calls = Calls(teacher, options, store, clock)
+        self._on_the_way: dict[tuple[ResourceId, str], _Asking] = {}
+        self._closing = False
+
+    @property
+    def calls_left(self) -> int:
+        """Calls that have left so far; they are numbered from 1."""
+        return self._calls.left
+
+    @property
+    def last_answered(self) -> int:
+        """The number of the latest call that was answered, be it with a refusal; 0: none."""
+        return self._calls.last_answered
 
     async def ask(
         self,
         messages: Sequence[Message],
         *,
-        finetuner: str,
+        owner: ResourceId,
         max_output_tokens: int,
         cites: Sequence[Cite] = (),
         ask_id: str = "",
+        place: int = NO_PLACE,
         fresh: bool = False,
         apart: bool = False,
     ) -> DeskAnswer:
@@ -132,170 +76,118 @@ class TeacherDesk:
 
         `cites`: the document versions that the prompt was made from; only a prompt made from the same ones is the same, and
         `renew` says which hold. `ask_id`: the prompt's own id; asking again with the same one, after a crash say, gives the
-        same answer at the same price as the first time, not marked as cached. `fresh`: does not take an answer that was
-        given to another ask; the new one replaces it in the cache. `apart`: takes known answers, but what it pays for is known
-        to others who ask apart alone, so that nobody's price depends on who came first.
+        same answer at the same price as the first time, not marked as cached, or the same refusal. `place`: the prompt's offset,
+        by which `prune` knows that it is not committed yet. `fresh`: does not take an answer that was given to another ask; the
+        new one replaces it in the cache. `apart`: takes known answers, but what it pays for is known only to others who ask apart,
+        so that nobody's price depends on who came first.
 
         Raises what `teacher.py` draws: TeacherUnavailableError only after `attempts` calls or `give_up_seconds`.
         """
-        known = AskRecord(self.key(messages, max_output_tokens, cites), finetuner, ask_id, tuple(cites))
+        known = AskRecord(
+            self.key(owner.namespace, messages, max_output_tokens, cites), owner, ask_id, tuple(cites), place
+        )
         ask = replace(known, key=f"apart/{known.key}") if apart else known
-        if (own := self._store.given(ask)) is not None:
+        own = self._store.given(ask)
+        if isinstance(own, AnsweredError):
+            raise own
+        if own is not None:
             return _as_paid(own)
-        if (asking := self._on_the_way.get((finetuner, ask.key))) is not None:
-            answer = await self._wait_for(asking)
+        if (asking := self._on_the_way.get((owner, ask.key))) is not None:
+            answer = await self._follow(asking, ask)
         elif fresh or (answer := self._store.cached(known) or self._store.cached(ask)) is None:
-            return _as_paid(await self._lead(ask, messages, max_output_tokens))
-        await self._store.count_cached(finetuner)
+            return _as_paid(await self._lead(Question(ask, messages, max_output_tokens)))
+        await self._store.count_cached(owner)
         return DeskAnswer(answer.text, answer.model, cached=True, price=Price())
 
-    def key(self, messages: Sequence[Message], max_output_tokens: int, cites: Sequence[Cite] = ()) -> str:
-        """The prompt's hash: provider, model, messages, limit of output tokens, cited versions (BLAKE2b, 16 bytes, hexadecimal).
+    def key(
+        self, namespace: str, messages: Sequence[Message], max_output_tokens: int, cites: Sequence[Cite] = ()
+    ) -> str:
+        """The hash of all that an answer depends on (BLAKE2b, 16 bytes, hexadecimal).
 
-        An edit elsewhere in a cited document leaves the text of a prompt as it was; its answer is asked anew all the same.
+        Namespace, provider, the teacher's identity (endpoint, model, API version, sampling), messages, limit of output tokens, cited
+        versions. An edit elsewhere in a cited document leaves the text of a prompt as it was; it is asked again all the same.
         """
-        prompt: tuple[object, ...] = (self._options.provider, self._teacher.model, messages, max_output_tokens)
-        if cites:
-            prompt = (*prompt, sorted(set(cites)))
+        teacher = (namespace, self._options.provider, dict(self._teacher.identity))
+        prompt = (teacher, messages, max_output_tokens, sorted(set(cites)))
         return hashlib.blake2b(_ENCODER.encode(prompt), digest_size=16).hexdigest()
 
-    async def renew(self, finetuner: str, versions: Mapping[str, str | None]) -> int:
-        """These versions hold from now on, by document (None: it is gone); answers made for the finetuner from others are not used again.
+    async def probe(self, owner: ResourceId) -> None:
+        """One small call, charged to the owner: is the teacher well? Raises what `teacher.py` draws where it is not."""
+        ask = AskRecord("probe", owner)
+        await self._calls.persist(Question(ask, PROBE, PROBE_TOKENS), attempts=1)
 
-        How many were kept until now. An answer on its way that cites another version is given to who asked, and not kept.
+    async def renew(self, owner: ResourceId, versions: Mapping[str, str | None]) -> int:
+        """These versions hold from now on, by document (None: it is gone); the owner's answers made from others are not used again.
+
+        How many were kept until now. An answer on its way that cites another version is given to its asker, and not kept.
         """
-        return await self._store.renew(finetuner, versions)
+        return await self._store.renew(owner, versions)
 
-    def spent(self, finetuner: str) -> Spending:
-        """What this finetuner's answers have cost so far."""
-        return self._store.spent(finetuner)
+    async def reconcile(self) -> int:
+        """Counts the reservations that dead processes left as lost, once they have expired; how many."""
+        return await self._store.reconcile(self._clock.now_ms())
 
-    async def close(self) -> None:
-        """Ends what is on the way, then closes the teacher and the store."""
+    async def prune(self, owner: ResourceId, committed: int) -> int:
+        """Deletes the owner's answers that pass the bounds, but none of prompts at or behind the offset `committed`; how many."""
+        return await self._store.prune(owner, committed, self._options.keep, self._clock.now_ms())
+
+    def spent(self, owner: ResourceId) -> Spending:
+        """What this owner's answers have cost so far."""
+        return self._store.spent(owner)
+
+    async def close(self, grace_seconds: float = 0.0) -> None:
+        """Gives calls that have left so long to arrive and be stored, cancels all others, then closes the teacher and the store."""
+        self._closing = True
         tasks = [asking.task for asking in self._on_the_way.values()]
+        out = [task for task in tasks if self._calls.is_out(task)]
+        for task in tasks:
+            if not self._calls.is_out(task):
+                task.cancel()
+        if out and grace_seconds > 0:
+            await asyncio.wait(out, timeout=grace_seconds)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._teacher.close()
         await self._store.close()
 
-    async def _lead(self, ask: AskRecord, messages: Sequence[Message], max_output_tokens: int) -> StoredAnswer:
+    async def _lead(self, question: Question) -> StoredAnswer:
         """Asks for everybody who comes with this prompt while the answer is on its way."""
-        name = (ask.finetuner, ask.key)
-        asking = _Asking(asyncio.create_task(self._persist(ask, messages, max_output_tokens)))
+        name = (question.ask.owner, question.ask.key)
+        asking: _Asking
+
+        def wanted() -> bool:
+            return asking.waiters > 0 and not self._closing
+
+        asking = _Asking(asyncio.create_task(self._calls.persist(question, wanted=wanted)))
         self._on_the_way[name] = asking
 
         def arrived(task: "asyncio.Task[StoredAnswer]") -> None:
             if self._on_the_way.get(name) is asking:
                 del self._on_the_way[name]
             if not task.cancelled():
-                task.exception()  # those who waited have it; nobody may be left who does
+                task.exception()  # those who waited have it; nobody may be left
 
         asking.task.add_done_callback(arrived)
         return await self._wait_for(asking)
 
+    async def _follow(self, asking: _Asking, ask: AskRecord) -> StoredAnswer:
+        """Waits for what another ask pays for. A refusal is this ask's own outcome too."""
+        try:
+            return await self._wait_for(asking)
+        except AnsweredError as error:
+            await self._store.share_error(ask, error, self._clock.now_ms())
+            raise
+
     async def _wait_for(self, asking: _Asking) -> StoredAnswer:
-        """The call ends with the last one who waits for it."""
+        """Where nobody waits any more, a call that has left goes on to its end; what has not left is not sent."""
         asking.waiters += 1
         try:
             return await asyncio.shield(asking.task)
         finally:
             asking.waiters -= 1
-            if asking.waiters == 0 and not asking.task.done():
+            if asking.waiters == 0 and not asking.task.done() and not self._calls.is_out(asking.task):
                 asking.task.cancel()
-
-    async def _persist(self, ask: AskRecord, messages: Sequence[Message], max_output_tokens: int) -> StoredAnswer:
-        """Calls until an answer comes, the options say stop, or the error is final."""
-        estimate = self._upper_estimate(messages, max_output_tokens)
-        started: float | None = None
-        attempt = 0
-        while True:
-            attempt += 1
-            async with self._slots:
-                await self._pace.take()
-                if started is None:
-                    started = self._clock.monotonic()
-                left = self._options.give_up_seconds - (self._clock.monotonic() - started)
-                try:
-                    return await self._call(ask, messages, max_output_tokens, estimate, left)
-                except TeacherUnavailableError as error:
-                    wait = self._wait_after(error, attempt)
-                    elapsed = self._clock.monotonic() - started
-                    if attempt >= self._options.attempts or elapsed + wait > self._options.give_up_seconds:
-                        raise
-            await asyncio.sleep(wait)
-
-    def _wait_after(self, error: TeacherUnavailableError, attempt: int) -> float:
-        """What the teacher asked for, else exponential back-off with jitter: half of it fixed, half drawn."""
-        if error.retry_after_seconds is not None:
-            return error.retry_after_seconds
-        options = self._options
-        backoff = min(options.longest_backoff_seconds, options.first_backoff_seconds * 2 ** (attempt - 1))
-        return backoff * (0.5 + 0.5 * self._jitter.random())
-
-    async def _call(
-        self,
-        ask: AskRecord,
-        messages: Sequence[Message],
-        max_output_tokens: int,
-        estimate: Cost,
-        give_up_seconds: float,
-    ) -> StoredAnswer:
-        """One call, between its reservation and its settlement."""
-        tokens = estimate.input_tokens / _BYTES_PER_TOKEN + max_output_tokens
-        await self._gate.enter(tokens, give_up_seconds)
-        limits: RateLimits | None = None
-        try:
-            reservation = await self._store.reserve(ask.finetuner, estimate, self._budget, self._clock.now_ms())
-            answer = await self._answer(reservation, messages, max_output_tokens)
-            limits = answer.limits
-        finally:
-            self._gate.leave(tokens, limits)
-        cost = self._cost(answer.input_tokens, answer.output_tokens)
-        stored = StoredAnswer(answer.text, answer.model, cost)
-        await self._store.settle(reservation, ask, stored, self._clock.now_ms())
-        return stored
-
-    async def _answer(
-        self, reservation: Reservation, messages: Sequence[Message], max_output_tokens: int
-    ) -> TeacherAnswer:
-        """Calls the teacher; where no answer comes, the reservation becomes what the failure cost.
-
-        It stays open where nobody can know: the connection broke, or the call was cancelled half-way.
-        """
-        try:
-            return await self._teacher.answer(messages, max_output_tokens=max_output_tokens)
-        except TeacherUnavailableError as error:
-            if error.retry_after_seconds is not None:
-                self._gate.pause(error.retry_after_seconds)
-            if not error.maybe_billed:
-                await self._store.release(reservation)
-            raise
-        except TeacherRejectedError:
-            await self._store.release(reservation)
-            raise
-        except AnsweredError as error:
-            billed = error.billed
-            cost = (
-                self._cost(billed.input_tokens, billed.output_tokens)
-                if billed
-                else self._cost(reservation.cost.input_tokens, 0)
-            )
-            await self._store.charge(reservation, cost)
-            raise
-
-    def _upper_estimate(self, messages: Sequence[Message], max_output_tokens: int) -> Cost:
-        """No tokenizer makes more tokens than a text has bytes."""
-        length = sum(len(message.content.encode()) + _TOKENS_PER_MESSAGE for message in messages)
-        return self._cost(length, max_output_tokens)
-
-    def _cost(self, input_tokens: int, output_tokens: int) -> Cost:
-        """Dollars per million tokens are thousands of nano-dollars per token; a fraction counts as a whole one."""
-        options = self._options
-        nano_usd = 1000 * (
-            input_tokens * options.usd_per_million_input_tokens + output_tokens * options.usd_per_million_output_tokens
-        )
-        return Cost(input_tokens, output_tokens, math.ceil(round(nano_usd, 3)))
 
 
 def _as_paid(answer: StoredAnswer) -> DeskAnswer:

@@ -59,7 +59,9 @@ class Failures:
             wait = reply.retry_after_seconds
             if wait is None:
                 wait = retry_after_seconds(reply.headers or {})
-            return TeacherUnavailableError(said, where=self._where, retry_after_seconds=wait)
+            return TeacherUnavailableError(
+                said, where=self._where, retry_after_seconds=wait, rate_limited=reply.status == 429
+            )
         if reply.status == 413 or reply.code in _TOO_LONG_CODES or _says_too_long(reply.message):
             return RefusedError(said, where=self._where, next_step="shorten the prompt")
         return TeacherRejectedError(

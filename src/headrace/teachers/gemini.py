@@ -13,9 +13,10 @@ from headrace.events.message import Message
 from headrace.teachers.failures import FailedReply, Failures
 from headrace.teachers.rate_limits import parse_wait_seconds
 from headrace.teachers.teacher import RefusedError, TeacherAnswer, TeacherOptions, UnusableAnswerError, Usage
-from headrace.teachers.templates import GeminiTemplate, read_template
+from headrace.teachers.templates import GeminiTemplate, canonical_endpoint, read_template
 from headrace.teachers.transport import lost
 
+_TEMPERATURE = 0.0
 _REFUSALS = {"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"}
 _ROLES = {"user": "user", "assistant": "model"}
 
@@ -65,6 +66,11 @@ class GeminiTeacher:
     def __init__(self, template: GeminiTemplate, options: TeacherOptions) -> None:
         key = template.apikey.get_secret_value()
         self._model = template.model
+        self._identity = {
+            "endpoint": canonical_endpoint(template.endpoint),
+            "model": template.model,
+            "temperature": str(_TEMPERATURE),
+        }
         self._where = f"MegaModel/{options.name}"
         self._failures = Failures(self._where, key)
         self._timeout_seconds = options.timeout_seconds
@@ -82,8 +88,8 @@ class GeminiTeacher:
         )
 
     @property
-    def model(self) -> str:
-        return self._model
+    def identity(self) -> Mapping[str, str]:
+        return self._identity
 
     async def answer(self, messages: Sequence[Message], *, max_output_tokens: int) -> TeacherAnswer:
         try:
@@ -149,7 +155,7 @@ def _config(messages: Sequence[Message], max_output_tokens: int) -> types.Genera
     system = "\n\n".join(message.content for message in messages if message.role == "system")
     return types.GenerateContentConfig(
         system_instruction=system or None,
-        temperature=0.0,
+        temperature=_TEMPERATURE,
         max_output_tokens=max_output_tokens,
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         should_return_http_response=True,

@@ -1,7 +1,7 @@
 """OpenAI, and every endpoint that speaks its chat completions protocol, through the official SDK."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import httpx2
@@ -11,7 +11,7 @@ from headrace.events.message import Message
 from headrace.teachers import chat_completions
 from headrace.teachers.failures import Failures
 from headrace.teachers.teacher import TeacherAnswer, TeacherOptions
-from headrace.teachers.templates import OpenAITemplate, read_template
+from headrace.teachers.templates import OpenAITemplate, canonical_endpoint, read_template
 from headrace.teachers.transport import call_timeout, lost
 
 
@@ -28,7 +28,8 @@ def open_teacher(options: TeacherOptions) -> "ChatTeacher":
     # OpenAI itself takes only the newer name with its newer models; compatible servers mostly know the older one.
     own = (urlsplit(template.endpoint).hostname or "").endswith("openai.com")
     request = chat_completions.ChatRequest(template.model, limit_name="max_completion_tokens" if own else "max_tokens")
-    return ChatTeacher(client, request, template.model, key, options)
+    identity = {"endpoint": canonical_endpoint(template.endpoint), "model": template.model}
+    return ChatTeacher(client, request, identity, key, options)
 
 
 class ChatTeacher:
@@ -38,20 +39,20 @@ class ChatTeacher:
         self,
         client: openai.AsyncOpenAI,
         request: chat_completions.ChatRequest,
-        model: str,
+        identity: Mapping[str, str],
         key: str,
         options: TeacherOptions,
     ) -> None:
         self._client = client
         self._request = request
-        self._model = model
+        self._identity = {**identity, **chat_completions.SAMPLING}
         self._where = f"MegaModel/{options.name}"
         self._failures = Failures(self._where, key)
         self._timeout_seconds = options.timeout_seconds
 
     @property
-    def model(self) -> str:
-        return self._model
+    def identity(self) -> Mapping[str, str]:
+        return self._identity
 
     async def answer(self, messages: Sequence[Message], *, max_output_tokens: int) -> TeacherAnswer:
         """Asks once; a parameter that the model does not take is left out and the request sent again."""
@@ -71,7 +72,11 @@ class ChatTeacher:
                 reply = chat_completions.failed_reply(error.status_code, error.body, error.response.headers)
                 raise self._failures.of_reply(reply) from self._failures.safe_cause(error)
             return chat_completions.read_answer(
-                response.content, response.headers, model=self._model, failures=self._failures, where=self._where
+                response.content,
+                response.headers,
+                model=self._identity["model"],
+                failures=self._failures,
+                where=self._where,
             )
 
     async def _post(self, body: dict[str, object]) -> httpx2.Response:

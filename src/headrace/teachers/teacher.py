@@ -4,8 +4,9 @@ HeadraceError
 ├── AnsweredError (final)            the call went through and no answer came of it
 │   ├── RefusedError                 the teacher will not answer this prompt, ever: a dead letter
 │   └── UnusableAnswerError          it answered, and the answer cannot be used (empty, cut off at the limit, not text)
+├── UnansweredError (final)          this prompt alone gets no answer: a dead letter, which a replay may save
 ├── TeacherRejectedError (final)     the request itself is wrong (key, model name, address): the stage pauses with a condition
-├── BudgetSpentError (retryable)     the finetuner's budget is used up: the stage pauses
+├── BudgetSpentError (retryable)     the owner's budget is used up: the stage pauses
 └── TeacherUnavailableError (retryable)   429, 5xx, timeouts, broken connections: the row waits
 """
 
@@ -43,18 +44,23 @@ class UnusableAnswerError(AnsweredError):
     """The teacher answered, and the answer cannot be used."""
 
 
+class UnansweredError(FinalError):
+    """The teacher answers others, and never this prompt."""
+
+
 class TeacherRejectedError(FinalError):
     """The request itself is wrong: key, model name, address."""
 
 
 class BudgetSpentError(RetryableError):
-    """The finetuner's budget is used up."""
+    """The owner's budget is used up."""
 
 
 class TeacherUnavailableError(RetryableError):
     """The teacher does not answer now; `retry_after_seconds` where it said so.
 
-    `maybe_billed`: the request had left and no answer came back whole, so that the provider may bill it all the same.
+    `maybe_billed`: the request had left and no whole answer came back, so the provider may bill it all the same.
+    `rate_limited`: too many calls at this time, which is never the fault of one prompt.
     """
 
     def __init__(
@@ -65,9 +71,11 @@ class TeacherUnavailableError(RetryableError):
         next_step: str | None = None,
         retry_after_seconds: float | None = None,
         maybe_billed: bool = False,
+        rate_limited: bool = False,
     ) -> None:
         super().__init__(message, where=where, next_step=next_step, retry_after_seconds=retry_after_seconds)
         self.maybe_billed = maybe_billed
+        self.rate_limited = rate_limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +112,14 @@ class TeacherAnswer:
 
 
 class Teacher(Protocol):
-    """One provider's client. No retries, no cache in here: those stand in front (`teachers/desk.py`)."""
+    """One provider's client, without retries and cache: the desk in front has those (`teachers/desk.py`)."""
 
     @property
-    def model(self) -> str:
-        """The provider's own name of the model, part of the cache key."""
+    def identity(self) -> Mapping[str, str]:
+        """Everything that answers depend on beside the prompt, as part of the cache key: `endpoint`, `model`, API version, sampling.
+
+        Two teachers with equal identities give the same answers. Holds no secret.
+        """
         ...
 
     async def answer(self, messages: Sequence[Message], *, max_output_tokens: int) -> TeacherAnswer:

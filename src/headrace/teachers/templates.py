@@ -5,6 +5,7 @@ Loads no SDK, so that `kinds/` can validate and document them. Values are given 
 
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -92,6 +93,12 @@ TEMPLATES: Mapping[str, tuple[str, type[Template]]] = {
 """`modelProvider` → (key of its block in `modelTemplate`, model of the block)."""
 
 Block = TypeVar("Block", bound=Template)
+
+
+def canonical_endpoint(address: str) -> str:
+    """One spelling for one address: without user, trailing slash and capitals in the host."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}{parts.path.rstrip('/')}"
 
 
 def read_template(options: TeacherOptions, block: type[Block]) -> Block:

@@ -144,11 +144,24 @@ class TeacherConformance:
         )
         assert answer.text == "an answer"
 
-    def test_the_model_is_known_before_the_first_call(self, server: ProviderServer) -> None:
-        async def model(teacher: Teacher) -> str:
-            return teacher.model
+    def _identity(self, template: Mapping[str, Any]) -> Mapping[str, str]:
+        async def identity(teacher: Teacher) -> Mapping[str, str]:
+            return teacher.identity
 
-        assert self._with_teacher(self.template(server), model) == server.protocol.model
+        return self._with_teacher(template, identity)
+
+    def test_its_identity_names_endpoint_model_and_sampling_before_the_first_call(self, server: ProviderServer) -> None:
+        identity = self._identity(self.template(server))
+        assert identity["model"] == server.protocol.model
+        assert identity["endpoint"] in server.endpoint
+        assert ("temperature" in identity) == self.has_temperature
+        assert all(server.key not in value for value in identity.values())
+
+    def test_another_endpoint_is_another_identity_and_another_spelling_is_not(self, server: ProviderServer) -> None:
+        template = self.template(server)
+        same = {**template, "endpoint": server.endpoint.replace("http://", "http://user@") + "/"}
+        other = {**template, "endpoint": server.protocol.endpoint("127.0.0.2", 9)}
+        assert self._identity(same) == self._identity(template) != self._identity(other)
 
     @pytest.mark.parametrize("behaviour", list(FAILURES))
     def test_each_failure_has_its_error_after_one_request_and_the_next_call_works(

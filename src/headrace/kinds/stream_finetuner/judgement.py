@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from headrace.kinds.fields import Count, DurationMs, NonNegative, Ratio, Whole, words
+from headrace.kinds.fields import Count, DurationMs, Memory, NonNegative, Ratio, Whole, words
 from headrace.kinds.spec_model import SpecModel
 
 
@@ -45,6 +45,15 @@ class Budget(SpecModel):
     """US dollars in all, by the MegaModel's price; 0: no limit."""
 
 
+class AnswerCache(SpecModel):
+    """How long answers are kept once their prompts are committed. Answers that a waiting prompt needs always stay."""
+
+    keep: DurationMs = 90 * 86_400_000
+    """Longest age of a kept answer."""
+    max_bytes: Memory = 2**30
+    """Bytes of kept answers; the oldest go first."""
+
+
 class TeacherUse(SpecModel):
     """How the MegaModel is asked."""
 
@@ -56,3 +65,7 @@ class TeacherUse(SpecModel):
     """What the teacher may cost."""
     unavailable_timeout: DurationMs = 600_000
     """How long `--until-idle` waits for a teacher that does not answer."""
+    max_attempts: Count = 5
+    """Failures of one prompt, while the teacher answers others, until it becomes a dead letter. Outages do not count."""
+    answer_cache: AnswerCache = AnswerCache()
+    """How long answers are kept once their prompts are committed."""

@@ -16,7 +16,7 @@ from headrace.kinds.stream_finetuner.columns import check_prompts
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
 from headrace.learning.learner import LearnerOptions
 from headrace.stages.index.options import KnowledgeOptions
-from headrace.stages.label.options import BudgetOptions, LabelOptions
+from headrace.stages.label.options import AnswerCacheOptions, BudgetOptions, LabelOptions
 from headrace.stages.label.spec import label_spec
 from headrace.stages.limits import ResourceLimits
 from headrace.stages.mirror.spec import mirror_spec
@@ -162,6 +162,8 @@ def label(finetuner: Resource, teacher: TeacherOptions | None) -> LabelOptions:
         BudgetOptions(use.budget.tokens, use.budget.usd),
         use.unavailable_timeout,
         2 * spec.io_sequence_length.output_max,
+        max_attempts=use.max_attempts,
+        answer_cache=AnswerCacheOptions(use.answer_cache.keep, use.answer_cache.max_bytes),
     )
 
 

@@ -14,6 +14,14 @@ class BudgetOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerCacheOptions:
+    """`teacher.answerCache`: what is kept of the answers to prompts that are committed."""
+
+    keep_ms: int = 90 * 86_400_000
+    max_bytes: int = 2**30
+
+
+@dataclass(frozen=True, slots=True)
 class LabelOptions:
     """How prompts become examples."""
 
@@ -28,3 +36,10 @@ class LabelOptions:
     output_max: int = 512
     retention_ms: int | None = None
     """For how long examples are kept once every reader has passed them; None: for ever."""
+    max_attempts: int = 5
+    """Failures of one prompt, while the teacher answers others, until it becomes a dead letter."""
+    retry_seconds: float = 30.0
+    """How long one ask is repeated until its failure counts."""
+    answer_cache: AnswerCacheOptions = AnswerCacheOptions()
+    close_grace_seconds: float = 5.0
+    """How long `close` waits for calls that have left, so that their answers are stored."""

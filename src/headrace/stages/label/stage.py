@@ -1,78 +1,46 @@
-"""label: `finetuner.prompts` → `finetuner.examples`, in input order, however the answers come in.
+"""label: `finetuner.prompts` → `finetuner.examples`, in input order, in whatever order the answers arrive.
 
-The teacher is asked concurrently; what is answered from the front of the queue on is committed: examples, dead letters in
-the places of refused prompts, and the offset. An outage pauses the stage; the rows wait.
+The desk asks on an event loop of its own and stores every outcome when it arrives. `step` only collects: what is finished from the
+front of the queue on is committed, as examples, dead letters in the places of refused prompts, and the offset. What is finished
+further behind waits for its turn. `outage.py` says when asking pauses and when a prompt is given up.
 
 Where documents changed, everything before the sign is committed first, then cached answers made from their other versions are
-let go, then the sign passes. Prompts behind it that cite one of these documents are asked after that, the rest meanwhile.
+deleted, then the sign passes. Prompts behind it that cite one of these documents are asked after that, the rest meanwhile.
 """
 
-import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from headrace.events import codec, topics
-from headrace.events.control import Control
-from headrace.events.dead_letter import DeadLetter
-from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
-from headrace.events.example import Example
-from headrace.events.origin import Origin, encode_origin
+from headrace.events import topics
+from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.events.prompt import Prompt
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import FinalError, RetryableError
+from headrace.foundation.errors import FinalError, HeadraceError
 from headrace.foundation.failpoints import failpoint
-from headrace.foundation.ids import derive_id
-from headrace.log.record import NewRecord, Record
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
 from headrace.models.knowledge_text import fill_knowledge
 from headrace.stages.label.options import LabelOptions
+from headrace.stages.label.outage import TROUBLE, OutageJudge
+from headrace.stages.label.output import Batch, LabelOutput
+from headrace.stages.label.pending import Failed, Outcome, Pending, pending_of
 from headrace.stages.label.teacher_desk import open_desk
 from headrace.stages.stage import Condition, StageReporter, take_lease
-from headrace.teachers.desk import DeskAnswer, TeacherDesk
-from headrace.teachers.teacher import BudgetSpentError, RefusedError, TeacherRejectedError, UnusableAnswerError
+from headrace.teachers.desk import TeacherDesk
+from headrace.teachers.desk_thread import DeskThread
+from headrace.teachers.teacher import AnsweredError, BudgetSpentError, TeacherRejectedError
 
 WAIT_SECONDS = 0.02
-PAUSE_SECONDS = 2.0
 COMMIT_AT_MOST = 500
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A prompt on its way to an example."""
-
-    record: Record
-    prompt: Prompt | None
-    """None: a control record, which keeps its place"""
-    changed: dict[str, str | None]
-    """What its sign says: by document the version that holds behind it, None where it is gone."""
-    asked: "asyncio.Task[DeskAnswer] | None" = None
-    failures: int = 0
-
-    @property
-    def is_for_teacher(self) -> bool:
-        """Whether its answer does not stand in the row."""
-        return self.prompt is not None and self.prompt.ground_truth is None
-
-    @property
-    def waits(self) -> bool:
-        """For its answer, or to be asked at all."""
-        return self.is_for_teacher and not (self.asked and self.asked.done())
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The front of the queue, ready to be committed."""
-
-    examples: list[NewRecord] = field(default_factory=list[NewRecord])
-    dead: list[NewRecord] = field(default_factory=list[NewRecord])
-    next_offset: int = -1
+PRUNE_SECONDS = 3600.0
 
 
 class LabelStage:
-    """Owns `label/NAMESPACE.FINETUNER`. One event loop, driven by `step`."""
+    """Owns `label/NAMESPACE.FINETUNER`. Opened and closed by itself; others use the same store of answers meanwhile."""
 
     def __init__(
         self, options: LabelOptions, log: TopicLog, holder: str, state: Path, clock: Clock = SYSTEM_CLOCK
@@ -81,7 +49,7 @@ class LabelStage:
         namespace, finetuner = options.namespace, options.finetuner
         self.name = f"label/{namespace}.{finetuner}"
         self._options, self._log, self._clock = options, log, clock
-        self._finetuner = f"{namespace}/{finetuner}"
+        self._owner = ResourceId("StreamFinetuner", namespace, finetuner)
         self._prompts = topics.prompts(namespace, finetuner)
         self._examples = topics.examples(namespace, finetuner)
         self._dead = topics.stage_dead(namespace, finetuner, "label")
@@ -89,161 +57,128 @@ class LabelStage:
         log.ensure_topic(TopicSpec(self._examples))
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "label", clock)
+        self._reporter = StageReporter(log, str(self._owner), "label", clock)
         self._offset = self._read_offset = log.offset(self.name, self._prompts)
         saved = log.state(self.name).get("counts")
         self._counts = (
             msgspec.json.decode(saved.value, type=dict[str, int]) if saved else {"examples": 0, "deadLetters": 0}
         )
-        self._queue: deque[_Pending] = deque()
-        self._desk: TeacherDesk | None = open_desk(options, state, clock) if options.teacher else None
-        self._loop = asyncio.new_event_loop()
-        self._away_since: float | None = None
-        self._resume_at = 0.0
+        self._output = LabelOutput(self.name, self._prompts, options.teacher.name if options.teacher else "")
+        self._queue: deque[Pending] = deque()
+        self._desk = DeskThread(open_desk(options, state, clock), self.name) if options.teacher else None
+        self._judge = OutageJudge(self._desk, self._owner, options.max_attempts, clock) if self._desk else None
+        self._tidied_at: float | None = None
 
     def step(self) -> bool:
+        if self._desk:
+            self._desk.check()
+            self._tidy(self._desk)
         self._fill()
         if not self._queue:
             return False
-        if self._clock.monotonic() < self._resume_at:
-            return False
-        self._loop.run_until_complete(self._turn())
+        if not self._judge and any(one.is_for_teacher for one in self._queue):
+            self._say_trouble(TeacherRejectedError("no teacher is declared and the row carries no answer"), 0.0)
+        if self._judge:
+            self._ask_waiting()
+            self._wait(self._judge)
+            self._judge.look(self._queue)
         batch = self._collect()
         if batch.next_offset >= 0:
             self._commit(batch)
-        return True
+        elif self._judge and self._judge.trouble:
+            self._say_trouble(self._judge.trouble, self._judge.away_ms)
+        elif self._queue and self._queue[0].attempts:
+            self._say_attempts(self._queue[0])
+        return batch.next_offset >= 0 or bool(self._judge and not self._judge.pauses)
 
     def close(self) -> None:
-        for pending in self._queue:
-            if pending.asked:
-                pending.asked.cancel()
+        """Waits a moment for calls that have left, so that what they cost is not lost."""
         if self._desk:
-            self._loop.run_until_complete(self._desk.close())
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+            self._desk.close(self._options.close_grace_seconds)
 
     def _fill(self) -> None:
         room = max(64, 4 * self._options.concurrency) - len(self._queue)
         if room <= 0:
             return
         records = self._log.read(self._prompts, self._read_offset, max_records=room)
-        for record in records:
-            if record.kind == codec.CONTROL:
-                changes = codec.decode(record, Control).changes
-                changed = {one.document: None if one.deleted else one.version for one in changes}
-                self._queue.append(_Pending(record, None, changed))
-            else:
-                self._queue.append(_Pending(record, codec.decode(record, Prompt), {}))
+        self._queue.extend(pending_of(record) for record in records)
         if records:
             self._read_offset = records[-1].offset + 1
 
-    async def _turn(self) -> None:
-        """Asks what is not asked yet and gives the answers a moment to come in."""
+    def _ask_waiting(self) -> None:
+        """Asks what may be asked now: nothing behind a sign that cites a document which changes there."""
+        assert self._desk
+        assert self._judge
+        opened = sum(one.is_open for one in self._queue)
         changing: set[str] = set()
-        for pending in self._queue:
-            changing |= pending.changed.keys()
-            prompt = pending.prompt
-            if pending.asked or prompt is None or not pending.is_for_teacher:
+        for one in self._queue:
+            changing |= one.changed.keys()
+            if one.prompt is None or not one.to_ask:
                 continue
-            if changing.isdisjoint(passage.document for passage in prompt.passages):
-                pending.asked = self._loop.create_task(self._ask(pending.record.id, prompt))
-        first = self._queue[0].asked
-        if first and not first.done():
-            await asyncio.wait([first], timeout=WAIT_SECONDS)
+            if not changing.isdisjoint(passage.document for passage in one.prompt.passages):
+                continue
+            if not self._judge.may_ask(opened):
+                return
+            opened += 1
+            record, prompt = one.record, one.prompt
+            one.asked = self._desk.submit(
+                lambda desk, record=record, prompt=prompt: self._ask(desk, record.id, record.offset, prompt)
+            )
 
-    async def _ask(self, prompt_id: str, prompt: Prompt) -> DeskAnswer:
-        if self._desk is None:
-            raise TeacherRejectedError("no teacher is declared and the row carries no answer")
-        return await self._desk.ask(
-            fill_knowledge(prompt.messages, prompt.passages), finetuner=self._finetuner,
-            max_output_tokens=self._options.output_max, ask_id=prompt_id,
-            cites=[(passage.document, passage.version) for passage in prompt.passages],
-        )  # fmt: skip
+    async def _ask(self, desk: TeacherDesk, prompt_id: str, offset: int, prompt: Prompt) -> Outcome:
+        try:
+            return await desk.ask(
+                fill_knowledge(prompt.messages, prompt.passages), owner=self._owner,
+                max_output_tokens=self._options.output_max, ask_id=prompt_id, place=offset,
+                cites=[(passage.document, passage.version) for passage in prompt.passages],
+            )  # fmt: skip
+        except AnsweredError as error:
+            return error
+        except TROUBLE as error:
+            return Failed(error, desk.calls_left)
 
-    def _collect(self) -> _Batch:
-        batch = _Batch()
+    def _wait(self, judge: OutageJudge) -> None:
+        """Gives the first answer a moment to arrive; where that has failed, whatever shows whether the teacher is well."""
+        front = self._queue[0]
+        if front.waits:
+            shows = [one.asked for one in self._queue if one.in_flight] if front.failure else [front.asked]
+            futures: list[Future[Any]] = [one for one in (*shows, judge.probe) if one]
+            wait(futures, timeout=WAIT_SECONDS, return_when=FIRST_COMPLETED)
+        if self._desk:
+            self._desk.check()
+
+    def _collect(self) -> Batch:
+        batch = Batch()
         while self._queue and len(batch.examples) < COMMIT_AT_MOST:
             pending = self._queue[0]
             if pending.waits:
                 break
             if pending.changed and self._desk:
                 if batch.next_offset >= 0:
-                    break  # an answer is committed before it may be forgotten: after a crash it is not asked for again
-                self._loop.run_until_complete(self._desk.renew(self._finetuner, pending.changed))
-            if not self._settle(pending, batch):
-                break
+                    break  # an answer is committed before it may be deleted: after a crash it is not asked for again
+                changed = pending.changed
+                self._desk.run(lambda desk, changed=changed: desk.renew(self._owner, changed))
+            self._settle(pending, batch)
             batch.next_offset = pending.record.offset + 1
             self._queue.popleft()
         return batch
 
-    def _settle(self, pending: _Pending, batch: _Batch) -> bool:
-        """Puts the front of the queue into the batch. False: it must wait."""
+    def _settle(self, pending: Pending, batch: Batch) -> None:
+        """Puts the front of the queue into the batch."""
         if pending.prompt is None:
-            record = pending.record
-            batch.examples.append(
-                NewRecord(derive_id(self.name, record.id), record.kind, record.value, record.event_time)
-            )
-            return True
-        try:
-            answer = pending.asked.result() if pending.asked else None
-        except (RefusedError, UnusableAnswerError) as error:
-            batch.dead.append(self._letter(pending, error))
-            return True
-        except (RetryableError, FinalError) as error:
-            self._pause(pending, error)
-            return False
-        self._away_since = None
-        batch.examples.append(self._example(pending.record, pending.prompt, answer))
-        return True
+            batch.examples.append(self._output.sign(pending.record))
+            return
+        outcome = pending.outcome
+        if isinstance(outcome, FinalError):
+            batch.dead.append(self._output.letter(pending.record, outcome))
+            return
+        assert not isinstance(outcome, Failed)
+        if self._judge:
+            self._judge.well()
+        batch.examples.append(self._output.example(pending.record, pending.prompt, outcome))
 
-    def _pause(self, pending: _Pending, error: RetryableError | FinalError) -> None:
-        """The teacher is away, the budget is spent or the key is wrong: everything waits, and is asked again later."""
-        for waiting in self._queue:
-            if waiting.asked and waiting.asked.done() and waiting.asked.exception():
-                waiting.asked = None
-        pending.failures += 1
-        now = self._clock.monotonic()
-        self._away_since = now if self._away_since is None else self._away_since
-        away_ms = (now - self._away_since) * 1000
-        after = getattr(error, "retry_after_seconds", None) or PAUSE_SECONDS
-        self._resume_at = now + min(after, 60.0)
-        reason = "Unavailable"
-        if isinstance(error, BudgetSpentError):
-            reason = "BudgetSpent"
-        elif isinstance(error, TeacherRejectedError):
-            reason = "Rejected"
-        if away_ms >= self._options.unavailable_timeout_ms:
-            reason = "UnavailableTimeout"
-        self._reporter.say(Condition("TeacherAvailable", "False", reason, str(error)), progress=self._progress())
-
-    def _example(self, record: Record, prompt: Prompt, answer: DeskAnswer | None) -> NewRecord:
-        teacher = self._options.teacher
-        example = Example(
-            prompt.row_id, prompt.root_id, prompt.index, prompt.count, prompt.messages,
-            answer.text if answer else prompt.ground_truth or "",
-            f"{teacher.name}/{answer.model}" if answer and teacher else prompt.teacher,
-            passages=prompt.passages,
-        )  # fmt: skip
-        if answer:
-            example = msgspec.structs.replace(example, price=answer.price, cached=answer.cached)
-        return NewRecord(
-            record.id, codec.kind_of(example), codec.encode(example), record.event_time,
-            key=f"{prompt.row_id}#{prompt.index}",
-            origin=encode_origin(Origin(topic=self._prompts, offset=record.offset, id=record.id)),
-            ingested_at=record.ingested_at,
-        )  # fmt: skip
-
-    def _letter(self, pending: _Pending, error: FinalError) -> NewRecord:
-        record = pending.record
-        code = "refused" if isinstance(error, RefusedError) else "unusable_answer"
-        letter = DeadLetter(
-            "label", code, str(error), record.id, record.value.decode(errors="backslashreplace")[: 64 << 10],
-            source_topic=self._prompts, source_offset=record.offset, replayable=code == "unusable_answer",
-        )  # fmt: skip
-        return dead_record(derive_id(self._prompts, record.offset, "label"), letter, record.event_time)
-
-    def _commit(self, batch: _Batch) -> None:
-        self._counts["examples"] += sum(record.kind != codec.CONTROL for record in batch.examples)
+    def _commit(self, batch: Batch) -> None:
+        self._counts["examples"] += batch.examples_only
         self._counts["deadLetters"] += len(batch.dead)
         failpoint("label.commit.before")
         self._log.commit(
@@ -260,12 +195,44 @@ class LabelStage:
         self._offset = batch.next_offset
         self._reporter.say(Condition("TeacherAvailable", "True", "Answering"), progress=self._progress())
 
+    def _say_trouble(self, error: HeadraceError, away_ms: float) -> None:
+        """Everything waits, and is asked again later."""
+        reason = "Unavailable"
+        if isinstance(error, BudgetSpentError):
+            reason = "BudgetSpent"
+        elif isinstance(error, TeacherRejectedError):
+            reason = "Rejected"
+        if away_ms >= self._options.unavailable_timeout_ms:
+            reason = "UnavailableTimeout"
+        self._reporter.say(Condition("TeacherAvailable", "False", reason, str(error)), progress=self._progress())
+
+    def _say_attempts(self, front: Pending) -> None:
+        """The first prompt holds up the line."""
+        said = f"prompt {front.record.id} failed {front.attempts} of {self._options.max_attempts} times, others are answered"
+        self._reporter.say(Condition("TeacherAvailable", "True", "Retrying", said), progress=self._progress())
+
+    def _tidy(self, desk: DeskThread) -> None:
+        """At first and then once an hour: accounts for what dead processes left, and keeps the store within its bounds."""
+        now = self._clock.monotonic()
+        if self._tidied_at is None or now - self._tidied_at >= PRUNE_SECONDS:
+            self._tidied_at = now
+            desk.run(lambda it: it.reconcile())
+            offset = self._offset
+            desk.run(lambda it: it.prune(self._owner, offset))
+
     def _progress(self) -> dict[str, int | float | str]:
         progress: dict[str, int | float | str] = dict(self._counts)
         if self._desk:
-            spent = self._desk.spent(self._finetuner)
+            owner = self._owner
+
+            async def spent(desk: TeacherDesk):
+                return desk.spent(owner)
+
+            found = self._desk.run(spent)
             progress |= {
-                "teacherCalls": spent.calls, "cached": spent.cached, "inputTokens": spent.input_tokens,
-                "outputTokens": spent.output_tokens, "usd": spent.usd,
+                "teacherCalls": found.calls, "cached": found.cached, "inputTokens": found.input_tokens,
+                "outputTokens": found.output_tokens, "usd": found.usd, "openCalls": found.open_reservations,
+                "callsLostToKills": found.killed_calls, "callsLostOnTheWay": found.broken_calls,
+                "lostTokens": found.lost_tokens, "lostUsd": found.lost_usd,
             }  # fmt: skip
         return progress

@@ -5,8 +5,10 @@ from pathlib import Path
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.stages.label.options import LabelOptions
+from headrace.teachers.answer_cache import Keep
 from headrace.teachers.answer_store import AnswerStore
-from headrace.teachers.desk import TeacherDesk, desk_options
+from headrace.teachers.desk import TeacherDesk
+from headrace.teachers.desk_options import desk_options
 from headrace.teachers.registry import open_teacher
 
 
@@ -20,5 +22,7 @@ def open_desk(options: LabelOptions, state: Path, clock: Clock) -> TeacherDesk:
         requests_per_minute=options.requests_per_minute,
         budget_tokens=options.budget.tokens,
         budget_usd=options.budget.usd,
+        give_up_seconds=options.retry_seconds,
+        keep=Keep(options.answer_cache.keep_ms, options.answer_cache.max_bytes),
     )
     return TeacherDesk(open_teacher(options.teacher), desk, AnswerStore(state / "teachers.sqlite"), clock)

@@ -15,6 +15,7 @@ from headrace.events.message import Message, Passage
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import CorruptDataError, FinalError, RetryableError
 from headrace.foundation.failpoints import failpoint
+from headrace.foundation.resource_id import ResourceId
 from headrace.knowledge.query import AsOf
 from headrace.learning.fresh import Fresh
 from headrace.log.topic_log import Commit, Lease, StateKey, TopicLog
@@ -70,7 +71,7 @@ class Reasker:
         """`embedder`: handed in by tests; else the knowledge base's own, opened when it is needed."""
         self._options, self._log, self._owner, self._lease = options, log, owner, lease
         self._state_dir, self._clock, self._embedder = state, clock, embedder
-        self._finetuner = f"{options.namespace}/{options.finetuner}"
+        self._teacher_owner = ResourceId("StreamFinetuner", options.namespace, options.finetuner)
         self._examples = topics.examples(options.namespace, options.finetuner)
         self._desk: TeacherDesk | None = (
             open_desk(options.teacher, state, clock) if options.teacher and options.teacher.teacher else None
@@ -223,7 +224,7 @@ class Reasker:
         assert self._options.teacher is not None
         try:
             answer = await self._desk.ask(
-                fill_knowledge(example.messages, example.passages), finetuner=self._finetuner,
+                fill_knowledge(example.messages, example.passages), owner=self._teacher_owner,
                 max_output_tokens=self._options.teacher.output_max, ask_id=ask_id, fresh=fresh, apart=not fresh,
                 cites=[(passage.document, passage.version) for passage in example.passages],
             )  # fmt: skip

@@ -5,7 +5,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Literal, Self, cast
@@ -33,6 +33,10 @@ Behaviour = Literal[
 kind; `cut_off` ends at the limit of tokens; `too_long` says the prompt is; `echo_key` is a 400 that repeats the key."""
 
 
+BILLED: frozenset[Behaviour] = frozenset({"ok", "cut", "refusal", "empty", "cut_off"})
+"""Behaviours for which the model has worked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scripted:
     """One behaviour with what goes with it."""
@@ -41,6 +45,8 @@ class Scripted:
     text: str = "an answer"
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Added to the response, such as `retry-after`."""
+    seconds: float = 0.0
+    """How long the answer takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +104,13 @@ class Protocol(ABC):
 class ProviderServer:
     """Listens on a free port of 127.0.0.1 while the context lasts."""
 
-    def __init__(self, protocol: Protocol, answer: Callable[[Request], str] | None = None) -> None:
-        """`answer` makes the text of good answers; by default the script's."""
+    def __init__(self, protocol: Protocol, answer: Callable[[Request], str | Scripted] | None = None) -> None:
+        """`answer` makes the text of good answers, or says what becomes of a request; by default the script's."""
         self.protocol = protocol
         self.requests: list[Request] = []
         """Everything that arrived, in order."""
+        self.billed: list[Request] = []
+        """What the provider bills, from the moment it arrived, whether its answer is received or not."""
         self._answer = answer
         self._script: deque[Scripted] = deque()
         self._loop = asyncio.new_event_loop()
@@ -124,6 +132,7 @@ class ProviderServer:
         """Plays these, one a request, and is good afterwards."""
         self._script = deque(Scripted(item) if isinstance(item, str) else item for item in behaviours)
         self.requests.clear()
+        self.billed.clear()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -173,12 +182,14 @@ class ProviderServer:
         if refusal is not None:
             writer.write(_encode(refusal))
             return True
-        scripted = self._script.popleft() if self._script else Scripted()
+        scripted = self._behaviour(request)
+        if scripted.behaviour in BILLED:
+            self.billed.append(request)
+        if scripted.seconds:
+            await asyncio.sleep(scripted.seconds)
         if scripted.behaviour == "slow":
             await reader.read(1)  # until the client gives up
             return False
-        if self._answer is not None and scripted.behaviour == "ok":
-            scripted = Scripted("ok", self._answer(request), scripted.headers)
         data = self._reply(request, scripted)
         if scripted.behaviour == "cut":
             writer.write(data[: len(data) - 20])
@@ -187,6 +198,13 @@ class ProviderServer:
         writer.write(data)
         await writer.drain()
         return True
+
+    def _behaviour(self, request: Request) -> Scripted:
+        scripted = self._script.popleft() if self._script else Scripted()
+        if self._answer is None or scripted.behaviour != "ok":
+            return scripted
+        answer = self._answer(request)
+        return replace(scripted, text=answer) if isinstance(answer, str) else answer
 
     def _reply(self, request: Request, scripted: Scripted) -> bytes:
         if scripted.behaviour == "malformed":

@@ -1,0 +1,86 @@
+"""A desk on an event loop in a thread of its own, so that answers arrive and are stored while its owner waits, commits or pauses."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
+
+from headrace.teachers.desk import TeacherDesk
+
+_CHECK_SECONDS = 0.1
+Result = TypeVar("Result")
+
+
+class DeskThread:
+    """Owns its desk. Used from one other thread."""
+
+    def __init__(self, desk: TeacherDesk, name: str) -> None:
+        self._desk = desk
+        self._loop = asyncio.new_event_loop()
+        self._end = asyncio.Event()
+        self._fatal: BaseException | None = None
+        self._thread = threading.Thread(target=self._run_loop, name=f"desk of {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def calls_left(self) -> int:
+        """As the desk's."""
+        return self._desk.calls_left
+
+    @property
+    def last_answered(self) -> int:
+        """As the desk's."""
+        return self._desk.last_answered
+
+    def submit(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> "Future[Result]":
+        """Starts the work on the loop, in the order of submission."""
+        self.check()
+        return asyncio.run_coroutine_threadsafe(self._guarded(work), self._loop)
+
+    def run(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
+        """Does the work on the loop and waits for it."""
+        future = self.submit(work)
+        while not wait([future], timeout=_CHECK_SECONDS).done:
+            self.check()
+        return future.result()
+
+    def check(self) -> None:
+        """Raises what ended the loop, where something did that is no `Exception`."""
+        if self._fatal is not None:
+            raise self._fatal
+
+    def close(self, grace_seconds: float) -> None:
+        """Gives calls that have left so long to arrive and be stored, then ends everything."""
+        if self._loop.is_closed():
+            return
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join()
+        try:
+            self._loop.run_until_complete(self._desk.close(0.0 if self._fatal else grace_seconds))
+            self._loop.run_until_complete(_end_tasks())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            self._loop.close()
+
+    def _run_loop(self) -> None:
+        self._loop.run_until_complete(self._end.wait())
+
+    async def _guarded(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
+        """An error beyond `Exception` ends the process, or would: nothing is sent or stored after it."""
+        try:
+            return await work(self._desk)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            self._fatal = error
+            self._end.set()
+            raise
+
+
+async def _end_tasks() -> None:
+    """Cancels what still waits, such as asks that nobody collects any more."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
