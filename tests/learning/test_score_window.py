@@ -26,7 +26,7 @@ def test_a_restart_changes_nothing(scores: list[tuple[str, bool]], window: int) 
     record = PrequentialRecord(window)
     for model, exact in scores:
         record.update(model, exact)
-        record = PrequentialRecord.from_state(record.state())
+        record = PrequentialRecord.from_state(record.state(), window)
     for model in ("learner", "majority"):
         own = [exact for name, exact in scores if name == model]
         summary = record.summary(model)
@@ -45,7 +45,7 @@ def test_a_mark_keeps_how_things_stood_and_marks_are_bounded() -> None:
         record.update("learner", False)
         record.mark(f"m{number}", number)
     assert len(record.marks) == MARKS_KEPT
-    assert PrequentialRecord.from_state(record.state()).marks == record.marks
+    assert PrequentialRecord.from_state(record.state(), window).marks == record.marks
 
 
 def test_the_state_stays_small_however_long_the_stream() -> None:

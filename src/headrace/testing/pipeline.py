@@ -24,7 +24,6 @@ from headrace.foundation.errors import FinalError, InvalidDeclarationError, Retr
 from headrace.foundation.settings import Settings
 from headrace.kinds.catalog import load
 from headrace.kinds.topology import topology as make_topology
-from headrace.learning.learner import Learner, LearnerOptions
 from headrace.log.record import Record
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
@@ -35,13 +34,13 @@ from headrace.stages.prompt.stage import PromptStage
 from headrace.stages.sink.stage import SinkStage
 from headrace.stages.stage import Stage
 from headrace.stages.topology import Topology
-from headrace.stages.train.stage import TrainStage, read_train_state
+from headrace.stages.train.stage import OpenLearner, TrainStage, open_torch
+from headrace.stages.train.train_state import read_train_state
 from headrace.stages.transform.stage import TransformStage
 from headrace.testing.builders import read_all
 
 PAUSE_SECONDS = 0.01
 MAX_TURNS = 2_000
-OpenLearner = Callable[[LearnerOptions], Learner]
 
 
 class SmallReads:
@@ -145,9 +144,7 @@ class Pipeline:
             *(lambda o=o: PromptStage(o, log, holder, clock) for o in one.prompt),
             *(lambda o=o: LabelStage(o, log, holder, state, clock) for o in one.label),
             *(
-                lambda o=o: TrainStage(
-                    o, log, holder, state, clock, learner=self._learner(o.learner) if self._learner else None
-                )
+                lambda o=o: TrainStage(o, log, holder, state, clock, learner=self._learner or open_torch)
                 for o in one.train
             ),
             *(lambda o=o: SinkStage(o, log, holder, clock) for o in one.sinks),

@@ -54,6 +54,10 @@ class CausalModel:
         self.module = model
         self._hidden: int = config.get_text_config().hidden_size
         self._packs = packs
+        self.compute_with(mixed_precision=mixed_precision)
+
+    def compute_with(self, *, mixed_precision: bool) -> None:
+        """bf16 autocast or fp32, from the next call on."""
         self._autocast = torch.bfloat16 if mixed_precision else None
 
     def batch(self, sequences: list[TokenSequence]) -> Batch:
