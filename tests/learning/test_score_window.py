@@ -45,7 +45,7 @@ def test_a_mark_keeps_how_things_stood_and_marks_are_bounded() -> None:
         record.update("learner", False)
         record.mark(f"m{number}", number)
     assert len(record.marks) == MARKS_KEPT
-    assert PrequentialRecord.from_state(record.state(), window).marks == record.marks
+    assert PrequentialRecord.from_state(record.state()).marks == record.marks
 
 
 def test_the_state_stays_small_however_long_the_stream() -> None:

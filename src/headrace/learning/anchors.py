@@ -87,7 +87,7 @@ class AnchorSet:
         return self._version
 
     def discard(self, predicate: Callable[[Fresh], bool]) -> int:
-        """Drops anchors whose label no longer holds and could not be asked again; later held-out examples take their room."""
+        """Drops anchors whose label no longer holds and could not be reasked; later held-out examples take their room."""
         kept = {example_id: item for example_id, item in self._items.items() if not predicate(item)}
         dropped = len(self._items) - len(kept)
         self._items = kept

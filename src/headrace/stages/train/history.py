@@ -28,7 +28,7 @@ class History:
         """Goes on from a checkpoint. `now` acts from `place` (example, command) if it is not what was recorded last."""
         self._in_force = checkpoint.declaration if checkpoint else 0
         last = self._recorded[-1] if self._recorded else None
-        if last is None or last.declaration != now:
+        if last is None or last.declaration.values() != now.values():
             self._new = Declared(last.number + 1 if last else 1, *place, now)
             self._recorded.append(self._new)
 
@@ -41,8 +41,12 @@ class History:
         """It is in force now. Whether it is new, and what was in force before."""
         before = next((one.declaration for one in self._recorded if one.number == self._in_force), None)
         self._in_force = declared.number
-        return declared is self._new, before
+        is_new = declared is self._new
+        self._new = None if is_new else self._new
+        return is_new, before
 
     def kept(self, oldest: int) -> list[Declared]:
-        """What to keep for a run from a checkpoint under declaration number `oldest`: it, and what is in force since."""
-        return [one for one in self._recorded if oldest <= one.number <= self._in_force]
+        """What to keep for a run from a checkpoint under declaration number `oldest`: it, and all that came after it. One that
+        does not act yet is recorded when it does.
+        """
+        return [one for one in self._recorded if one.number >= oldest and one is not self._new]
