@@ -88,7 +88,7 @@ def test_the_seed_has_all_its_stages_once_a_local_path_is_put_in(edited: Path) -
     assert built.not_ready == ()
     assert [one.name for one in built.index] == ["node-1-kb"]
     assert [one.finetuner for one in built.train] == ["node-1-finetuner"]
-    assert built.train[0].learner.base == edited / "models" / "small"
+    assert built.train[0].learning.learner.base == edited / "models" / "small"
     assert built.transform[0].checkpoint_interval_ms == 300_000
-    assert built.train[0].learner.learning_rate == 5e-5
+    assert built.train[0].learning.learner.learning_rate == 5e-5
     assert [model.name for model in built.serve.models] == ["llama3-8b-instruct", "node-1-finetuner"]

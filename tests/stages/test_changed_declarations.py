@@ -1,5 +1,6 @@
 """Every option of a trainer is changed between two runs, and its effect observed: what was learned stays, what is declared acts."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -386,6 +387,24 @@ def test_a_change_and_its_return_are_two_records(desk: DeclaredDesk) -> None:
         desk.run()
     assert desk.changes() == [{"alpha": 0.5}, {"alpha": 0.05}, {"alpha": 0.5}]
     assert len({one.subject for one in desk.decisions("declaration")}) == 4
+
+
+def test_a_state_from_before_declarations_were_recorded_goes_on(desk: DeclaredDesk, tmp_path: Path) -> None:
+    learned(desk)
+    key = StateKey("train/default.desk", "state")
+    plain = json.loads(desk.log.state(key.owner)[key.key].value)
+    del plain["declared"], plain["model"]
+    for checkpoint in plain["checkpoints"]:
+        del checkpoint["declaration"], checkpoint["needed"]
+    twin = desk.twin(tmp_path / "twin")
+    desk.log.commit(Commit(state={key: json.dumps(plain).encode()}))
+    for one in (desk, twin):
+        one.examples(40)
+        one.run()
+    assert desk.state().weights_sha256 == twin.state().weights_sha256
+    assert desk.decisions("declaration")[-1].details["batchSize"] == 8
+    assert desk.state().model == twin.state().model
+    twin.close()
 
 
 CHANGES: tuple[tuple[str, Any], ...] = (

@@ -148,8 +148,9 @@ class Judging:
 
     def _kind(self) -> MetricKind:
         """`auto` is settled once there are answers enough to tell, or at the first cut; before, as it looks."""
-        if self._declared_metric != "auto":
-            return self._declared_metric
+        declared = self._declared_metric
+        if declared != "auto":
+            return declared
         if self._chosen is not None:
             return self._chosen
         kind = choose_metric(self._first_answers)
