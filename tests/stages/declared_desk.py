@@ -1,6 +1,7 @@
 """A trainer on a state directory of its own, run again and again under changing declarations."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class Watched(LightLearner):
         super().__init__(options)
         self._lessons = lessons
 
-    def learn(self, epochs: "list[list[TokenSequence]]") -> RoundReport:  # type: ignore[override]
+    def learn(self, epochs: Sequence[Sequence[TokenSequence]]) -> RoundReport:
         report = super().learn(epochs)
         self._lessons.append(Lesson(len(epochs[-1]), report, self._options))
         return report

@@ -42,7 +42,8 @@ class Judging:
     def __init__(
         self, options: GateOptions, metric: MetricChoice, learner: Learner, versions: DirectoryStore, clock: Clock
     ) -> None:
-        self._options, self._declared_metric = options, metric
+        self._options = options
+        self._declared_metric: MetricChoice = metric
         self._learner, self._versions, self._clock = learner, versions, clock
         self._gate = PromotionGate(options)
         self._chosen: MetricKind | None = None
@@ -148,9 +149,8 @@ class Judging:
 
     def _kind(self) -> MetricKind:
         """`auto` is settled once there are answers enough to tell, or at the first cut; before, as it looks."""
-        declared = self._declared_metric
-        if declared != "auto":
-            return declared
+        if self._declared_metric != "auto":
+            return self._declared_metric
         if self._chosen is not None:
             return self._chosen
         kind = choose_metric(self._first_answers)
