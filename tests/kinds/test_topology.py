@@ -63,10 +63,11 @@ def test_a_finetuner_gets_every_stage(base_text: str, folder: Path, settings: Se
     assert (prompt.sample_ratio, prompt.templates[0].user_question) == (0.5, "Which intent is this? {text}")
     assert label.teacher is not None
     assert label.teacher.template == {"apikey": "sk-very-secret", "model": "gpt-4o-mini"}
-    assert (label.output_max, train.output_max, train.input_max) == (64, 32, 256)
-    assert train.learner.base == folder / "models" / "tiny"
-    assert (train.learner.batch_size, train.learner.learning_rate, train.learner.method) == (16, 0.001, "full")
-    assert train.promotion.metric == "exact"
+    assert (label.output_max, train.learning.output_max, train.learning.input_max) == (64, 32, 256)
+    learner = train.learning.learner
+    assert learner.base == folder / "models" / "tiny"
+    assert (learner.batch_size, learner.learning_rate, learner.method) == (16, 0.001, "full")
+    assert train.metric == "exact"
     assert train.teacher == label
     assert train.limits.memory_bytes == 8 * 2**30
     assert [(model.name, model.finetuner) for model in gateway_options(built.specs, LOOPBACK).models] == [
@@ -98,20 +99,15 @@ def test_every_key_of_the_block_reaches_its_option(base_text: str, folder: Path,
         built.options(LabelOptions),
         built.options(TrainOptions),
     )
-    learner, promotion = train.learner, train.promotion
+    learning, gate = train.learning, train.gate
+    learner = learning.learner
     assert transform.timeline == "event"
-    assert (learner.method, learner.optimizer, learner.warmup_steps, learner.seed, train.seed) == (
-        "lora",
-        "adamw",
-        3,
-        9,
-        9,
-    )
+    assert (learner.method, learner.optimizer, learner.warmup_steps, learner.seed) == ("lora", "adamw", 3, 9)
     assert (learner.epochs, learner.gradient_accumulation_steps, learner.mixed_precision) == (3, 4, True)
-    assert (train.replay.per_fresh, train.replay.capacity) == (0.5, 7)
-    assert (promotion.metric, promotion.candidate_every, promotion.alpha, promotion.max_rows) == ("loss", 5, 0.01, 50)
-    assert (promotion.anchors.max, promotion.anchors.max_drop, promotion.probation_rows) == (4, 0.5, 6)
-    assert (promotion.approval, promotion.keep_versions) == ("manual", 2)
+    assert (learning.replay.per_fresh, learning.replay.capacity) == (0.5, 7)
+    assert (train.metric, gate.candidate_every, gate.alpha, gate.max_rows) == ("loss", 5, 0.01, 50)
+    assert (learning.anchors.max, gate.max_drop, gate.probation_rows) == (4, 0.5, 6)
+    assert (gate.approval, train.keep_versions) == ("manual", 2)
     assert (label.concurrency, label.requests_per_minute, label.budget.tokens, label.budget.usd) == (2, 30.0, 1000, 1.5)
     assert (label.unavailable_timeout_ms, label.max_attempts) == (60_000, 3)
     assert (label.answer_cache.keep_ms, label.answer_cache.max_bytes) == (2 * 86_400_000, 8 * 2**20)
@@ -204,7 +200,7 @@ def test_a_hub_id_is_looked_up_in_the_local_cache_alone(base_text: str, folder: 
     (folder / "models" / "tiny").rename(repository / "snapshots" / "abc123")
     built = build(text, folder, settings)
     assert built.not_ready == ()
-    assert built.options(TrainOptions)[0].learner.base == repository / "snapshots" / "abc123"
+    assert built.train[0].learning.learner.base == repository / "snapshots" / "abc123"
     assert cached("acme/small", {"HF_HUB_CACHE": str(folder / "hf" / "hub")}) == repository / "snapshots" / "abc123"
 
 
@@ -230,9 +226,9 @@ def test_threads_follow_the_cpu_limit_and_the_machine(base_text: str, folder: Pa
     cores = len(os.sched_getaffinity(0))
     for written, threads in (("500m", 1), ("1", 1), ("8000m", min(8, cores))):
         built = build(base_text.replace("{cpu: 2, memory: 8Gi}", f"{{cpu: {written}}}"), folder, settings)
-        assert built.options(TrainOptions)[0].learner.threads == threads
+        assert built.options(TrainOptions)[0].learning.learner.threads == threads
     left_out = build(base_text.replace("{cpu: 2, memory: 8Gi}", "{}"), folder, settings)
-    assert left_out.options(TrainOptions)[0].learner.threads == min(4, cores)
+    assert left_out.options(TrainOptions)[0].learning.learner.threads == min(4, cores)
     assert left_out.options(TrainOptions)[0].limits.cpu is None
 
 

@@ -75,7 +75,7 @@ def test_a_restart_changes_nothing(stream: list[float], cut: int) -> None:
     options = DriftOptions(warm_up=20, z=1.0)
     whole, parted = DriftDetector(options), DriftDetector(options)
     for place, score in enumerate(stream):
-        parted = DriftDetector.from_state(parted.state()) if place == cut else parted
+        parted = DriftDetector.from_state(parted.state(), options) if place == cut else parted
         assert whole.update(score) == parted.update(score)
     assert whole.state() == parted.state()
 
@@ -86,3 +86,11 @@ def test_scores_outside_their_range_are_refused() -> None:
             DriftDetector().update(wrong)
     with pytest.raises(ValueError, match="gains"):
         DriftDetector(DriftOptions(fast=0.001))
+
+
+def test_a_restored_detector_goes_by_the_options_of_now() -> None:
+    first = DriftDetector(DriftOptions(warm_up=10_000))
+    for _ in range(1000):
+        assert not first.update(1.0)
+    second = DriftDetector.from_state(first.state(), DriftOptions())
+    assert any(second.update(0.0) for _ in range(20))

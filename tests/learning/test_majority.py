@@ -27,7 +27,7 @@ def test_it_is_a_most_frequent_answer(answers: list[str]) -> None:
 def test_a_restart_changes_nothing(numbers: list[int], cut: int) -> None:
     whole, parted = MajorityAnswer(8), MajorityAnswer(8)
     for place, number in enumerate(numbers):
-        parted = MajorityAnswer.from_state(parted.state()) if place == cut else parted
+        parted = MajorityAnswer.from_state(parted.state(), 8) if place == cut else parted
         assert whole.update(str(number)) == parted.update(str(number))
 
 

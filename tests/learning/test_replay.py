@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.learning.fresh import Fresh
-from headrace.learning.replay import ReplayBuffer
+from headrace.learning.replay import ReplayBuffer, ReplayOptions
 from headrace.models.sequence import TokenSequence
 
 
@@ -16,7 +16,7 @@ def fresh(offset: int) -> Fresh:
 
 
 def buffer_of(count: int, capacity: int = 100, seed: int = 3) -> ReplayBuffer:
-    buffer = ReplayBuffer(capacity, seed)
+    buffer = ReplayBuffer(ReplayOptions(capacity=capacity), seed)
     buffer.add(fresh(offset) for offset in range(count))
     return buffer
 
@@ -31,7 +31,7 @@ def test_a_draw_repeats_after_a_restart_whatever_was_drawn_before() -> None:
     buffer = buffer_of(60)
     for number in range(5):
         buffer.draw(16, number, 0)
-    again = ReplayBuffer.from_state(buffer.state())
+    again = ReplayBuffer.from_state(buffer.state(), ReplayOptions(), 3)
     assert again.draw(16, 9, 1) == buffer.draw(16, 9, 1) == buffer_of(60).draw(16, 9, 1)
 
 
@@ -63,7 +63,7 @@ def test_every_example_is_drawn_equally_often() -> None:
 def test_discarded_examples_do_not_come_back() -> None:
     buffer = buffer_of(10)
     assert buffer.discard(lambda item: item.answer == "a") == 5
-    assert [item.offset for item in ReplayBuffer.from_state(buffer.state()).draw(10, 0, 0)]
+    assert [item.offset for item in ReplayBuffer.from_state(buffer.state(), ReplayOptions(), 3).draw(10, 0, 0)]
     assert all(item.answer == "b" for item in buffer.items)
     buffer.add([fresh(11)])
     assert len(buffer) == 6
@@ -72,4 +72,23 @@ def test_discarded_examples_do_not_come_back() -> None:
 def test_capacity_zero_replays_nothing() -> None:
     assert buffer_of(5, capacity=0).draw(3, 0, 0) == []
     with pytest.raises(ValueError, match="capacity"):
-        ReplayBuffer(-1, 0)
+        ReplayBuffer(ReplayOptions(capacity=-1), 0)
+
+
+def test_what_is_declared_now_acts_and_what_was_declared_then_does_not() -> None:
+    state = buffer_of(60, capacity=64).state()
+    grown = ReplayBuffer.from_state(state, ReplayOptions(per_fresh=2.0, capacity=4096), 3)
+    grown.add(fresh(offset) for offset in range(60, 90))
+    assert (len(grown), len(grown.draw(10, 0, 0))) == (90, 20)
+    shrunk = ReplayBuffer.from_state(state, ReplayOptions(per_fresh=0.0, capacity=4), 3)
+    assert [item.offset for item in shrunk.items] == [56, 57, 58, 59]
+    assert shrunk.draw(10, 0, 0) == []
+
+
+def test_a_smaller_capacity_forgets_the_oldest_at_once() -> None:
+    buffer = buffer_of(10)
+    buffer.declare(ReplayOptions(capacity=3))
+    assert [item.offset for item in buffer.items] == [7, 8, 9]
+    buffer.declare(ReplayOptions(capacity=5))
+    buffer.add([fresh(10), fresh(11), fresh(12)])
+    assert [item.offset for item in buffer.items] == [8, 9, 10, 11, 12]

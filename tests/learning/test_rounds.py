@@ -64,7 +64,7 @@ def test_a_restart_anywhere_changes_no_round(sizes: list[int], size: int, data: 
     assembler, rounds = RoundAssembler(size), list[Round]()
     for place, (item, last) in enumerate(items):
         if place == cut:
-            assembler = RoundAssembler.from_state(assembler.state())
+            assembler = RoundAssembler.from_state(assembler.state(), size)
         rounds += [made] if (made := assembler.add(item, last)) else []
     rounds += [rest] if (rest := assembler.flush()) else []
     assert rounds == assemble(items, size)
@@ -84,6 +84,20 @@ def test_every_example_is_in_one_round_in_order_and_no_row_is_split(
 
 def test_a_state_that_is_not_one_is_refused() -> None:
     with pytest.raises(CorruptDataError, match="does not parse"):
-        RoundAssembler.from_state(b"\x01")
+        RoundAssembler.from_state(b"\x01", 8)
     with pytest.raises(ValueError, match="at least one example"):
         RoundAssembler(0)
+
+
+def test_the_open_round_closes_by_the_size_that_is_declared_now() -> None:
+    assembler = RoundAssembler(8)
+    for offset in range(5):
+        assert assembler.add(fresh(offset, f"r{offset}"), complete=True) is None
+    restored = RoundAssembler.from_state(assembler.state(), 3)
+    closed = restored.add(fresh(5, "r5"), complete=True)
+    assert closed
+    assert [item.offset for item in closed.items] == [0, 1, 2, 3, 4]
+    restored.declare(2)
+    closed = restored.add(fresh(6, "r6"), complete=True)
+    assert closed
+    assert [item.offset for item in closed.items] == [5, 6]

@@ -26,7 +26,7 @@ def test_a_restart_changes_nothing(scores: list[tuple[str, bool]], window: int) 
     record = PrequentialRecord(window)
     for model, exact in scores:
         record.update(model, exact)
-        record = PrequentialRecord.from_state(record.state())
+        record = PrequentialRecord.from_state(record.state(), window)
     for model in ("learner", "majority"):
         own = [exact for name, exact in scores if name == model]
         summary = record.summary(model)

@@ -209,7 +209,7 @@ def test_stacked_muon_steps_as_torchs_own() -> None:
 
 
 def test_the_method_follows_the_size_of_the_model(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headrace.learning.torch.learner.LORA_ABOVE", 1000)
+    monkeypatch.setattr("headrace.learning.method.LORA_ABOVE", 1000)
     learner = open_learner(LearnerOptions(base=tiny_checkpoint))
     assert isinstance(learner, TorchLearner)
     assert learner._trainee.lora

@@ -1,6 +1,6 @@
 """Simulated lives: how often a candidate that is no better wins, and how soon one that is better does.
 
-The figures for people are in docs/decisions/0013; `benchmarks/promotion_power.py` prints them anew.
+The figures for people are in docs/decisions/0013; `benchmarks/promotion_power.py` prints them again.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """The gate promotes, rejects, rolls back and confirms by the rules, and records why."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,7 +100,7 @@ def test_a_drop_on_enough_anchors_rejects_and_on_too_few_does_not() -> None:
     assert dropped.kind == "rejected"
     assert "anchors" in dropped.decisions[0].reason
     few = run(gate_on_trial(), better, anchors=AnchorDifference(-0.5, 99, 1))
-    slight = run(gate_on_trial(), better, anchors=AnchorDifference(-0.019, 256, 1))
+    slight = run(gate_on_trial(), better, anchors=AnchorDifference(-0.019, 256, 1, full=True))
     none = run(gate_on_trial(), better)
     assert few
     assert slight
@@ -110,8 +112,8 @@ def test_a_drop_on_enough_anchors_rejects_and_on_too_few_does_not() -> None:
 
 def test_a_full_set_of_anchors_decides_however_small() -> None:
     for max_drop in (0.02, 0.0):
-        gate = gate_on_trial(max_anchors=10, max_drop=max_drop)
-        verdict = run(gate, flips(0.1, 2000), anchors=AnchorDifference(-0.1, 10, 1))
+        gate = gate_on_trial(max_drop=max_drop)
+        verdict = run(gate, flips(0.1, 2000), anchors=AnchorDifference(-0.1, 10, 1, full=True))
         assert verdict
         assert verdict.kind == "rejected"
 
@@ -206,11 +208,12 @@ def test_the_shares_of_alpha_sum_to_alpha() -> None:
 @given(st.integers(0, 400), st.integers(0, 1000), st.sampled_from(["auto", "manual"]))
 def test_a_restart_at_any_row_changes_no_verdict(cut: int, seed: int, approval: str) -> None:
     def life(restart: int | None) -> tuple[list[Verdict], bytes]:
-        gate = PromotionGate(GateOptions(candidate_every=50, probation_rows=60, max_rows=150, approval=approval))
+        options = GateOptions(candidate_every=50, probation_rows=60, max_rows=150, approval=approval)
+        gate = PromotionGate(options)
         verdicts: list[Verdict] = []
         for place, d in enumerate(flips(0.15, 400, seed)):
             if place == restart:
-                gate = PromotionGate.from_state(gate.state())
+                gate = PromotionGate.from_state(gate.state(), options)
             row = RowDifference(place, place, d if gate.on_trial else None, -d if gate.on_probation else None)
             if verdict := gate.observe(row, lambda: AnchorDifference(0.0, 60, 1)):
                 verdicts.append(verdict)
@@ -223,4 +226,70 @@ def test_a_restart_at_any_row_changes_no_verdict(cut: int, seed: int, approval: 
 
 def test_a_state_that_is_not_one_is_refused() -> None:
     with pytest.raises(CorruptDataError, match="does not parse"):
-        PromotionGate.from_state(b"\xff")
+        PromotionGate.from_state(b"\xff", GateOptions())
+
+
+def restored(gate: PromotionGate, **options: Any) -> PromotionGate:
+    return PromotionGate.from_state(gate.state(), GateOptions(**options))
+
+
+def test_manual_approval_holds_back_a_candidate_that_is_on_trial_already() -> None:
+    verdict = run(restored(gate_on_trial(), approval="manual"), flips(0.1, 2000))
+    assert verdict
+    assert (verdict.kind, verdict.subject) == ("awaiting_approval", "v1")
+
+
+def test_a_version_that_waits_goes_on_waiting_when_approval_becomes_automatic() -> None:
+    gate = gate_on_trial(approval="manual")
+    run(gate, flips(0.1, 2000))
+    gate = restored(gate, approval="auto")
+    assert (gate.awaiting, gate.served) == ("v1", "v0")
+    gate.cut(3000, "v2")
+    verdict = run(gate, flips(0.1, 2000, seed=5))
+    assert verdict
+    assert (verdict.kind, verdict.subject) == ("promoted", "v2")
+
+
+def test_alpha_changes_with_the_next_candidate_and_the_next_probation() -> None:
+    gate = restored(gate_on_trial(alpha=0.05), alpha=0.5)
+    verdict = run(gate, flips(0.1, 2000))
+    assert verdict
+    assert verdict.decisions[0].difference
+    assert verdict.decisions[0].difference.alpha == pytest.approx(0.05), (
+        "two-sided: twice the half that it was cut with"
+    )
+    assert gate.cut(5000, "v2").details["alpha"] == pytest.approx(0.25)
+    fallen = run_probation(restored(gate, alpha=0.01), flips(0.2, 1000, seed=4))
+    assert fallen
+    assert fallen.decisions[-1].difference
+    assert fallen.decisions[-1].difference.alpha == pytest.approx(1.0), "the probation began under 0.5"
+
+
+def test_shares_of_alpha_spent_under_changing_options_never_exceed_the_largest() -> None:
+    alphas = [0.05, 0.01, 0.05, 0.2, 0.2, 0.03] * 500
+    assert sum(spent_on(attempt + 1, alpha) for attempt, alpha in enumerate(alphas)) < max(alphas)
+
+
+def test_max_rows_candidate_every_and_probation_rows_act_at_once() -> None:
+    gate = gate_on_trial(max_rows=2000)
+    assert run(gate, flips(0.0, 50)) is None
+    verdict = run(restored(gate, max_rows=20), [0.0])
+    assert verdict
+    assert verdict.kind == "rejected"
+    gate = gate_on_trial()
+    run(gate, flips(0.1, 2000))
+    assert run_probation(gate, flips(0.0, 30)) is None
+    confirmed = run_probation(restored(gate, probation_rows=10), [0.0])
+    assert confirmed
+    assert confirmed.kind == "confirmed"
+    assert not gate.learned(60)
+    assert restored(gate, candidate_every=50).learned(0)
+
+
+def test_a_trial_and_the_probation_that_follows_keep_the_metric_of_the_cut() -> None:
+    gate = PromotionGate(GateOptions())
+    assert gate.cut(99, "v1", "exact").details["metric"] == "exact"
+    gate = restored(gate)
+    assert gate.metric_on_trial == "exact"
+    run(gate, flips(0.1, 2000))
+    assert (gate.metric_on_trial, restored(gate).metric_on_probation) == ("", "exact")

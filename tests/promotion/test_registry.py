@@ -1,12 +1,11 @@
-"""Versions and the alias move by compare-and-set; names are never used twice; a person's move is recorded."""
+"""Versions and the alias move by compare-and-set; names are never used twice."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from headrace.events import codec, topics
-from headrace.events.decision import Bound, Command, Decision
+from headrace.events.decision import Bound, Decision
 from headrace.foundation.errors import ConflictError, CorruptDataError, InvalidDeclarationError, NotFoundError
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Commit, TopicLog
@@ -70,6 +69,14 @@ def test_pruning_keeps_the_newest_the_base_the_served_and_the_previous() -> None
     assert pruned.prune(0)[0].served == "v3"
 
 
+def test_another_base_is_a_version_of_its_own_and_served() -> None:
+    registry = registry_of(3).with_base("other", "sha4", 9)
+    assert (registry.served, registry.previous, registry.base, registry.next_version()) == ("v4", None, "v4", "v5")
+    assert [one.name for one in registry.versions] == ["v0", "v1", "v2", "v3", "v4"]
+    pruned, dropped = registry.prune(1)
+    assert ([one.name for one in pruned.versions], len(dropped)) == (["v4"], 4)
+
+
 def test_names_are_given_in_order() -> None:
     with pytest.raises(ValueError, match="next version is v1"):
         Registry.of_base("", "", 0).with_version(version(3))
@@ -89,61 +96,8 @@ def test_a_writer_who_has_not_seen_the_last_move_is_refused(log: TopicLog) -> No
         store(log, registry_of(1), expected=1)
 
 
-def test_a_persons_promotion_moves_the_alias_at_once_and_is_recorded(log: TopicLog, clock: VirtualClock) -> None:
-    store(log, registry_of(2))
-    moved = registries.promote_now(log, "default", "desk", "v1", "v2 is rude", clock=clock)
-    found = registries.load(log, "default", "desk")
-    assert found
-    assert found[0] == moved
-    assert (moved.served, moved.previous) == ("v1", "v2")
-    (record,) = log.read(topics.commands("default", "desk"), 0)
-    assert codec.decode(record, Command) == Command("promote", "v1", "v2 is rude")
-    assert record.event_time == clock.now_ms()
-
-
-def test_without_a_name_the_newest_is_promoted_and_the_previous_rolled_back_to(
-    log: TopicLog, clock: VirtualClock
-) -> None:
-    store(log, registry_of(3).promote("v1"))
-    assert registries.promote_now(log, "default", "desk", None, "", clock=clock).served == "v3"
-    assert registries.rollback_now(log, "default", "desk", "worse", clock=clock).served == "v1"
-    commands = [codec.decode(record, Command) for record in log.read(topics.commands("default", "desk"), 0)]
-    assert [(command.action, command.version) for command in commands] == [("promote", "v3"), ("rollback", "v1")]
-
-
-def test_two_people_at_once_both_succeed_one_after_the_other(log: TopicLog, clock: VirtualClock) -> None:
-    store(log, registry_of(2))
-    raced = _Raced(log, lambda: store(log, registry_of(2).promote("v0"), expected=1))
-    moved = registries.promote_now(raced, "default", "desk", "v1", "", clock=clock)
-    assert (moved.served, moved.previous) == ("v1", "v0"), "the move was made anew from what the other had left"
-    assert len(log.read(topics.commands("default", "desk"), 0)) == 1
-
-
-def test_a_finetuner_without_versions_says_so(log: TopicLog) -> None:
-    with pytest.raises(NotFoundError, match="no versions yet"):
-        registries.rollback_now(log, "default", "desk", "")
-    assert log.read(topics.commands("default", "desk"), 0) == []
-
-
 def test_a_registry_that_does_not_parse_is_corrupt(log: TopicLog) -> None:
     key = registries.registry_key("default", "desk")
     log.commit(Commit(state={key: b"{"}))
     with pytest.raises(CorruptDataError, match="desk"):
         registries.load(log, "default", "desk")
-
-
-class _Raced:
-    """The real log, on which somebody else commits just before this caller's first commit."""
-
-    def __init__(self, log: TopicLog, rival: object) -> None:
-        self._log = log
-        self._rival = rival
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._log, name)
-
-    def commit(self, commit: Commit) -> object:
-        if self._rival:
-            rival, self._rival = self._rival, None
-            rival()
-        return self._log.commit(commit)

@@ -9,8 +9,8 @@ import pytest
 from headrace.foundation.errors import CorruptDataError
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
-from headrace.promotion.registry import rollback_now
-from headrace.stages.train.stage import read_train_state
+from headrace.stages.train.alias_commands import rollback_now
+from headrace.stages.train.train_state import read_train_state
 from headrace.testing.failpoints import Kill, Killed, killing
 from headrace.testing.pipeline import Pipeline, differences, snapshot
 

@@ -12,7 +12,7 @@ from headrace.cluster import LocalCluster
 from headrace.events import topics
 from headrace.log.registry import open_log
 from headrace.models.tiny import new_checkpoint
-from headrace.stages.train.stage import read_train_state
+from headrace.stages.train.train_state import read_train_state
 from headrace.testing.builders import read_all
 from headrace.testing.cluster import running
 from headrace.testing.cluster_kills import ROLES, SERVERS, Assassin, contents, replayed_weights

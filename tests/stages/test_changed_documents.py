@@ -21,15 +21,18 @@ from headrace.events.decision import Decision
 from headrace.events.example import Example
 from headrace.foundation.errors import UnavailableError
 from headrace.foundation.resource_id import ResourceId
-from headrace.learning.anchors import AnchorSet
+from headrace.learning.anchors import AnchorOptions, AnchorSet
+from headrace.learning.documents_response import generation_at
 from headrace.learning.fresh import Fresh
 from headrace.learning.learner import LearnerOptions
-from headrace.learning.replay import ReplayBuffer
+from headrace.learning.options import LearningOptions
+from headrace.learning.replay import ReplayBuffer, ReplayOptions
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.models.tiny import new_checkpoint
 from headrace.promotion import registry
+from headrace.promotion.gate import GateOptions
 from headrace.stages.embed.options import EmbedOptions
 from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.index.stage import IndexStage
@@ -39,10 +42,10 @@ from headrace.stages.label.stage import LabelStage
 from headrace.stages.prompt.options import PromptOptions, PromptTemplate
 from headrace.stages.prompt.stage import PromptStage
 from headrace.stages.topology import Topology
-from headrace.stages.train.documents_response import generation_at
-from headrace.stages.train.options import AnchorOptions, PromotionOptions, TrainOptions
+from headrace.stages.train.options import TrainOptions
 from headrace.stages.train.spec import train_spec
-from headrace.stages.train.stage import TrainStage, read_train_state
+from headrace.stages.train.stage import TrainStage
+from headrace.stages.train.train_state import read_train_state
 from headrace.teachers.teacher import TeacherOptions
 from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Kill, Killed, killing
@@ -116,6 +119,7 @@ class Desk:
         self.log.commit(Commit(state={state_key("default", "docs"): msgspec.msgpack.encode(state)}))
         self.labelling: dict[str, Any] = {}
         self.training: dict[str, Any] = {"knowledge": KNOWLEDGE, "knowledge_limit": 1}
+        self.learning: dict[str, Any] = {}
         self.prompting: dict[str, Any] = {}
         self._number = 0
 
@@ -159,10 +163,9 @@ class Desk:
     @property
     def train_options(self) -> TrainOptions:
         learner = LearnerOptions(self.base, learning_rate=5e-3, warmup_steps=4, batch_size=8)
-        promotion = PromotionOptions(candidate_every=40, max_rows=60, anchors=AnchorOptions(64))
-        given = TrainOptions(
-            "default", "desk", learner, promotion=promotion, teacher=self.label_options,
-        )  # fmt: skip
+        learning = replace(LearningOptions(learner, anchors=AnchorOptions(64)), **self.learning)
+        gate = GateOptions(candidate_every=40, max_rows=60)
+        given = TrainOptions("default", "desk", learning, gate, teacher=self.label_options)
         return replace(given, **self.training)
 
     def label(self) -> LabelStage:
@@ -171,9 +174,7 @@ class Desk:
     def train(self) -> TrainStage:
         options = self.train_options
         small: Any = SmallReads(self.log, 10)
-        return TrainStage(
-            options, small, "test", self.folder, learner=LightLearner(options.learner), embedder=self.embedder
-        )
+        return TrainStage(options, small, "test", self.folder, learner=LightLearner, embedder=self.embedder)
 
     def run(self, *stages: Callable[[], LabelStage | TrainStage]) -> None:
         """Opens the stages, steps them until nothing is left to do, and closes them."""
@@ -204,8 +205,10 @@ class Desk:
         assert state
         folder = self.folder / "checkpoints" / "default.desk" / state.checkpoints[-1].digest
         policy = msgspec.msgpack.decode((folder / "policy.msgpack").read_bytes())
-        anchors = AnchorSet.from_state(policy["anchors"])
-        return Learned(ReplayBuffer.from_state(policy["replay"]).items, anchors.items(), anchors.version)
+        anchors = AnchorSet.from_state(policy["anchors"], AnchorOptions(64))
+        return Learned(
+            ReplayBuffer.from_state(policy["replay"], ReplayOptions(), 0).items, anchors.items(), anchors.version
+        )
 
     def close(self) -> None:
         self.log.close()
@@ -306,11 +309,11 @@ def test_what_cites_a_changed_document_is_asked_again_with_its_new_passages(desk
     learned = desk.learned()
     replayed, anchors = learned.citing("cards.md")
     signs = [place for place, one in enumerate(desk.examples()) if isinstance(one, Control)]
-    assert {one.renewed_at for one in replayed if one.offset < signs[1]} == {signs[1]}
+    assert {one.reasked_at for one in replayed if one.offset < signs[1]} == {signs[1]}
     assert {one.answer for one in [*replayed, *anchors]} == {"desk", "rates"}
     assert len({one.versions for one in [*replayed, *anchors]}) == 1
     assert {one.answer for one in learned.citing("money.md")[0]} == {"payments", "money"}
-    assert all(one.renewed_at == -1 for one in learned.citing("money.md")[0])
+    assert all(one.reasked_at == -1 for one in learned.citing("money.md")[0])
     assert learned.anchor_version == 2
 
 
@@ -355,10 +358,10 @@ def test_a_document_that_nothing_cites_changes_nothing(desk: Desk) -> None:
     desk.run()
     assert desk.answers().count("documents") == 2
     assert desk.decisions() == []
-    assert all(one.renewed_at == -1 for one in desk.learned().replay)
+    assert all(one.reasked_at == -1 for one in desk.learned().replay)
 
 
-def test_without_a_teacher_what_cites_a_changed_document_is_let_go(desk: Desk) -> None:
+def test_without_a_teacher_what_cites_a_changed_document_is_dropped(desk: Desk) -> None:
     desk.prompting = {"ground_truth_column": "team"}
     desk.labelling = {"teacher": None}
     desk.training |= {"teacher": None}
@@ -379,7 +382,7 @@ def test_without_a_teacher_what_cites_a_changed_document_is_let_go(desk: Desk) -
     assert desk.teacher.asked == []
 
 
-def test_what_the_budget_does_not_pay_for_is_let_go(desk: Desk) -> None:
+def test_what_the_budget_does_not_pay_for_is_dropped(desk: Desk) -> None:
     reorganise(desk, 80, 0)
     desk.run(desk.label)
     desk.labelling = {"budget": BudgetOptions(tokens=1)}
@@ -432,7 +435,7 @@ def test_where_most_answers_change_the_learning_rate_warms_up_and_the_candidate_
 
 
 def test_a_version_names_the_generation_that_it_was_trained_with(desk: Desk) -> None:
-    desk.training |= {"promotion": PromotionOptions(candidate_every=64, max_rows=300, alpha=0.3)}
+    desk.training |= {"gate": GateOptions(candidate_every=64, max_rows=300, alpha=0.3)}
     publish(desk)
     desk.rows(300)
     desk.end()
@@ -448,11 +451,11 @@ def test_a_version_names_the_generation_that_it_was_trained_with(desk: Desk) -> 
     assert sign.generation
 
 
-def test_what_was_renewed_is_asked_about_with_its_new_passages_on_drift(desk: Desk) -> None:
+def test_what_was_reasked_is_asked_about_with_its_new_passages_on_drift(desk: Desk) -> None:
     reorganise(desk, 80, 4)
     desk.run()
     stage = desk.train()
-    item = next(one for one in stage._loop._replay.items if one.renewed_at >= 0)
+    item = next(one for one in stage._loop.learning.replayed if one.reasked_at >= 0)
     example = stage._reasker.example(item)
     stage.close()
     assert example.answer == item.answer
@@ -463,8 +466,8 @@ def test_what_was_renewed_is_asked_about_with_its_new_passages_on_drift(desk: De
 
 
 def test_answers_that_nothing_is_learned_from_any_more_are_deleted(desk: Desk) -> None:
-    desk.training |= {"replay": replace(desk.train_options.replay, capacity=16)}
-    desk.training |= {"promotion": PromotionOptions(anchors=AnchorOptions(0)), "checkpoint_interval_ms": 0}
+    desk.learning = {"replay": ReplayOptions(capacity=16), "anchors": AnchorOptions(0)}
+    desk.training |= {"gate": GateOptions(), "checkpoint_interval_ms": 0}
     reorganise(desk, 40, 80)
     desk.run()
     assert desk.decisions()[0].details["answered"] == 8

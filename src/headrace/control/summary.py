@@ -17,7 +17,7 @@ from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.stage import read_statuses
 from headrace.stages.topology import Topology
 from headrace.stages.train.options import TrainOptions
-from headrace.stages.train.stage import read_train_state
+from headrace.stages.train.train_state import read_train_state
 
 WINDOW = 500
 

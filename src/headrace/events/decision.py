@@ -1,11 +1,20 @@
-"""`decision/1`: every turn of a finetuner's fate, with the evidence."""
+"""`decision/1`: a recorded training or promotion event, with its evidence."""
 
 from typing import Literal
 
 import msgspec
 
 DecisionKind = Literal[
-    "cut", "promoted", "rejected", "rolled_back", "confirmed", "drift", "documents", "anchors", "awaiting_approval"
+    "cut",
+    "promoted",
+    "rejected",
+    "rolled_back",
+    "confirmed",
+    "drift",
+    "documents",
+    "anchors",
+    "awaiting_approval",
+    "declaration",
 ]
 
 
@@ -24,7 +33,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     kind: DecisionKind
     subject: str
-    """The candidate or version it is about."""
+    """The candidate, version or declaration it is about."""
     reason: str
     """A sentence for people."""
     first_offset: int

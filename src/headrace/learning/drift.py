@@ -48,7 +48,6 @@ class _Averages(msgspec.Struct):
 
 
 class _State(msgspec.Struct, frozen=True):
-    options: DriftOptions
     averages: _Averages
 
 
@@ -72,7 +71,7 @@ class DriftDetector:
         return self._averages.slow / (self._averages.slow_weight or 1.0)
 
     def update(self, score: float) -> bool:
-        """Takes the next score; True once per fall: the averages start anew after an alarm. ValueError outside [0, 1]."""
+        """Takes the next score; True once per fall: the averages start again after an alarm. ValueError outside [0, 1]."""
         if not 0.0 <= score <= 1.0:
             raise ValueError(f"a score lies in [0, 1], not {score}")
         self._take(score)
@@ -117,11 +116,11 @@ class DriftDetector:
         return math.sqrt(variance * max(0.0, share))
 
     def state(self) -> bytes:
-        return pack(_State(self._options, self._averages))
+        return pack(_State(self._averages))
 
     @classmethod
-    def from_state(cls, data: bytes) -> "DriftDetector":
+    def from_state(cls, data: bytes, options: DriftOptions | None = None) -> "DriftDetector":
         state = unpack(data, _State)
-        detector = cls(state.options)
+        detector = cls(options)
         detector._averages = state.averages
         return detector

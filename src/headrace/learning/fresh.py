@@ -23,8 +23,8 @@ class Fresh(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The documents that its passages cite."""
     versions: tuple[str, ...] = ()
     """Their versions, one each; empty in checkpoints that were made before versions were kept."""
-    renewed_at: int = -1
-    """The place of the sign at which it was asked again with new passages; -1: its passages are those in the topic."""
+    reasked_at: int = -1
+    """The place of the sign at which it was reasked with new passages; -1: its passages are those in the topic."""
 
     def outdated_by(self, current: Mapping[str, str | None]) -> bool:
         """Whether it cites another version than the `current` one (by document; None: deleted) of any document named there."""

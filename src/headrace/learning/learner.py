@@ -18,7 +18,7 @@ class LearnerOptions:
     """The trainer block and `spec.learning`, resolved."""
 
     base: Path
-    """The base checkpoint in Hugging Face's layout (safetensors)."""
+    """The base model's folder in Hugging Face's layout (safetensors)."""
     method: Literal["auto", "full", "lora"] = "auto"
     """auto: full below 50 M parameters, LoRA above"""
     optimizer: Literal["auto", "adamw", "muon"] = "auto"
@@ -79,6 +79,12 @@ class Learner(Protocol):
         """
         ...
 
+    def declare(self, options: LearnerOptions) -> None:
+        """Takes over what is declared now, from the next call on. Base, method, optimizer, seed and device stay those that it was
+        opened with: only a model that begins again can take others.
+        """
+        ...
+
     def rewarm(self) -> None:
         """Starts the learning rate's warm-up again (drift)."""
         ...
@@ -100,7 +106,7 @@ class Learner(Protocol):
         ...
 
     def export(self, slot: str, path: Path) -> None:
-        """Writes a slot as a complete checkpoint in Hugging Face's layout: merged safetensors, config, tokenizer, chat template."""
+        """Writes a slot as a complete weights folder in Hugging Face's layout: merged safetensors, config, tokenizer, chat template."""
         ...
 
     def save(self, path: Path) -> None:

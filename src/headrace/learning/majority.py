@@ -4,9 +4,10 @@ import msgspec
 
 from headrace.learning.fresh import pack, unpack
 
+CAPACITY = 4096
+
 
 class _State(msgspec.Struct, frozen=True):
-    capacity: int
     counts: dict[str, int]
     best: str | None
 
@@ -18,7 +19,7 @@ class MajorityAnswer:
     has no majority worth the memory.
     """
 
-    def __init__(self, capacity: int = 4096) -> None:
+    def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._counts: dict[str, int] = {}
         self._best: str | None = None
@@ -41,11 +42,11 @@ class MajorityAnswer:
         return right
 
     def state(self) -> bytes:
-        return pack(_State(self._capacity, self._counts, self._best))
+        return pack(_State(self._counts, self._best))
 
     @classmethod
-    def from_state(cls, data: bytes) -> "MajorityAnswer":
+    def from_state(cls, data: bytes, capacity: int = CAPACITY) -> "MajorityAnswer":
         state = unpack(data, _State)
-        majority = cls(state.capacity)
+        majority = cls(capacity)
         majority._counts, majority._best = state.counts, state.best
         return majority

@@ -7,6 +7,7 @@ age is the best sign that it no longer holds (docs/decisions/0010).
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -14,22 +15,34 @@ import numpy as np
 from headrace.learning.fresh import Fresh, pack, unpack
 
 
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """`learning.replay`."""
+
+    per_fresh: float = 1.0
+    """Replayed examples per fresh one."""
+    capacity: int = 4096
+    """In examples; 0: nothing is ever replayed."""
+
+
 class _State(msgspec.Struct, frozen=True):
-    capacity: int
-    seed: int
     items: list[Fresh]
 
 
 class ReplayBuffer:
     """Bounded, first in first out."""
 
-    def __init__(self, capacity: int, seed: int) -> None:
-        """`capacity` in examples; 0: nothing is ever replayed."""
-        if capacity < 0:
-            raise ValueError(f"capacity is a number of examples, not {capacity}")
-        self._capacity = capacity
+    def __init__(self, options: ReplayOptions, seed: int) -> None:
         self._seed = seed
-        self._items: deque[Fresh] = deque(maxlen=capacity)
+        self._items: deque[Fresh] = deque()
+        self.declare(options)
+
+    def declare(self, options: ReplayOptions) -> None:
+        """Takes over what is declared now; a smaller buffer forgets its oldest examples at once."""
+        if options.capacity < 0:
+            raise ValueError(f"capacity is a number of examples, not {options.capacity}")
+        self._options = options
+        self._items = deque(self._items, maxlen=options.capacity)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -43,14 +56,14 @@ class ReplayBuffer:
         """Takes learned examples in, in order; the oldest make room."""
         self._items.extend(items)
 
-    def draw(self, count: int, round_number: int, epoch: int) -> list[Fresh]:
-        """`count` different examples, or all where there are fewer, in drawn order.
+    def draw(self, fresh: int, round_number: int, epoch: int) -> list[Fresh]:
+        """`perFresh` different examples for each of `fresh`, or all where there are fewer, in drawn order.
 
         Depends on seed, round, epoch and the buffer's content alone. A partial Fisher-Yates shuffle over the raw output of
         PCG64, whose stream NumPy guarantees across versions (NEP 19), unlike that of `Generator.choice`.
         """
         places = list(range(len(self._items)))
-        count = min(count, len(places))
+        count = min(round(self._options.per_fresh * fresh), len(places))
         raw = np.random.PCG64([self._seed, round_number, epoch]).random_raw(count).tolist() if count else []
         for i, number in enumerate(raw):
             j = i + number % (len(places) - i)
@@ -58,23 +71,23 @@ class ReplayBuffer:
         items = self.items
         return [items[place] for place in places[:count]]
 
-    def renew(self, items: Mapping[str, Fresh]) -> None:
-        """Puts examples, as they were asked again, in the places of the former ones, by example id; others are passed over."""
-        self._items = deque((items.get(item.example_id, item) for item in self._items), maxlen=self._capacity)
+    def replace(self, items: Mapping[str, Fresh]) -> None:
+        """Puts reasked examples in the places of the former ones, by example id; others are passed over."""
+        self._items = deque((items.get(item.example_id, item) for item in self._items), maxlen=self._options.capacity)
 
     def discard(self, predicate: Callable[[Fresh], bool]) -> int:
         """Drops the examples that `predicate` names; returns how many."""
         kept = [item for item in self._items if not predicate(item)]
         dropped = len(self._items) - len(kept)
-        self._items = deque(kept, maxlen=self._capacity)
+        self._items = deque(kept, maxlen=self._options.capacity)
         return dropped
 
     def state(self) -> bytes:
-        return pack(_State(self._capacity, self._seed, list(self._items)))
+        return pack(_State(list(self._items)))
 
     @classmethod
-    def from_state(cls, data: bytes) -> "ReplayBuffer":
+    def from_state(cls, data: bytes, options: ReplayOptions, seed: int) -> "ReplayBuffer":
         state = unpack(data, _State)
-        buffer = cls(state.capacity, state.seed)
+        buffer = cls(options, seed)
         buffer.add(state.items)
         return buffer

@@ -14,7 +14,6 @@ class Round(msgspec.Struct, frozen=True):
 
 
 class _State(msgspec.Struct, frozen=True):
-    round_size: int
     number: int
     pending: list[Fresh]
 
@@ -24,11 +23,15 @@ class RoundAssembler:
 
     def __init__(self, round_size: int) -> None:
         """`round_size` = batchSize × gradientAccumulationSteps, at least 1."""
+        self.declare(round_size)
+        self._number = 0
+        self._pending: list[Fresh] = []
+
+    def declare(self, round_size: int) -> None:
+        """The size of the rounds that close from now on, the open one included."""
         if round_size < 1:
             raise ValueError(f"a round has at least one example, not {round_size}")
         self._round_size = round_size
-        self._number = 0
-        self._pending: list[Fresh] = []
 
     @property
     def pending(self) -> tuple[Fresh, ...]:
@@ -65,11 +68,12 @@ class RoundAssembler:
         return closed
 
     def state(self) -> bytes:
-        return pack(_State(self._round_size, self._number, self._pending))
+        return pack(_State(self._number, self._pending))
 
     @classmethod
-    def from_state(cls, data: bytes) -> "RoundAssembler":
+    def from_state(cls, data: bytes, round_size: int) -> "RoundAssembler":
+        """`round_size` is declared, so it does not come from the state."""
         state = unpack(data, _State)
-        assembler = cls(state.round_size)
+        assembler = cls(round_size)
         assembler._number, assembler._pending = state.number, state.pending
         return assembler

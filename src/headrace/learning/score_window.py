@@ -11,6 +11,8 @@ import numpy as np
 
 from headrace.learning.fresh import pack, unpack
 
+WINDOW = 500
+"""Examples that the first and the last figures cover."""
 MARKS_KEPT = 64
 """Marks held; the oldest goes first."""
 
@@ -50,7 +52,6 @@ class _TrackState(msgspec.Struct, frozen=True):
 
 
 class _State(msgspec.Struct, frozen=True):
-    window: int
     tracks: dict[str, _TrackState]
     marks: list[Mark]
 
@@ -58,7 +59,7 @@ class _State(msgspec.Struct, frozen=True):
 class PrequentialRecord:
     """Exact matches before learning, per model (`learner`, `served`, `base`, `majority` …)."""
 
-    def __init__(self, window: int = 500) -> None:
+    def __init__(self, window: int = WINDOW) -> None:
         """`window` in examples."""
         if window < 1:
             raise ValueError(f"a window has at least one example, not {window}")
@@ -107,16 +108,16 @@ class PrequentialRecord:
             model: _TrackState(_bits(t.first), _bits(t.last), (len(t.first), len(t.last)), t.count, t.hits)
             for model, t in self._tracks.items()
         }
-        return pack(_State(self._window, tracks, list(self._marks)))
+        return pack(_State(tracks, list(self._marks)))
 
     @classmethod
-    def from_state(cls, data: bytes) -> "PrequentialRecord":
+    def from_state(cls, data: bytes, window: int = WINDOW) -> "PrequentialRecord":
         state = unpack(data, _State)
-        record = cls(state.window)
+        record = cls(window)
         record._marks.extend(state.marks)
         for model, t in state.tracks.items():
             first, last = _unbits(t.first, t.sizes[0]), _unbits(t.last, t.sizes[1])
-            record._tracks[model] = _Track(deque(first), deque(last, maxlen=state.window), t.count, t.hits)
+            record._tracks[model] = _Track(deque(first[:window]), deque(last, maxlen=window), t.count, t.hits)
         return record
 
 

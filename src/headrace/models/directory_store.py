@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -121,11 +121,19 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
+def digest_of(files: Mapping[str, Path]) -> str:
+    """The digest that a directory of these files, by name within it, would have in a store."""
+    return hashlib.sha256(_manifest(files).encode()).hexdigest()
+
+
 def _write_manifest(directory: Path) -> str:
-    digests = {name: _sha256(path) for name, path in _files(directory)}
-    text = json.dumps(digests, indent=1, sort_keys=True) + "\n"
+    text = _manifest(dict(_files(directory)))
     (directory / MANIFEST).write_text(text, encoding="utf-8")
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _manifest(files: Mapping[str, Path]) -> str:
+    return json.dumps({name: _sha256(path) for name, path in files.items()}, indent=1, sort_keys=True) + "\n"
 
 
 def _sha256(path: Path) -> str:

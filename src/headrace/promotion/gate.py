@@ -1,13 +1,22 @@
 """Decides, row by row, which version is served: candidates on trial, the anchors' test, probation and roll-back (SEMANTICS §6).
 
-Pure: it is fed differences of scores and hands back decisions; moving weights and aliases is the stage's work. Every trial has
-its own share of alpha (`trial.spent_on`), counted anew for each served version. What that guarantees: any one version is
+Pure: it is fed differences of scores and gives decisions; moving weights and aliases is the stage's work. Every trial has
+its own share of alpha (`trial.spent_on`), counted from 1 for each served version. What that guarantees: any one version is
 wrongly replaced with probability at most alpha; where no candidate is ever better, so is the first; and over a whole life the
 expected number of wrong promotions is at most alpha x (promotions + 1). "Wrongly": the mean of candidate minus served over the
 rows of the trial, each row's in expectation given its past, was not above 0. It certifies the stream that was seen, not the future.
+
+Options are declared, never restored. What a change does to the guarantee:
+- `alpha` is fixed for a trial when it is cut and for a probation when it begins, before any of its rows: a level chosen after
+  seeing the evidence would mean nothing. Later trials spend the new alpha / (k (k + 1)), k counting on, so the sum against one
+  served version stays below the larger of the two.
+- the metric is fixed in the same way: one trial's evidence is about one metric.
+- `max_rows`, `candidate_every`, `probation_rows`, `max_drop` act at once: the bounds hold at every row at the same time, so
+  when a trial ends without a winner, or how often one begins, may be chosen while watching. `max_drop` only ever rejects.
+- `approval` acts at once, also on the trial that runs: it says who moves the alias, not what is true. A version that waits for a
+  person goes on waiting after `manual` has become `auto`.
 """
 
-import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -31,8 +40,6 @@ class GateOptions(msgspec.Struct, frozen=True):
     """Rows after which a trial that is not won is lost."""
     max_drop: float = 0.02
     """By how much the metric's mean on the anchors may fall."""
-    max_anchors: int = 256
-    """How many anchors there will be: a full set decides, however small."""
     probation_rows: int = 1000
     approval: Literal["auto", "manual"] = "auto"
 
@@ -55,6 +62,8 @@ class AnchorDifference(msgspec.Struct, frozen=True):
     mean: float
     count: int
     version: int
+    full: bool = False
+    """The set has as many anchors as it may: it decides, however small."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -68,7 +77,6 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class _State(msgspec.Struct, frozen=True):
-    options: GateOptions
     served: str
     trial: Trial | None
     probation: Probation | None
@@ -76,6 +84,7 @@ class _State(msgspec.Struct, frozen=True):
     candidates: int
     since_cut: int
     awaiting: str | None
+    awaiting_metric: str = ""
 
 
 class PromotionGate:
@@ -91,6 +100,11 @@ class PromotionGate:
         self._candidates = 0
         self._since_cut = 0
         self._awaiting: str | None = None
+        self._awaiting_metric = ""
+
+    def declare(self, options: GateOptions) -> None:
+        """Takes over what is declared now."""
+        self._options = options
 
     @property
     def served(self) -> str:
@@ -100,6 +114,16 @@ class PromotionGate:
     def on_trial(self) -> str | None:
         """The candidate's name, `candidate-N`."""
         return self._trial.candidate if self._trial else None
+
+    @property
+    def metric_on_trial(self) -> str:
+        """The metric that the candidate is tried by; empty: it was cut before metrics were kept."""
+        return self._trial.metric if self._trial else ""
+
+    @property
+    def metric_on_probation(self) -> str:
+        """The same for the previous version."""
+        return self._probation.metric if self._probation else ""
 
     @property
     def on_probation(self) -> str | None:
@@ -116,18 +140,23 @@ class PromotionGate:
         self._since_cut += examples
         return self._trial is None and self._since_cut >= self._options.candidate_every
 
-    def cut(self, offset: int, version: str) -> Decision:
-        """Opens the trial of a candidate frozen after the example at `offset`; it will be called `version` where it wins."""
+    def cut(self, offset: int, version: str, metric: str = "") -> Decision:
+        """Opens the trial of a candidate frozen after the example at `offset`; it will be called `version` where it wins.
+
+        `metric`: what its differences will be of.
+        """
         if self._trial:
             raise ValueError(f"{self._trial.candidate} is on trial; a candidate is cut when none is")
         attempt = self._attempts[self._served] = self._attempts.get(self._served, 0) + 1
         spent = spent_on(attempt, self._options.alpha)
         self._candidates += 1
         self._since_cut = 0
-        self._trial = Trial(f"candidate-{self._candidates}", version, offset, attempt, ConfidenceSequence(2 * spent))
+        self._trial = Trial(
+            f"candidate-{self._candidates}", version, offset, attempt, ConfidenceSequence(2 * spent), metric=metric
+        )
         return Decision(
             "cut", self._trial.candidate, f"a copy of the learner is tried against {self._served}", offset, offset,
-            details={"served": self._served, "attempt": attempt, "alpha": spent},
+            details={"served": self._served, "attempt": attempt, "alpha": spent, **({"metric": metric} if metric else {})},
         )  # fmt: skip
 
     def observe(self, row: RowDifference, anchors: Callable[[], AnchorDifference] | None = None) -> Verdict | None:
@@ -157,7 +186,7 @@ class PromotionGate:
         kind: VerdictKind = "promoted" if command.action == "promote" else "rolled_back"
         ended = self.abandon(offset, f"a person moved the alias to {command.version}")
         former, approved = self._served, kind == "promoted" and command.version == self._awaiting
-        self._serve(command.version, probation_of=former if approved else None)
+        self._serve(command.version, probation_of=former if approved else None, metric=self._awaiting_metric)
         decision = Decision(
             kind, command.version, command.reason or "a person's decision", offset, offset, manual=True,
             details={"served": command.version, "before": former, "approved": approved},
@@ -179,7 +208,7 @@ class PromotionGate:
     def _roll_back(self, probation: Probation) -> Verdict:
         fallen = self._served
         ended = self.abandon(probation.last_offset, f"{fallen}, which it came from, was rolled back")
-        self._serve(probation.previous, probation_of=None)
+        self._serve(probation.previous)
         reason = f"{probation.previous} scores better than {fallen}, which had replaced it"
         verdict = self._verdict("rolled_back", probation.previous, probation, reason, details={"fallen": fallen})
         return msgspec.structs.replace(verdict, decisions=(*(ended.decisions if ended else ()), *verdict.decisions))
@@ -203,31 +232,31 @@ class PromotionGate:
             return self._reject(trial, reason, anchors)
         self._trial = None
         if self._options.approval == "manual":
-            self._awaiting = trial.version
+            self._awaiting, self._awaiting_metric = trial.version, trial.metric
             reason = f"better than {self._served}; waits for a person"
             return self._verdict("awaiting_approval", trial.version, trial, reason, anchors=anchors)
         reason = f"better than {self._served} over {trial.evidence.rows} rows"
         verdict = self._verdict("promoted", trial.version, trial, reason, anchors=anchors)
-        self._serve(trial.version, probation_of=self._served)
+        self._serve(trial.version, probation_of=self._served, metric=trial.metric)
         return verdict
 
     def _decides(self, anchors: AnchorDifference) -> bool:
         """Whether the set is full, or so large that a single anchor weighs no more than half of `max_drop`."""
-        o = self._options
-        enough = min(o.max_anchors, math.ceil(2 / o.max_drop)) if o.max_drop > 0 else o.max_anchors
-        return anchors.count >= max(1, enough)
+        if anchors.count < 1:
+            return False
+        return anchors.full or anchors.count * self._options.max_drop >= 2
 
     def _reject(self, trial: Trial, reason: str, anchors: AnchorDifference | None = None) -> Verdict:
         self._trial = None
         return self._verdict("rejected", trial.candidate, trial, reason, anchors=anchors)
 
-    def _serve(self, version: str, *, probation_of: str | None) -> None:
+    def _serve(self, version: str, *, probation_of: str | None = None, metric: str = "") -> None:
         """Moves to another version; attempts are remembered for the versions that may be served again."""
         alpha = 2 * self._options.alpha
         kept = {self._served, version}
-        self._probation = Probation(probation_of, ConfidenceSequence(alpha)) if probation_of else None
+        self._probation = Probation(probation_of, ConfidenceSequence(alpha), metric=metric) if probation_of else None
         self._served = version
-        self._awaiting = None
+        self._awaiting, self._awaiting_metric = None, ""
         self._attempts = {name: count for name, count in self._attempts.items() if name in kept}
 
     def _verdict(
@@ -260,19 +289,21 @@ class PromotionGate:
 
     def state(self) -> bytes:
         return msgspec.msgpack.encode(
-            _State(self._options, self._served, self._trial, self._probation, self._attempts, self._candidates,
-                   self._since_cut, self._awaiting)
+            _State(self._served, self._trial, self._probation, self._attempts, self._candidates, self._since_cut,
+                   self._awaiting, self._awaiting_metric)
         )  # fmt: skip
 
     @classmethod
-    def from_state(cls, data: bytes) -> "PromotionGate":
+    def from_state(cls, data: bytes, options: GateOptions) -> "PromotionGate":
+        """`options` are declared, so they do not come from the state."""
         try:
             state = msgspec.msgpack.decode(data, type=_State)
         except msgspec.MsgspecError as error:
             raise CorruptDataError(f"the state of the promotion gate does not parse: {error}") from error
-        gate = cls(state.options, state.served)
+        gate = cls(options, state.served)
         gate._trial, gate._probation, gate._attempts = state.trial, state.probation, state.attempts
-        gate._candidates, gate._since_cut, gate._awaiting = state.candidates, state.since_cut, state.awaiting
+        gate._candidates, gate._since_cut = state.candidates, state.since_cut
+        gate._awaiting, gate._awaiting_metric = state.awaiting, state.awaiting_metric
         return gate
 
 

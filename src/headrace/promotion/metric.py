@@ -8,6 +8,8 @@ from typing import Literal, cast
 from headrace.events.score import ModelScore
 
 MetricKind = Literal["fields", "exact", "loss"]
+MetricChoice = Literal["auto", "fields", "exact", "loss"]
+"""What can be declared."""
 
 CLOSED_WORDS = 8
 CLOSED_CHARACTERS = 64

@@ -39,7 +39,7 @@ def _client(store: Path) -> "MlflowClient":
     """Opens the store without MLflow's telemetry and chatter.
 
     CorruptDataError where it cannot be opened, as after a kill while its tables were made: it is a projection, so it is removed,
-    and the next process makes it anew (MLflow keeps its connections for as long as a process lives).
+    and the next process makes a new one (MLflow keeps its connections for as long as a process lives).
     """
     for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_DISABLE_AGENT_HINT"):
         os.environ[name] = "true"
@@ -58,7 +58,7 @@ def _client(store: Path) -> "MlflowClient":
             file.unlink()
         raise CorruptDataError(
             f"{store} could not be opened and was removed: {error}",
-            next_step="open it again in a new process: all is mirrored anew",
+            next_step="open it again in a new process: everything is mirrored again",
         ) from error
 
 
@@ -68,7 +68,7 @@ class MlflowMirror:
     def __init__(self, store: Path, namespace: str, finetuner: str) -> None:
         """`store`: the SQLite file, made where there is none; several finetuners share it."""
         self.client = _client(store)
-        """For whoever looks into the store beside the mirror."""
+        """For those who look into the store beside the mirror."""
         self._artifacts = store.parent / "mlflow-artifacts"
         self._namespace, self._finetuner = namespace, finetuner
         self._name = f"{namespace}.{finetuner}"

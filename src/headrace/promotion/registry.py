@@ -1,37 +1,26 @@
 """The versions of a finetuner and the alias of the one that is served: one JSON value in the log, changed by compare-and-set.
 
-MLflow mirrors it and is never read. Transitions are pure; `save` gives what a Commit needs, `promote_now` and `rollback_now`
-are a person's own commits.
+MLflow mirrors it and is never read. Transitions are pure; `save` gives what a Commit needs.
 """
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 
-from headrace.events import codec, topics
-from headrace.events.decision import Command, Decision
-from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import ConflictError, CorruptDataError, InvalidDeclarationError, NotFoundError
-from headrace.foundation.ids import derive_id
-from headrace.log.record import NewRecord
-from headrace.log.topic_log import Append, Commit, StateKey, TopicLog, TopicSpec
+from headrace.events.decision import Decision
+from headrace.foundation.errors import CorruptDataError, InvalidDeclarationError, NotFoundError
+from headrace.log.topic_log import StateKey, TopicLog
 
 BASE = "v0"
 OWNER = "registry"
 _COMMANDS = ".commands"
-ATTEMPTS = 5
-"""How often a person's command is tried anew when the trainer moved the alias at the same moment."""
 
 
 class Version(msgspec.Struct, frozen=True):
     """A frozen model."""
 
     name: str
-    """`vN`; v0 is the base."""
+    """`vN`; v0 is the first base."""
     digest: str
-    """Its directory in the store of checkpoints; empty: the base model's own."""
+    """Its directory in the store of versions; empty: the base model's own."""
     parent: str | None
     """The version that was served when it was cut."""
     cut_offset: int
@@ -42,6 +31,8 @@ class Version(msgspec.Struct, frozen=True):
     """The decision that it won or waits by."""
     knowledge: str = ""
     """The generation of the knowledge base that its newest example's prompt was retrieved from."""
+    base: str = BASE
+    """The version that is the base model it was trained from; a base names itself."""
 
 
 class Registry(msgspec.Struct, frozen=True):
@@ -53,6 +44,8 @@ class Registry(msgspec.Struct, frozen=True):
     """What was served before: where `rollback` leads."""
     next_number: int = 1
     format: int = 1
+    base: str = BASE
+    """The version that is the base model in use."""
 
     @staticmethod
     def of_base(digest: str, weights_sha256: str, created_ms: int) -> "Registry":
@@ -78,9 +71,21 @@ class Registry(msgspec.Struct, frozen=True):
             raise ValueError(f"the next version is {self.next_version()}, not {version.name}")
         return msgspec.structs.replace(self, versions=(*self.versions, version), next_number=self.next_number + 1)
 
+    def with_base(self, digest: str, weights_sha256: str, created_ms: int) -> "Registry":
+        """Begins again from another base model: it is a version of its own and served at once, for versions of the former base
+        read other tokens and cannot be compared with it. They are kept, by name.
+        """
+        name = self.next_version()
+        added = self.with_version(Version(name, digest, None, -1, created_ms, weights_sha256, base=name))
+        return msgspec.structs.replace(added, served=name, previous=None, base=name)
+
     def promote(self, name: str) -> "Registry":
-        """Moves the alias; promoting what is served changes nothing."""
-        self.version(name)
+        """Moves the alias; promoting what is served changes nothing. InvalidDeclarationError for a version of a former base."""
+        if self.version(name).base != self.base:
+            raise InvalidDeclarationError(
+                f"{name} was trained from another base model than the one in use ({self.base})",
+                next_step="promote a version of this base, or declare the former base and reset the model",
+            )
         return self if name == self.served else msgspec.structs.replace(self, served=name, previous=self.served)
 
     def rollback(self) -> "Registry":
@@ -92,9 +97,9 @@ class Registry(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, served=self.previous, previous=None)
 
     def prune(self, keep: int) -> tuple["Registry", tuple[Version, ...]]:
-        """Drops all but the newest `keep` versions, the base, the served and the previous one; returns what was dropped too."""
+        """Drops all but the newest `keep` versions, the base in use, the served and the previous one; returns what was dropped too."""
         newest = {version.name for version in self.versions[-keep:]} if keep > 0 else set[str]()
-        kept = newest | {BASE, self.served, self.previous}
+        kept = newest | {self.base, self.served, self.previous}
         dropped = tuple(version for version in self.versions if version.name not in kept)
         remaining = tuple(version for version in self.versions if version.name in kept)
         return msgspec.structs.replace(self, versions=remaining), dropped
@@ -135,72 +140,3 @@ def load(log: TopicLog, namespace: str, finetuner: str) -> tuple[Registry, int] 
 def save(registry: Registry, namespace: str, finetuner: str, expected: int) -> tuple[StateKey, bytes, int]:
     """Key, value and the state version that must still stand (0: none yet), for `Commit.state` and `Commit.expect`."""
     return registry_key(namespace, finetuner), msgspec.json.encode(registry), expected
-
-
-def promote_now(
-    log: TopicLog, namespace: str, finetuner: str, version: str | None, reason: str, *, clock: Clock = SYSTEM_CLOCK
-) -> Registry:
-    """A person's promotion: moves the alias at once and records the command for the trainer. None: the newest version."""
-
-    def move(registry: Registry) -> Registry:
-        return registry.promote(version or registry.versions[-1].name)
-
-    return _command(_Place(log, namespace, finetuner, clock), move, "promote", reason)
-
-
-def rollback_now(
-    log: TopicLog,
-    namespace: str,
-    finetuner: str,
-    reason: str,
-    *,
-    version: str | None = None,
-    clock: Clock = SYSTEM_CLOCK,
-) -> Registry:
-    """A person's roll-back to the previous version, or to a named one."""
-
-    def move(registry: Registry) -> Registry:
-        return registry.promote(version) if version else registry.rollback()
-
-    return _command(_Place(log, namespace, finetuner, clock), move, "rollback", reason)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    log: TopicLog
-    namespace: str
-    finetuner: str
-    clock: Clock
-
-
-def _command(
-    place: _Place, move: Callable[[Registry], Registry], action: Literal["promote", "rollback"], reason: str
-) -> Registry:
-    """Commits the move, made anew from the registry as it then stands where the trainer was first."""
-    place.log.ensure_topic(TopicSpec(topics.commands(place.namespace, place.finetuner)))
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return _try_command(place, move, action, reason)
-        except ConflictError:
-            continue
-    return _try_command(place, move, action, reason)
-
-
-def _try_command(
-    place: _Place, move: Callable[[Registry], Registry], action: Literal["promote", "rollback"], reason: str
-) -> Registry:
-    """One Commit: the moved alias, expecting that nobody moved it meanwhile, and the command's record."""
-    namespace, finetuner = place.namespace, place.finetuner
-    found = load(place.log, namespace, finetuner)
-    if found is None:
-        raise NotFoundError(f"{namespace}/{finetuner} has no versions yet", next_step="start its train role first")
-    moved = move(found[0])
-    key, value, expected = save(moved, namespace, finetuner, found[1])
-    command = Command(action, moved.served, reason)
-    record = NewRecord(
-        id=derive_id(namespace, finetuner, action, moved.served, expected), kind=codec.kind_of(command),
-        value=codec.encode(command), event_time=place.clock.now_ms(), key=finetuner,
-    )  # fmt: skip
-    appends = [Append(topics.commands(namespace, finetuner), [record])]
-    place.log.commit(Commit(appends=appends, state={key: value}, expect={key: expected}))
-    return moved

@@ -27,7 +27,7 @@ class Trial(msgspec.Struct):
     candidate: str
     """`candidate-N`"""
     version: str
-    """The name it gets where it wins, `vN`."""
+    """The name it gets if it wins, `vN`."""
     cut_offset: int
     attempt: int
     """Which candidate against this served version, from 1."""
@@ -37,6 +37,8 @@ class Trial(msgspec.Struct):
     last_offset: int = -1
     won: bool = False
     """The lower bound has been above 0: that stays true, whatever comes after."""
+    metric: str = ""
+    """What the differences are of."""
 
     def observe(self, difference: float, first_offset: int, last_offset: int) -> None:
         self.evidence.update(difference)
@@ -65,6 +67,8 @@ class Probation(msgspec.Struct):
     """Of previous minus served."""
     first_offset: int = -1
     last_offset: int = -1
+    metric: str = ""
+    """What the differences are of."""
 
     def observe(self, difference: float, first_offset: int, last_offset: int) -> None:
         self.evidence.update(difference)

@@ -13,7 +13,7 @@ from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.stages.topology import Topology
 from headrace.stages.train.options import TrainOptions
-from headrace.stages.train.stage import read_train_state
+from headrace.stages.train.train_state import read_train_state
 from headrace.testing.builders import read_all
 from headrace.testing.pipeline import Pipeline
 

@@ -283,6 +283,47 @@ class LearnerConformance:
         opened.rewarm()
         assert opened.learn([toy(4)]).learning_rate == pytest.approx(rates[0])
 
+    def test_what_is_declared_acts_with_the_next_round_and_changes_no_weight_itself(
+        self, opened: Learner, tiny_checkpoint: Path
+    ) -> None:
+        for number in range(5):
+            opened.learn([toy(4, start=number)])
+        digest = opened.weights_sha256(LEARNER)
+        opened.declare(replace(self.options(tiny_checkpoint), learning_rate=1e-4, warmup_steps=0))
+        assert opened.weights_sha256(LEARNER) == digest
+        assert opened.learn([toy(4)]).learning_rate == pytest.approx(1e-4)
+
+    def test_a_restored_learner_goes_by_the_options_of_now(
+        self, again: Callable[[], Learner], tiny_checkpoint: Path, tmp_path: Path
+    ) -> None:
+        first = again()
+        for number in range(5):
+            first.learn([toy(8, start=number)])
+        first.save(tmp_path / "saved")
+        now = replace(self.options(tiny_checkpoint), learning_rate=2e-3, gradient_accumulation_steps=2)
+        reopened, told = self.open(now), again()
+        told.declare(now)
+        digests: set[str] = set()
+        for learner in (reopened, told):
+            learner.restore(tmp_path / "saved")
+            assert learner.learn([toy(8, start=17)]).learning_rate == pytest.approx(2e-3)
+            digests.add(learner.weights_sha256(LEARNER))
+        assert len(digests) == 1
+
+    def test_what_only_another_model_can_take_is_not_taken_over(
+        self, again: Callable[[], Learner], tiny_checkpoint: Path, tmp_path: Path
+    ) -> None:
+        given = self.options(tiny_checkpoint)
+        other = "adamw" if given.optimizer == "muon" else "muon"
+        undisturbed, told = again(), again()
+        for learner in (undisturbed, told):
+            learner.learn([toy(8)])
+        told.declare(replace(given, base=tmp_path / "gone", optimizer=other, seed=given.seed + 1))
+        for learner in (undisturbed, told):
+            learner.learn([toy(8, start=8)])
+        told.export(LEARNER, tmp_path / "version")
+        assert told.weights_sha256(LEARNER) == undisturbed.weights_sha256(LEARNER)
+
     def test_an_exported_version_carries_tokenizer_and_template(self, opened: Learner, tmp_path: Path) -> None:
         opened.freeze("candidate")
         opened.export("candidate", tmp_path / "version")

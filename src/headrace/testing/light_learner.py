@@ -1,7 +1,7 @@
 """A learner in numpy that takes microseconds per example: for tests of everything around learning.
 
 A linear softmax per answer position over hashed prompt tokens and the token before, learned by gradient descent. It does all
-that the port asks for (bit-for-bit repetition, averages, slots, export, checkpoints), on a base checkpoint of any architecture,
+that the port asks for (bit-for-bit repetition, averages, slots, export, checkpoints), on a base model folder of any architecture,
 of which it takes the vocabulary alone. The base itself counts as untrained, whatever its weights are.
 """
 
@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from headrace.foundation.errors import CorruptDataError, InvalidDeclarationError, NotFoundError
 from headrace.learning.learner import LEARNER, LearnerOptions, RoundReport, SequenceScore
+from headrace.learning.method import carried
 from headrace.models.checkpoint_check import inspect_checkpoint
 from headrace.models.checkpoint_files import WEIGHTS, copy_side_files
 from headrace.models.sequence import TokenSequence
@@ -94,6 +95,9 @@ class LightLearner:
 
     def _learning_rate(self, steps_since_warm: int) -> float:
         return self._options.learning_rate * min(1.0, (steps_since_warm + 1) / max(1, self._options.warmup_steps))
+
+    def declare(self, options: LearnerOptions) -> None:
+        self._options = carried(self._options, options)
 
     def rewarm(self) -> None:
         self._steps_since_warm = 0
@@ -211,5 +215,5 @@ def _sha256(path: Path) -> str:
 
 
 def open_light_learner(options: LearnerOptions) -> LightLearner:
-    """Opens it on a base checkpoint; errors as `inspect_checkpoint`."""
+    """Opens it on a base model folder; errors as `inspect_checkpoint`."""
     return LightLearner(options)

@@ -24,7 +24,6 @@ from headrace.foundation.errors import FinalError, InvalidDeclarationError, Retr
 from headrace.foundation.settings import Settings
 from headrace.kinds.catalog import load
 from headrace.kinds.topology import topology as make_topology
-from headrace.learning.learner import Learner, LearnerOptions
 from headrace.log.record import Record
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
@@ -36,14 +35,14 @@ from headrace.stages.stage_spec import StageSpec
 from headrace.stages.stage_type import stage_type
 from headrace.stages.topology import Topology
 from headrace.stages.train.options import TrainOptions
-from headrace.stages.train.stage import TrainStage, read_train_state
+from headrace.stages.train.stage import OpenLearner, TrainStage
+from headrace.stages.train.train_state import read_train_state
 from headrace.testing.builders import read_all
 
 PAUSE_SECONDS = 0.01
 MAX_TURNS = 2_000
 STEPPED = ("ingest", "index", "transform", "prompt", "label", "train", "sink")
 """The stages that it runs, in the order of their turns."""
-OpenLearner = Callable[[LearnerOptions], Learner]
 
 
 class SmallReads:
@@ -145,8 +144,9 @@ class Pipeline:
 
     def _open(self, spec: StageSpec, context: StageContext) -> Stage:
         if self._learner and isinstance(spec.options, TrainOptions):
-            learner = self._learner(spec.options.learner)
-            return TrainStage(spec.options, context.log, context.holder, context.state, context.clock, learner=learner)
+            return TrainStage(
+                spec.options, context.log, context.holder, context.state, context.clock, learner=self._learner
+            )
         opener = stage_type(spec.kind).open
         assert opener is not None
         return opener(spec, context)

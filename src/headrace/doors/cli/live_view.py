@@ -31,7 +31,7 @@ DECISIONS_SHOWN = 6
 _WORDS = {
     "cut": "candidate cut", "promoted": "promoted", "rejected": "not promoted", "rolled_back": "rolled back",
     "confirmed": "confirmed", "drift": "drift seen", "documents": "documents changed",
-    "anchors": "anchors asked again", "awaiting_approval": "awaits approval",
+    "anchors": "anchors reasked", "awaiting_approval": "awaits approval", "declaration": "options declared",
 }  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def promote(
     state: State = None,
 ) -> None:
     """Serves a version from now on; the trainer takes it up as a decision."""
-    from headrace.promotion.registry import promote_now
+    from headrace.stages.train.alias_commands import promote_now
 
     changed = promote_now(open_state(state), namespace, model, version, reason)
     typer.echo(f"{model} serves {changed.served}")
@@ -90,7 +90,7 @@ def rollback(
     state: State = None,
 ) -> None:
     """Serves the previous version again; the learner restarts from it."""
-    from headrace.promotion.registry import rollback_now
+    from headrace.stages.train.alias_commands import rollback_now
 
     changed = rollback_now(open_state(state), namespace, model, reason)
     typer.echo(f"{model} serves {changed.served}")

@@ -14,7 +14,11 @@ from headrace.kinds.resource import Resource
 from headrace.kinds.stream_finetuner.checks import query_location
 from headrace.kinds.stream_finetuner.columns import check_prompts
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
+from headrace.learning.anchors import AnchorOptions
 from headrace.learning.learner import LearnerOptions
+from headrace.learning.options import LearningOptions
+from headrace.learning.replay import ReplayOptions
+from headrace.promotion.gate import GateOptions
 from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.label.options import AnswerCacheOptions, BudgetOptions, LabelOptions
 from headrace.stages.label.spec import label_spec
@@ -25,7 +29,7 @@ from headrace.stages.prompt.spec import prompt_spec
 from headrace.stages.serve.options import ServedModel
 from headrace.stages.serve.spec import serve_spec
 from headrace.stages.timeline import Timeline
-from headrace.stages.train.options import AnchorOptions, PromotionOptions, ReplayOptions, TrainOptions
+from headrace.stages.train.options import TrainOptions
 from headrace.stages.train.spec import train_spec
 from headrace.stages.transform.options import TransformOptions
 from headrace.stages.transform.spec import transform_spec
@@ -177,21 +181,23 @@ def train(
     options = TrainOptions(
         finetuner.namespace,
         finetuner.name,
-        _learner(spec, base, given.cpu, cores),
-        spec.io_sequence_length.input_max,
-        spec.io_sequence_length.output_max,
-        ReplayOptions(spec.learning.replay.per_fresh, spec.learning.replay.capacity),
-        PromotionOptions(
-            cast("Any", promotion.metric),
+        LearningOptions(
+            _learner(spec, base, given.cpu, cores),
+            spec.io_sequence_length.input_max,
+            spec.io_sequence_length.output_max,
+            ReplayOptions(spec.learning.replay.per_fresh, spec.learning.replay.capacity),
+            AnchorOptions(promotion.anchors.max),
+        ),
+        GateOptions(
             promotion.candidate_every,
             promotion.alpha,
             promotion.max_rows,
-            AnchorOptions(promotion.anchors.max, promotion.anchors.max_drop),
+            promotion.anchors.max_drop,
             promotion.probation_rows,
             cast("Any", promotion.approval),
-            promotion.keep_versions,
         ),
-        seed=spec.learning.seed,
+        cast("Any", promotion.metric),
+        promotion.keep_versions,
         teacher=labelling if labelling.teacher else None,
         limits=ResourceLimits(given.cpu, given.memory, given.gpu),
         knowledge=knowledge,

@@ -27,7 +27,7 @@ def prepare_process(threads: int) -> None:
 
 
 def open_model(path: Path, device: torch.device) -> PreTrainedModel:
-    """Loads a checkpoint in fp32, safetensors only, no code of its own; errors as `inspect_checkpoint`."""
+    """Loads a weights folder in fp32, safetensors only, no code of its own; errors as `inspect_checkpoint`."""
     inspect_checkpoint(path)
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
@@ -41,7 +41,7 @@ def open_model(path: Path, device: torch.device) -> PreTrainedModel:
             local_files_only=True,
         )
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise CorruptDataError(f"the checkpoint cannot be loaded: {error}", where=str(path)) from error
+        raise CorruptDataError(f"the weights folder cannot be loaded: {error}", where=str(path)) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     return cast("PreTrainedModel", model).to(device)  # pyright: ignore[reportArgumentType]
@@ -54,6 +54,10 @@ class CausalModel:
         self.module = model
         self._hidden: int = config.get_text_config().hidden_size
         self._packs = packs
+        self.compute_with(mixed_precision=mixed_precision)
+
+    def compute_with(self, *, mixed_precision: bool) -> None:
+        """bf16 autocast or fp32, from the next call on."""
         self._autocast = torch.bfloat16 if mixed_precision else None
 
     def batch(self, sequences: list[TokenSequence]) -> Batch:

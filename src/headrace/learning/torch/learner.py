@@ -11,11 +11,12 @@ from torch.nn.functional import cross_entropy
 
 from headrace.foundation.errors import FinalError, InvalidDeclarationError, NotFoundError
 from headrace.learning.learner import LEARNER, Learner, LearnerOptions, RoundReport, SequenceScore
+from headrace.learning.method import carried, resolved
 from headrace.learning.torch import checkpoint, optimizers, weights
 from headrace.learning.torch.batch import Batch
 from headrace.learning.torch.causal_model import CausalModel, can_pack, open_model, prepare_process
 from headrace.learning.torch.packing import by_length, micro_batches
-from headrace.learning.torch.trainee import LORA_ABOVE, Trainee
+from headrace.learning.torch.trainee import Trainee
 from headrace.learning.torch.weights import Weights
 from headrace.models.checkpoint_check import CheckpointFacts, inspect_checkpoint
 from headrace.models.checkpoint_files import WEIGHTS, copy_side_files
@@ -34,7 +35,7 @@ class TorchLearner:
 
     def __init__(self, options: LearnerOptions, facts: CheckpointFacts) -> None:
         prepare_process(options.threads)
-        self._options = options
+        options = self._options = resolved(options, facts.parameters)
         self._dtype = _DTYPES.get(facts.dtype, torch.float32)
         self._device = _device(options.device)
         model = open_model(options.base, self._device)
@@ -44,7 +45,7 @@ class TorchLearner:
         scorer = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
         self._scorer = CausalModel(scorer, model.config, packs=packs, mixed_precision=mixed)
         self._scorer_tensors = weights.live(scorer)
-        lora_rank = options.lora_rank if _uses_lora(options, facts) else None
+        lora_rank = options.lora_rank if options.method == "lora" else None
         self._trainee = Trainee(model, lora_rank=lora_rank, seed=options.seed)
         self._learner = CausalModel(self._trainee.module, model.config, packs=packs, mixed_precision=mixed)
         shared = self._trainee.frozen()
@@ -61,11 +62,19 @@ class TorchLearner:
     def _begin(self) -> None:
         """Fresh optimisers and a fresh warm-up."""
         options, trainee = self._options, self._trainee
-        muon = options.optimizer == "muon" or (options.optimizer == "auto" and not trainee.lora)
         self._optimizers = optimizers.build(
-            trainee.parameters, trainee.embeddings(), muon=muon, learning_rate=options.learning_rate
+            trainee.parameters,
+            trainee.embeddings(),
+            muon=options.optimizer == "muon",
+            learning_rate=options.learning_rate,
         )
         self._steps_since_warm = 0
+
+    def declare(self, options: LearnerOptions) -> None:
+        options = self._options = carried(self._options, options)
+        prepare_process(options.threads)
+        for model in (self._scorer, self._learner):
+            model.compute_with(mixed_precision=options.mixed_precision)
 
     def score(self, slot: str, sequences: Sequence[TokenSequence]) -> list[SequenceScore]:
         model = self._activate(slot)
@@ -253,10 +262,6 @@ def _judge(batch: Batch, logits: Tensor) -> list[SequenceScore]:
     return scores
 
 
-def _uses_lora(options: LearnerOptions, facts: CheckpointFacts) -> bool:
-    return options.method == "lora" or (options.method == "auto" and facts.parameters > LORA_ABOVE)
-
-
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -267,5 +272,5 @@ def _device(name: str) -> torch.device:
 
 
 def open_learner(options: LearnerOptions) -> Learner:
-    """Opens the base checkpoint and makes the learner; NotFoundError, CorruptDataError, InvalidDeclarationError as `inspect_checkpoint`."""
+    """Opens the base model folder and makes the learner; NotFoundError, CorruptDataError, InvalidDeclarationError as `inspect_checkpoint`."""
     return TorchLearner(options, inspect_checkpoint(options.base))

@@ -11,9 +11,6 @@ from transformers import PreTrainedModel
 from headrace.learning.torch import weights
 from headrace.learning.torch.weights import Weights
 
-LORA_ABOVE = 50_000_000
-"""Parameters above which `method: auto` is LoRA."""
-
 _ADAPTER = "default"
 
 

@@ -5,12 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from headrace.events import codec
-from headrace.events.dead_letter import DeadLetter
-from headrace.events.decision import Decision
-from headrace.events.origin import Origin, encode_origin
-from headrace.events.score import Score
-from headrace.log.record import NewRecord, Record
+from headrace.learning.output import LearningOutput
+from headrace.log.record import NewRecord
 from headrace.promotion.registry import Registry, Version
 
 
@@ -27,48 +23,26 @@ class AliasMove:
 
 
 @dataclass(slots=True)
-class LoopOutput:
-    """Scores, decisions, dead letters and moves, in the order in which they came about."""
+class LoopOutput(LearningOutput):
+    """What was learned and decided, in the order in which it came about, and what that does to the registry."""
 
-    scores: list[tuple[int, NewRecord]] = field(default_factory=list[tuple[int, NewRecord]])
-    """(the example's offset, the record)"""
-    decisions: list[Decision] = field(default_factory=list[Decision])
-    dead: list[DeadLetter] = field(default_factory=list[DeadLetter])
     moves: list[AliasMove] = field(default_factory=list[AliasMove])
     ends: list[tuple[int, NewRecord]] = field(default_factory=list[tuple[int, NewRecord]])
     """Ends of input, handed on behind the scores and decisions that came before them: (offset among the examples, the record)."""
-    signs: set[int] = field(default_factory=set[int])
-    """Offsets of signs that led to decisions. They fall when the sign is taken, not when the examples before it are scored."""
-    must_commit: bool = False
 
-    def extend(self, other: "LoopOutput") -> None:
-        self.scores += other.scores
-        self.decisions += other.decisions
-        self.dead += other.dead
-        self.moves += other.moves
-        self.ends += other.ends
-        self.signs |= other.signs
-        self.must_commit |= other.must_commit
-
-
-def score_record(score: Score, source: Record, topic: str) -> NewRecord:
-    """The record of a score; it carries its example's id and times, and comes from it. `topic`: where the example lies."""
-    return NewRecord(
-        score.example_id,
-        codec.kind_of(score),
-        codec.encode(score),
-        source.event_time,
-        key=score.example_id,
-        origin=encode_origin(Origin(topic=topic, offset=source.offset, id=source.id)),
-        ingested_at=source.ingested_at,
-    )
+    def extend(self, other: LearningOutput) -> None:
+        LearningOutput.extend(self, other)
+        if isinstance(other, LoopOutput):
+            self.moves += other.moves
+            self.ends += other.ends
 
 
 def moved(registry: Registry, moves: list[AliasMove], *, keep_alias: bool) -> Registry:
     """The registry after the moves. `keep_alias`: a person moved the alias meanwhile; versions are added, the alias is theirs."""
     for move in moves:
         if move.added is not None and move.version not in {one.name for one in registry.versions}:
-            registry = registry.with_version(msgspec.structs.replace(move.added, parent=registry.served))
+            added = msgspec.structs.replace(move.added, parent=registry.served, base=registry.base)
+            registry = registry.with_version(added)
         if keep_alias or move.kind == "added" or registry.served == move.version:
             continue
         registry = registry.promote(move.version) if move.kind == "promoted" else _rolled_back(registry, move.version)

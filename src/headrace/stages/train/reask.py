@@ -1,4 +1,4 @@
-"""Asks the teacher again about things already learned, on drift and when documents changed; the answers are committed before they
+"""Reasks the teacher about things already learned, on drift and when documents changed. The answers are committed before they
 are used, so that a restart at the same offset gives the same ones without asking.
 """
 
@@ -13,11 +13,12 @@ from headrace.events import codec, topics
 from headrace.events.example import Example
 from headrace.events.message import Message, Passage
 from headrace.foundation.clock import Clock
-from headrace.foundation.errors import CorruptDataError, FinalError, RetryableError
+from headrace.foundation.errors import CorruptDataError, FinalError, NotFoundError, RetryableError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.resource_id import ResourceId
 from headrace.knowledge.query import AsOf
 from headrace.learning.fresh import Fresh
+from headrace.learning.reask import Reasked, Reasking
 from headrace.log.topic_log import Commit, Lease, StateKey, TopicLog
 from headrace.models.embedder import Embedder
 from headrace.models.knowledge_text import fill_knowledge
@@ -26,27 +27,12 @@ from headrace.stages.label.teacher_desk import open_desk
 from headrace.stages.train.options import TrainOptions
 from headrace.teachers.desk import TeacherDesk
 
-REASKED, RENEWED = "reasked/", "renewed/"
+ANSWERS, WITH_PASSAGES = "reasked/", "renewed/"
+"""Prefixes of the state keys: answers to the same prompts, and to prompts with new passages."""
 ERROR_AT_MOST = 300
 """Characters of an error that a decision tells."""
 
 Kept = TypeVar("Kept")
-
-
-class Renewed(msgspec.Struct, frozen=True):
-    """A prompt's answer from other passages than those it came with."""
-
-    answer: str
-    passages: list[Passage]
-
-
-class Renewal(msgspec.Struct, frozen=True):
-    """What was asked again at one sign."""
-
-    answers: dict[str, Renewed] = {}
-    """By example id; those that the teacher did not give are left out."""
-    missing: str = ""
-    """Why some are left out: the first reason."""
 
 
 def question_of(messages: Sequence[Message]) -> str:
@@ -54,8 +40,8 @@ def question_of(messages: Sequence[Message]) -> str:
     return "\n".join(one.content for one in messages if one.role == "user").replace(KNOWLEDGE, "").strip()
 
 
-class Reasker:
-    """Serves one trainer."""
+class TeacherReasker:
+    """Implements `learning.reask.Reasker` for one trainer."""
 
     def __init__(
         self,
@@ -77,29 +63,33 @@ class Reasker:
             open_desk(options.teacher, state, clock) if options.teacher and options.teacher.teacher else None
         )
         self._loop = asyncio.new_event_loop()
-        self._kept = {*log.state(owner, REASKED), *log.state(owner, RENEWED)}
-        self._last: tuple[int, Renewal] = (-1, Renewal())
+        self._kept = {*log.state(owner, ANSWERS), *log.state(owner, WITH_PASSAGES)}
+        self._last: tuple[int, Reasking] = (-1, Reasking())
+        self._asks, self._searches = False, False
+
+    def declare(self, *, asks: bool, searches: bool) -> None:
+        """What is declared at the place that the trainer has reached. Where that is long past, the answers are kept."""
+        self._asks, self._searches = asks, searches
 
     @property
     def can_ask(self) -> bool:
-        return self._desk is not None
+        return self._asks
 
     @property
-    def can_renew(self) -> bool:
-        """Whether it can also find the passages that a prompt would have now."""
-        return self._desk is not None and self._options.knowledge is not None
+    def can_search(self) -> bool:
+        return self._asks and self._searches
 
     def example(self, item: Fresh) -> Example:
-        """The whole example behind a tokenized one, read from its topic; where it was renewed, with the passages of then."""
+        """Read from its topic; where it was reasked, with the passages of then."""
         example = codec.decode(self._log.read(self._examples, item.offset, max_records=1)[0], Example)
-        if item.renewed_at < 0:
+        if item.reasked_at < 0:
             return example
-        renewed = self._renewal(item.renewed_at).answers[item.example_id]
-        return msgspec.structs.replace(example, answer=renewed.answer, passages=renewed.passages)
+        reasked = self._reasking(item.reasked_at).answers[item.example_id]
+        return msgspec.structs.replace(example, answer=reasked.answer, passages=reasked.passages)
 
-    def ask_again(self, items: Sequence[Fresh], at_offset: int) -> dict[str, str]:
+    def reask(self, items: Sequence[Fresh], at_offset: int) -> dict[str, str]:
         """New answers by example id; those that the teacher did not give (budget, outage, refusal) are left out."""
-        key = f"{REASKED}{at_offset:020d}"
+        key = f"{ANSWERS}{at_offset:020d}"
         if (known := self._load(key, dict[str, str])) is not None:
             return known
         asked = [(item, self.example(item)) for item in items]
@@ -107,31 +97,31 @@ class Reasker:
         found = {item.example_id: one for item, one in zip(items, answers, strict=True) if isinstance(one, str)}
         return self._keep(key, found)
 
-    def renew(self, items: Sequence[Fresh], at_offset: int, at_ms: int) -> Renewal:
+    def reask_with_new_passages(self, items: Sequence[Fresh], at_offset: int, at_ms: int) -> Reasking:
         """Finds the items' passages as of `at_ms` on the finetuner's timeline and asks with them.
 
         UnavailableError where the knowledge base cannot be searched now: nothing is committed, and everything is tried again.
         """
-        key = f"{RENEWED}{at_offset:020d}"
-        if (known := self._load(key, Renewal)) is not None:
+        key = f"{WITH_PASSAGES}{at_offset:020d}"
+        if (known := self._load(key, Reasking)) is not None:
             return known
         examples = [self.example(item) for item in items]
         try:
             found = self._retrieve(examples, at_ms)
-        except FinalError as error:  # what cannot be found is let go, and the decision says why
-            return self._keep(key, Renewal(missing=str(error)[:ERROR_AT_MOST]))
+        except FinalError as error:  # what cannot be found is dropped, and the decision says why
+            return self._keep(key, Reasking(missing=str(error)[:ERROR_AT_MOST]))
         asked = [
             (item, msgspec.structs.replace(example, passages=passages))
             for item, example, passages in zip(items, examples, found, strict=True)
         ]
         answers = self._loop.run_until_complete(self._ask_all(asked, f"renewed/{at_offset}", fresh=False))
         failed = next((str(one)[:ERROR_AT_MOST] for one in answers if not isinstance(one, str)), "")
-        renewed = {
-            item.example_id: Renewed(answer, example.passages)
+        reasked = {
+            item.example_id: Reasked(answer, example.passages)
             for (item, example), answer in zip(asked, answers, strict=True)
             if isinstance(answer, str)
         }
-        return self._keep(key, Renewal(renewed, failed))
+        return self._keep(key, Reasking(reasked, failed))
 
     def still_said(self, items: Sequence[Fresh], current: Mapping[str, str | None], at_ms: int) -> frozenset[str]:
         """Ids of the examples whose passages of the changed documents still stand in them, word for word: an edit elsewhere in a
@@ -163,8 +153,8 @@ class Reasker:
         return {name: one.text for name, one in found.items() if one is not None}
 
     def obsolete(self, before: int, needed: Collection[int]) -> list[str]:
-        """Keys of what was kept for offsets before `before`, but for the renewals at `needed`, whose passages are still learned from."""
-        kept = {f"{RENEWED}{offset:020d}" for offset in needed}
+        """Keys of what was kept for offsets before `before`, but for the signs at `needed`, whose passages are still learned from."""
+        kept = {f"{WITH_PASSAGES}{offset:020d}" for offset in needed}
         return sorted(key for key in self._kept - kept if int(key.partition("/")[2]) < before)
 
     def forget(self, keys: Collection[str]) -> None:
@@ -176,12 +166,12 @@ class Reasker:
             self._loop.run_until_complete(self._desk.close())
         self._loop.close()
 
-    def _renewal(self, at_offset: int) -> Renewal:
+    def _reasking(self, at_offset: int) -> Reasking:
         if self._last[0] != at_offset:
-            key = f"{RENEWED}{at_offset:020d}"
-            known = self._load(key, Renewal)
+            key = f"{WITH_PASSAGES}{at_offset:020d}"
+            known = self._load(key, Reasking)
             if known is None:
-                raise CorruptDataError(f"what was asked again at {at_offset} is gone", where=f"{self._owner} {key}")
+                raise CorruptDataError(f"what was reasked at {at_offset} is gone", where=f"{self._owner} {key}")
             self._last = (at_offset, known)
         return self._last[1]
 
@@ -220,8 +210,8 @@ class Reasker:
 
     async def _ask(self, example: Example, ask_id: str, *, fresh: bool) -> str | RetryableError | FinalError:
         """The answer, or why there is none: what is not answered counts in the decision's record."""
-        assert self._desk is not None
-        assert self._options.teacher is not None
+        if self._desk is None or self._options.teacher is None:
+            return NotFoundError("there is no teacher any more")
         try:
             answer = await self._desk.ask(
                 fill_knowledge(example.messages, example.passages), owner=self._teacher_owner,

@@ -6,86 +6,48 @@ loop goes on from the newest checkpoint that is whole: where that is not the las
 and is not published again.
 """
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from headrace.events import codec, topics
 from headrace.events.control import Control
-from headrace.events.dead_letter import DeadLetter
-from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
-from headrace.events.decision import Command, Decision
+from headrace.events.decision import Command
 from headrace.events.example import Example
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
-from headrace.foundation.errors import ConflictError, CorruptDataError, UnavailableError
+from headrace.foundation.errors import ConflictError, CorruptDataError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
-from headrace.learning.learner import Learner
+from headrace.learning.learner import Learner, LearnerOptions
 from headrace.log.record import NewRecord, Record
-from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.log.topic_log import Commit, GroupOffset, StateKey, TopicLog, TopicSpec
 from headrace.models.embedder import Embedder
 from headrace.models.renderer import open_renderer
 from headrace.promotion import registry
-from headrace.promotion.registry import Registry
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.stages.train import version_store
+from headrace.stages.train.declaration import Declared, decision_of
 from headrace.stages.train.finetune_loop import FinetuneLoop
-from headrace.stages.train.loop_output import LoopOutput, moved
+from headrace.stages.train.history import History
+from headrace.stages.train.loop_output import LoopOutput
+from headrace.stages.train.model import Model, load_registry, open_registry
 from headrace.stages.train.options import TrainOptions
-from headrace.stages.train.reask import Reasker
+from headrace.stages.train.output_commit import OutputCommit
+from headrace.stages.train.reask import TeacherReasker
+from headrace.stages.train.spec import topics_of
+from headrace.stages.train.train_state import Checkpoint, TrainState, read_train_state
 
 MAX_EXAMPLES = 64
 CHECKPOINTS_KEPT = 2
+OpenLearner = Callable[[LearnerOptions], Learner]
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
-    """A committed checkpoint."""
-
-    digest: str
-    offset: int
-    """The next example that it has not read."""
-    commands: int
-    """The next command that it has not taken up."""
-    weights_sha256: str
-    scored: int = 0
-    """Every example before it is scored: nothing is decided there any more."""
-    renewals: list[int] = []
-    """Signs at which examples were asked again that its replay or its anchors hold."""
-
-
-class TrainState(msgspec.Struct, frozen=True):
-    """What the trainer keeps in the log."""
-
-    checkpoints: list[Checkpoint] = []
-    """Oldest first."""
-    published: int = 0
-    """Scores and decisions of examples before this offset are in their topics."""
-    taken: int = 0
-    """Dead letters of examples before this offset are in their topic."""
-    taken_up: dict[int, int] = {}
-    """By a command's offset: the example before which it was taken up. A run from an older checkpoint takes it up there again."""
-
-    @property
-    def offset(self) -> int:
-        return self.checkpoints[-1].offset if self.checkpoints else 0
-
-    @property
-    def weights_sha256(self) -> str | None:
-        return self.checkpoints[-1].weights_sha256 if self.checkpoints else None
-
-
-def read_train_state(log: TopicLog, namespace: str, finetuner: str) -> TrainState | None:
-    """What the trainer last committed; None before its first commit."""
-    entry = log.state(f"train/{namespace}.{finetuner}").get("state")
-    return msgspec.json.decode(entry.value, type=TrainState) if entry else None
-
-
-def open_learner(options: TrainOptions) -> Learner:
+def open_torch(options: LearnerOptions) -> Learner:
     """The learner of the installed technology."""
-    from headrace.learning.torch import open_learner as open_torch_learner
+    from headrace.learning.torch import open_learner
 
-    return open_torch_learner(options.learner)
+    return open_learner(options)
 
 
 class TrainStage:
@@ -99,60 +61,68 @@ class TrainStage:
         state: Path,
         clock: Clock = SYSTEM_CLOCK,
         *,
-        learner: Learner | None = None,
+        learner: OpenLearner = open_torch,
         embedder: Embedder | None = None,
     ) -> None:
-        """`learner`, `embedder`: handed in by tests; else opened as the options say."""
+        """`learner`: opens the numerical side. `embedder`: handed in by tests; else opened as the options say."""
         namespace, finetuner = options.namespace, options.finetuner
         self.name = f"train/{namespace}.{finetuner}"
-        self._options, self._log, self._clock, self._state_dir = options, log, clock, state
+        self._options, self._log, self._clock = options, log, clock
         self._examples = topics.examples(namespace, finetuner)
-        self._scores = topics.scores(namespace, finetuner)
-        self._decisions = topics.decisions(namespace, finetuner)
         self._commands = topics.commands(namespace, finetuner)
-        self._dead = topics.stage_dead(namespace, finetuner, "train")
         log.ensure_exists(self._examples)
-        for topic in (self._scores, self._decisions, self._commands):
-            log.ensure_topic(TopicSpec(topic))
-        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        for topic in (*topics_of(options), TopicSpec(self._commands)):
+            log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "train", clock)
         self._reporter.say(Condition("Learning", "False", "Starting", "loading the model"), now=True)
         self._store = version_store.checkpoints(state, namespace, finetuner)
         self._versions = version_store.versions(state, namespace, finetuner)
         self._state = read_train_state(log, namespace, finetuner) or TrainState()
-        self._registry, self._registry_version = self._first_registry()
-        self._reasker = Reasker(options, log, self.name, self._lease, state, clock, embedder=embedder)
-        try:
-            self._loop = FinetuneLoop(
-                options, learner or open_learner(options), open_renderer(options.learner.base), self._versions, self._reasker, clock
-            )  # fmt: skip
-            self._offset, self._commands_offset = self._restore()
-        except BaseException:
-            self._reasker.close()
-            raise
         self._pending = LoopOutput()
         self._keep_alias = False
         self._taken_up = dict(self._state.taken_up)
+        self._history = History(self._state.declared)
+        self._begin(learner, TeacherReasker(options, log, self.name, self._lease, state, clock, embedder=embedder))
         self._checkpointed_at = clock.monotonic()
         self._started_at: float | None = None
-        self._started_examples = self._loop.examples
+        self._started_examples = self._loop.learning.examples
+
+    def _begin(self, learner: OpenLearner, reasker: TeacherReasker) -> None:
+        """Opens the model and goes back to the newest whole checkpoint."""
+        options, state = self._options, self._state
+        begins = not state.checkpoints and state.model is None
+        self._reasker = reasker
+        try:
+            self._registry, self._registry_version = open_registry(
+                options, self._log, self._versions, self._lease, self._clock, begins=begins
+            )
+            self._model = Model.of(options, self._registry, self._versions, state.model)
+            self._declaration = self._model.declaration(options)
+            self._loop = FinetuneLoop(
+                self._declaration, learner(self._declaration.learning.learner), open_renderer(self._model.base),
+                self._examples, self._versions, reasker, self._clock,
+            )  # fmt: skip
+            self._offset, self._commands_offset = self._restore()
+        except BaseException:
+            reasker.close()
+            raise
 
     def step(self) -> bool:
+        declared = self._declare()
         records = self._log.read(self._examples, self._offset, max_records=MAX_EXAMPLES)
         for record in records:
-            if self._loop.at_round_boundary or self._offset in self._taken_up.values():
-                self._take_commands()
+            self._take_up(new=self._loop.learning.at_round_boundary)
             self._feed(record)
             self._offset = record.offset + 1
             if self._pending.must_commit:
                 self._checkpoint()
         if not records:
-            self._take_commands()
+            self._take_up(new=True)
         if self._due():
             self._checkpoint()
         self._report(records)
-        return bool(records)
+        return declared or bool(records)
 
     def close(self) -> None:
         self._reasker.close()
@@ -180,80 +150,100 @@ class TrainStage:
         elapsed_ms = (self._clock.monotonic() - self._checkpointed_at) * 1000
         return elapsed_ms >= self._options.checkpoint_interval_ms
 
-    def _take_commands(self) -> None:
-        for record in self._log.read(self._commands, self._commands_offset):
-            again = record.offset in self._taken_up
-            if again and self._offset < self._taken_up[record.offset]:
-                return
-            command = codec.decode(record, Command)
-            self._registry, self._registry_version = self._load_registry()
-            output = self._loop.take_up(command, self._registry, self._offset)
-            if again:
-                output.decisions.clear()  # they are in their topic
-            self._pending.extend(output)
-            self._taken_up.setdefault(record.offset, self._offset)
-            self._keep_alias = True
-            self._commands_offset = record.offset + 1
+    # What people say: declarations and commands, each at its place
 
-    def _first_registry(self) -> tuple[Registry, int]:
-        """The registry, with the base as v0 where there is none yet."""
-        found = registry.load(self._log, self._options.namespace, self._options.finetuner)
-        if found:
-            return found
-        base = self._options.learner.base
-        digest = self._versions.put(lambda path: _copy_checkpoint(base, path))
-        first = Registry.of_base(digest, digest, self._clock.now_ms())
-        key, value, expected = registry.save(first, self._options.namespace, self._options.finetuner, 0)
-        failpoint("train.registry.before")
-        self._log.commit(Commit(state={key: value}, expect={key: expected}, lease=self._lease))
-        failpoint("train.registry.after")
-        return self._load_registry()
+    def _take_up(self, *, new: bool) -> None:
+        """Everything whose place is here, in order. `new`: commands, too, that no former run has taken up."""
+        while self._declare() or self._take_command(new=new):
+            pass
 
-    def _load_registry(self) -> tuple[Registry, int]:
-        found = registry.load(self._log, self._options.namespace, self._options.finetuner)
-        if found is None:
-            raise CorruptDataError(f"the registry of {self._options.finetuner} is gone")
-        return found
+    def _declare(self) -> bool:
+        """Lets the next declaration act, if its place is reached."""
+        declared = self._history.due(self._offset, self._commands_offset)
+        if declared is None:
+            return False
+        is_new, before = self._history.enter(declared)
+        self._enforce(declared)
+        if is_new:
+            self._pending.decisions.append(decision_of(declared, before))
+            self._pending.must_commit |= bool(self._state.checkpoints)
+        return True
+
+    def _enforce(self, declared: Declared) -> None:
+        declaration = declared.declaration
+        self._reasker.declare(asks=declaration.asks, searches=declaration.searches)
+        self._loop.declare(declaration)
+
+    def _take_command(self, *, new: bool) -> bool:
+        """The next command, if a former run has taken it up here, or if it is new and everything published is passed."""
+        records = self._log.read(self._commands, self._commands_offset, max_records=1)
+        if not records:
+            return False
+        record = records[0]
+        again = record.offset in self._taken_up
+        if self._offset < self._taken_up.get(record.offset, self._state.taken) or not (again or new):
+            return False
+        command = codec.decode(record, Command)
+        self._registry, self._registry_version = load_registry(self._options, self._log)
+        output = self._loop.take_up(command, self._registry, self._offset)
+        if again:
+            output.decisions.clear()  # they are in their topic
+        self._pending.extend(output)
+        self._taken_up.setdefault(record.offset, self._offset)
+        self._keep_alias = True
+        self._commands_offset = record.offset + 1
+        return True
+
+    # Checkpoints
 
     def _restore(self) -> tuple[int, int]:
         """Goes back to the newest whole checkpoint: its offsets. Without any: a fresh start from the base."""
         broken: list[str] = []
         for checkpoint in reversed(self._state.checkpoints):
+            declaration = self._history.at(checkpoint) or self._declaration
+            self._enforce(Declared(checkpoint.declaration, checkpoint.offset, checkpoint.commands, declaration))
             try:
                 self._store.verify(checkpoint.digest)
                 self._loop.restore(self._store.path(checkpoint.digest))
             except CorruptDataError as error:
                 broken.append(str(error))
                 continue
-            if broken:
-                self._reporter.say(
-                    Condition("Learning", "True", "RestoredOlderCheckpoint", "; ".join(broken)), now=True
-                )
-                self._state = msgspec.structs.replace(
-                    self._state, checkpoints=self._state.checkpoints[: self._state.checkpoints.index(checkpoint) + 1]
-                )
-            return checkpoint.offset, checkpoint.commands
+            return self._resume(checkpoint, broken)
         if broken:
             raise CorruptDataError(
                 f"no checkpoint of {self._options.finetuner} is whole: {'; '.join(broken)}",
-                next_step="give the finetuner a new name: it learns anew from the start",
+                next_step=f"run `headrace reset StreamFinetuner/{self._options.finetuner} --from model`",
             )
         self._loop.start(self._registry)
-        return 0, 0
+        place = self._log.offset(self.name, self._examples), self._log.offset(self.name, self._commands)
+        self._history.resume(None, self._declaration, place)
+        return place
+
+    def _resume(self, checkpoint: Checkpoint, broken: list[str]) -> tuple[int, int]:
+        """A declaration that is new acts behind everything that is published."""
+        state = self._state
+        if broken:
+            self._reporter.say(Condition("Learning", "True", "RestoredOlderCheckpoint", "; ".join(broken)), now=True)
+            kept = state.checkpoints[: state.checkpoints.index(checkpoint) + 1]
+            self._state = msgspec.structs.replace(state, checkpoints=kept)
+        commands = max([checkpoint.commands, *(command + 1 for command in state.taken_up)])
+        self._history.resume(checkpoint, self._declaration, (max(checkpoint.offset, state.taken), commands))
+        return checkpoint.offset, checkpoint.commands
 
     def _checkpoint(self) -> None:
         digest = self._store.put(self._loop.save)
-        scored = self._loop.scored_before(self._offset)
+        scored = self._loop.learning.scored_before(self._offset)
         checkpoint = Checkpoint(
-            digest, self._offset, self._commands_offset, self._loop.weights_sha256(), scored, self._loop.renewals()
-        )
-        published = max(self._state.published, scored)
+            digest, self._offset, self._commands_offset, self._loop.weights_sha256(), scored,
+            self._loop.learning.reasked_at(), self._history.in_force, self._loop.judging.needed(),
+        )  # fmt: skip
         checkpoints = [*self._state.checkpoints, checkpoint][-CHECKPOINTS_KEPT:]
         taken_up = {command: at for command, at in self._taken_up.items() if command >= checkpoints[0].commands}
-        state = TrainState(checkpoints, published, max(self._state.taken, self._offset), taken_up)
-        obsolete = self._reasker.obsolete(
-            checkpoints[0].scored, {offset for one in checkpoints for offset in one.renewals}
-        )
+        state = TrainState(
+            checkpoints, max(self._state.published, scored), max(self._state.taken, self._offset), taken_up,
+            self._history.kept(checkpoints[0].declaration), self._model.begun,
+        )  # fmt: skip
+        obsolete = self._reasker.obsolete(checkpoints[0].scored, {at for one in checkpoints for at in one.reasked})
         failpoint("train.commit.before")
         self._commit(state, obsolete)
         failpoint("train.commit.after")
@@ -270,70 +260,46 @@ class TrainStage:
             try:
                 self._log.commit(self._as_commit(state, obsolete))
             except ConflictError:
-                self._registry, self._registry_version = self._load_registry()
+                self._registry, self._registry_version = load_registry(self._options, self._log)
                 self._keep_alias = True
                 continue
-            self._registry, self._registry_version = self._load_registry()
+            self._registry, self._registry_version = load_registry(self._options, self._log)
             return
 
     def _as_commit(self, state: TrainState, obsolete: list[str]) -> Commit:
-        """What was published before, by a run from which only an older checkpoint is whole, is left out. `obsolete`: keys to delete."""
-        output, published = self._pending, self._state.published
-        ends = [end for offset, end in output.ends if offset >= published]
-        scores = [record for offset, record in output.scores if offset >= published]
-        decisions = [self._decision(d) for d in output.decisions if d.manual or self._is_new(d)]
-        appends = [
-            Append(self._scores, [*scores, *ends]),
-            Append(self._decisions, [*decisions, *ends]),
-            Append(
-                self._dead,
-                [self._dead_letter(one) for one in output.dead if one.source_offset >= self._state.taken],
-            ),
-        ]
-        moves = [move for move in output.moves if move.offset >= published]
-        changed = moved(self._registry, moves, keep_alias=self._keep_alias)
-        changed, _ = changed.prune(self._options.promotion.keep_versions)
+        """`obsolete`: keys to delete."""
+        output = OutputCommit(self._options, self._pending, self._state, self._clock)
         key, value, expected = registry.save(
-            changed, self._options.namespace, self._options.finetuner, self._registry_version
-        )
+            output.registry(self._registry, keep_alias=self._keep_alias),
+            self._options.namespace, self._options.finetuner, self._registry_version,
+        )  # fmt: skip
+        oldest = state.checkpoints[0]
         return Commit(
-            appends=[append for append in appends if append.records],
+            appends=output.appends(),
             offsets=[
-                GroupOffset(self.name, self._examples, self._offset, hold=state.checkpoints[0].offset),
-                GroupOffset(self.name, self._commands, self._commands_offset, hold=state.checkpoints[0].commands),
+                GroupOffset(self.name, self._examples, self._offset, hold=oldest.offset),
+                GroupOffset(self.name, self._commands, self._commands_offset, hold=oldest.commands),
             ],
             state={
                 **{StateKey(self.name, one): None for one in obsolete},
-                StateKey(self.name, "state"): msgspec.json.encode(state),
+                StateKey(self.name, "state"): state.encode(),
                 key: value,
             },
             expect={key: expected},
             lease=self._lease,
         )
 
-    def _is_new(self, decision: Decision) -> bool:
-        """Whether it is not in its topic yet. Those of a sign are committed with it, though examples before it may wait for their round."""
-        state = self._state
-        return decision.last_offset >= (state.taken if decision.last_offset in self._pending.signs else state.published)
-
-    def _decision(self, decision: Decision) -> NewRecord:
-        record_id = derive_id(self.name, decision.kind, decision.subject, decision.last_offset)
-        return NewRecord(
-            record_id, codec.kind_of(decision), codec.encode(decision), self._clock.now_ms(), key=decision.subject
-        )
-
-    def _dead_letter(self, letter: DeadLetter) -> NewRecord:
-        return dead_record(derive_id(self._examples, letter.source_offset, "train"), letter, self._clock.now_ms())
-
     def _collect_garbage(self) -> None:
         self._store.collect({checkpoint.digest for checkpoint in self._state.checkpoints})
-        self._versions.collect({version.digest for version in self._registry.versions})
+        needed = {digest for checkpoint in self._state.checkpoints for digest in checkpoint.needed}
+        self._versions.collect({version.digest for version in self._registry.versions} | needed)
 
     def _report(self, records: list[Record]) -> None:
         now = self._clock.monotonic()
         if records and self._started_at is None:
             self._started_at = now
-        rate = (self._loop.examples - self._started_examples) / max(now - (self._started_at or now), 1.0)
+        learned = self._loop.learning.examples - self._started_examples
+        rate = learned / max(now - (self._started_at or now), 1.0)
         condition = (
             Condition("Learning", "True", "Running")
             if records
@@ -341,13 +307,6 @@ class TrainStage:
         )
         self._reporter.say(
             condition,
+            self._model.condition(self._options.finetuner),
             progress={"offset": self._offset, "examplesPerSecond": round(rate, 1), **self._loop.progress()},
         )
-
-
-def _copy_checkpoint(base: Path, target: Path) -> None:
-    if not base.is_dir():
-        raise UnavailableError(
-            f"the base checkpoint {base} is not there", next_step="put it back, or change the BaseModel's path"
-        )
-    shutil.copytree(base, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", "*.bin", "*.pt", "*.py"))

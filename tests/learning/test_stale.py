@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.learning.fresh import Fresh
-from headrace.learning.relabel import changed_share, fields_of, stale
+from headrace.learning.stale import changed_share, fields_of, stale
 from headrace.models.sequence import TokenSequence
 
 

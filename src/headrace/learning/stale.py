@@ -20,7 +20,7 @@ MAJORITY = 0.5
 
 
 def changed_share(old_answers: Sequence[str], new_answers: Sequence[str]) -> float:
-    """Share of answers that differ, pairwise; 0 where none was asked again."""
+    """Share of answers that differ, pairwise; 0 where none was reasked."""
     if not old_answers:
         return 0.0
     return sum(old != new for old, new in zip(old_answers, new_answers, strict=True)) / len(old_answers)
@@ -35,7 +35,7 @@ def stale(
 ) -> frozenset[str]:
     """Ids of the examples that should go. `reasked`: new answer by example id; those not among `items` are passed over.
 
-    An example that was not asked again is judged by those that were and had the same old answer; where there were none,
+    An example that was not reasked is judged by those that were and had the same old answer; where there were none,
     by those that shared one of its fields (JSON object: field and value; else the parts between ` | `).
     """
     items = tuple(items)

@@ -1,0 +1,24 @@
+"""Everything that is declared about learning."""
+
+from dataclasses import dataclass
+
+from headrace.learning.anchors import AnchorOptions
+from headrace.learning.learner import LearnerOptions
+from headrace.learning.replay import ReplayOptions
+
+
+@dataclass(frozen=True, slots=True)
+class LearningOptions:
+    """The options of each part, once."""
+
+    learner: LearnerOptions
+    input_max: int = 1024
+    """Tokens of the base model; longer prompts lose passages."""
+    output_max: int = 256
+    replay: ReplayOptions = ReplayOptions()
+    anchors: AnchorOptions = AnchorOptions()
+
+    @property
+    def round_size(self) -> int:
+        """Fresh examples that close a round."""
+        return self.learner.batch_size * self.learner.gradient_accumulation_steps
