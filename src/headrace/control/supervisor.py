@@ -101,7 +101,8 @@ def orders(topology: Topology, state: Path, holder: str, backends: Backends = EM
         )
     if topology.mirror:
         yield replace(base, role="mirror", topology=Topology(mirror=topology.mirror))
-    if topology.serve != ServeOptions(host=topology.serve.host, port=topology.serve.port):
+    serve = topology.serve
+    if serve != ServeOptions(host=serve.host, port=serve.port, answers=serve.answers):
         yield replace(base, role="serve", topology=Topology(serve=topology.serve), module=SERVE_MODULE)
 
 

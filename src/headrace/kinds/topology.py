@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from headrace.foundation.errors import HeadraceError, InvalidDeclarationError, InvalidQueryError
 from headrace.foundation.settings import Settings
@@ -140,6 +140,7 @@ def topology(resources: Iterable[Resource], settings: Settings, environ: Mapping
             settings.api_key,
             embed=tuple(building.embed.values()),
             knowledge=tuple(building.knowledge.values()),
+            answers=cast("Any", settings.answers),
         ),
         tuple(building.failed.values()),
         notes_of(ordered, engine, gpu_count()),

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from headrace.connectors.source import SourceOptions
+from headrace.foundation.resource_id import ResourceId
 from headrace.stages.embed.options import EmbedOptions
 from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.limits import ResourceLimits
@@ -31,6 +33,11 @@ class ServedModel:
     user_question: str = ""
     """The template that its questions were trained in."""
 
+    @property
+    def id(self) -> ResourceId:
+        """The resource that is asked."""
+        return ResourceId("StreamFinetuner" if self.finetuner else "BaseModel", self.namespace, self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
@@ -38,7 +45,7 @@ class ServeOptions:
 
     models: tuple[ServedModel, ...] = ()
     inboxes: tuple[SourceOptions, ...] = ()
-    """Pushed sources whose HTTP door stands here."""
+    """Pushed sources whose HTTP door is at this address."""
     host: str = "127.0.0.1"
     port: int = 5000
     api_key: str | None = field(default=None, repr=False)
@@ -48,3 +55,5 @@ class ServeOptions:
     """Behind `/v1/embeddings`."""
     knowledge: tuple[KnowledgeOptions, ...] = ()
     """Searched at this address."""
+    answers: Literal["best-effort", "required"] = "best-effort"
+    """What happens to an answer that cannot be kept: it is given and counted, or it is not given."""
