@@ -132,3 +132,9 @@ def client(gateway: Gateway) -> Generator[openai.OpenAI]:
 def open_gateway() -> type[Gateway]:
     """For tests that start one of their own."""
     return Gateway
+
+
+@pytest.fixture(scope="session")
+def served() -> type[Served]:
+    """Puts an application behind a socket."""
+    return Served
