@@ -10,9 +10,8 @@ milliseconds; with `required`, none whose last byte was sent.
 """
 
 import asyncio
-import sys
 import threading
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,12 +24,12 @@ from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import UnavailableError
 from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import NewRecord
+from headrace.stages.serve.answer_counts import AnswerCounts, say_error
 from headrace.stages.serve.journal_file import JournalFile, JournalledAnswer
 
 BATCH = 1_000
 BATCH_BYTES = 16 << 20
 RETRY_SECONDS = 0.2
-SAY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,13 @@ class AnswerJournal:
         self._changed = threading.Condition()
         self._queue: deque[_Queued] = deque()
         self._recent: OrderedDict[str, None] = OrderedDict()
-        self._held, self._bytes = self._file.sizes()
+        self._counts = AnswerCounts(*self._file.sizes(), clock)
         self._unwritten_bytes = 0
-        self._dropped: Counter[ResourceId] = Counter()
-        self._trouble, self._said_at, self._closing = "", -SAY_SECONDS, False
+        self._trouble, self._closing = "", False
         if self._file.damaged:
-            _say(f"the journal of answers was damaged and is now {self._file.damaged}; its answers are not in the log")
+            say_error(
+                f"the journal of answers was damaged and is now {self._file.damaged}; its answers are not in the log"
+            )
         self._writer = threading.Thread(target=self._write, name="answer-journal", daemon=True)
         self._writer.start()
 
@@ -84,18 +84,18 @@ class AnswerJournal:
     def waiting(self) -> Mapping[ResourceId, int]:
         """Answers per model that the log does not have yet."""
         with self._changed:
-            return dict(self._held)
+            return dict(self._counts.waiting)
 
     @property
     def dropped(self) -> Mapping[ResourceId, int]:
         """Answers per model, since the process began, that are in no topic and never will be."""
         with self._changed:
-            return dict(self._dropped)
+            return dict(self._counts.dropped)
 
     @property
     def bytes(self) -> int:
         """Of all answers that the log does not have yet."""
-        return self._bytes
+        return self._counts.bytes
 
     @property
     def trouble(self) -> str:
@@ -133,9 +133,9 @@ class AnswerJournal:
         self._file.remove_up_to(answers[-1].number)
         with self._changed:
             for one in answers:
-                self._forget(one)
+                self._counts.forget(one)
                 if reason := (refused or {}).get(one.number):
-                    self._count(one, reason)
+                    self._counts.drop(one, reason)
 
     def flush(self) -> bool:
         """Waits until the file has everything; False where it cannot be written."""
@@ -167,8 +167,7 @@ class AnswerJournal:
             reason = self._full(sum(answer.bytes for answer in answers))
             for one in queued:
                 one.written.set_running_or_notify_cancel()  # a client that leaves must not cancel what the writer resolves
-                self._held[one.answer.model] += 1
-                self._bytes += one.answer.bytes
+                self._counts.wait(one.answer)
                 if reason:
                     self._refuse(one, reason)
                 else:
@@ -179,11 +178,11 @@ class AnswerJournal:
         return queued
 
     def _full(self, size: int) -> str:
-        limits = self._limits
+        limits, waiting, held = self._limits, self._counts.waiting.total(), self._counts.bytes
         if self._closing:
             return "the server is shutting down"
-        if self._held.total() >= limits.answers or self._bytes + size > limits.bytes:
-            return f"the journal is full: {self._held.total()} answers of {self._bytes} bytes wait for the log"
+        if waiting >= limits.answers or held + size > limits.bytes:
+            return f"the journal is full: {waiting} answers of {held} bytes wait for the log"
         if len(self._queue) >= limits.unwritten or self._unwritten_bytes + size > limits.unwritten_bytes:
             return f"{len(self._queue)} answers wait in memory for the journal's file. {self._trouble}".rstrip()
         return ""
@@ -230,21 +229,9 @@ class AnswerJournal:
 
     def _refuse(self, one: _Queued, reason: str) -> None:
         self._recent.pop(one.answer.record.id, None)
-        self._forget(one.answer)
-        self._count(one.answer, reason)
+        self._counts.forget(one.answer)
+        self._counts.drop(one.answer, reason)
         one.written.set_exception(_refused(reason))
-
-    def _forget(self, answer: JournalledAnswer) -> None:
-        self._held[answer.model] -= 1
-        self._held += Counter()  # without those that are zero
-        self._bytes = max(0, self._bytes - answer.bytes)
-
-    def _count(self, answer: JournalledAnswer, reason: str) -> None:
-        self._dropped[answer.model] += 1
-        now = self._clock.monotonic()
-        if now - self._said_at >= SAY_SECONDS:
-            self._said_at = now
-            _say(f"answers are dropped ({self._dropped.total()} so far): {reason}")
 
     def _remember(self, answer_id: str) -> None:
         self._recent[answer_id] = None
@@ -258,8 +245,3 @@ def _refused(reason: str) -> UnavailableError:
         next_step="ask again in a moment",
         retry_after_seconds=1,
     )
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"error: {text}\n")
-    sys.stderr.flush()
