@@ -1,4 +1,4 @@
-"""Ids of answers. They name the namespace, so that nobody searches other namespaces for an answer."""
+"""Ids of answers. They name the namespace, so that no other namespace is searched for an answer."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""An answer while it is written: all its choices as one stream of pieces, ended at once when nobody listens."""
+"""An answer while it is written: all its choices as one stream of pieces, ended at once when the client leaves."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ class Choice:
     request: GenerationRequest
     messages: tuple[Message, ...]
     grounded: Grounded = Grounded()
-    """The passages that stand in its prompt."""
+    """The passages in its prompt."""
     text: list[str] = field(default_factory=list[str])
     tokens: int = 0
     finish_reason: str | None = None
@@ -95,7 +95,7 @@ class OpenAnswer:
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
-        with suppress(UnavailableError):  # the sink has counted it, and nobody waits for this answer's end
+        with suppress(UnavailableError):  # the sink has counted it, and no client waits for this answer's end
             await self._keep_once()
 
     async def _next(self) -> tuple[int, GenerationStep]:

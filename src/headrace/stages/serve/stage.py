@@ -65,7 +65,7 @@ class ServeStage:
             while self._commit_next():
                 pass
         except (RetryableError, FencedError):
-            return  # the journal shows what waits; whoever opens the stage next commits it
+            return  # the journal shows what waits; the next stage commits it
 
     def _commit_next(self) -> bool:
         """One batch. False: there was none."""
