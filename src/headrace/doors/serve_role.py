@@ -18,7 +18,7 @@ from fastapi import APIRouter, FastAPI
 from headrace.control.role import RoleOrder, StageThread, read_order
 from headrace.doors.answer_metrics import answer_metrics
 from headrace.doors.gateway.app import create_app
-from headrace.doors.gateway.server import serve
+from headrace.doors.gateway.server import build_server
 from headrace.doors.knowledge_metrics import knowledge_metrics
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.topic_log import TopicLog
@@ -78,14 +78,21 @@ def opened(options: ServeOptions, log: TopicLog, state: Path) -> Generator[Serve
 
 
 def run(order: RoleOrder, log: TopicLog) -> int:
-    """Serves until SIGTERM or SIGINT; answers that are being written are finished. Returns the exit code."""
+    """Serves until SIGTERM or SIGINT; answers that are being written are finished, and all are committed. Returns the exit code."""
     options = order.topology.serve
     with opened(options, log, order.state) as role:
-        thread = StageThread(
-            lambda: role.open_stage(order.holder), log, on_failure=lambda: signal.raise_signal(signal.SIGTERM)
-        )
+        server = build_server(role.app, options.host, options.port)
+
+        def end(*_: object) -> None:
+            server.should_exit = True
+
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(
+                sign, end
+            )  # uvicorn raises them again once it has ended; the last answers must still be committed
+        thread = StageThread(lambda: role.open_stage(order.holder), log, on_failure=end)
         thread.start()
-        serve(role.app, options.host, options.port)
+        server.run()
         thread.stop()
     return thread.exit_code
 
