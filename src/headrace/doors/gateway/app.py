@@ -41,7 +41,7 @@ def create_app(
 ) -> FastAPI:
     """The gateway over a service, which it starts and ends; `routers` and `metrics` are of further doors at the same address.
 
-    `serve` refuses to open it to other machines without an `api_key`.
+    `build_server` refuses to open it to other machines without an `api_key`.
     """
     starting: list[asyncio.Task[None]] = []
 
