@@ -10,11 +10,13 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.events.answer import Answer
 from headrace.events.message import Message
 from headrace.foundation.errors import HeadraceError
+from headrace.foundation.resource_id import ResourceId
 from headrace.serving.answering import AnswerService
 from headrace.serving.question import Question, Wishes
 from headrace.serving.replica_limits import ReplicaLimits
@@ -27,6 +29,9 @@ CLIENTS, NEW_TOKENS, SWAP_SECONDS, LETTERS = 16, 32, 0.1, "abcdef"
 TARGET_P99_RATIO = 2.0
 
 
+M = ResourceId("StreamFinetuner", "default", "m")
+
+
 class Aliases:
     """One name whose version moves."""
 
@@ -35,17 +40,20 @@ class Aliases:
         self.served = LETTERS[0]
 
     def models(self) -> list[ModelCard]:
-        return [ModelCard("m", self.served)]
+        return [ModelCard(M, "m", self.served)]
 
     def resolve(self, model_name: str) -> VersionRef:  # noqa: ARG002 - the port's; there is one name here
-        return VersionRef("m", self.served, self._root / self.served)
+        return VersionRef(M, self.served, self._root / self.served)
 
 
 class Nowhere:
     """Takes answers and keeps none."""
 
-    def record(self, answer_id: str, answer: Answer) -> None:
-        del answer_id, answer
+    def refusal(self) -> None:
+        return None
+
+    async def keep(self, model: ResourceId, answers: Mapping[str, Answer]) -> None:
+        del model, answers
 
 
 def main() -> None:
@@ -68,7 +76,7 @@ def main() -> None:
 async def measure(root: Path, options: argparse.Namespace) -> dict:
     source = Aliases(root)
     replica = ReplicaOptions(limits=ReplicaLimits(threads=options.threads))
-    service = AnswerService(source, {"m": ReplicaPool(PoolOptions(replica=replica))}, Nowhere(), poll_seconds=0.02)
+    service = AnswerService(source, {M: ReplicaPool(PoolOptions(replica=replica))}, Nowhere(), poll_seconds=0.02)
     await service.start()
     seconds: dict[bool, list[float]] = {False: [], True: []}
     counts = {"failures": 0, "mixed_answers": 0}

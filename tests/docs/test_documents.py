@@ -12,7 +12,7 @@ import pytest
 import typer
 import yaml
 
-from headrace.doors import knowledge, knowledge_metrics
+from headrace.doors import answer_metrics, knowledge, knowledge_metrics
 from headrace.doors.cli import app as cli
 from headrace.doors.gateway import gateway_metrics
 from headrace.doors.push import PATH
@@ -262,7 +262,9 @@ def test_the_exit_codes_of_the_documents_are_those_of_the_errors() -> None:
 
 def test_the_metrics_of_the_documents_are_those_of_the_gateway() -> None:
     text = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    source = "".join(Path(module.__file__).read_text("utf-8") for module in (gateway_metrics, knowledge_metrics))
+    source = "".join(
+        Path(module.__file__).read_text("utf-8") for module in (answer_metrics, gateway_metrics, knowledge_metrics)
+    )
     pattern = r"\bheadrace_[a-z_]+"
     assert set(re.findall(pattern, text)) == set(re.findall(rf'"({pattern})"', source))
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -11,11 +11,13 @@ from typing import Self
 import openai
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from headrace.doors.gateway.app import create_app
 from headrace.doors.gateway.server import build_server
 from headrace.events.answer import Answer, Feedback
-from headrace.foundation.errors import NotFoundError
+from headrace.foundation.errors import NotFoundError, UnavailableError
+from headrace.foundation.resource_id import ResourceId
 from headrace.models.tiny import new_checkpoint
 from headrace.serving.answering import AnswerService
 from headrace.serving.grounding import Grounding
@@ -25,6 +27,8 @@ from headrace.serving.replica_process import ReplicaOptions
 from headrace.serving.version_source import ModelCard, VersionRef
 from headrace.testing.parrot_checkpoint import new_parrot
 
+DESK, NARROW = (ResourceId("StreamFinetuner", "default", name) for name in ("desk", "narrow"))
+TINY = ResourceId("BaseModel", "default", "tiny")
 TEXT = ["you are kind. hello world, how are you today? fine, thank you.", "the quick brown fox 12 345 6789"]
 
 
@@ -37,9 +41,9 @@ class Versions:
 
     def models(self) -> list[ModelCard]:
         return [
-            ModelCard("desk", self.served, 1_700_000_000_000, "tiny"),
-            ModelCard("narrow", "v1"),
-            ModelCard("tiny", "base"),
+            ModelCard(DESK, "desk", self.served, 1_700_000_000_000, "tiny"),
+            ModelCard(NARROW, "narrow", "v1"),
+            ModelCard(TINY, "tiny", "base"),
         ]
 
     def resolve(self, model_name: str) -> VersionRef:
@@ -48,7 +52,7 @@ class Versions:
         version = version or {"desk": self.served, "narrow": "v2", "tiny": "base"}.get(name, "")
         if name not in {"desk", "narrow", "tiny"} or version not in paths:
             raise NotFoundError(f"there is no model {model_name!r}; the nearest are desk, tiny")
-        return VersionRef("narrow" if name == "narrow" else "desk", version, self.root / paths[version])
+        return VersionRef({"desk": DESK, "narrow": NARROW, "tiny": TINY}[name], version, self.root / paths[version])
 
 
 @dataclass
@@ -58,8 +62,11 @@ class Recorder:
     answers: dict[str, Answer] = field(default_factory=dict)
     feedback: list[Feedback] = field(default_factory=list)
 
-    def record(self, answer_id: str, answer: Answer) -> None:
-        self.answers[answer_id] = answer
+    def refusal(self) -> UnavailableError | None:
+        return None
+
+    async def keep(self, model: ResourceId, answers: Mapping[str, Answer]) -> None:
+        self.answers |= answers
 
     async def give(self, feedback: Feedback) -> None:
         if feedback.answer_id not in self.answers:
@@ -67,19 +74,10 @@ class Recorder:
         self.feedback.append(feedback)
 
 
-class Gateway:
-    """Runs in a thread; `pools` may be looked at."""
+class Served:
+    """An application behind a socket, in a thread."""
 
-    def __init__(self, root: Path, api_key: str | None = None, grounding: Grounding | None = None) -> None:
-        self.versions, self.recorder = Versions(root), Recorder()
-        narrow = PoolOptions(replica=ReplicaOptions(max_batch=1), max_queue=1)
-        self.pools = {"desk": ReplicaPool(PoolOptions()), "narrow": ReplicaPool(narrow)}
-        grounded = {"user_question": "hello {knowledge} how are {text}?", "grounded": True} if grounding else {}
-        settings = {"desk": ModelSettings(system_context="you are kind.", input_max=200, output_max=12, **grounded)}
-        self.service = AnswerService(
-            self.versions, self.pools, self.recorder, settings, grounding=grounding, poll_seconds=0.02
-        )
-        app = create_app(self.service, feedback_sink=self.recorder, api_key=api_key, drain_seconds=5)
+    def __init__(self, app: FastAPI) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server: uvicorn.Server = build_server(app)
@@ -93,6 +91,21 @@ class Gateway:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+
+class Gateway(Served):
+    """With fake versions and recorder, real replicas; `pools` may be looked at."""
+
+    def __init__(self, root: Path, api_key: str | None = None, grounding: Grounding | None = None) -> None:
+        self.versions, self.recorder = Versions(root), Recorder()
+        narrow = PoolOptions(replica=ReplicaOptions(max_batch=1), max_queue=1)
+        self.pools = {DESK: ReplicaPool(PoolOptions()), NARROW: ReplicaPool(narrow), TINY: ReplicaPool(PoolOptions())}
+        grounded = {"user_question": "hello {knowledge} how are {text}?", "grounded": True} if grounding else {}
+        settings = {DESK: ModelSettings(system_context="you are kind.", input_max=200, output_max=12, **grounded)}
+        self.service = AnswerService(
+            self.versions, self.pools, self.recorder, settings, grounding=grounding, poll_seconds=0.02
+        )
+        super().__init__(create_app(self.service, feedback_sink=self.recorder, api_key=api_key, drain_seconds=5))
 
 
 @pytest.fixture(scope="session")
@@ -119,3 +132,9 @@ def client(gateway: Gateway) -> Generator[openai.OpenAI]:
 def open_gateway() -> type[Gateway]:
     """For tests that start one of their own."""
     return Gateway
+
+
+@pytest.fixture(scope="session")
+def served() -> type[Served]:
+    """Puts an application behind a socket."""
+    return Served

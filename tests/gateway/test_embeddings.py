@@ -11,13 +11,14 @@ import pytest
 
 from headrace.doors.embed_role import application
 from headrace.doors.gateway.server import build_server
+from headrace.foundation.resource_id import ResourceId
 from headrace.testing.word_embedder import WordEmbedder
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = build_server(application("words", WordEmbedder(), "sk-key"))
+    server = build_server(application(ResourceId("EmbeddingModel", "default", "words"), WordEmbedder(), "sk-key"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"

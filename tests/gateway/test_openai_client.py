@@ -11,7 +11,9 @@ import openai
 import pytest
 
 from headrace.events.message import Message
+from headrace.foundation.resource_id import ResourceId
 
+NARROW = ResourceId("StreamFinetuner", "default", "narrow")
 HELLO = [{"role": "user", "content": "hello world"}]
 
 
@@ -28,6 +30,7 @@ def test_a_chat_is_answered_with_usage_finish_reason_and_headers(client, gateway
     assert answer.usage.completion_tokens == 8
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + 8
     assert raw.headers["x-headrace-answer-id"] == answer.id
+    assert raw.headers["x-headrace-model"] == "default/desk"
     assert raw.headers["x-headrace-model-version"] == "v1"
     assert raw.headers["x-headrace-knowledge-version"] == "none"
 
@@ -147,7 +150,7 @@ def test_models_are_listed_and_versions_can_be_pinned(client) -> None:
     assert client.models.retrieve("desk").owned_by == "headrace"
     assert client.models.retrieve("desk@v2").id == "desk@v2"
     assert chat(client, model="desk@v2", max_tokens=4).choices[0].message.content == "zzzz"
-    assert chat(client, model="tiny").system_fingerprint == "desk@base"
+    assert chat(client, model="tiny").system_fingerprint == "default/tiny@base"
 
 
 def test_an_unknown_model_is_404_in_openais_shape(client) -> None:
@@ -214,7 +217,7 @@ def test_a_full_queue_is_429_with_retry_after(client, gateway) -> None:
     next(iter(first))
     waiting = threading.Thread(target=lambda: chat(client, model="narrow", max_tokens=2))
     waiting.start()
-    wait_for(lambda: gateway.pools["narrow"].state.queued == 1)
+    wait_for(lambda: gateway.pools[NARROW].state.queued == 1)
     with pytest.raises(openai.RateLimitError) as raised:
         chat(client, model="narrow")
     assert raised.value.code == "queue_full"
@@ -225,7 +228,7 @@ def test_a_full_queue_is_429_with_retry_after(client, gateway) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_goes_away_ends_the_replicas_work(gateway, stream: bool) -> None:
-    pool, known = gateway.pools["narrow"], set(gateway.recorder.answers)
+    pool, known = gateway.pools[NARROW], set(gateway.recorder.answers)
     body = json.dumps({"model": "narrow", "messages": HELLO, "max_tokens": 1000, "stream": stream}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as connection:
@@ -240,18 +243,21 @@ def test_a_client_that_goes_away_ends_the_replicas_work(gateway, stream: bool) -
 def test_an_alias_that_moves_changes_the_next_answers(client, gateway) -> None:
     gateway.versions.served = "v2"
     try:
-        wait_for(lambda: chat(client, max_tokens=4).system_fingerprint == "desk@v2")
+        wait_for(lambda: chat(client, max_tokens=4).system_fingerprint == "default/desk@v2")
         assert chat(client, max_tokens=4).choices[0].message.content == "zzzz"
     finally:
         gateway.versions.served = "v1"
-    wait_for(lambda: chat(client, max_tokens=4).system_fingerprint == "desk@v1")
+    wait_for(lambda: chat(client, max_tokens=4).system_fingerprint == "default/desk@v1")
 
 
 def test_feedback_is_taken_for_answers_that_were_given(client, gateway) -> None:
     answer = chat(client)
     url = f"{gateway.url}/v1/feedback"
     body = {"answer_id": answer.id, "rating": -1, "correction": "card | payments"}
-    assert httpx.post(url, json=body).status_code == 202
+    taken = httpx.post(url, json=body)
+    assert (taken.status_code, taken.json()["correction"]) == (202, "stored; it does not act yet")
+    assert "correction" not in httpx.post(url, json={"answer_id": answer.id, "rating": -1}).json()
+    httpx.post(url, json=body)
     assert gateway.recorder.feedback[-1].correction == "card | payments"
     assert httpx.post(url, json={"answer_id": "none", "rating": 1}).json()["error"]["code"] == "not_found"
     assert httpx.post(url, json={"answer_id": answer.id}).status_code == 400
@@ -262,9 +268,9 @@ def test_health_metrics_and_the_description_are_there(client, gateway) -> None:
     assert httpx.get(f"{gateway.url}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{gateway.url}/readyz").status_code == 200
     page = httpx.get(f"{gateway.url}/metrics").text
-    assert 'headrace_requests_total{model="desk",status="200"}' in page
-    assert 'headrace_request_seconds_bucket{model="desk",le="+Inf"}' in page
-    assert 'headrace_replicas{model="desk"} 1' in page
+    assert 'headrace_requests_total{kind="StreamFinetuner",namespace="default",model="desk",status="200"}' in page
+    assert 'headrace_request_seconds_bucket{kind="StreamFinetuner",namespace="default",model="desk",le="+Inf"}' in page
+    assert 'headrace_replicas{kind="StreamFinetuner",namespace="default",model="desk"} 1' in page
     paths = httpx.get(f"{gateway.url}/openapi.json").json()["paths"]
     assert {"/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/feedback"} <= set(paths)
     assert json.loads(httpx.get(f"{gateway.url}/nothing").text)["error"]["type"] == "invalid_request_error"

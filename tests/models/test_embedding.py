@@ -16,6 +16,7 @@ import uvicorn
 from headrace.doors.embed_role import announce, application
 from headrace.doors.gateway.server import build_server
 from headrace.foundation.errors import CorruptDataError, NotFoundError, UnavailableError
+from headrace.foundation.resource_id import ResourceId
 from headrace.models.embedder import Embedder
 from headrace.models.embedding_checkpoint import read_checkpoint
 from headrace.models.http_embedder import Endpoint, connect_local, endpoint_file
@@ -68,7 +69,9 @@ class TestOverHttp(EmbedderConformance):
     def embedder(cls, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
         state = tmp_path_factory.mktemp("state")
         listener = socket.create_server(("127.0.0.1", 0))
-        server: uvicorn.Server = build_server(application("minilm", open_embedder(prepared.folder), "the-key"))
+        server: uvicorn.Server = build_server(
+            application(ResourceId("EmbeddingModel", "default", "minilm"), open_embedder(prepared.folder), "the-key")
+        )
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()
         port = listener.getsockname()[1]

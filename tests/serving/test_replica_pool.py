@@ -123,7 +123,9 @@ def test_a_request_that_a_dying_replica_had_not_answered_is_answered_by_another(
     asyncio.run(run())
 
 
-def test_a_version_that_cannot_be_loaded_is_told_and_harms_nobody(parrots: dict[str, Path], tmp_path: Path) -> None:
+def test_a_version_that_cannot_be_loaded_is_an_error_and_other_versions_answer(
+    parrots: dict[str, Path], tmp_path: Path
+) -> None:
     async def run() -> None:
         async with running() as pool:
             with pytest.raises(CorruptDataError, match=r"no config\.json"):

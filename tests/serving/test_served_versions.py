@@ -1,6 +1,7 @@
 """Hot swap, in memory and under load."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,14 @@ import pytest
 from headrace.events.answer import Answer
 from headrace.events.message import Message
 from headrace.foundation.errors import CorruptDataError, NotFoundError, UnavailableError
+from headrace.foundation.resource_id import ResourceId
 from headrace.serving.answering import AnswerService
 from headrace.serving.question import Question, Wishes
 from headrace.serving.replica_pool import PoolOptions, ReplicaPool
 from headrace.serving.served_versions import ServedVersions
 from headrace.serving.version_source import ModelCard, VersionRef
+
+M = ResourceId("StreamFinetuner", "default", "m")
 
 
 class Aliases:
@@ -23,17 +27,17 @@ class Aliases:
         self.served = versions[0].version
 
     def models(self) -> list[ModelCard]:
-        return [ModelCard("m", self.served)]
+        return [ModelCard(M, "m", self.served)]
 
     def resolve(self, model_name: str) -> VersionRef:
         name, _, version = model_name.partition("@")
-        if name != "m":
+        if name not in {"m", M.full_name}:
             raise NotFoundError(f"there is no model {name!r}; did you mean 'm'?")
         return self.versions[version or self.served]
 
 
 def ref(version: str, path: Path = Path()) -> VersionRef:
-    return VersionRef("m", version, path)
+    return VersionRef(M, version, path)
 
 
 def test_a_name_changes_only_when_the_new_version_is_loaded() -> None:
@@ -54,6 +58,25 @@ def test_a_name_changes_only_when_the_new_version_is_loaded() -> None:
         assert (await names.pin("m")).version == "v2"
         assert (await names.pin("m@v1")).version == "v1"
         assert names.swaps == 1
+
+    asyncio.run(run())
+
+
+def test_all_names_of_a_model_change_together() -> None:
+    async def run() -> None:
+        source, prepared = Aliases(ref("v1"), ref("v2")), list[str]()
+
+        async def prepare(version: VersionRef) -> None:
+            prepared.append(version.version)
+
+        names = ServedVersions(source, prepare)
+        assert [(await names.pin(name)).version for name in ("m", "default/m", "m@v1")] == ["v1"] * 3
+        source.served = "v2"
+        names.refresh()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [(await names.pin(name)).version for name in ("m", "default/m", "m@v1")] == ["v2", "v2", "v1"]
+        assert (names.swaps, names.swaps_of[M], prepared.count("v2")) == (1, 1, 1)
 
     asyncio.run(run())
 
@@ -88,12 +111,16 @@ def test_sixteen_clients_through_swaps_see_no_failure_and_no_answer_of_two_versi
     recorded: list[Answer] = []
 
     class Sink:
-        def record(self, answer_id: str, answer: Answer) -> None:
-            recorded.append(answer)
+        def refusal(self) -> UnavailableError | None:
+            return None
+
+        async def keep(self, model: ResourceId, answers: Mapping[str, Answer]) -> None:
+            assert model == M
+            recorded.extend(answers.values())
 
     async def run() -> set[str]:
         source = Aliases(*(ref(letter, path) for letter, path in parrots.items()))
-        service = AnswerService(source, {"m": ReplicaPool(PoolOptions())}, Sink(), poll_seconds=0.02)
+        service = AnswerService(source, {M: ReplicaPool(PoolOptions())}, Sink(), poll_seconds=0.02)
         await service.start()
         seen: set[str] = set()
         stop = asyncio.Event()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from headrace.control.health import HOPELESS_FAILURES, failing
 from headrace.control.idleness import is_idle
@@ -16,7 +16,7 @@ from headrace.foundation.errors import FencedError, RetryableError, UnavailableE
 from headrace.foundation.settings import Settings
 from headrace.log.topic_log import TopicLog
 from headrace.stages.context import backends_of
-from headrace.stages.serve.options import DoorOptions
+from headrace.stages.serve.options import AnswersKept, DoorOptions
 from headrace.stages.stage import read_statuses
 from headrace.stages.stage_spec import StageSpec, downstream
 from headrace.stages.topology import Topology
@@ -85,7 +85,7 @@ def run_until(
         log,
         settings.state,
         backends=backends_of(settings, suspend_jobs=until_idle),
-        doors=DoorOptions(settings.host, settings.port, settings.api_key),
+        doors=DoorOptions(settings.host, settings.port, settings.api_key, cast("AnswersKept", settings.answers)),
         clock=clock,
     )
     with _stop_requests() as stop_requests:

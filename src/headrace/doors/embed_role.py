@@ -1,7 +1,7 @@
-"""One replica of an embedding model: exports it where nobody has, then answers OpenAI's /v1/embeddings on loopback.
+"""One replica of an embedding model: exports the model where that is missing, then answers OpenAI's /v1/embeddings on loopback.
 
-Started by the supervisor as `python -m headrace.doors.embed_role`. Where it can be reached, and with which key, stands in a file
-that its owner alone can read; whoever embeds on this machine finds it there.
+Started by the supervisor as `python -m headrace.doors.embed_role`. A file that its owner alone can read says where it can be
+reached and with which key; stages that embed on this machine read it.
 """
 
 import os
@@ -22,6 +22,7 @@ from headrace.doors.gateway import embeddings, errors
 from headrace.doors.gateway.security import BearerKey
 from headrace.doors.gateway.server import build_server
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicLog
 from headrace.models.embedder import Embedder
 from headrace.models.http_embedder import Endpoint, endpoint_file
@@ -33,10 +34,10 @@ from headrace.stages.stage import Condition, StageReporter
 HOST = "127.0.0.1"
 
 
-def application(name: str, embedder: Embedder, key: str) -> FastAPI:
+def application(model: ResourceId, embedder: Embedder, key: str) -> FastAPI:
     """The door of one model."""
     app = FastAPI(title="Headrace embeddings", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(embeddings.routes(lambda _: embedder, lambda: [name]))
+    app.include_router(embeddings.routes(lambda _: embedder, lambda: {model.name: model}))
     app.add_exception_handler(RequestValidationError, errors.on_invalid_body)
     app.add_exception_handler(HTTPException, errors.on_http_error)
     app.state.api_key = key
@@ -53,7 +54,7 @@ def run(order: RoleOrder, log: TopicLog) -> int:
     reporter = StageReporter(log, str(spec.id), f"embed-{replica}", SYSTEM_CLOCK)
 
     def progress(what: str) -> None:
-        sys.stderr.write(f"{options.name}: {what}\n")
+        sys.stderr.write(f"{options.id.full_name}: {what}\n")
         sys.stderr.flush()
         reporter.say(Condition("Embedding", "False", "Preparing", what), now=True)
 
@@ -64,10 +65,10 @@ def run(order: RoleOrder, log: TopicLog) -> int:
     )
     embedder = open_embedder(prepared.folder, threads=threads)
     embedder.embed(["ready"])
-    path = endpoint_file(order.state, options.namespace, options.name, replica)
+    path = endpoint_file(order.state, options.id.namespace, options.id.name, replica)
     with socket.create_server((HOST, 0)) as listener:
         key = secrets.token_urlsafe(32)
-        server = build_server(application(options.name, embedder, key))
+        server = build_server(application(options.id, embedder, key))
         announce(path, _endpoint(options, prepared, listener.getsockname()[1], key))
         reporter.say(Condition("Embedding", "True", "Ready", _why(prepared)), progress=figures(prepared), now=True)
         for sign in (signal.SIGTERM, signal.SIGINT):
@@ -109,7 +110,14 @@ def _why(prepared: Prepared) -> str:
 
 def _endpoint(options: EmbedOptions, prepared: Prepared, port: int, key: str) -> Endpoint:
     return Endpoint(
-        HOST, port, key, options.name, prepared.fingerprint, prepared.dimension, prepared.max_tokens, prepared.precision
+        HOST,
+        port,
+        key,
+        options.id.name,
+        prepared.fingerprint,
+        prepared.dimension,
+        prepared.max_tokens,
+        prepared.precision,
     )
 
 

@@ -31,7 +31,7 @@ def knowledge_router(library: Library) -> APIRouter:
     async def search(namespace: str, name: str, body: SearchBody) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         wishes = SearchWishes(body.limit, body.mode, body.filter)
         found = await library.search(namespace, name, body.query, wishes)
-        told = {"knowledgeBase": name, "version": found.generation, "asOf": found.as_of.at_ms}
+        told = {"namespace": namespace, "knowledgeBase": name, "version": found.generation, "asOf": found.as_of.at_ms}
         if found.degraded:
             told["degraded"] = found.degraded
         return {**told, "results": [hit_json(hit) for hit in found.hits]}

@@ -65,6 +65,12 @@ class Settings:
         default="mlflow",
         metadata=_doc("Where curves, versions and decisions are mirrored to: mlflow (STATE/mlflow.db) or none."),
     )
+    answers: str = field(
+        default="best-effort",
+        metadata=_doc(
+            "Answers that cannot be kept: best-effort (given and counted) or required (the request is an error instead)."
+        ),
+    )
     secrets: Path | None = field(default=None, metadata=_doc("Folder that Secrets are mounted under, as NAME/KEY."))
     log_level: str = field(
         default="info", metadata=_doc("Least level of the program's own messages: debug, info, warning or error.")
@@ -84,6 +90,7 @@ class Settings:
 
 
 TRACKING = ("mlflow", "none")
+ANSWERS = ("best-effort", "required")
 LEVELS = ("debug", "info", "warning", "error")
 KEYS = tuple(field.name for field in dataclasses.fields(Settings))
 _NOT_SETTINGS = frozenset({"failpoint"})
@@ -209,6 +216,12 @@ def _level(value: object) -> str:
     return str(value)
 
 
+def _answers(value: object) -> str:
+    if value not in ANSWERS:
+        raise ValueError(f"must be one of: {', '.join(ANSWERS)}")
+    return str(value)
+
+
 def _tracking(value: object) -> str:
     if value not in TRACKING:
         raise ValueError(f"must be one of: {', '.join(TRACKING)}")
@@ -217,7 +230,7 @@ def _tracking(value: object) -> str:
 
 _READERS: dict[str, Callable[[object], object]] = {
     "state": _path, "secrets": _path, "port": _port, "log_level": _level,
-    "tracking": _tracking, "kafka_properties": _properties,
+    "tracking": _tracking, "answers": _answers, "kafka_properties": _properties,
     "api_key": lambda value: None if value is None else _text(value),
     "knowledge_url": lambda value: None if value is None else _text(value),
 }  # fmt: skip

@@ -1,11 +1,13 @@
 """From a question to a running answer: pins the version, renders the prompt with it, and has a replica write."""
 
 import asyncio
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from headrace.foundation.errors import HeadraceError, NotFoundError
+from headrace.foundation.resource_id import ResourceId
+from headrace.serving.answer_id import new_answer_id
 from headrace.serving.grounding import Grounded, Grounding, as_trained, question_of
 from headrace.serving.open_answer import Choice, OpenAnswer
 from headrace.serving.question import (
@@ -28,9 +30,9 @@ class AnswerService:
     def __init__(
         self,
         source: VersionSource,
-        pools: Mapping[str, ReplicaPool],
+        pools: Mapping[ResourceId, ReplicaPool],
         answers: AnswerSink,
-        settings: Mapping[str, ModelSettings] | None = None,
+        settings: Mapping[ResourceId, ModelSettings] | None = None,
         *,
         grounding: Grounding | None = None,
         poll_seconds: float = 0.1,
@@ -46,7 +48,7 @@ class AnswerService:
         self._watch: asyncio.Task[None] | None = None
 
     @property
-    def pools(self) -> Mapping[str, PoolState]:
+    def pools(self) -> Mapping[ResourceId, PoolState]:
         """How each model's replicas are doing."""
         return {model: pool.state for model, pool in self._pools.items()}
 
@@ -76,12 +78,14 @@ class AnswerService:
         """An answer whose first piece is there; the caller reads `steps` and calls `close`.
 
         NotFoundError (no such model), TooLongError, InvalidDeclarationError (`where` names the parameter), BusyError,
-        UnavailableError, CorruptDataError (no version of the model can be loaded).
+        UnavailableError (also where answers must be kept and cannot be), CorruptDataError (no version of the model can be loaded).
         """
+        if (refusal := self._answers.refusal()) is not None:
+            raise refusal
         version = await self.versions.pin(model)
         settings = self._settings.get(version.model, ModelSettings())
         facts = await self._facts.get(version.path)
-        answer_id = f"{prefix}{uuid.uuid4().hex}"  # drawn: an answer is made once and never replayed
+        answer_id = new_answer_id(prefix, version.model.namespace)
         choices: list[Choice] = []
         prompt_tokens = 0
         for question in questions:
@@ -91,7 +95,9 @@ class AnswerService:
             prompt_tokens += len(ids)
             told = replace(grounded, passages=grounded.passages[:used])
             choices += [Choice(request, asked.messages, told) for request in requests]
-        answer = OpenAnswer(answer_id, version, facts, choices, prompt_tokens, self._answers.record)
+        answer = OpenAnswer(
+            answer_id, version, facts, choices, prompt_tokens, partial(self._answers.keep, version.model)
+        )
         pool = self._pool(version)
         try:
             await answer.begin(lambda request: pool.generate(version.path, request))
@@ -128,8 +134,8 @@ class AnswerService:
         try:
             return self._pools[version.model]
         except KeyError as error:
-            known = ", ".join(sorted(self._pools)) or "none"
-            raise NotFoundError(f"{version.model} has no replicas; these have: {known}") from error
+            known = ", ".join(one.full_name for one in sorted(self._pools)) or "none"
+            raise NotFoundError(f"{version.model.full_name} has no replicas; these have: {known}") from error
 
     async def _prepare(self, version: VersionRef) -> None:
         await self._facts.get(version.path)

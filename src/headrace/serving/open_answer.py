@@ -1,12 +1,13 @@
-"""An answer while it is written: all its choices as one stream of pieces, ended at once when nobody listens."""
+"""An answer while it is written: all its choices as one stream of pieces, ended at once when the client leaves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from headrace.events.answer import Answer
 from headrace.events.message import Message
-from headrace.foundation.errors import HeadraceError
+from headrace.foundation.errors import HeadraceError, UnavailableError
 from headrace.serving.generation import GenerationRequest, GenerationStep
 from headrace.serving.grounding import Grounded
 from headrace.serving.version_facts import VersionFacts
@@ -20,7 +21,7 @@ class Choice:
     request: GenerationRequest
     messages: tuple[Message, ...]
     grounded: Grounded = Grounded()
-    """The passages that stand in its prompt."""
+    """The passages in its prompt."""
     text: list[str] = field(default_factory=list[str])
     tokens: int = 0
     finish_reason: str | None = None
@@ -37,14 +38,16 @@ class OpenAnswer:
         facts: VersionFacts,
         choices: Sequence[Choice],
         prompt_tokens: int,
-        record: Callable[[str, Answer], None],
+        keep: Callable[[Mapping[str, Answer]], Awaitable[None]],
     ) -> None:
+        """`keep` takes the texts by their ids, once, before the last piece is handed out."""
         self.id = answer_id
         self.version = version
         self.choices = tuple(choices)
         self.prompt_tokens = prompt_tokens
         self._renderer = facts.renderer
-        self._record = record
+        self._keep = keep
+        self._kept = False
         self._pieces: asyncio.Queue[tuple[int, GenerationStep] | HeadraceError] = asyncio.Queue()
         self._pumps: list[asyncio.Task[None]] = []
         self._first: tuple[int, GenerationStep] | None = None
@@ -78,20 +81,22 @@ class OpenAnswer:
         self._first = await self._next()
 
     async def steps(self) -> AsyncGenerator[tuple[int, GenerationStep]]:
-        """Pieces with the index of their choice, until every choice has ended."""
+        """Pieces with the index of their choice, until every choice has ended.
+
+        UnavailableError in place of the last piece: the answer cannot be kept, and answers must be.
+        """
         if self._first is not None:
-            yield self._take(*self._first)
-        while any(choice.finish_reason is None for choice in self.choices):
-            yield self._take(*await self._next())
+            yield await self._take(*self._first)
+        while not self._ended:
+            yield await self._take(*await self._next())
 
     async def close(self) -> None:
-        """Ends what is still running, in the replicas too, and records what has been said."""
+        """Ends what is still running, in the replicas too, and keeps what has been said."""
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
-        for choice in self.choices:
-            if choice.tokens or choice.finish_reason is not None:
-                self._record(choice.request.id, self._answer(choice))
+        with suppress(UnavailableError):  # the sink has counted it, and no client waits for this answer's end
+            await self._keep_once()
 
     async def _next(self) -> tuple[int, GenerationStep]:
         piece = await self._pieces.get()
@@ -108,16 +113,30 @@ class OpenAnswer:
         finally:
             await steps.aclose()
 
-    def _take(self, index: int, step: GenerationStep) -> tuple[int, GenerationStep]:
+    @property
+    def _ended(self) -> bool:
+        return all(choice.finish_reason is not None for choice in self.choices)
+
+    async def _keep_once(self) -> None:
+        if self._kept:
+            return
+        self._kept = True
+        said = [choice for choice in self.choices if choice.tokens or choice.finish_reason is not None]
+        if said:
+            await self._keep({choice.request.id: self._answer(choice) for choice in said})
+
+    async def _take(self, index: int, step: GenerationStep) -> tuple[int, GenerationStep]:
         choice = self.choices[index]
         choice.text.append(step.text)
         choice.tokens = max(choice.tokens, step.tokens)
         choice.finish_reason = step.finish_reason
+        if step.finish_reason is not None and self._ended:
+            await self._keep_once()
         return index, step
 
     def _answer(self, choice: Choice) -> Answer:
         return Answer(
-            model=self.version.model,
+            model=self.version.model.name,
             version=self.version.version,
             messages=list(choice.messages),
             text="".join(choice.text),

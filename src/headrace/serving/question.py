@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from headrace.events.message import Message, Passage
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.models.prompt_renderer import TooLongError
+from headrace.serving.answer_id import choice_id
 from headrace.serving.generation import GenerationRequest
 from headrace.serving.grounding import KnowledgeWishes
 from headrace.serving.version_facts import VersionFacts
@@ -118,8 +119,3 @@ def generation_requests(
         )
         for index in range(first, first + wishes.choices)
     ]
-
-
-def choice_id(answer_id: str, index: int) -> str:
-    """The first choice has the answer's own id; the others are numbered behind it."""
-    return answer_id if index == 0 else f"{answer_id}.{index}"

@@ -178,7 +178,7 @@ class ReplicaProcess:
         self._answers.clear()
         for future in self._preparing.values():
             future.set_exception(ReplicaLostError("the replica ended while it loaded a version"))
-            future.exception()  # read here, so that a future nobody awaits any more does not complain
+            future.exception()  # read here, so that asyncio does not log a future that is no longer awaited
         self._preparing.clear()
 
 

@@ -39,7 +39,7 @@ def read_facts(path: Path) -> VersionFacts:
 
 
 class FactsShelf:
-    """Facts of the last versions asked for; read in a thread, so that a large tokenizer holds nobody up."""
+    """Facts of the last versions asked for; read in a thread, so that a large tokenizer does not block the event loop."""
 
     def __init__(self) -> None:
         self._facts: OrderedDict[Path, VersionFacts] = OrderedDict()

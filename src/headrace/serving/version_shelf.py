@@ -1,4 +1,4 @@
-"""The versions that a replica has loaded or is loading, the least recently used let go first."""
+"""The versions that a replica has loaded or is loading, the least recently used is dropped first."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator

@@ -1,17 +1,20 @@
-"""What this room needs to know of versions, and where it puts answers: ports that the spine implements."""
+"""What this room must know of versions, and where it puts answers: ports that the spine implements."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from headrace.events.answer import Answer, Feedback
+from headrace.foundation.errors import UnavailableError
+from headrace.foundation.resource_id import ResourceId
 
 
 @dataclass(frozen=True, slots=True)
 class VersionRef:
-    """An immutable version: equal refs name equal weights, for ever."""
+    """An immutable version: equal refs always name equal weights."""
 
-    model: str
+    model: ResourceId
     """The served model whose replicas answer."""
     version: str
     """`v3`; `base` for the base model."""
@@ -25,7 +28,9 @@ class VersionRef:
 class ModelCard:
     """One line of `/v1/models`."""
 
+    id: ResourceId
     name: str
+    """The shortest name that means the model: the name alone, or with its namespace where several namespaces have it."""
     version: str
     """The version that the name means now."""
     created_ms: int = 0
@@ -33,26 +38,40 @@ class ModelCard:
     """Name of the base model; '' for a base model itself."""
 
 
+def pinned_version(model_name: str) -> str:
+    """The version in `NAME@vN`; '': the name follows the alias."""
+    return model_name.partition("@")[2]
+
+
 class VersionSource(Protocol):
     """Names to versions. Both calls come once per request or more, from the event loop: they must be quick."""
 
     def models(self) -> list[ModelCard]:
-        """The models that can be asked by name."""
+        """The models that can be asked."""
         ...
 
     def resolve(self, model_name: str) -> VersionRef:
-        """`NAME` → what the served alias points to; `NAME@vN` → that version; the base model's name → the base.
+        """`NAME` → what the served alias points to; `NAME@vN` → that version.
 
-        NotFoundError gives the nearest names.
+        NAME is `name`, `namespace/name` or `Kind/namespace/name`. NotFoundError lists the candidates of an ambiguous name, or
+        gives the nearest names.
         """
         ...
 
 
 class AnswerSink(Protocol):
-    """Takes answers behind the response."""
+    """Keeps answers."""
 
-    def record(self, answer_id: str, answer: Answer) -> None:
-        """Never blocks and never waits for the log; what a full queue drops, the sink counts."""
+    def refusal(self) -> UnavailableError | None:
+        """Why no answer may be given now; None: answers may be given."""
+        ...
+
+    async def keep(self, model: ResourceId, answers: Mapping[str, Answer]) -> None:
+        """Takes the answers of one request by their ids, before its last piece is sent.
+
+        Best effort: returns at once; the sink counts what it cannot keep. Required: returns when the answers are on disk;
+        UnavailableError where they cannot be kept, and then the client must not get the last piece.
+        """
         ...
 
 
@@ -60,5 +79,5 @@ class FeedbackSink(Protocol):
     """Takes what people say of answers."""
 
     async def give(self, feedback: Feedback) -> None:
-        """Returns once the feedback is durable. NotFoundError where the answer's id is unknown, BusyError where a queue is full."""
+        """Returns once the feedback is durable. NotFoundError where the answer's id is unknown, UnavailableError while the log refuses."""
         ...

@@ -36,7 +36,7 @@ class EngineConformance(ABC):
     def test_it_takes_the_checkpoint_that_it_is_tested_with(self, engine: Engine, checkpoint: Path) -> None:
         assert engine.refuses(read_config(checkpoint)) is None
 
-    def test_it_says_why_it_refuses_an_architecture_that_nobody_knows(self, engine: Engine, checkpoint: Path) -> None:
+    def test_it_says_why_it_refuses_an_unknown_architecture(self, engine: Engine, checkpoint: Path) -> None:
         config = read_config(checkpoint)
         foreign = type(config)(config.path, "no-such-architecture", config.values)
         assert "no-such-architecture" in (engine.refuses(foreign) or "")

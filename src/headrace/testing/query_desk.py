@@ -44,7 +44,7 @@ SUMS = COUNTS.replace("COUNT(*) AS n", "SUM(price) AS n")
 class Open(Protocol):
     """Opens a transform stage."""
 
-    def __call__(self, options: TransformOptions, schema: RowSchema, log: TopicLog) -> Stage: ...
+    def __call__(self, options: TransformOptions, log: TopicLog) -> Stage: ...
 
 
 @dataclass

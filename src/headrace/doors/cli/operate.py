@@ -12,6 +12,15 @@ Host = Annotated[
 ]
 Port = Annotated[int | None, typer.Option("--port", help="Port of the doors. Default: 5000", show_default=False)]
 
+Answers = Annotated[
+    str | None,
+    typer.Option(
+        "--answers",
+        help="Answers that cannot be kept: best-effort gives and counts them, required refuses them. Default: best-effort",
+        show_default=False,
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     app.command("run", epilog="Example: headrace run -f examples/support --until-idle -o json")(run)
@@ -27,6 +36,7 @@ def run(
     state: State = None,
     host: Host = None,
     port: Port = None,
+    answers: Answers = None,
     live: Annotated[
         bool | None, typer.Option("--live/--no-live", help="The live view. Default: on a terminal.", show_default=False)
     ] = None,
@@ -40,13 +50,21 @@ def run(
     store = ResourceStore(log)
     resources = load_or_exit(files, store.all())
     store.apply(resources, SYSTEM_CLOCK.now_ms())
-    _supervise(store.all(), log, settings(state, host=host, port=port), until_idle=until_idle, output=output, live=live)
+    _supervise(
+        store.all(),
+        log,
+        settings(state, host=host, port=port, answers=answers),
+        until_idle=until_idle,
+        output=output,
+        live=live,
+    )
 
 
 def up(
     state: State = None,
     host: Host = None,
     port: Port = None,
+    answers: Answers = None,
     live: Annotated[
         bool | None, typer.Option("--live/--no-live", help="The live view. Default: on a terminal.", show_default=False)
     ] = None,
@@ -59,7 +77,14 @@ def up(
     resources = ResourceStore(log).all()
     if not resources:
         raise NotFoundError("nothing has been applied", next_step="run `headrace apply -f FILE` first")
-    _supervise(resources, log, settings(state, host=host, port=port), until_idle=False, output=Output.table, live=live)
+    _supervise(
+        resources,
+        log,
+        settings(state, host=host, port=port, answers=answers),
+        until_idle=False,
+        output=Output.table,
+        live=live,
+    )
 
 
 def _supervise(

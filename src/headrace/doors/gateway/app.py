@@ -41,7 +41,7 @@ def create_app(
 ) -> FastAPI:
     """The gateway over a service, which it starts and ends; `routers` and `metrics` are of further doors at the same address.
 
-    `serve` refuses to open it to other machines without an `api_key`.
+    `build_server` refuses to open it to other machines without an `api_key`.
     """
     starting: list[asyncio.Task[None]] = []
 
@@ -91,15 +91,15 @@ def _openai_routes(service: AnswerService, exchange: Exchange) -> APIRouter:
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
-        """The models that can be asked."""
-        return {"object": "list", "data": [_model(card) for card in service.models()]}
+        """The models that can be asked, by the shortest name that means each."""
+        return {"object": "list", "data": [_model(card, card.name, card.version) for card in service.models()]}
 
     @router.get("/models/{name:path}")
     async def model(name: str) -> dict[str, Any]:
-        """One model; `NAME@vN` is that version."""
+        """One model, by any of its names; `NAME@vN` is that version."""
         version = service.resolve(name)
-        card = next((card for card in service.models() if card.name == name), None)
-        return _model(card or ModelCard(name, version.version))
+        card = next(card for card in service.models() if card.id == version.model)
+        return _model(card, name, version.version)
 
     return router
 
@@ -115,7 +115,7 @@ def _service_routes(service: AnswerService, metrics: GatewayMetrics, starting: l
     @router.get("/readyz")
     async def ready() -> JSONResponse:
         """Every model has a replica that can answer."""
-        replicas = {model: state.replicas for model, state in service.pools.items()}
+        replicas = {card.name: service.pools[card.id].replicas for card in service.models() if card.id in service.pools}
         status = _status(service, starting)
         return JSONResponse({"status": status, "replicas": replicas}, 200 if status == "ok" else 503)
 
@@ -135,12 +135,15 @@ def _status(service: AnswerService, starting: list[asyncio.Task[None]]) -> str:
     return "ok" if service.ready else "a model has no replica"
 
 
-def _model(card: ModelCard) -> dict[str, Any]:
+def _model(card: ModelCard, name: str, version: str) -> dict[str, Any]:
     return {
-        "id": card.name,
+        "id": name,
         "object": "model",
         "created": card.created_ms // 1000,
         "owned_by": "headrace",
-        "version": card.version,
+        "kind": card.id.kind,
+        "namespace": card.id.namespace,
+        "name": card.id.name,
+        "version": version,
         "base": card.base or None,
     }

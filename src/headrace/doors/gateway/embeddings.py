@@ -1,7 +1,7 @@
 """`POST /v1/embeddings`, as OpenAI's clients expect it (API reference, "Create embeddings")."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.doors.gateway import errors
 from headrace.foundation.errors import HeadraceError, InvalidDeclarationError
+from headrace.foundation.resource_id import ResourceId
 from headrace.models.embedder import Embedder, Vectors
 
 MAX_TEXTS = 2_048
@@ -42,8 +43,8 @@ class EmbeddingBody(BaseModel):
         return texts
 
 
-def routes(find: Callable[[str], Embedder], names: Callable[[], list[str]]) -> APIRouter:
-    """The door of the models that `find` knows by name."""
+def routes(find: Callable[[str], Embedder], names: Callable[[], Mapping[str, ResourceId]]) -> APIRouter:
+    """The door of the models that `find` knows by name; `names`: the shortest name of each."""
     router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
     @router.post("/embeddings", response_model=None)
@@ -57,7 +58,13 @@ def routes(find: Callable[[str], Embedder], names: Callable[[], list[str]]) -> A
     @router.get("/embeddings/models")
     async def models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """The models that embed."""
-        return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "headrace"} for name in names()]}
+        return {
+            "object": "list",
+            "data": [
+                {"id": name, "object": "model", "owned_by": "headrace", "namespace": one.namespace, "name": one.name}
+                for name, one in names().items()
+            ],
+        }
 
     return router
 

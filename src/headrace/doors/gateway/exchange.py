@@ -19,7 +19,7 @@ from headrace.serving.open_answer import OpenAnswer
 from headrace.serving.question import Question, Wishes
 
 CLIENT_GONE = 499
-"""Nobody reads it; it stands in the metrics."""
+"""No client reads it; the metrics show it."""
 
 
 class Shape(Protocol):
@@ -92,9 +92,9 @@ class Exchange:
             failed = await unless_gone(request, read())
         finally:
             await answer.close()
+            self._metrics.answered(answer)
         status = 500 if failed else 200
         self._metrics.request(body.model, status, self._clock.monotonic() - started)
-        self._metrics.answered(answer)
         if failed:
             return JSONResponse(errors.body(failed, kind="server_error", code="internal_error"), status)
         content = response_shapes.envelope(answer, shape.object_name, body.model, self._created())
@@ -105,13 +105,26 @@ class Exchange:
         return JSONResponse(content, headers=response_shapes.headers(answer))
 
     def _stream(self, answer: OpenAnswer, body: GenerationBody, shape: Shape, started: float) -> Response:
+        refusals: list[HeadraceError] = []
+
         async def close() -> None:
             await answer.close()
             whole = all(choice.finish_reason is not None for choice in answer.choices)
-            self._metrics.request(body.model, 200 if whole else CLIENT_GONE, self._clock.monotonic() - started)
+            status = errors.described(refusals[0])[0] if refusals else 200 if whole else CLIENT_GONE
+            self._metrics.request(body.model, status, self._clock.monotonic() - started)
             self._metrics.answered(answer)
 
-        return EventStream(self._events(answer, body, shape), close, response_shapes.headers(answer))
+        async def events() -> AsyncGenerator[bytes]:
+            try:
+                async for data in self._events(answer, body, shape):
+                    yield data
+            except (
+                HeadraceError
+            ) as error:  # the status is sent already: an event in place of the end says what happened
+                refusals.append(error)
+                yield event(errors.described(error)[1])
+
+        return EventStream(events(), close, response_shapes.headers(answer))
 
     async def _events(self, answer: OpenAnswer, body: GenerationBody, shape: Shape) -> AsyncGenerator[bytes]:
         include_usage = body.stream_options is not None and body.stream_options.include_usage

@@ -7,6 +7,9 @@ from headrace.events.answer import Feedback
 from headrace.foundation.errors import NotFoundError
 from headrace.serving.version_source import FeedbackSink
 
+CORRECTION = "stored; it does not act yet"
+"""What the response says of a correction."""
+
 
 class FeedbackBody(BaseModel):
     """At least one of rating, correction and comment."""
@@ -18,7 +21,7 @@ class FeedbackBody(BaseModel):
     rating: float | None = Field(default=None, ge=-1, le=1)
     """−1 bad, 1 good."""
     correction: str | None = Field(default=None, max_length=100_000)
-    """What the answer should have been; it overrides the teacher's."""
+    """What the answer should have been. Stored; it does not act yet: no training reads it."""
     comment: str = Field(default="", max_length=100_000)
 
     @model_validator(mode="after")
@@ -34,11 +37,12 @@ def routes(sink: FeedbackSink) -> APIRouter:
 
     @router.post("/feedback", status_code=202)
     async def give(body: FeedbackBody) -> dict[str, str]:
-        """Takes feedback; it is durable when this returns."""
+        """Takes feedback; it is durable when this returns. A correction is stored and does not act yet."""
         try:
             await sink.give(Feedback(body.answer_id, body.rating, body.correction, body.comment))
         except NotFoundError as error:
             raise HTTPException(404, str(error)) from error
-        return {"status": "accepted", "answer_id": body.answer_id}
+        taken = {"status": "accepted", "answer_id": body.answer_id}
+        return taken if body.correction is None else {**taken, "correction": CORRECTION}
 
     return router

@@ -1,53 +1,61 @@
 """What the gateway counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headrace.doors.gateway.metrics import Counter, Gauge, Histogram, Labels, Metric, exposition
-from headrace.foundation.errors import NotFoundError
+from headrace.foundation.errors import HeadraceError
+from headrace.foundation.resource_id import ResourceId
 from headrace.serving.answering import AnswerService
 from headrace.serving.open_answer import OpenAnswer
 from headrace.serving.replica_pool import PoolState
 
-_UNKNOWN = "unknown"
-"""In place of a model's name that nobody serves: clients must not be able to invent labels."""
+MODEL = ("kind", "namespace", "model")
+"""The labels of a model."""
+_UNKNOWN: Labels = ("", "", "unknown")
+"""For names that mean no model: clients must not be able to invent labels."""
+
+
+def labels_of(model: ResourceId) -> Labels:
+    """The values of `MODEL`."""
+    return model.kind, model.namespace, model.name
 
 
 class GatewayMetrics:
     """All metrics of the serving room and its door."""
 
     def __init__(self, service: AnswerService, further: Sequence[Metric] = ()) -> None:
-        """`further`: of what else stands at this address."""
+        """`further`: of what else is at this address."""
         self._service = service
         self._further = tuple(further)
-        self._requests = Counter("headrace_requests_total", "Requests by model and HTTP status.", ("model", "status"))
-        self._latency = Histogram("headrace_request_seconds", "From request to last byte.", ("model",))
-        self._first = Histogram("headrace_first_piece_seconds", "From request to the first piece of text.", ("model",))
-        self._read = Counter("headrace_prompt_tokens_total", "Tokens read.", ("model", "version"))
-        self._written = Counter("headrace_completion_tokens_total", "Tokens written.", ("model", "version"))
+        self._requests = Counter("headrace_requests_total", "Requests by model and HTTP status.", (*MODEL, "status"))
+        self._latency = Histogram("headrace_request_seconds", "From request to last byte.", MODEL)
+        self._first = Histogram("headrace_first_piece_seconds", "From request to the first piece of text.", MODEL)
+        self._read = Counter("headrace_prompt_tokens_total", "Tokens read.", (*MODEL, "version"))
+        self._written = Counter("headrace_completion_tokens_total", "Tokens written.", (*MODEL, "version"))
         versions = service.versions
         self._gauges: list[Metric] = [
             self._gauge("headrace_queue_length", "Requests that wait for a replica.", "queued"),
             self._gauge("headrace_requests_running", "Requests that a replica works on.", "running"),
             self._gauge("headrace_replicas", "Replicas that are alive.", "replicas"),
             self._gauge("headrace_replica_restarts_total", "Replicas that were started again.", "restarts"),
-            Gauge("headrace_swaps_total", "Versions that took over.", lambda: {(): versions.swaps}),
-            Gauge("headrace_failed_swaps_total", "Versions that could not be loaded.", lambda: {(): versions.failed_swaps}),
+            Gauge("headrace_swaps_total", "Versions that took over.", lambda: _per_model(versions.swaps_of), MODEL),
+            Gauge("headrace_failed_swaps_total", "Versions that could not be loaded.", lambda: _per_model(versions.failed_swaps_of), MODEL),
         ]  # fmt: skip
 
     def request(self, model: str, status: int, seconds: float) -> None:
         """Counts a request that has ended."""
-        name = self._label(model)
-        self._requests.add(name, str(status))
-        self._latency.observe(name, value=seconds)
+        labels = self._labels(model)
+        self._requests.add(*labels, str(status))
+        self._latency.observe(*labels, value=seconds)
 
     def first_piece(self, model: str, seconds: float) -> None:
-        self._first.observe(self._label(model), value=seconds)
+        self._first.observe(*self._labels(model), value=seconds)
 
     def answered(self, answer: OpenAnswer) -> None:
         """Counts an answer's tokens, by the version that wrote them."""
-        version = answer.version
-        self._read.add(version.model, version.version, amount=answer.prompt_tokens)
-        self._written.add(version.model, version.version, amount=answer.output_tokens)
+        labels = *labels_of(answer.version.model), answer.version.version
+        self._read.add(*labels, amount=answer.prompt_tokens)
+        self._written.add(*labels, amount=answer.output_tokens)
 
     def page(self) -> str:
         """Text for Prometheus."""
@@ -57,16 +65,20 @@ class GatewayMetrics:
 
     def _gauge(self, name: str, text: str, field: str) -> Gauge:
         def read() -> dict[Labels, float]:
-            return {(model,): _number(state, field) for model, state in self._service.pools.items()}
+            return {labels_of(model): _number(state, field) for model, state in self._service.pools.items()}
 
-        return Gauge(name, text, read, ("model",))
+        return Gauge(name, text, read, MODEL)
 
-    def _label(self, model: str) -> str:
+    def _labels(self, model: str) -> Labels:
+        """Of the model that a name means, whichever of its names it is."""
         try:
-            self._service.resolve(model)
-        except NotFoundError:
+            return labels_of(self._service.resolve(model.partition("@")[0]).model)
+        except HeadraceError:
             return _UNKNOWN
-        return model
+
+
+def _per_model(counts: Mapping[ResourceId, int]) -> dict[Labels, float]:
+    return {labels_of(model): count for model, count in counts.items()}
 
 
 def _number(state: PoolState, field: str) -> float:

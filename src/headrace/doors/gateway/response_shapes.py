@@ -11,6 +11,7 @@ def headers(answer: OpenAnswer) -> dict[str, str]:
     """Which answer this is, and what it was made with."""
     return {
         "x-headrace-answer-id": answer.id,
+        "x-headrace-model": answer.version.model.full_name,
         "x-headrace-model-version": answer.version.version,
         "x-headrace-knowledge-version": answer.knowledge_version or "none",
     }
@@ -46,7 +47,7 @@ def envelope(answer: OpenAnswer, kind: str, model: str, created: int) -> dict[st
         "object": kind,
         "created": created,
         "model": model,
-        "system_fingerprint": f"{answer.version.model}@{answer.version.version}",
+        "system_fingerprint": f"{answer.version.model.full_name}@{answer.version.version}",
     }
 
 

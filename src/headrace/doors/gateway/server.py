@@ -19,8 +19,3 @@ def build_server(app: FastAPI, host: str = "127.0.0.1", port: int = 5000) -> uvi
         app, host=host, port=port, log_level="warning", lifespan="on", timeout_graceful_shutdown=SHUTDOWN_SECONDS
     )
     return uvicorn.Server(config)
-
-
-def serve(app: FastAPI, host: str = "127.0.0.1", port: int = 5000) -> None:
-    """Serves until SIGINT or SIGTERM; answers that are being written are finished."""
-    build_server(app, host, port).run()

@@ -1,12 +1,13 @@
 """Embedders by model: the one that is declared, and those that older generations were made with."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import msgspec
 
 from headrace.foundation.errors import NotFoundError
+from headrace.foundation.resource_id import ResourceId
+from headrace.foundation.short_names import ShortNames
 from headrace.models.embedder import Embedder
 from headrace.stages.embed.options import EmbedOptions
 
@@ -63,28 +64,24 @@ class Embedders:
                 return open_exported(note.parent, threads=1)
         raise NotFoundError(
             f"the embedding model {fingerprint} is not on this machine any more",
-            next_step="declare it again, or let the generation that was made with it go",
+            next_step="declare it again, or drop the generation that was made with it",
         )
 
 
 class EmbeddingModels:
-    """Every declared model by its name, for the door that embeds for others."""
+    """Every declared model, for the door that embeds for others."""
 
     def __init__(self, options: Sequence[EmbedOptions], state: Path) -> None:
-        self._models = {one.name: Embedders(one, state) for one in options}
+        self._models = {one.id: Embedders(one, state) for one in options}
+        self._names = ShortNames(self._models, "embedding model")
 
-    def names(self) -> list[str]:
-        return sorted(self._models)
+    def names(self) -> dict[str, ResourceId]:
+        """The shortest name of each model."""
+        return {self._names.shown(one): one for one in sorted(self._models)}
 
     def find(self, name: str) -> Embedder:
-        """NotFoundError names the nearest; UnavailableError while its processes start."""
-        if name not in self._models:
-            near = get_close_matches(name, self._models, 1)
-            raise NotFoundError(
-                f"there is no embedding model {name!r}",
-                next_step=f"use one of: {', '.join(self.names())}" + (f"; nearest: {near[0]}" if near else ""),
-            )
-        return self._models[name].current
+        """NotFoundError lists the candidates of an ambiguous name, or the nearest; UnavailableError while its processes start."""
+        return self._models[self._names.find(name)].current
 
     def close(self) -> None:
         for one in self._models.values():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.stages.limits import ResourceLimits
 
 
@@ -25,3 +26,8 @@ class EmbedOptions:
     limits: ResourceLimits = ResourceLimits()
     golden: Path | None = None
     """Questions and graded answers that decide the precision; None: Headrace's own."""
+
+    @property
+    def id(self) -> ResourceId:
+        """The declared resource."""
+        return ResourceId("EmbeddingModel", self.namespace, self.name)

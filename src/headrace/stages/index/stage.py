@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.events import codec, topics
 from headrace.events.dead_letter import DeadLetter
-from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
+from headrace.events.dead_records import dead_record
 from headrace.events.row_codec import row_values
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FinalError, UnavailableError
@@ -23,13 +23,14 @@ from headrace.knowledge.registry import open_store
 from headrace.knowledge.revision import CANARY, DocumentChange
 from headrace.knowledge.store import KnowledgeStore, StoreBatch, StoreOptions
 from headrace.log.record import NewRecord, Record
-from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog
 from headrace.models.embedder import Embedder
 from headrace.stages.embed.embedding import Embedders
 from headrace.stages.index.canary import Canary
 from headrace.stages.index.freshness import Freshness
 from headrace.stages.index.generations import Generations
 from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.index.spec import topics_of
 from headrace.stages.stage import Condition, StageReporter, take_lease
 
 MAX_RECORDS = 256
@@ -85,8 +86,8 @@ class IndexStage:
         self._canaries = topics.canaries(namespace, name)
         self._dead = topics.stage_dead(namespace, name, "index")
         log.ensure_exists(self._events)
-        log.ensure_topic(TopicSpec(self._canaries, retention_ms=0))
-        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS, unique_ids=True))
+        for topic in topics_of(options):
+            log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, f"KnowledgeBase/{namespace}/{name}", "index", clock)
         self._store: KnowledgeStore = open_store(options.store, store_options(options, state))

@@ -12,17 +12,18 @@ from headrace.connectors.registry import open_source
 from headrace.connectors.source import Source, SourceBatch, SourceContext
 from headrace.events import topics
 from headrace.events.control import Control
-from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
+from headrace.events.dead_records import dead_record
 from headrace.events.schema import Column, RowSchema
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import HeadraceError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord
-from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, StateKey, TopicLog
 from headrace.stages.ingest.counting import RowCount
 from headrace.stages.ingest.encoding import encoded
 from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.ingest.spec import topics_of
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.stages.transform.row_source import control_record
 from headrace.stages.transform.stream_time import latest_of, stamped
@@ -92,8 +93,8 @@ class IngestStage:
         self._key = state_key(source.namespace, source.name)
         self._topic = topics.events(source.namespace, source.name)
         self._dead = topics.dead(source.namespace, source.name)
-        log.ensure_topic(TopicSpec(self._topic, retention_ms=options.retention_ms, unique_ids=options.unique_ids))
-        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        for topic in topics_of(options):
+            log.ensure_topic(topic)
         self._read_outside = log.external_table(self._topic) is not None
         self._lease = take_lease(log, self.name, holder)
         self._state = read_state(log, source.namespace, source.name) or EMPTY

@@ -16,18 +16,18 @@ from typing import Any
 import msgspec
 
 from headrace.events import topics
-from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.events.prompt import Prompt
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FinalError, HeadraceError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.resource_id import ResourceId
-from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog
 from headrace.models.knowledge_text import fill_knowledge
 from headrace.stages.label.options import LabelOptions
 from headrace.stages.label.outage import TROUBLE, OutageJudge
 from headrace.stages.label.output import Batch, LabelOutput
 from headrace.stages.label.pending import Failed, Outcome, Pending, pending_of
+from headrace.stages.label.spec import topics_of
 from headrace.stages.label.teacher_desk import open_desk
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.teachers.desk import TeacherDesk
@@ -54,8 +54,8 @@ class LabelStage:
         self._examples = topics.examples(namespace, finetuner)
         self._dead = topics.stage_dead(namespace, finetuner, "label")
         log.ensure_exists(self._prompts)
-        log.ensure_topic(TopicSpec(self._examples))
-        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        for topic in topics_of(options):
+            log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, str(self._owner), "label", clock)
         self._offset = self._read_offset = log.offset(self.name, self._prompts)

@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.events import codec, topics
 from headrace.events.dead_letter import DeadLetter
-from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
+from headrace.events.dead_records import dead_record
 from headrace.events.message import Message, Passage
 from headrace.events.origin import Origin, encode_origin
 from headrace.events.prompt import Prompt
@@ -22,10 +22,11 @@ from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id, fraction
 from headrace.knowledge.query import AsOf
 from headrace.log.record import NewRecord, Record
-from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog
 from headrace.models.embedder import Embedder
 from headrace.stages.prompt.knowledge import PromptKnowledge
 from headrace.stages.prompt.options import PromptOptions, PromptTemplate
+from headrace.stages.prompt.spec import topics_of
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.stages.transform.row_source import root_of
 
@@ -75,8 +76,8 @@ class PromptStage:
         self._prompts = topics.prompts(namespace, finetuner)
         self._dead = topics.stage_dead(namespace, finetuner, "prompt")
         log.ensure_exists(self._rows)
-        log.ensure_topic(TopicSpec(self._prompts))
-        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        for topic in topics_of(options):
+            log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "prompt", clock)
         self._offset = log.offset(self.name, self._rows)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import NotFoundError
+from headrace.foundation.resource_id import ResourceId
 from headrace.knowledge.filters import parse_filter
 from headrace.knowledge.query import Mode
 from headrace.knowledge.retriever import Retrieved
@@ -19,6 +20,7 @@ from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.prompt.knowledge import passage
 from headrace.stages.serve.options import ServedModel
 
+KIND = "KnowledgeBase"
 SEARCHES_AT_ONCE = 4
 Found = TypeVar("Found")
 
@@ -42,10 +44,10 @@ class Library:
         state: Path,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._options = {(one.namespace, one.name): one for one in bases}
-        self._models = {one.name: one for one in models if one.knowledge}
+        self._options = {_id(one): one for one in bases}
+        self._models = {one.id: one for one in models if one.knowledge}
         self._state, self._clock = state, clock
-        self._views: dict[tuple[str, str], KnowledgeView] = {}
+        self._views: dict[ResourceId, KnowledgeView] = {}
         self._threads = ThreadPoolExecutor(SEARCHES_AT_ONCE, thread_name_prefix="search")
         self._opening = asyncio.Lock()
 
@@ -54,7 +56,7 @@ class Library:
         if model is None or model.knowledge is None:
             return Grounded()
         given = parse_filter(wishes.filter, names=model.knowledge.columns.metadata)
-        view = await self._view(model.knowledge.namespace, model.knowledge.name)
+        view = await self._view(_id(model.knowledge))
         limit = wishes.limit or model.knowledge_limit
         found = await self._run(
             lambda: view.search(question, limit=limit, where=given, generation=version.knowledge_version, degrade=True)
@@ -63,7 +65,7 @@ class Library:
 
     async def search(self, namespace: str, name: str, question: str, wishes: SearchWishes) -> Retrieved:
         """For people. NotFoundError, InvalidDeclarationError, UnavailableError."""
-        view = await self._view(namespace, name)
+        view = await self._view(ResourceId(KIND, namespace, name))
         given = parse_filter(wishes.filter or {}, names=view.options.columns.metadata)
         return await self._run(
             lambda: view.search(question, limit=wishes.limit, mode=wishes.mode, where=given, degrade=True)
@@ -74,12 +76,11 @@ class Library:
         for view in self._views.values():
             view.close()
 
-    async def _view(self, namespace: str, name: str) -> KnowledgeView:
-        key = namespace, name
+    async def _view(self, key: ResourceId) -> KnowledgeView:
         options = self._options.get(key)
         if options is None:
-            known = ", ".join(sorted(f"{n}/{one}" for n, one in self._options)) or "none is applied"
-            raise NotFoundError(f"there is no KnowledgeBase {name} in {namespace}", next_step=f"known: {known}")
+            known = ", ".join(one.full_name for one in sorted(self._options)) or "none is applied"
+            raise NotFoundError(f"there is no KnowledgeBase {key.full_name}", next_step=f"use one of: {known}")
         async with self._opening:
             if key not in self._views:
                 self._views[key] = await self._run(lambda: KnowledgeView(options, self._state, self._clock))
@@ -87,3 +88,7 @@ class Library:
 
     async def _run(self, work: Callable[[], Found]) -> Found:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _id(base: KnowledgeOptions) -> ResourceId:
+    return ResourceId(KIND, base.namespace, base.name)

@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from headrace.connectors.source import SourceOptions
+from headrace.foundation.resource_id import ResourceId
 from headrace.stages.embed.options import EmbedOptions
 from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.limits import ResourceLimits
+
+AnswersKept = Literal["best-effort", "required"]
+"""required: an answer that cannot be journalled is an error to the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class ServedModel:
     answers_retention_ms: int | None = None
     """For how long the namespace keeps answers and feedback; None: for ever."""
 
+    @property
+    def id(self) -> ResourceId:
+        """The resource that is asked."""
+        return ResourceId("StreamFinetuner" if self.finetuner else "BaseModel", self.namespace, self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class DoorOptions:
@@ -41,6 +51,7 @@ class DoorOptions:
     host: str = "127.0.0.1"
     port: int = 5000
     api_key: str | None = field(default=None, repr=False)
+    answers: AnswersKept = "best-effort"
 
 
 LOOPBACK = DoorOptions()
@@ -73,7 +84,7 @@ class ServeOptions:
 
     models: tuple[ServedModel, ...] = ()
     inboxes: tuple[SourceOptions, ...] = ()
-    """Pushed sources whose HTTP door stands here."""
+    """Pushed sources whose HTTP door is at this address."""
     host: str = "127.0.0.1"
     port: int = 5000
     api_key: str | None = field(default=None, repr=False)
@@ -83,3 +94,5 @@ class ServeOptions:
     """Behind `/v1/embeddings`."""
     knowledge: tuple[KnowledgeOptions, ...] = ()
     """Searched at this address."""
+    answers: AnswersKept = "best-effort"
+    """What happens to an answer that cannot be kept: it is given and counted, or it is not given."""

@@ -17,11 +17,27 @@ ROLE = "serve"
 
 def serve_spec(model: ResourceId, options: ServedModel) -> StageSpec:
     """Of a finetuner, or of a base model by itself."""
-    shared = (
-        TopicSpec(topics.answers(model.namespace), retention_ms=options.answers_retention_ms),
-        TopicSpec(topics.feedback(model.namespace), retention_ms=options.answers_retention_ms),
+    return StageSpec(
+        "serve", model, options, shares=shared_topics(model.namespace, options.answers_retention_ms), role=ROLE
     )
-    return StageSpec("serve", model, options, shares=shared, role=ROLE)
+
+
+def shared_topics(namespace: str, retention_ms: int | None) -> tuple[TopicSpec, TopicSpec]:
+    """Answers: one that a kill sends twice is there once, and is found by its id without a scan. Feedback."""
+    return (
+        TopicSpec(topics.answers(namespace), retention_ms=retention_ms, unique_ids=True),
+        TopicSpec(topics.feedback(namespace), retention_ms=retention_ms),
+    )
+
+
+def longest_retention(models: Sequence[ServedModel]) -> dict[str, int | None]:
+    """By namespace: for how long answers are kept that several models share."""
+    found: dict[str, int | None] = {}
+    for one in models:
+        known = found.get(one.id.namespace, 0)
+        wanted = one.answers_retention_ms
+        found[one.id.namespace] = None if known is None or wanted is None else max(known, wanted)
+    return found
 
 
 def push_spec(connector: ResourceId, source: SourceOptions) -> StageSpec:
@@ -50,6 +66,7 @@ def gateway_options(specs: Sequence[StageSpec], doors: DoorOptions) -> ServeOpti
         doors.host,
         doors.port,
         doors.api_key,
+        answers=doors.answers,
         embed=tuple(one.embed for one in options if isinstance(one, EmbeddingDoor)),
         knowledge=tuple(one.knowledge for one in options if isinstance(one, SearchDoor)),
     )

@@ -14,7 +14,6 @@ from dataclasses import replace
 import msgspec
 
 from headrace.events import topics
-from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import InvalidDeclarationError, InvalidQueryError, NotFoundError, UnavailableError
 from headrace.foundation.failpoints import failpoint
@@ -35,6 +34,7 @@ from headrace.stages.transform.running_query import (
     start_offset,
     state_key,
 )
+from headrace.stages.transform.spec import topics_of
 from headrace.stages.transform.static_table import table_notes, write_table_letters
 from headrace.streams.stream_engine import QueryPlan, QuerySpec
 from headrace.streams.stream_job import JobOptions, JobSpec, JobStatus, StreamJobEngine
@@ -67,12 +67,10 @@ class TransformJobStage:
         self.name = f"transform/{namespace}.{owner}"
         self._options, self._log, self._clock, self._engine, self._suspend = options, log, clock, engine, suspend
         self._inputs = QueryInputs(options, log, clock)
-        rows, late = topics.rows(namespace, owner), topics.late(namespace, owner)
         self._output = topics.job(namespace, owner)
         self._dead = topics.stage_dead(namespace, owner, "transform")
-        log.ensure_topic(TopicSpec(rows))
-        log.ensure_topic(TopicSpec(late, retention_ms=DEAD_RETENTION_MS))
-        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        for topic in topics_of(options):
+            log.ensure_topic(topic)
         log.ensure_topic(TopicSpec(self._output, retention_ms=JOB_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{owner}", "transform", clock)

@@ -46,6 +46,7 @@ def _open(spec: StageSpec, context: StageContext) -> Stage:
 
 def _purge(spec: StageSpec, context: StageContext) -> int:
     """Ends the query's job, where one runs on an engine's own cluster, and takes its topics away."""
+    from headrace.stages.transform.running_job import discard_job
     from headrace.streams.registry import open_job_engine
 
     options, log = spec.options, context.log
@@ -53,13 +54,11 @@ def _purge(spec: StageSpec, context: StageContext) -> int:
     jobs = open_job_engine(context.backends.streams, context.backends.stream_options)
     output = topics.job(options.namespace, options.finetuner)
     known = {info.spec.name: info for info in log.topics()}
-    if jobs is not None and output in known:
-        table = log.external_table(output)
-        running = jobs.find(table.topic) if table else None
-        if running is not None:
-            jobs.cancel(running.job_id)
+    table = log.external_table(output) if jobs is not None and output in known else None
+    if jobs is not None and table is not None:
+        discard_job(log, jobs, spec.name, table.topic)
     tables = topics.tables_prefix(options.namespace, options.finetuner)
-    return sum(log.delete_topic(name).bytes for name in known if name == output or name.startswith(tables))
+    return sum(log.delete_topic(name).bytes or 0 for name in known if name == output or name.startswith(tables))
 
 
 STAGE = StageType(_open, purge=_purge)

@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.events import codec, topics
 from headrace.events.control import Control
-from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
+from headrace.events.dead_records import dead_record
 from headrace.events.origin import Origin, encode_origin
 from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import batch_to_records
@@ -17,7 +17,7 @@ from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord, Record
-from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog, TopicSpec
+from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.stages.transform.inputs import WAITING_FOR_SCHEMA, QueryInputs
 from headrace.stages.transform.options import StreamBinding, TransformOptions
@@ -31,6 +31,7 @@ from headrace.stages.transform.running_query import (
     start_offset,
     state_key,
 )
+from headrace.stages.transform.spec import topics_of
 from headrace.stages.transform.static_table import table_notes, write_table_letters
 from headrace.streams.registry import open_process_engine
 from headrace.streams.stream_engine import (
@@ -75,9 +76,8 @@ class TransformStage:
         self._rows = topics.rows(namespace, owner)
         self._late = topics.late(namespace, owner)
         self._dead = topics.stage_dead(namespace, owner, "transform")
-        log.ensure_topic(TopicSpec(self._rows))
-        log.ensure_topic(TopicSpec(self._late, retention_ms=DEAD_RETENTION_MS))
-        log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
+        for topic in topics_of(options):
+            log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{owner}", "transform", clock)
         self._offsets: dict[str, int] = {}

@@ -1,0 +1,21 @@
+"""What the doors count of the journal of answers."""
+
+from collections.abc import Mapping
+
+from headrace.doors.gateway.gateway_metrics import MODEL, labels_of
+from headrace.doors.gateway.metrics import Gauge, Labels, Metric
+from headrace.foundation.resource_id import ResourceId
+from headrace.stages.serve.journal import AnswerJournal
+
+
+def answer_metrics(journal: AnswerJournal) -> list[Metric]:
+    """Answers that wait for the log, answers that are lost, and the bytes of those that wait."""
+    return [
+        Gauge("headrace_answers_waiting", "Answers that the log does not have yet.", lambda: _per_model(journal.waiting), MODEL),
+        Gauge("headrace_answers_dropped_total", "Answers that could not be kept.", lambda: _per_model(journal.dropped), MODEL),
+        Gauge("headrace_answers_waiting_bytes", "Bytes of the answers that wait.", lambda: {(): float(journal.bytes)}),
+    ]  # fmt: skip
+
+
+def _per_model(counts: Mapping[ResourceId, int]) -> dict[Labels, float]:
+    return {labels_of(model): float(count) for model, count in counts.items()}
