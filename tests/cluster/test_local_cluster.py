@@ -21,6 +21,8 @@ from headrace.testing.cluster import free_cluster_ports, free_ports, skip_where_
 
 PATIENCE_SECONDS = 60.0
 
+pytestmark = pytest.mark.server
+
 
 @pytest.mark.slow
 def test_what_was_written_is_there_after_down_and_up_also_on_other_ports(small: LocalCluster, numbers: Any) -> None:

@@ -11,7 +11,7 @@ from headrace.testing.query_desk import COUNTS, MINUTE, SCHEMA, SUMS, Desk, numb
 GROWN = RowSchema((*SCHEMA.columns, Column("venue", "STRING")))
 
 
-@pytest.fixture(params=["duckdb", pytest.param("flink", marks=pytest.mark.slow)])
+@pytest.fixture(params=["duckdb", pytest.param("flink", marks=[pytest.mark.slow, pytest.mark.server])])
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Desk]:
     if request.param == "duckdb":
         found = Desk.in_the_process(tmp_path)

@@ -26,6 +26,7 @@ from headrace.cluster import ClusterPorts, LocalCluster
 from headrace.cluster.jars import default_cache, fetch
 from headrace.cluster.java import find_java
 from headrace.foundation.errors import MissingExtraError, UnavailableError
+from headrace.testing.servers import require_marker, skip_or_fail
 
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 """Below the ephemeral range, from which JVMs take ports of their own."""
@@ -46,9 +47,8 @@ def why_absent(*parts: str) -> str | None:
 
 def skip_where_absent(*parts: str) -> None:
     """Skips the test with the reason; with CI=true, where nothing may go untested, it fails."""
-    reason = why_absent(*parts)
-    if reason is not None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    require_marker(" and ".join(parts))
+    skip_or_fail(why_absent(*parts))
 
 
 def free_ports(count: int) -> list[int]:

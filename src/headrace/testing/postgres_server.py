@@ -22,9 +22,9 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 import psycopg
-import pytest
 
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.testing.servers import require_marker, skip_or_fail
 
 PATIENCE_SECONDS = 60.0
 PASSWORD = "let me:in/@?"  # noqa: S105 - of a server that lives as long as a test; its odd letters must survive a URL
@@ -43,9 +43,8 @@ def why_absent() -> str | None:
 
 def skip_where_absent() -> None:
     """Skips the test with the reason; with CI=true, where nothing may go untested, it fails."""
-    reason = why_absent()
-    if reason is not None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    require_marker("PostgreSQL")
+    skip_or_fail(why_absent())
 
 
 @dataclass
@@ -105,6 +104,7 @@ def postgres_server(
 
     `durable`: it syncs to the disk as in production; tests of behaviour need not wait for that. `settings`: of postgresql.conf.
     """
+    require_marker("PostgreSQL")
     folder = Path(tempfile.mkdtemp(prefix="headrace-postgres-"))
     server = PostgresServer(folder, _free_port(), {**_DEFAULTS, **({} if durable else _FORGETFUL), **settings})
     try:
