@@ -46,7 +46,7 @@ contracts: setup
 	@$(BIN)/lint-imports --no-cache
 
 # Several processes side by side; headrace.testing.groups says which tests share one.
-SIDE_BY_SIDE := -n auto --dist loadgroup --no-loadscope-reorder --junitxml build/tests.xml
+SIDE_BY_SIDE := -n auto --dist loadscope --no-loadscope-reorder --junitxml build/tests.xml
 INNER_LOOP := not server and not slow and not kill
 
 unit: setup
@@ -56,8 +56,8 @@ test: setup ## Lint, types, import contracts, all tests; FAST=1 leaves out what 
 	@$(MAKE) --no-print-directory -j3 lint types contracts
 	@$(MAKE) --no-print-directory unit
 
-times: setup ## Shows where the last `make test` spent its time, by folder
-	@$(BIN)/python -m headrace.testing.time_per_folder build/tests.xml
+times: setup ## Shows where the last `make test` spent its time, by folder; INTO=CONTRIBUTING.md replaces the table there
+	@$(BIN)/python -m headrace.testing.time_per_folder build/tests.xml $(INTO)
 
 .venv-bench/.installed: $(VENV)/.installed requirements/bench.lock
 	@echo "Setting up the benchmarks' peers in .venv-bench (once)" >&2

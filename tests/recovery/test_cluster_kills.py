@@ -21,7 +21,7 @@ from headrace.testing.pipeline import Pipeline, declared
 from headrace.testing.real_kills import WholeRun
 
 SEED, TRADES = 11, 5_000
-RUN_SECONDS = 300
+RUN_SECONDS = 600
 JOB = """
 apiVersion: streams.nstream.ai/v1
 kind: StreamConnector

@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Mapping
@@ -24,6 +23,7 @@ from urllib.parse import quote
 import psycopg
 
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.testing.ports import free_ports
 from headrace.testing.servers import require_marker, skip_or_fail
 
 PATIENCE_SECONDS = 60.0
@@ -106,7 +106,7 @@ def postgres_server(
     """
     require_marker("PostgreSQL")
     folder = Path(tempfile.mkdtemp(prefix="headrace-postgres-"))
-    server = PostgresServer(folder, _free_port(), {**_DEFAULTS, **({} if durable else _FORGETFUL), **settings})
+    server = PostgresServer(folder, free_ports(1)[0], {**_DEFAULTS, **({} if durable else _FORGETFUL), **settings})
     try:
         _initialise(folder)
         server.start()
@@ -153,12 +153,6 @@ def _die_with_the_parent() -> None:
 
 def _nobody() -> pwd.struct_passwd:
     return pwd.getpwnam("nobody")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _wait_until(holds: Callable[[], bool], *, what: str) -> None:

@@ -23,7 +23,8 @@ from headrace.cluster.java import find_java, find_maven
 from headrace.cluster.processes import die_with_the_parent
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import MissingExtraError, UnavailableError
-from headrace.testing.cluster import free_ports, temporary_folder
+from headrace.testing.cluster import temporary_folder
+from headrace.testing.ports import free_ports
 from headrace.testing.servers import require_marker, skip_or_fail
 
 VERSION = "2.6.13.Final"

@@ -1,8 +1,8 @@
 """Where a run of the tests spent its time: by folder, the slowest tests, and those that are slow without the marker.
 
-    python -m headrace.testing.time_per_folder build/tests.xml
+    python -m headrace.testing.time_per_folder build/tests.xml [DOCUMENT]
 
-The file is pytest's `--junitxml`. Loaded as a plugin, this module adds to each test the CPU time of its process and of those
+The file is pytest's `--junitxml`; in a document, the table replaces the one between `BEGIN` and `END`. Loaded as a plugin, this module adds to each test the CPU time of its process and of those
 children that ended in it. What servers take is not in it.
 """
 
@@ -19,6 +19,7 @@ import pytest
 SLOWEST = 20
 SLOW_SECONDS = 2.0
 """Of CPU time: a test that takes more carries the marker `slow`."""
+BEGIN, END = "<!-- time per folder -->\n", "\n<!-- end of time per folder -->"
 _MARKERS = {"slow", "kill", "server"}
 _CPU = "cpu_seconds"
 _STARTED = pytest.StashKey[float]()
@@ -103,5 +104,23 @@ def _row(one: Taken) -> str:
     return f"{one.seconds:7.1f} s, {one.cpu_seconds:6.1f} s of CPU  {one.name}"
 
 
+def put_into(document: Path, tests: Sequence[Taken]) -> None:
+    """Replaces the document's table. ValueError: it has no place for one."""
+    text = document.read_text("utf-8")
+    before, found, rest = text.partition(BEGIN)
+    _, closed, after = rest.partition(END)
+    if not (found and closed):
+        raise ValueError(f"{document} has no {BEGIN.strip()} … {END.strip()}")
+    document.write_text(before + BEGIN + table(tests) + END + after, "utf-8")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints the report of a run, and puts its table into the documents that are named."""
+    tests = read(Path(arguments[0]))
+    for document in arguments[1:]:
+        put_into(Path(document), tests)
+    sys.stdout.write(report(tests) + "\n")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(report(read(Path(sys.argv[1]))) + "\n")
+    main(sys.argv[1:])
