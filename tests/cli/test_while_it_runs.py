@@ -15,6 +15,7 @@ import pytest
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.testing.ports import free_ports
 
+pytestmark = pytest.mark.slow
 PUSHED = """
 apiVersion: streams.nstream.ai/v1
 kind: StreamConnector
