@@ -1,8 +1,8 @@
 """Which tests share a process where several processes run side by side: `-n auto --dist loadscope --no-loadscope-reorder`.
 
 Tests that need Flink are one group, so that one cluster serves all of them; those that need Kafka alone are another, with a broker of
-their own, because tests of the first kill its servers. Both go first, because they are the longest and wait more than they compute. Each other folder of
-tests is a group too: what its session fixtures make is made once. Where a folder is too long for one process,
+their own, because tests of the first kill its servers. Both go first: they are the longest, and wait more than they compute. Each
+other folder of tests is a group too, so that a session fixture is made once. Where a folder is too long for one process,
 `@pytest.mark.xdist_group("NAME")` divides it.
 
 The process that hands tests out collects none, so the first worker writes down which test is in which group. (`--dist loadgroup`
