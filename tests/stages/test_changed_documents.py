@@ -592,6 +592,7 @@ def test_a_kill_changes_nothing(
     assert differences(snapshot(scenario.topology, alive.folder), scenario.undisturbed) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nth", [6, 7, 9, 11])
 def test_a_damaged_checkpoint_is_learned_again_from_the_one_before(
     nth: int, scenario: Scenario, base: Path, server: Teacher, tmp_path: Path
