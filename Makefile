@@ -9,7 +9,7 @@ UV := $(BIN)/uv
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts unit crash bench bench-setup lock schemas clean
+.PHONY: help setup demo test times lint types contracts unit crash bench bench-setup lock schemas clean
 
 help: ## Lists the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,10 +45,19 @@ types: setup
 contracts: setup
 	@$(BIN)/lint-imports --no-cache
 
-unit: setup
-	@$(BIN)/python -m pytest
+# Several processes side by side; headrace.testing.groups says which tests share one.
+SIDE_BY_SIDE := -n auto --dist loadscope --no-loadscope-reorder --junitxml build/tests.xml
+INNER_LOOP := not server and not slow and not kill
 
-test: lint types contracts unit ## Lint, types, import contracts, all tests
+unit: setup
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(if $(FAST),-m "$(INNER_LOOP)")
+
+test: setup ## Lint, types, import contracts, all tests; FAST=1 leaves out what starts servers, kills processes or is slow
+	@$(MAKE) --no-print-directory -j3 lint types contracts
+	@$(MAKE) --no-print-directory unit
+
+times: setup ## Shows where the last `make test` spent its time, by folder; INTO=CONTRIBUTING.md replaces the table there
+	@$(BIN)/python -m headrace.testing.time_per_folder build/tests.xml $(INTO)
 
 .venv-bench/.installed: $(VENV)/.installed requirements/bench.lock
 	@echo "Setting up the benchmarks' peers in .venv-bench (once)" >&2

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from headrace.testing.clock import VirtualClock
 from headrace.testing.cluster import flink_cluster, kafka_address
@@ -11,6 +12,8 @@ from headrace.testing.cluster import flink_cluster, kafka_address
 __all__ = ["flink_cluster", "kafka_address"]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported: the tests' matrices lose by a second thread
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")  # the same examples on every run, however slow the machine
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

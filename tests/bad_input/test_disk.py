@@ -60,6 +60,7 @@ def questions(count: int) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_disk_that_is_full_again_and_again_changes_nothing(
     seed: int, folder: Path, opened: Callable[..., Any], tmp_path: Path

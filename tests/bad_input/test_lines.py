@@ -125,6 +125,7 @@ LONG = """
 """
 
 
+@pytest.mark.slow
 def test_a_line_of_a_hundred_megabytes_is_a_dead_letter_in_bounded_memory(folder: Path):
     with (folder / "questions.jsonl").open("wb") as file:
         file.write(b"".join(good(10)))

@@ -90,6 +90,7 @@ def test_a_damaged_store_of_answers_is_refused(
     pipeline.close()
 
 
+@pytest.mark.slow
 def test_two_supervisors_never_share_a_state_directory(ran: Path):
     lock = StateLock(ran / "state")
     with pytest.raises(BusyError, match=r"another headrace \(process \d+\) runs on"):

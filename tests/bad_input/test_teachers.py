@@ -1,7 +1,6 @@
 """A teacher that is away makes rows wait; one that answers nonsense makes dead letters; the stream goes on."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from headrace.foundation.settings import Settings
 from headrace.log.registry import open_log
 from headrace.stages.topology import Topology
 from headrace.testing.builders import read_all
+from headrace.testing.ports import free_ports
 from headrace.testing.provider_servers import OpenAIProtocol, ProviderServer, Request, Scripted
 
 SUPPORT = Path(__file__).resolve().parents[2] / "examples" / "support"
@@ -76,9 +76,7 @@ def desk_lead(port: int) -> Iterator[None]:
 def test_a_teacher_that_is_down_ends_the_run_and_a_second_run_finishes(
     folder: Path, with_teacher: Callable[..., None], topology: Callable[[], Topology]
 ):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_ports(1)[0]
     with_teacher(folder, f"http://127.0.0.1:{port}/v1", timeout="1s")
     ask(folder, 40)
     outcome = labelled(topology(), folder)

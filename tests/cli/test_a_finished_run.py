@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 QUESTIONS = 240
+pytestmark = pytest.mark.slow  # the desk that it looks at has run as processes
 
 
 def lines(text: str) -> list[dict[str, object]]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +13,9 @@ import httpx
 import pytest
 
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.testing.ports import free_ports
 
+pytestmark = pytest.mark.slow
 PUSHED = """
 apiVersion: streams.nstream.ai/v1
 kind: StreamConnector
@@ -29,12 +30,6 @@ spec:
   id: [id]
 ---
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(what: Callable[[], Any], seconds: float = 120.0) -> Any:
@@ -54,7 +49,7 @@ class Running:
     """A `headrace up` on a free port."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port = folder, free_ports(1)[0]
         self.address = f"http://127.0.0.1:{self.port}"
         environment = {
             **os.environ,

@@ -28,6 +28,7 @@ def place(tmp_path: Path) -> Generator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.server
 def test_up_prints_the_settings_status_shows_it_and_down_ends_it(place: Path) -> None:
     skip_where_absent("kafka")
     ports = free_cluster_ports()
@@ -64,6 +65,7 @@ def test_without_java_the_command_says_how_to_get_one(place: Path) -> None:
     )
 
 
+@pytest.mark.server
 def test_a_taken_port_is_an_exit_with_who_has_it(place: Path) -> None:
     skip_where_absent("kafka")
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -24,6 +24,7 @@ def maven() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.server
 @pytest.mark.kill
 def test_a_fetch_that_was_killed_is_not_taken_for_whole(maven: None, tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", FETCH, tmp_path], stdout=subprocess.DEVNULL)
@@ -52,6 +53,7 @@ def test_a_fetch_that_was_killed_is_not_taken_for_whole(maven: None, tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.server
 def test_two_that_need_the_jars_at_once_fetch_them_once(maven: None, tmp_path: Path) -> None:
     children = [
         subprocess.Popen([sys.executable, "-c", FETCH, tmp_path], stdout=subprocess.PIPE, text=True) for _ in range(2)

@@ -17,9 +17,12 @@ from headrace.cluster import ClusterPorts, ClusterSize, LocalCluster
 from headrace.cluster.processes import ServerProcess
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import BusyError, InvalidDeclarationError, NotFoundError, UnavailableError
-from headrace.testing.cluster import free_cluster_ports, free_ports, skip_where_absent
+from headrace.testing.cluster import free_cluster_ports, skip_where_absent
+from headrace.testing.ports import free_ports
 
 PATIENCE_SECONDS = 60.0
+
+pytestmark = pytest.mark.server
 
 
 @pytest.mark.slow

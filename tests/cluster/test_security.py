@@ -31,7 +31,7 @@ from headrace.testing.builders import append, new_records
 from headrace.testing.cluster import free_cluster_ports, skip_where_absent
 from headrace.testing.kafka_topics import SCHEMA, drain, records, row
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.server]
 
 USER, WORD = "alice", 'pass "word" \\ é'
 SECONDS = 8

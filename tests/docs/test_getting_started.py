@@ -67,6 +67,7 @@ def summary(folder: Path) -> dict[str, Any]:
     return json.loads(text)["streamFinetuners"]["router"]
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_will_be_made(folder: Path) -> None:
     plan = follow(folder, "headrace plan -f headrace.yaml")
     for name in ("tickets", "tiny", "router"):

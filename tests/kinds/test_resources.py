@@ -40,6 +40,7 @@ def spec_of(resources: list[Resource], kind: str = "StreamFinetuner") -> Any:
     return next(one.spec for one in resources if one.kind == kind)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(values=st.fixed_dictionaries(QUANTITIES))
 def test_a_resource_survives_the_state_store(values: dict[str, str], base_text: str) -> None:

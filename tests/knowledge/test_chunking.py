@@ -187,6 +187,7 @@ def test_counts_that_do_not_add_up_are_found_out():
     assert max(counter.count_tokens([one.embedded for one in found])) <= 20
 
 
+@pytest.mark.slow
 def test_a_document_of_very_many_lines_is_cut_with_a_few_counts_for_each():
     counter = Words()
     counted = 0

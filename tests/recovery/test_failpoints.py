@@ -44,6 +44,7 @@ def run_to_death(dead: Pipeline) -> None:
     dead.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("job", "name", "nth"), CASES)
 def test_a_kill_changes_nothing(job: str, name: str, nth: int, scenario: Callable[[str], Any], tmp_path: Path):
     known = scenario(job)

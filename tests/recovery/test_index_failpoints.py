@@ -163,6 +163,7 @@ def test_every_failpoint_of_the_index_and_its_store_is_known_and_passed(passed: 
     assert {name for name in NAMES if not passed[name]} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kill_changes_nothing(name: str, passed: dict[str, int], tmp_path: Path) -> None:
     with base(tmp_path) as one:

@@ -44,7 +44,7 @@ def url(store: str) -> Iterator[str]:
 
 @pytest.mark.kill
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
 def test_kills_at_random_moments_change_nothing_and_nothing_kept_is_embedded_again(
     store: str, url: str, tmp_path: Path
 ) -> None:

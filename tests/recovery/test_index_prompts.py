@@ -132,6 +132,7 @@ def test_the_run_holds_passages_and_signs_and_passes_every_failpoint(
     assert len({one["generation"] for one in signs}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kill_changes_no_prompt_no_passage_and_no_sign(

@@ -12,7 +12,7 @@ from headrace.events import topics
 from headrace.log.registry import open_log
 from headrace.stages.topology import Topology
 from headrace.testing.pipeline import declared, differences, snapshot
-from headrace.testing.real_kills import Moment, WholeRun
+from headrace.testing.real_kills import LIGHT, Moment, WholeRun
 
 SEED, KILLS, QUESTIONS = 7, 5, 600
 START_SECONDS, RUN_SECONDS = 90, 150
@@ -31,7 +31,7 @@ def desk(tmp_path: Path, lay_out_job: Callable[[str, Path], None]) -> Path:
 def run(folder: Path, moment: Moment | None) -> bool:
     """Runs the job to its end, or to the moment at which everything is killed. True: it was killed."""
     log = open_log(folder / "state")
-    whole = WholeRun(folder / "job.yaml", folder / "state", environ=ENVIRON, words=folder / "words.txt")
+    whole = WholeRun(folder / "job.yaml", folder / "state", environ=ENVIRON, words=folder / "words.txt", program=LIGHT)
     try:
         if moment and whole.kill_at(moment, log, timeout_seconds=START_SECONDS):
             return True

@@ -15,7 +15,7 @@ STAGE = "transform/default.desk"
 GROWN = RowSchema((*SCHEMA.columns, Column("venue", "STRING")))
 
 
-@pytest.fixture(params=["duckdb", pytest.param("flink", marks=pytest.mark.slow)])
+@pytest.fixture(params=["duckdb", pytest.param("flink", marks=[pytest.mark.slow, pytest.mark.server])])
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Desk]:
     if request.param == "duckdb":
         found = Desk.in_the_process(tmp_path)

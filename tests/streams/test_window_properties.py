@@ -1,5 +1,6 @@
 """Windows against a plain reference, whatever the batches, the restarts and the disorder."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +67,7 @@ def check(outcome: Outcome, wanted: tuple[list[tuple], list[int]]) -> None:
     assert [place for _, place, _ in outcome.late] == late
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(shape=st.sampled_from(sorted(SHAPES)), rows=events, places=cuts, restart=st.booleans())
 def test_windows_equal_the_reference_whatever_the_batches_and_restarts(shape, rows, places, restart):
@@ -77,6 +79,7 @@ def test_windows_equal_the_reference_whatever_the_batches_and_restarts(shape, ro
     assert outcome == ask(window, rows, [], restart=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=16, deadline=None, derandomize=True)
 @given(rows=events, places=cuts, restart=st.booleans())
 def test_sessions_equal_the_reference_whatever_the_batches_and_restarts(rows, places, restart):
@@ -86,6 +89,7 @@ def test_sessions_equal_the_reference_whatever_the_batches_and_restarts(rows, pl
     assert outcome == ask(window, rows, [], restart=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(rows=events, others=events, places=cuts, order=st.booleans(), restart=st.booleans())
 def test_a_join_of_streams_does_not_depend_on_batches_nor_on_which_side_came_first(

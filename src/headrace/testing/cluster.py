@@ -8,10 +8,8 @@ runs. Tests that kill a server start it again before they end (`running` does it
 
 import atexit
 import os
-import random
 import re
 import shutil
-import socket
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -26,9 +24,9 @@ from headrace.cluster import ClusterPorts, LocalCluster
 from headrace.cluster.jars import default_cache, fetch
 from headrace.cluster.java import find_java
 from headrace.foundation.errors import MissingExtraError, UnavailableError
+from headrace.testing.ports import free_ports
+from headrace.testing.servers import require_marker, skip_or_fail
 
-FIRST_PORT, LAST_PORT = 20_000, 32_000
-"""Below the ephemeral range, from which JVMs take ports of their own."""
 _PREFIX = "headrace-cluster-"
 
 
@@ -46,26 +44,8 @@ def why_absent(*parts: str) -> str | None:
 
 def skip_where_absent(*parts: str) -> None:
     """Skips the test with the reason; with CI=true, where nothing may go untested, it fails."""
-    reason = why_absent(*parts)
-    if reason is not None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at now, outside the ephemeral range."""
-    found: list[int] = []
-    candidates = random.SystemRandom().sample(range(FIRST_PORT, LAST_PORT), 200)
-    for port in candidates:
-        with socket.socket() as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise RuntimeError(f"no {count} ports are free between {FIRST_PORT} and {LAST_PORT}")
+    require_marker(" and ".join(parts))
+    skip_or_fail(why_absent(*parts))
 
 
 def free_cluster_ports() -> ClusterPorts:

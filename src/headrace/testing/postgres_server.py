@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Mapping
@@ -22,9 +21,10 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 import psycopg
-import pytest
 
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.testing.ports import free_ports
+from headrace.testing.servers import require_marker, skip_or_fail
 
 PATIENCE_SECONDS = 60.0
 PASSWORD = "let me:in/@?"  # noqa: S105 - of a server that lives as long as a test; its odd letters must survive a URL
@@ -43,9 +43,8 @@ def why_absent() -> str | None:
 
 def skip_where_absent() -> None:
     """Skips the test with the reason; with CI=true, where nothing may go untested, it fails."""
-    reason = why_absent()
-    if reason is not None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    require_marker("PostgreSQL")
+    skip_or_fail(why_absent())
 
 
 @dataclass
@@ -105,8 +104,9 @@ def postgres_server(
 
     `durable`: it syncs to the disk as in production; tests of behaviour need not wait for that. `settings`: of postgresql.conf.
     """
+    require_marker("PostgreSQL")
     folder = Path(tempfile.mkdtemp(prefix="headrace-postgres-"))
-    server = PostgresServer(folder, _free_port(), {**_DEFAULTS, **({} if durable else _FORGETFUL), **settings})
+    server = PostgresServer(folder, free_ports(1)[0], {**_DEFAULTS, **({} if durable else _FORGETFUL), **settings})
     try:
         _initialise(folder)
         server.start()
@@ -153,12 +153,6 @@ def _die_with_the_parent() -> None:
 
 def _nobody() -> pwd.struct_passwd:
     return pwd.getpwnam("nobody")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _wait_until(holds: Callable[[], bool], *, what: str) -> None:

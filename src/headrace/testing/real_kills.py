@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.topic_log import TopicLog
 
 POLL_SECONDS = 0.005
+WHOLE = ("-c", "from headrace.doors.cli import main; main()")
+LIGHT = ("-m", "headrace.testing.light_roles")
+"""`headrace` as it is, and with trainers that learn with the light learner: what Python is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +31,14 @@ class Moment:
 class WholeRun:
     """`headrace run -f FILE --until-idle` with all its roles, as a process group."""
 
-    def __init__(self, file: Path, state: Path, *, environ: Mapping[str, str], words: Path) -> None:
+    def __init__(
+        self, file: Path, state: Path, *, environ: Mapping[str, str], words: Path, program: Sequence[str] = WHOLE
+    ) -> None:
         """`words`: where its standard output and error go, at the end of what is there."""
-        command = "from headrace.doors.cli import main; main()"
-        arguments = [
-            "run",
-            "-f",
-            str(file),
-            "--state",
-            str(state),
-            "--until-idle",
-            "-o",
-            "json",
-            "--port",
-            "0",
-            "--no-live",
-        ]
+        options = ["--state", str(state), "--until-idle", "-o", "json", "--port", "0", "--no-live"]
         with words.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", command, *arguments],
+                [sys.executable, *program, "run", "-f", str(file), *options],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env={**os.environ, **environ}, start_new_session=True,
             )  # fmt: skip

@@ -6,7 +6,6 @@ It is fetched once by Maven into the cache of the cluster's jars (142 MB), runs 
 takes 220 MB of memory.
 """
 
-import os
 import shutil
 import subprocess
 import tarfile
@@ -24,7 +23,9 @@ from headrace.cluster.java import find_java, find_maven
 from headrace.cluster.processes import die_with_the_parent
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import MissingExtraError, UnavailableError
-from headrace.testing.cluster import free_ports, temporary_folder
+from headrace.testing.cluster import temporary_folder
+from headrace.testing.ports import free_ports
+from headrace.testing.servers import require_marker, skip_or_fail
 
 VERSION = "2.6.13.Final"
 """The newest on Maven Central that Java 17 runs: 3.3 needs Java 21."""
@@ -85,9 +86,8 @@ def why_absent() -> str | None:
 
 def skip_where_absent() -> None:
     """Skips the test with the reason; with CI=true, where nothing may go untested, it fails."""
-    reason = why_absent()
-    if reason is not None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    require_marker("a schema registry")
+    skip_or_fail(why_absent())
 
 
 class RegistryServer:

@@ -4,8 +4,8 @@ import pytest
 
 from headrace.connectors.kafka import fetching, places
 from headrace.foundation.errors import NotFoundError, UnavailableError
-from headrace.testing.cluster import free_ports
 from headrace.testing.kafka_topics import NewTopic, drain, records, row, until
+from headrace.testing.ports import free_ports
 
 LARGE = 20 << 20
 POISON = {

@@ -25,8 +25,8 @@ from headrace.connectors.kafka.registry import Schema, SchemaRegistry
 from headrace.connectors.kafka.wire import UnreadableMessageError
 from headrace.connectors.source import EventTime
 from headrace.foundation.errors import FinalError, InvalidDeclarationError, UnavailableError
-from headrace.testing.cluster import free_ports
 from headrace.testing.kafka_topics import NewTopic, drain, records, row
+from headrace.testing.ports import free_ports
 
 ARRIVAL = EventTime(historical=True)
 ORDER = {

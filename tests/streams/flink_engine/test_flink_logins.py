@@ -10,7 +10,7 @@ from headrace.cluster.security import certificate
 from headrace.testing.cluster import free_cluster_ports, skip_where_absent
 from headrace.testing.query_desk import Desk, numbers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.server]
 
 USER, WORD = "alice", 'pass "word" \\ é'
 
