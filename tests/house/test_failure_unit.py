@@ -68,7 +68,7 @@ def test_a_truncated_file_gets_a_condition_and_the_other_stream_goes_on(
     assert told
     assert (told.type, told.status, told.reason) == ("Healthy", "False", "Final")
     assert "bad.jsonl" in told.message
-    assert "headrace reset StreamConnector/bad --from source" in told.message
+    assert "headrace reset StreamConnector/bad -n default --from source" in told.message
     assert role.failing(list(sources.values())) == ["ingest/default.bad"]
     assert role.fenced == []
 
