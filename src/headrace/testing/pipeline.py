@@ -58,6 +58,10 @@ class SmallReads:
         return self._log.read(topic, offset, max_records=min(max_records, self._at_most), **limits)
 
 
+def _as_read(log: TopicLog, at_most: int | None) -> Any:
+    return SmallReads(log, at_most) if at_most else log
+
+
 class Pipeline:
     """All stages but serve and mirror. Errors that may pass reopen a stage, as in a role's process; every other error leaves `turn`."""
 
@@ -71,7 +75,7 @@ class Pipeline:
         holder: str = "pipeline",
         at_most: int | None = None,
         clock_of: Callable[[StageSpec], Clock] | None = None,
-        seen: Callable[[TopicLog, StageSpec], Any] | None = None,
+        seen: Callable[[TopicLog], Any] | None = None,
     ) -> None:
         """`learner`: opens each trainer's learner; None: PyTorch's. `at_most`: records that a stage reads from the log at once.
 
@@ -82,7 +86,7 @@ class Pipeline:
         """Of the stages, in the order of their turns."""
         self._clock, self._learner = clock, learner
         self._clock_of = clock_of or (lambda _: clock)
-        self._seen = seen or (lambda log, _: SmallReads(log, at_most) if at_most else log)
+        self._seen = seen or (lambda log: _as_read(log, at_most))
         self._log: TopicLog | None = None
         self.stages: list[ReopenedStage] = []
         self.errors: list[str] = []
@@ -161,7 +165,7 @@ class Pipeline:
         return [lambda one=one: self._open(one, self._context(one, log)) for one in self.specs]
 
     def _context(self, spec: StageSpec, log: TopicLog) -> StageContext:
-        return StageContext(self._seen(log, spec), self.holder, self.state, clock=self._clock_of(spec))
+        return StageContext(self._seen(log), self.holder, self.state, clock=self._clock_of(spec))
 
     def _open(self, spec: StageSpec, context: StageContext) -> Stage:
         if self._learner and isinstance(spec.options, TrainOptions):

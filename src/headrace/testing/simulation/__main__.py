@@ -41,21 +41,23 @@ def run(simulation: Simulation, seeds: "range | list[int]", *, whole: bool) -> i
             _say_failed(report, whole=whole)
         if time.monotonic() - said > EVERY_SECONDS:
             said = time.monotonic()
-            print(
-                f"{count} of {len(seeds)} seeds, {len(failed)} failed, {count / (said - started):.1f} a second",
-                flush=True,
-            )
+            _say(f"{count} of {len(seeds)} seeds, {len(failed)} failed, {count / (said - started):.1f} a second")
     seconds = time.monotonic() - started
-    print(f"{len(seeds) - len(failed)} of {len(seeds)} seeds passed in {seconds:.0f} s; failed: {failed or 'none'}")
-    print(", ".join(f"{name}: {times}" for name, times in did.most_common()))
+    _say(f"{len(seeds) - len(failed)} of {len(seeds)} seeds passed in {seconds:.0f} s; failed: {failed or 'none'}")
+    _say(", ".join(f"{name}: {times}" for name, times in did.most_common()))
     return 1 if failed else 0
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def _say_failed(report: Report, *, whole: bool) -> None:
-    print(f"seed {report.seed} FAILED; repeat it with: python -m headrace.testing.simulation --seed {report.seed}")
+    _say(f"seed {report.seed} FAILED; repeat it with: python -m headrace.testing.simulation --seed {report.seed}")
     for line in report.wrong if whole else report.wrong[:3]:
-        print(f"  {line if whole else line[:300]}")
-    print(f"  keep it: add {report.seed} to tests/simulation/cases.txt", flush=True)
+        _say(f"  {line if whole else line[:300]}")
+    _say(f"  keep it: add {report.seed} to tests/simulation/cases.txt")
 
 
 if __name__ == "__main__":

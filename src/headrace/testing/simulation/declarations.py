@@ -6,10 +6,10 @@ from typing import Literal
 NAMESPACES = ("red", "blue")
 
 JOIN = """SELECT t.id AS id, t.event_time AS event_time, t.text AS text,
-          CASE WHEN q.bid IS NULL THEN 'none' WHEN q.bid > t.price THEN 'up' ELSE 'down' END AS move
+          CASE WHEN q.bid IS NULL THEN 'fee' WHEN q.bid > t.price THEN 'card' ELSE 'rate' END AS move
         FROM source_stream AS t LEFT JOIN quotes FOR SYSTEM_TIME AS OF t.event_time AS q ON t.symbol = q.symbol"""
 WINDOW = """SELECT symbol, window_end, LAST_VALUE(text) AS text,
-          CASE WHEN LAST_VALUE(price) > FIRST_VALUE(price) THEN 'up' ELSE 'down' END AS move
+          CASE WHEN LAST_VALUE(price) > FIRST_VALUE(price) THEN 'card' ELSE 'rate' END AS move
         FROM TABLE(TUMBLE(TABLE source_stream, DESCRIPTOR(event_time), INTERVAL '5' SECOND))
         GROUP BY window_start, window_end, symbol"""
 

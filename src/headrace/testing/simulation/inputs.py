@@ -79,7 +79,7 @@ class Inputs:
 
 def make_model(folder: Path) -> Path:
     """An untrained checkpoint that knows the words of the texts."""
-    text = [f"{name} {WORDS}" for name in NAMESPACES] + ["up down none 0 1 2 3 4 5 6 7 8 9"]
+    text = [f"{name} {WORDS}" for name in NAMESPACES] + ["card rate fee 0 1 2 3 4 5 6 7 8 9"]
     new_checkpoint(folder, size="tiny", text=text * 5, seed=1)
     return folder
 

@@ -122,7 +122,7 @@ class World:
             clock_of=self._clock_of, seen=self._seen,
         )  # fmt: skip
 
-    def _seen(self, log: TopicLog, spec: StageSpec) -> Any:
+    def _seen(self, log: TopicLog) -> Any:
         if self._draw is None:
             return log
         reads = DrawnReads(log, self._draw)
@@ -161,7 +161,7 @@ class World:
 
     def taken_in(self, moment: Moment) -> bool:
         """Whether every input's topic has what the moment brought. An input that must be quiet waits on."""
-        return all([self._has(one) for one in moment.happenings])
+        return all(self._has(one) for one in moment.happenings)
 
     def _has(self, happening: Feed | Quiet | Edit) -> bool:
         if isinstance(happening, Edit):
