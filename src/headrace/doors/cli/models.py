@@ -32,11 +32,13 @@ def register(app: typer.Typer) -> None:
 
 
 def list_models(output: Format = Output.table, state: State = None) -> None:
-    """Shows every finetuner's versions and which one is served."""
+    """Lists the versions of every finetuner: which one is served, and up to which offset of its examples each has learned."""
     from headrace.control.versions import list_versions
 
     rows = list_versions(open_state(state))
-    print_data(rows, output, ("model", "version", "alias", "examples", "knowledge", "created", "weightsSha256"))
+    print_data(
+        rows, output, ("namespace", "model", "version", "alias", "learnedTo", "knowledge", "created", "weightsSha256")
+    )
 
 
 def new(
