@@ -80,16 +80,6 @@ def test_lineage_walks_from_a_score_to_the_event_and_back(desk: Any):
     }
 
 
-def test_the_list_of_models_says_up_to_which_example_each_version_has_learned(desk: Any):
-    rows = json.loads(desk.run("models", "list", "-o", "json").stdout)
-    learned = {row["version"]: row["learnedTo"] for row in rows}
-    assert learned.pop("v0") is None
-    assert all(0 <= offset < QUESTIONS for offset in learned.values())
-    for row in rows:
-        read = desk.run("read", "default.desk.examples", "--from", str(row["learnedTo"] or 0), "--limit", "1").stdout
-        assert lines(read)[0]["offset"] == (row["learnedTo"] or 0)
-
-
 def test_an_exported_version_loads_in_transformers(desk: Any, tmp_path: Path):
     target = tmp_path / "exported"
     desk.run("models", "export", "desk", "--to", str(target))
