@@ -54,7 +54,7 @@ def test_up_prints_the_settings_status_shows_it_and_down_ends_it(place: Path) ->
     ended = headrace("cluster", "status", cwd=place)
     assert ended.returncode == 1
     assert "down" in ended.stdout
-    assert headrace("cluster", "down", cwd=place).stderr == "nothing ran\n"
+    assert headrace("cluster", "down", cwd=place).stderr == "nothing was running\n"
 
 
 def test_without_java_the_command_says_how_to_get_one(place: Path) -> None:

@@ -31,7 +31,7 @@ class ThreeAnswers:
         self._thread: threading.Thread | None = None
 
     def ask(self, model: str, messages: Sequence[Message], teacher: str) -> None:
-        """Asks both models the stream's last question, unless the last asking is still under way."""
+        """Asks both models the stream's last question, unless the previous one is still in flight."""
         served = next((one for one in self._models if one.name == model), None)
         if served is None or not messages or (self._thread and self._thread.is_alive()):
             return
