@@ -43,11 +43,11 @@ def export_version(log: TopicLog, state: Path, namespace: str, model: str, targe
     found = registry.load(log, namespace, name)
     if found is None:
         raise NotFoundError(
-            f"there is no finetuner {name!r} with versions", next_step="`headrace models list` shows what there is"
+            f"there is no finetuner {name!r} with versions", next_step="Run `headrace models list` to see which exist."
         )
     known = found[0]
     version = known.version(wanted or known.served)
     if target.exists():
-        raise InvalidDeclarationError(f"{target} exists", next_step="name a folder that does not exist yet")
+        raise InvalidDeclarationError(f"{target} exists already", next_step="Pass a folder that does not exist.")
     shutil.copytree(version_path(state, namespace, name, known, version.name), target)
     return version.name

@@ -41,7 +41,7 @@ def open_view(log: TopicLog, topology: Topology, doors: DoorOptions, *, live: bo
 
 
 def told(decisions: list[Decision]) -> list[Decision]:
-    """What people want to see: every turn of fate before every try; the newest of each, in order."""
+    """The decisions to show: promotions and rollbacks before mere candidates; the newest of each, in order."""
     fate = [one for one in decisions if one.kind not in ("cut", "rejected")][-DECISIONS_SHOWN:]
     tries = [one for one in decisions if one.kind in ("cut", "rejected")][-2:]
     return sorted([*fate, *tries], key=lambda one: one.last_offset)

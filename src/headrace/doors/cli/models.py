@@ -23,7 +23,7 @@ _WIDTH = 100
 
 
 class Size(str, Enum):
-    """Sizes of new checkpoints."""
+    """Sizes of new models."""
 
     tiny = "tiny"
     m1 = "1m"
@@ -57,20 +57,20 @@ def list_models(
 
 
 def new(
-    path: Annotated[Path, typer.Argument(help="Folder to make.")],
+    path: Annotated[Path, typer.Argument(help="Folder to create.")],
     text: Annotated[
         list[Path],
-        typer.Option("--text", help="Text, JSON lines or CSV (gzip too) that shows the words. May be repeated."),
+        typer.Option("--text", help="Text, JSON lines or CSV (gzip too) to take the vocabulary from. May be repeated."),
     ],
-    size: Annotated[Size, typer.Option("--size", help="About how many parameters.")] = Size.tiny,
-    seed: Annotated[int, typer.Option("--seed", help="Of the first weights.")] = 0,
+    size: Annotated[Size, typer.Option("--size", help="Approximate number of parameters.")] = Size.tiny,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the initial weights.")] = 0,
 ) -> None:
-    """Makes a small Llama checkpoint whose vocabulary is that of a text."""
+    """Makes a small untrained Llama model with the vocabulary of a text."""
     from headrace.models.corpus import read_texts
     from headrace.models.tiny import new_checkpoint
 
     new_checkpoint(path, size=size.value, text=read_texts(text), seed=seed)
-    say(f"{path} is a checkpoint in Hugging Face's layout; declare it as a BaseModel with path: {path}")
+    say(f"{path} is a model folder in Hugging Face's layout. Declare it as a BaseModel with path: {path}")
 
 
 def export(
@@ -93,7 +93,7 @@ def promote(
     namespace: Namespace = DEFAULT_NAMESPACE,
     state: State = None,
 ) -> None:
-    """Serves a version from now on; the trainer takes it up as a decision."""
+    """Serves a version from now on; the trainer records it as a decision."""
     from headrace.stages.train.alias_commands import promote_now
 
     changed = promote_now(open_state(state), namespace, model, version, reason)
@@ -114,9 +114,7 @@ def rollback(
 
 
 def ask(
-    model: Annotated[
-        str, typer.Argument(help="A finetuner's name, NAME@vN, or a base model's name; NAMESPACE/NAME is one too.")
-    ],
+    model: Annotated[str, typer.Argument(help="A model: NAME, NAMESPACE/NAME, or either with @vN.")],
     question: Annotated[str, typer.Argument(help="The question.")],
     namespace: Annotated[
         str | None,
@@ -155,7 +153,7 @@ def _ask(chosen: Any, model: str, question: str) -> dict[str, Any]:
     except httpx.TransportError as error:
         raise UnavailableError(
             f"nothing answers at {address}: {error}",
-            next_step="Start it with `headrace up`, or pass --host and --port.",
+            next_step="Start the gateway with `headrace up`, or pass --host and --port.",
         ) from error
     if response.status_code != 200:
         raise HeadraceError(f"{address} answered {response.status_code}: {response.text}")

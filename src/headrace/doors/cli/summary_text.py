@@ -3,7 +3,7 @@
 from typing import Any
 
 DOCUMENTS_AT_MOST = 10
-"""Changes of documents that are told one by one."""
+"""Changed documents that are listed one by one."""
 
 
 def summary_text(summary: dict[str, Any]) -> str:
