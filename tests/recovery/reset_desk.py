@@ -56,6 +56,14 @@ class ResetDesk:
         finally:
             log.close()
 
+    def perform_left(self) -> None:
+        """Performs what a kill has left, as a start does."""
+        log = open_log(self.state)
+        try:
+            perform_pending(lambda: self.topology, StageContext(log, "next", self.state), lambda _: nullcontext())
+        finally:
+            log.close()
+
     def records(self, topic: str) -> list[Record]:
         log = open_log(self.state)
         try:
