@@ -25,7 +25,7 @@ def test_a_version_is_listed_with_the_offset_of_the_last_example_it_learned_and_
     key, value, expected = registry.save(found, "red", "desk", 0)
     log.commit(Commit(state={key: value}, expect={key: expected}))
     rows = [
-        (row["namespace"], row["model"], row["version"], row["alias"], row["learnedTo"]) for row in list_versions(log)
+        (row["namespace"], row["model"], row["version"], row["alias"], row["cutOffset"]) for row in list_versions(log)
     ]
-    assert rows == [("red", "desk", "v0", "previous", None), ("red", "desk", "v1", "served", 99)]
+    assert rows == [("red", "desk", "v0", "previous", -1), ("red", "desk", "v1", "served", 99)]
     assert not any("examples" in row for row in list_versions(log))
