@@ -22,10 +22,10 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from headrace.control.idleness import consumers
 from headrace.log.registry import open_log
 from headrace.models.tiny import new_checkpoint
 from headrace.stages.ingest import stage as ingest
+from headrace.stages.ingest.options import IngestOptions
 from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import Pipeline, declared, differences, snapshot
 
@@ -93,8 +93,12 @@ def places(folder: Path) -> dict[str, int]:
     log = open_log(folder / "state")
     try:
         ends = {info.spec.name: info.end_offset for info in log.topics()}
-        read = {f"ingest/{one.source.name}": ends.get(f"default.{one.source.name}.events", 0) for one in found.ingest}
-        return read | {group: log.offset(group, topic) for group, topic in consumers(found) if topic in ends}
+        read = {
+            f"ingest/{one.source.name}": ends.get(f"default.{one.source.name}.events", 0)
+            for one in found.options(IngestOptions)
+        }
+        readers = [(spec.name, one.topic) for spec in found.specs for one in spec.reads]
+        return read | {group: log.offset(group, topic) for group, topic in readers if topic in ends}
     finally:
         log.close()
 

@@ -1,7 +1,6 @@
 """A job with one source and one finetuner, small enough to be spoiled in every way."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -138,7 +137,7 @@ def open_pipeline(folder: Path, holder: str, clock: Clock) -> Pipeline:
 
 
 def topology_of(folder: Path) -> Topology:
-    return replace(declared(folder / "job.yaml", folder / "state", checkpoint_interval_ms=0), mirror=())
+    return declared(folder / "job.yaml", folder / "state", checkpoint_interval_ms=0)
 
 
 @pytest.fixture

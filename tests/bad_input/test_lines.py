@@ -111,11 +111,12 @@ LONG = """
     from pathlib import Path
     from headrace.connectors.source import SourceContext
     from headrace.log.registry import open_log
+    from headrace.stages.ingest.options import IngestOptions
     from headrace.stages.ingest.stage import IngestStage
     from headrace.testing.pipeline import declared
     folder = Path(sys.argv[1])
     log = open_log(folder / "state")
-    stage = IngestStage(declared(folder / "job.yaml", folder / "state").ingest[0], log, "one")
+    stage = IngestStage(declared(folder / "job.yaml", folder / "state").options(IngestOptions)[0], log, "one")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     while stage.step():
         pass

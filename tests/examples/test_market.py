@@ -19,6 +19,8 @@ from headrace.foundation.settings import Settings
 from headrace.kinds.catalog import load
 from headrace.kinds.topology import topology
 from headrace.models.tiny import new_checkpoint
+from headrace.stages.label.options import LabelOptions
+from headrace.stages.train.options import TrainOptions
 
 MARKET = Path(__file__).resolve().parents[2] / "examples" / "market"
 HEADRACE = [sys.executable, "-c", "from headrace.doors.cli import main; main()"]
@@ -112,8 +114,8 @@ def test_the_example_says_what_is_missing_until_the_model_is_made(tmp_path: Path
     new_checkpoint(folder / "model", size="tiny", text=(folder / "words.txt").read_text("utf-8").splitlines())
     after = topology(load([folder]).resources, Settings(), {})
     assert after.not_ready == ()
-    assert [one.finetuner for one in after.train] == ["flow"]
-    assert after.label[0].teacher is None
+    assert [one.finetuner for one in after.options(TrainOptions)] == ["flow"]
+    assert after.options(LabelOptions)[0].teacher is None
 
 
 def milliseconds(text: str) -> int:

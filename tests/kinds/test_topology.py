@@ -150,7 +150,9 @@ def test_a_chain_takes_the_disorder_of_the_connector_at_its_root(
 ) -> None:
     chained = [chain(base_text, "a-second", "desk"), chain(base_text, "b-third", "a-second")]
     built = build("---\n".join([base_text, *chained]), folder, settings)
-    assert [one.streams[0].out_of_orderness_ms for one in built.transform if one.streams[0].finetuner] == [5_000, 5_000]
+    assert [
+        one.streams[0].out_of_orderness_ms for one in built.options(TransformOptions) if one.streams[0].finetuner
+    ] == [5_000, 5_000]
 
 
 def test_a_chain_behind_what_is_not_ready_is_not_ready_with_its_reason(
@@ -200,7 +202,7 @@ def test_a_hub_id_is_looked_up_in_the_local_cache_alone(base_text: str, folder: 
     (folder / "models" / "tiny").rename(repository / "snapshots" / "abc123")
     built = build(text, folder, settings)
     assert built.not_ready == ()
-    assert built.train[0].learning.learner.base == repository / "snapshots" / "abc123"
+    assert built.options(TrainOptions)[0].learning.learner.base == repository / "snapshots" / "abc123"
     assert cached("acme/small", {"HF_HUB_CACHE": str(folder / "hf" / "hub")}) == repository / "snapshots" / "abc123"
 
 

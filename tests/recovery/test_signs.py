@@ -10,6 +10,7 @@ from headrace.events import codec, topics
 from headrace.events.control import Control
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
+from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.ingest.stage import IngestStage
 from headrace.testing.builders import read_all
 from headrace.testing.clock import VirtualClock
@@ -46,14 +47,14 @@ def test_a_source_that_falls_silent_is_idle_once(side: str, scenario: Callable[[
             stage.step()
 
     with killing(Kill(f"ingest.idle.{side}", 1)) as kill, pytest.raises(Killed):
-        silent(IngestStage(found.ingest[0], log, "one", clock))
+        silent(IngestStage(found.options(IngestOptions)[0], log, "one", clock))
     assert kill.struck
-    silent(IngestStage(found.ingest[0], log, "two", clock))
-    silent(IngestStage(found.ingest[0], log, "three", clock))
+    silent(IngestStage(found.options(IngestOptions)[0], log, "two", clock))
+    silent(IngestStage(found.options(IngestOptions)[0], log, "three", clock))
     assert signs(log) == ["idle"]
     with (folder / "questions.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"id": "new", "event_time": "2024-01-01T00:10:00Z", "text": "my card", "team": "cards"}\n')
-    silent(IngestStage(found.ingest[0], log, "four", clock))
+    silent(IngestStage(found.options(IngestOptions)[0], log, "four", clock))
     assert signs(log) == ["idle", "idle"]
     log.close()
 

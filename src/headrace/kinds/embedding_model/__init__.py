@@ -2,16 +2,3 @@
 
 May import kinds' own files, stages' options and foundation. What answers is the role `embed`.
 """
-
-from headrace.kinds.embedding_model import changes, checks, spec, stages
-from headrace.kinds.kind import LLM, Kind
-
-KIND = Kind(
-    "EmbeddingModel",
-    "embeddingmodels",
-    (LLM,),
-    variant=lambda _: spec.EmbeddingModelSpec,
-    costs=changes.COSTS,
-    check=checks.check,
-    plan=stages.plan,
-)

@@ -1,0 +1,15 @@
+"""What the entry point names."""
+
+from headrace.kinds.kind import LLM, Kind
+from headrace.kinds.knowledge_base import changes, checks, spec, stages
+
+KIND = Kind(
+    "KnowledgeBase",
+    "knowledgebases",
+    (LLM,),
+    variant=lambda _: spec.KnowledgeBaseSpec,
+    costs=changes.COSTS,
+    check=checks.check,
+    plan=stages.plan,
+    free_text=frozenset({"id", "text", "title", "metadata", "version", "validFrom", "operation", "media"}),
+)

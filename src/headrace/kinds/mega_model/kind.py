@@ -1,0 +1,17 @@
+"""What the entry point names."""
+
+from headrace.kinds.kind import LLM, Kind
+from headrace.kinds.mega_model import changes, checks, models, stages
+
+KIND = Kind(
+    "MegaModel",
+    "megamodels",
+    (LLM,),
+    variant=models.variant,
+    variants=models.providers,
+    choose=models.choose,
+    costs=changes.COSTS,
+    check=checks.check,
+    plan=stages.plan,
+    own_block=models.TEMPLATE,
+)
