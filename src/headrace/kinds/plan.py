@@ -10,14 +10,14 @@ from headrace.kinds.kind import Draft
 from headrace.kinds.references import references
 from headrace.kinds.registry import KINDS
 from headrace.kinds.resource import Resource
-from headrace.kinds.verdict import FIRST_STAGES, NEW_QUERY, NO_EFFECT, ResetFrom, Verdict, rank
+from headrace.kinds.verdict import FIRST_STAGE, NEW_QUERY, NO_EFFECT, ResetFrom, Verdict, rank
 
 Action = Literal["create", "update", "delete", "unchanged"]
 _FELT = rank(NEW_QUERY)
 """From this verdict on, the resources that name a changed one feel it."""
 _RESET_KIND: Mapping[ResetFrom, str] = {
-    "source": "StreamConnector", "rows": "StreamFinetuner", "labels": "StreamFinetuner", "model": "StreamFinetuner",
-    "knowledge": "KnowledgeBase",
+    "source": "StreamConnector", "sink": "StreamConnector", "rows": "StreamFinetuner", "labels": "StreamFinetuner",
+    "model": "StreamFinetuner", "knowledge": "KnowledgeBase",
 }  # fmt: skip
 """Whose stage it is that a reset begins with."""
 
@@ -31,9 +31,9 @@ class NeededReset:
     start: ResetFrom
 
     @property
-    def stages(self) -> tuple[str, ...]:
-        """Of these the reset begins with one: where none ever ran, nothing is to be reset."""
-        return tuple(f"{stage}/{self.id.path_name}" for stage in FIRST_STAGES[self.start])
+    def stage(self) -> str:
+        """The first stage that is reset: where it never ran, nothing is to be reset."""
+        return f"{FIRST_STAGE[self.start]}/{self.id.path_name}"
 
     @property
     def command(self) -> str:
@@ -88,9 +88,8 @@ def _resets(
     changed: ResourceId, fields: Sequence[FieldChange], world: Mapping[ResourceId, Resource]
 ) -> Iterator[NeededReset]:
     """Of the resource itself, or of those that name it where it runs no such stage: a base model is trained by its finetuners."""
-    for start in dict.fromkeys(field.verdict.reset for field in fields):
-        if start is None:
-            continue
+    starts: list[ResetFrom] = [field.verdict.reset for field in fields if field.verdict.reset is not None]
+    for start in dict.fromkeys(starts):
         kind = _RESET_KIND[start]
         targets = [one.id for one in world.values() if one.kind == kind and changed in _named_by(one)]
         yield from sorted(NeededReset(one, start) for one in ([changed] if changed.kind == kind else targets))

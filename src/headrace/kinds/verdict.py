@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-ResetFrom = Literal["source", "rows", "labels", "model", "knowledge"]
+ResetFrom = Literal["source", "sink", "rows", "labels", "model", "knowledge"]
 """What `headrace reset --from` starts at; everything downstream of it is reset too."""
 
 
@@ -51,6 +51,7 @@ RESETS: Mapping[ResetFrom, Verdict] = {
     one.reset: one
     for one in (
         Verdict("needs a reset from source", "The source must be read again from its start.", "source"),
+        Verdict("needs a reset from sink", "The sink must write its topic again from its start.", "sink"),
         Verdict("needs a reset from rows", "The query must run again over the events that are kept.", "rows"),
         Verdict("needs a reset from labels", "The prompts must be made and answered again.", "labels"),
         Verdict(
@@ -60,10 +61,10 @@ RESETS: Mapping[ResetFrom, Verdict] = {
     )
     if one.reset
 }
-FIRST_STAGES: Mapping[ResetFrom, tuple[str, ...]] = {
-    "source": ("ingest", "sink"), "rows": ("transform",), "labels": ("prompt",), "model": ("train",), "knowledge": ("index",),
+FIRST_STAGE: Mapping[ResetFrom, str] = {
+    "source": "ingest", "sink": "sink", "rows": "transform", "labels": "label", "model": "train", "knowledge": "index",
 }  # fmt: skip
-"""The stages that a reset begins with. A resource for which they never ran has nothing to reset."""
+"""The stage that a reset begins with. A resource for which it never ran has nothing to reset."""
 VERDICTS: tuple[Verdict, ...] = (
     NO_EFFECT, AT_ONCE, NEXT_BEGIN, NEXT_RECORD, NEXT_ROUND, NEXT_CANDIDATE, RESTART, NEW_QUERY, NEW_GENERATION, *RESETS.values(),
 )  # fmt: skip

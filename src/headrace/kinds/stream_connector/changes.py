@@ -13,7 +13,7 @@ _TYPED = _SOURCE.saying(
 _KEPT = NEXT_RECORD.saying("Acts on records that come in from now on. Records in the log stay as they are.")
 _INPUT = NEXT_RECORD.saying("The sink goes on where it stopped in the topic that is declared now; a topic it never wrote is written from its start.")  # fmt: skip
 _SHARED: dict[str, Verdict] = {
-    "direction": _SOURCE,
+    "direction": AT_ONCE.saying("The stage of the former direction ends and keeps what it wrote. The other begins."),
     "type": _SOURCE.saying("Positions of one technology mean nothing to another: the source must be read from its start."),
     "schema": _COLUMNS,
     "schema.name": _COLUMNS,
@@ -77,7 +77,7 @@ _KAFKA: dict[str, Verdict] = {
     "maxRecordBytes": _KEPT,
 }  # fmt: skip
 _WRITTEN = NEXT_RECORD.saying("Acts on records that are written from now on. What was written stays as it is.")
-_AGAIN = _SOURCE.saying(
+_AGAIN = RESETS["sink"].saying(
     "What was prepared means nothing elsewhere: the sink must write its topic again from its start."
 )
 _WRITES: dict[str, tuple[str, ...]] = {
@@ -99,7 +99,7 @@ _BLOCKS: dict[str, dict[str, Verdict]] = {
 }
 
 
-_OFFSETS = _SOURCE.saying(
+_OFFSETS = RESETS["sink"].saying(
     "The sink knows what it wrote by offsets of the former topic: it must write from the start of the new one."
 )
 
@@ -107,8 +107,9 @@ _OFFSETS = _SOURCE.saying(
 def verdicts(variant: str) -> dict[str, Verdict]:
     """Of a `DIRECTION/TYPE`. A technology that others install says nothing of its options: a source must be read again."""
     block = variant.partition("/")[2]
+    type_ = {"type": _AGAIN} if variant.startswith("sink/") else {}
     if variant not in _BLOCKS:
-        return {**_SHARED, block: _SOURCE if variant.startswith("source/") else _WRITTEN}
+        return {**_SHARED, **type_, block: _SOURCE if variant.startswith("source/") else _WRITTEN}
     own = {f"{block}.{key}": verdict for key, verdict in _BLOCKS[variant].items()}
     inputs = {key: _OFFSETS for key in _SHARED if key.startswith("input.")} if variant == "sink/kafka" else {}
-    return {**_SHARED, **inputs, **own}
+    return {**_SHARED, **type_, **inputs, **own}

@@ -19,7 +19,7 @@ _MODEL = RESETS["model"].saying(
 _ROWS = RESETS["rows"].saying(
     "The query keeps state of the former source. It must run again over the events that are kept."
 )
-_PROMPTS = NEXT_RECORD.saying("Acts on rows that come from now on. Prompts and examples that exist stay; `headrace reset --from labels` makes them again.")  # fmt: skip
+_PROMPTS = NEXT_RECORD.saying("Acts on rows that come from now on. Prompts and examples that exist stay; `headrace reset --from rows` makes them again.")  # fmt: skip
 _TRIAL = AT_ONCE.saying("Acts at once, also on the trial or probation that runs.")
 _PROCESSING: dict[str, Verdict] = {
     "knowledgeSearchLimit": _PROMPTS,
