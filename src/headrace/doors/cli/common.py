@@ -39,6 +39,9 @@ Files = Annotated[
     list[str],
     typer.Option("-f", "--filename", help="YAML file, folder or glob; - reads standard input. May be repeated."),
 ]
+Reset = Annotated[
+    bool, typer.Option("--reset", help="Applies changes that need a reset, too, and resets what they need.")
+]
 Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace of the resource.")]
 
 
