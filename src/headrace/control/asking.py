@@ -23,13 +23,15 @@ def ask(
     """Keeps the request, and returns once it is done. Interrupted, the request stays and is performed at the next start."""
     key = submit(log, request, clock)
     while (outcome := fetch_outcome(log, key)) is None:
-        if not _performed_here(log, settings, topology, clock):
+        if not performed_here(log, settings, topology, clock):
             log.wait(WAIT_SECONDS)
     return outcome
 
 
-def _performed_here(log: TopicLog, settings: Settings, topology: Callable[[], Topology], clock: Clock) -> bool:
-    """False: another process holds the state directory and performs it."""
+def performed_here(
+    log: TopicLog, settings: Settings, topology: Callable[[], Topology], clock: Clock = SYSTEM_CLOCK
+) -> bool:
+    """Performs what is requested. False: another process holds the state directory and performs it."""
     try:
         lock = StateLock(settings.state)
     except BusyError:

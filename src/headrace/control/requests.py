@@ -41,11 +41,16 @@ class RequestOutcome(msgspec.Struct, frozen=True):
     done_ms: int = 0
 
 
+def entry(request: Request, clock: Clock) -> tuple[StateKey, bytes]:
+    """The state that keeps a request. Keys sort by time."""
+    return StateKey(OWNER, f"{clock.now_ms():015d}-{uuid4().hex}"), msgspec.json.encode(request)
+
+
 def submit(log: TopicLog, request: Request, clock: Clock) -> str:
-    """Keeps the request; its key. Keys sort by time."""
-    key = f"{clock.now_ms():015d}-{uuid4().hex}"
-    log.commit(Commit(state={StateKey(OWNER, key): msgspec.json.encode(request)}))
-    return key
+    """Keeps the request; its key."""
+    place, value = entry(request, clock)
+    log.commit(Commit(state={place: value}))
+    return place.key
 
 
 def pending(log: TopicLog) -> Mapping[str, Request]:

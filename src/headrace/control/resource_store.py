@@ -4,7 +4,7 @@ Literal secrets are stored as they were written. The log of one machine lies in 
 shared between machines never gets one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -53,8 +53,10 @@ class ResourceStore:
             raise NotFoundError(f"{resource.kind}/{resource.name} is not applied in namespace {resource.namespace}")
         return self._decode(entry).generation
 
-    def apply(self, resources: Sequence[Resource], now_ms: int) -> None:
-        """Adds and changes; equal resources keep their generation.
+    def apply(
+        self, resources: Sequence[Resource], now_ms: int, also: Mapping[StateKey, bytes | None] | None = None
+    ) -> None:
+        """Adds and changes; equal resources keep their generation. `also`: state that goes into the same commit.
 
         InvalidDeclarationError: a literal secret, where the log is readable on other machines.
         """
@@ -62,7 +64,7 @@ class ResourceStore:
             for resource in resources:
                 _refuse_literals(resource)
         entries = self._log.state(OWNER)
-        state: dict[StateKey, bytes | None] = {}
+        state: dict[StateKey, bytes | None] = dict(also or {})
         expect: dict[StateKey, int] = {}
         for resource in resources:
             key = key_of(resource.id)

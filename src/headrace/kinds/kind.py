@@ -1,9 +1,9 @@
-"""What every kind's folder hands in: its models, its checks, what a change costs."""
+"""What every kind's folder hands in: its models, its checks, what a change of each field does."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
+from headrace.foundation.errors import InvalidDeclarationError
 from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.declared_query import DeclaredQuery, no_queries
 from headrace.kinds.document import Plain
@@ -11,19 +11,9 @@ from headrace.kinds.planning import Planned, Planning, nothing_to_note, nothing_
 from headrace.kinds.problem import Problem
 from headrace.kinds.resource import Resource
 from headrace.kinds.spec_model import SpecModel
+from headrace.kinds.verdict import Verdict
 from headrace.stages.topology import Note
 
-Cost = Literal["none", "restart", "re-run query", "re-ingest", "re-embed", "re-label", "new base"]
-"""What changing a field costs, cheapest first."""
-COSTS: Mapping[Cost, str] = {
-    "none": "takes effect at once",
-    "restart": "the roles that use it restart and go on where they were",
-    "re-run query": "a query without windows or joins goes on where it is, any other runs again over the events that are kept",
-    "re-ingest": "the source is read again from its beginning",
-    "re-embed": "every document is embedded again",
-    "re-label": "prompts are answered by the teacher again",
-    "new base": "a new model is tuned from the new base; old versions stay until they are deleted",
-}
 LLM = "llm.nstream.ai/v1"
 STREAMS = "streams.nstream.ai/v1"
 
@@ -94,15 +84,13 @@ class Kind:
     api_versions: tuple[str, ...]
     variant: Callable[[str], type[SpecModel]]
     """The model of a variant of the spec; most kinds have one."""
-    costs: Mapping[str, Cost]
-    """By path below `spec`; a path stands for all below it that are not named themselves."""
+    verdicts: Callable[[str], Mapping[str, Verdict]]
+    """Of a variant: what a change does, by path below `spec` without list indices. A mapping's path stands for all its keys."""
     variants: Callable[[], tuple[str, ...]] = lambda: ("",)
     """The names of the variants that are installed."""
     choose: Callable[[Draft], str] = lambda _: ""
     """Which variant a draft is of."""
     check: Callable[[Draft, World], Iterable[Problem]] = no_checks
-    otherwise: Callable[[str], Cost] = lambda _: "restart"
-    """What changing a field of a variant costs that `costs` does not name."""
     own_block: str = ""
     """The field of the variants' models that holds what only this variant has; '' where there is one variant."""
     plan: Callable[[Resource, Planning], Planned] = nothing_to_run
@@ -118,10 +106,14 @@ class Kind:
         """The model that reads a draft's spec."""
         return self.variant(self.choose(draft))
 
-    def cost(self, path: str, variant: str) -> Cost:
-        """What changing `trainer.batchSize` or the like costs; list indices are left out of paths."""
-        while path:
-            if path in self.costs:
-                return self.costs[path]
-            path = path.rpartition(".")[0]
-        return self.otherwise(variant)
+    def verdict(self, path: str, variant: str) -> Verdict:
+        """What changing `trainer.batchSize` or the like does; list indices are left out of paths."""
+        known, place = self.verdicts(variant), path
+        while place:
+            if place in known:
+                return known[place]
+            place = place.rpartition(".")[0]
+        raise InvalidDeclarationError(
+            f"{self.name} does not say what a change of {path} does",
+            next_step=f"Add {path} to the verdicts of the kind {self.name}.",
+        )

@@ -1,36 +1,44 @@
-"""What applying declarations would change, and what each change costs."""
+"""What applying declarations would change, and what each change does to what already runs."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
-
-from pydantic import BaseModel
+from typing import Literal
 
 from headrace.foundation.resource_id import ResourceId
-from headrace.kinds.document import Location, path_text
-from headrace.kinds.kind import COSTS, Cost, Draft
+from headrace.kinds.field_changes import FieldChange, field_changes
+from headrace.kinds.kind import Draft
 from headrace.kinds.references import references
 from headrace.kinds.registry import KINDS
-from headrace.kinds.resource import HIDDEN, Resource
+from headrace.kinds.resource import Resource
+from headrace.kinds.verdict import FIRST_STAGE, NEW_QUERY, NO_EFFECT, ResetFrom, Verdict, rank
 
 Action = Literal["create", "update", "delete", "unchanged"]
-_RANK: dict[Cost, int] = {cost: rank for rank, cost in enumerate(COSTS)}
-_LONGEST = 60
+_FELT = rank(NEW_QUERY)
+"""From this verdict on, the resources that name a changed one feel it."""
+_RESET_KIND: Mapping[ResetFrom, str] = {
+    "source": "StreamConnector", "sink": "StreamConnector", "rows": "StreamFinetuner", "labels": "StreamFinetuner",
+    "model": "StreamFinetuner", "knowledge": "KnowledgeBase",
+}  # fmt: skip
+"""Whose stage it is that a reset begins with."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldChange:
-    """One field; values as they are written, secrets masked."""
+@dataclass(frozen=True, slots=True, order=True)
+class NeededReset:
+    """Without it a change cannot act."""
 
-    path: str
-    """Such as `promptTemplate[0].userQuestion`."""
-    old: str
-    new: str
-    cost: Cost
+    id: ResourceId
+    """What is reset; for a BaseModel, a finetuner that tunes it."""
+    start: ResetFrom
 
-    def __str__(self) -> str:
-        return f"{self.path}: {self.old} → {self.new} ({self.cost})"
+    @property
+    def stage(self) -> str:
+        """The first stage that is reset: where it never ran, nothing is to be reset."""
+        return f"{FIRST_STAGE[self.start]}/{self.id.path_name}"
+
+    @property
+    def command(self) -> str:
+        """What a person types."""
+        return f"headrace reset {self.id.kind}/{self.id.name} --from {self.start} -n {self.id.namespace}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +48,16 @@ class Change:
     id: ResourceId
     action: Action
     fields: tuple[FieldChange, ...] = ()
-    cost: Cost = "none"
-    """The dearest of its fields'."""
     affects: tuple[str, ...] = ()
-    """`Kind/name` of resources that name this one, and feel its cost."""
+    """`Kind/name` of resources that name this one, and feel the change."""
     sentence: str = ""
+    resets: tuple[NeededReset, ...] = ()
+    """What must be reset before all of it can act."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The dearest of its fields'."""
+        return max((field.verdict for field in self.fields), key=rank, default=NO_EFFECT)
 
 
 def plan(applied: Sequence[Resource], new: Sequence[Resource], *, prune: bool = False) -> list[Change]:
@@ -60,15 +73,26 @@ def _change(old: Resource | None, new: Resource, world: Mapping[ResourceId, Reso
     title = f"{new.kind}/{new.name} in {new.namespace}"
     if old is None:
         return Change(new.id, "create", sentence=f"{title} is created")
-    fields = tuple(_fields(old, new))
+    fields = tuple(field_changes(old, new))
     if not fields:
         return Change(new.id, "unchanged", sentence=f"{title} stays as it is")
-    cost: Cost = max((field.cost for field in fields), key=_RANK.__getitem__)
-    affects = _affected(new, world) if _RANK[cost] > _RANK["restart"] else ()
-    sentence = f"{title} changes in {_counted(len(fields), 'field')}; {cost}: {COSTS[cost]}"
+    verdict = max((field.verdict for field in fields), key=rank)
+    affects = _affected(new, world) if rank(verdict) >= _FELT else ()
+    sentence = f"{title} changes in {_counted(len(fields), 'field')}; {verdict}: {verdict.sentence}"
     if affects:
-        sentence += f"; {', '.join(affects)} with it"
-    return Change(new.id, "update", fields, cost, affects, sentence)
+        sentence += f" Affects {', '.join(affects)}."
+    return Change(new.id, "update", fields, affects, sentence, tuple(_resets(new.id, fields, world)))
+
+
+def _resets(
+    changed: ResourceId, fields: Sequence[FieldChange], world: Mapping[ResourceId, Resource]
+) -> Iterator[NeededReset]:
+    """Of the resource itself, or of those that name it where it runs no such stage: a base model is trained by its finetuners."""
+    starts: list[ResetFrom] = [field.verdict.reset for field in fields if field.verdict.reset is not None]
+    for start in dict.fromkeys(starts):
+        kind = _RESET_KIND[start]
+        targets = [one.id for one in world.values() if one.kind == kind and changed in _named_by(one)]
+        yield from sorted(NeededReset(one, start) for one in ([changed] if changed.kind == kind else targets))
 
 
 def _deleted(old: Resource, remaining: Mapping[ResourceId, Resource]) -> Change:
@@ -77,67 +101,6 @@ def _deleted(old: Resource, remaining: Mapping[ResourceId, Resource]) -> Change:
     if affects:
         sentence += f"; {', '.join(affects)} cannot run without it"
     return Change(old.id, "delete", affects=affects, sentence=sentence)
-
-
-def _fields(old: Resource, new: Resource) -> Iterator[FieldChange]:
-    """Compares what the specs mean: `16` and `'16'`, and a default written out, are no change."""
-    before, after = (dict(_leaves(one.spec)) for one in (old, new))
-    shown = (old.shown()["spec"], new.shown()["spec"])
-    kind = KINDS[new.kind]
-    variant = kind.choose(Draft(new.id, dict(new.raw)))
-    for location in dict.fromkeys([*before, *after]):
-        if before.get(location, _ABSENT) != after.get(location, _ABSENT):
-            path = path_text(location)
-            values = [
-                _text(_at(one, location), leaves.get(location))
-                for one, leaves in zip(shown, (before, after), strict=True)
-            ]
-            yield FieldChange(path, values[0], values[1], kind.cost(_keys(location), variant))
-    for key in ("labels", "annotations"):
-        values = [json.dumps(dict(getattr(one, key)), ensure_ascii=False, sort_keys=True) for one in (old, new)]
-        if values[0] != values[1]:
-            yield FieldChange(f"metadata.{key}", values[0], values[1], "none")
-
-
-_ABSENT = object()
-
-
-def _leaves(value: Any, above: Location = ()) -> Iterator[tuple[Location, Any]]:
-    """What a spec means, by the keys of the YAML. Not pydantic's dump, in which one secret looks like another."""
-    if isinstance(value, BaseModel):
-        for name, info in type(value).model_fields.items():
-            yield from _leaves(getattr(value, name), (*above, info.alias or name))
-    elif isinstance(value, Mapping) and value:
-        for key, inner in cast("Mapping[str, Any]", value).items():
-            yield from _leaves(inner, (*above, key))
-    elif isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, BaseModel)) for item in value):
-        for place, inner in enumerate(cast("Sequence[Any]", value)):
-            yield from _leaves(inner, (*above, place))
-    else:
-        yield above, value
-
-
-def _at(value: Any, location: Location) -> Any:
-    for step in location:
-        if isinstance(value, Mapping) and step in value:
-            value = cast("Mapping[Any, Any]", value)[step]
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            value = cast("list[Any]", value)[step]
-        else:
-            return _ABSENT
-    return value
-
-
-def _text(written: Any, meant: Any) -> str:
-    if written is _ABSENT:
-        return "(left out)" if meant is None or not isinstance(meant, (str, int, float)) else f"{meant} (default)"
-    text = written if isinstance(written, str) else json.dumps(written, ensure_ascii=False, default=lambda _: HIDDEN)
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def _keys(location: Location) -> str:
-    return ".".join(step for step in location if isinstance(step, str))
 
 
 def _affected(resource: Resource, world: Mapping[ResourceId, Resource]) -> tuple[str, ...]:

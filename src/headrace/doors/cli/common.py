@@ -40,6 +40,9 @@ Files = Annotated[
     typer.Option("-f", "--filename", help="YAML file, folder or glob; - reads standard input. May be repeated."),
 ]
 AllNamespaces = Annotated[bool, typer.Option("-A", "--all-namespaces", help="Of every namespace.")]
+Reset = Annotated[
+    bool, typer.Option("--reset", help="Applies changes that need a reset, too, and resets what they need.")
+]
 Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace of the resource.")]
 
 

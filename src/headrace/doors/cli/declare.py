@@ -1,14 +1,19 @@
-"""validate, plan, apply: what files declare."""
+"""validate, plan, apply: what files declare, and what changes with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
-from headrace.doors.cli.common import Files, Format, Output, State, open_state, print_data, say, settings
+from headrace.doors.cli.common import Files, Format, Output, Reset, State, open_state, print_data, say, settings
 
 if TYPE_CHECKING:
+    from headrace.control.declared_changes import Declared
+    from headrace.foundation.resource_id import ResourceId
+    from headrace.foundation.settings import Settings
+    from headrace.kinds.plan import Change
     from headrace.kinds.resource import Resource
+    from headrace.log.topic_log import TopicLog
 
 
 def register(app: typer.Typer) -> None:
@@ -52,30 +57,49 @@ def validate(files: Files, output: Format = Output.table) -> None:
 
 
 def plan(files: Files, output: Format = Output.table, state: State = None) -> None:
-    """Shows what `apply` would change, and what each change costs."""
+    """Shows what `apply` would change, when each change acts, and what needs a reset."""
+    from headrace.control.declared_changes import declared_changes
     from headrace.control.query_changes import query_changes
     from headrace.control.resource_store import ResourceStore
-    from headrace.kinds.plan import plan as plan_changes
     from headrace.kinds.topology import topology
 
     chosen = settings(state)
     log = open_state(state) if chosen.state.exists() else None
     applied = ResourceStore(log).all() if log else []
     resources = load_or_exit(files, applied)
+    found = declared_changes(applied, resources, log, chosen)
     together = topology(merged(applied, resources), chosen)
     queries = query_changes(together, log, chosen.streams) if log else {}
-    rows = [
-        {
-            "action": c.action, "kind": c.id.kind, "namespace": c.id.namespace, "name": c.id.name,
-            "what": "; ".join(one for one in (c.sentence, queries.get(c.id)) if one),
-        }
-        for c in plan_changes(applied, resources)
-    ]  # fmt: skip
-    print_data(rows, output, ("action", "kind", "namespace", "name", "what"))
+    print_changes(found, queries, output)
     declared = {resource.id for resource in resources}
     for one in together.not_ready:
         if one.id in declared:
             say(f"{one.id}: Ready=False ({one.reason}): {one.message}")
+
+
+def print_changes(found: "Declared", queries: "Mapping[ResourceId, str]", output: Output) -> None:
+    """A row per resource, with its fields; for people the fields and the resets that are due below."""
+    rows = [
+        {
+            "action": c.action, "kind": c.id.kind, "namespace": c.id.namespace, "name": c.id.name,
+            "what": "; ".join(one for one in (c.sentence, queries.get(c.id)) if one),
+            "fields": [
+                {"path": one.path, "old": one.old, "new": one.new, "verdict": one.verdict.text} for one in c.fields
+            ],
+            "resets": [one.command for one in c.resets],
+        }
+        for c in found.changes
+    ]  # fmt: skip
+    print_data(rows, output, ("action", "kind", "namespace", "name", "what"))
+    if output is not Output.table:
+        return
+    for change in found.changes:
+        for field in change.fields:
+            typer.echo(f"  {change.id.kind}/{change.id.name} {field}")
+    if found.resets:
+        typer.echo("These changes need a reset. `headrace apply --reset` applies them and does it:")
+        for reset in found.resets:
+            typer.echo(f"  {reset.command}")
 
 
 def merged(applied: "Sequence[Resource]", declared: "Sequence[Resource]") -> "list[Resource]":
@@ -83,19 +107,30 @@ def merged(applied: "Sequence[Resource]", declared: "Sequence[Resource]") -> "li
     return list({resource.id: resource for resource in (*applied, *declared)}.values())
 
 
-def apply(files: Files, state: State = None) -> None:
-    """Takes the resources into the state directory; `headrace up` runs them."""
+def apply(files: Files, reset: Reset = False, state: State = None) -> None:
+    """Takes the resources into the state directory; `headrace up` runs them. Exit code 2: a change waits for --reset."""
+    for change in apply_files(files, open_state(state, create=True), settings(state), reset=reset):
+        typer.echo(f"{change.id.kind}/{change.id.name} {_PAST.get(change.action, change.action)}")
+
+
+def apply_files(files: list[str], log: "TopicLog", chosen: "Settings", *, reset: bool) -> "Sequence[Change]":
+    """Applies all of the files. ResetNeededError, and nothing of a resource is applied that needs a reset, where `reset` is not given."""
+    from headrace.control.asking import performed_here
+    from headrace.control.declared_changes import apply_declared, declared_changes, reset_needed
     from headrace.control.resource_store import ResourceStore
     from headrace.foundation.clock import SYSTEM_CLOCK
-    from headrace.kinds.plan import plan as plan_changes
+    from headrace.kinds.topology import topology
 
-    store = ResourceStore(open_state(state, create=True))
+    store = ResourceStore(log)
     applied = store.all()
     resources = load_or_exit(files, applied)
-    changes = plan_changes(applied, resources)
-    store.apply(resources, SYSTEM_CLOCK.now_ms())
-    for change in changes:
-        typer.echo(f"{change.id.kind}/{change.id.name} {_PAST.get(change.action, change.action)}")
+    found = declared_changes(applied, resources, log, chosen)
+    apply_declared(found, resources, store, SYSTEM_CLOCK, reset=reset)
+    if found.waiting and not reset:
+        raise reset_needed(found)
+    if found.resets and not performed_here(log, chosen, lambda: topology(store.all(), chosen)):
+        say("the running headrace performs the reset")
+    return found.changes
 
 
 _PAST = {"create": "created", "update": "configured", "unchanged": "unchanged", "delete": "deleted"}

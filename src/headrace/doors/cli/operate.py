@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.doors.cli.common import Files, Format, Output, State, open_state, print_data, say, settings
+from headrace.doors.cli.common import Files, Format, Output, Reset, State, open_state, print_data, say, settings
 
 Host = Annotated[
     str | None, typer.Option("--host", help="Address to listen on. Default: 127.0.0.1", show_default=False)
@@ -41,18 +41,16 @@ def run(
         bool | None,
         typer.Option("--live/--no-live", help="Shows the live view. Default: on a terminal.", show_default=False),
     ] = None,
+    reset: Reset = False,
 ) -> None:
     """Applies the files and runs everything that is applied, in the foreground; Ctrl-C stops it cleanly."""
     from headrace.control.resource_store import ResourceStore
-    from headrace.doors.cli.declare import load_or_exit
-    from headrace.foundation.clock import SYSTEM_CLOCK
+    from headrace.doors.cli.declare import apply_files
 
     log = open_state(state, create=True)
-    store = ResourceStore(log)
-    resources = load_or_exit(files, store.all())
-    store.apply(resources, SYSTEM_CLOCK.now_ms())
+    apply_files(files, log, settings(state), reset=reset)
     _supervise(
-        store.all(),
+        ResourceStore(log).all(),
         log,
         settings(state, host=host, port=port, answers=answers),
         until_idle=until_idle,

@@ -8,7 +8,7 @@ KIND = Kind(
     "basemodels",
     (LLM,),
     variant=lambda _: spec.BaseModelSpec,
-    costs=changes.COSTS,
+    verdicts=lambda _: changes.VERDICTS,
     check=checks.check,
     plan=stages.plan,
     notes=stages.notes,

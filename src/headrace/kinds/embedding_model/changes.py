@@ -1,13 +1,25 @@
-"""What changing an EmbeddingModel costs."""
+"""What changing an EmbeddingModel does."""
 
-from headrace.kinds.kind import Cost
+from headrace.kinds.verdict import AT_ONCE, NEW_GENERATION, NO_EFFECT, RESTART, Verdict
 
-COSTS: dict[str, Cost] = {
-    "embeddingModelName": "none",
-    "embeddingModelServingInfo": "re-embed",
-    "embeddingModelServingInfo.modelProviderToken": "none",
-    "embeddingModelServingInfo.apikey": "restart",
-    "goldenQueries": "restart",
-    "embeddingModelServingTemplate": "restart",
-    "embeddingModelServingTemplate.resourceRequest": "none",
+VERDICTS: dict[str, Verdict] = {
+    "embeddingModelName": NEW_GENERATION.saying(
+        "Where it names the service's model, a new generation is built beside the active one. Elsewhere it has no effect."
+    ),
+    "embeddingModelServingInfo.hfModelId": NEW_GENERATION,
+    "embeddingModelServingInfo.path": NEW_GENERATION,
+    "embeddingModelServingInfo.modelProvider": NEW_GENERATION,
+    "embeddingModelServingInfo.modelProviderToken": NO_EFFECT,
+    "embeddingModelServingInfo.url": NEW_GENERATION,
+    "embeddingModelServingInfo.apikey": AT_ONCE,
+    "embeddingModelServingInfo.model": NEW_GENERATION,
+    "embeddingModelServingInfo.dimension": NEW_GENERATION,
+    "embeddingModelServingTemplate.replicas": RESTART,
+    "embeddingModelServingTemplate.resourceLimit.cpu": RESTART,
+    "embeddingModelServingTemplate.resourceLimit.memory": RESTART,
+    "embeddingModelServingTemplate.resourceLimit.gpu": NO_EFFECT,
+    "embeddingModelServingTemplate.resourceRequest.cpu": NO_EFFECT,
+    "embeddingModelServingTemplate.resourceRequest.memory": NO_EFFECT,
+    "embeddingModelServingTemplate.resourceRequest.gpu": NO_EFFECT,
+    "goldenQueries": RESTART,
 }

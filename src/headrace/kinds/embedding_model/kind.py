@@ -8,7 +8,7 @@ KIND = Kind(
     "embeddingmodels",
     (LLM,),
     variant=lambda _: spec.EmbeddingModelSpec,
-    costs=changes.COSTS,
+    verdicts=lambda _: changes.VERDICTS,
     check=checks.check,
     plan=stages.plan,
 )

@@ -1,14 +1,24 @@
-"""What changing a KnowledgeBase costs."""
+"""What changing a KnowledgeBase does."""
 
-from headrace.kinds.kind import Cost
+from headrace.kinds.verdict import AT_ONCE, NEW_GENERATION, NEXT_RECORD, RESETS, Verdict
 
-COSTS: dict[str, Cost] = {
-    "embeddingModel": "re-embed",
-    "dataSource": "re-embed",
-    "document": "re-embed",
-    "document.metadata": "restart",
-    "document.operation": "restart",
-    "chunking": "re-embed",
-    "retrieval": "none",
-    "freshness": "restart",
+_READ = NEXT_RECORD.saying("Acts on documents that come in from now on. Stored documents keep what was read of them.")
+_RESET = RESETS["knowledge"]
+VERDICTS: dict[str, Verdict] = {
+    "embeddingModel": NEW_GENERATION,
+    "dataSource.sourceStreamConnector": _RESET.saying("Documents of the former source would stay beside the new ones."),
+    "document.id": _RESET.saying("Stored documents would stay under their former ids, and no change would reach them."),
+    "document.text": _READ,
+    "document.title": _READ,
+    "document.metadata": _READ,
+    "document.version": _RESET.saying("Versions of the two columns cannot be compared."),
+    "document.validFrom": _READ,
+    "document.operation": _READ,
+    "document.media": _READ,
+    "chunking.maxTokens": NEW_GENERATION,
+    "chunking.overlap": NEW_GENERATION,
+    "retrieval.mode": AT_ONCE,
+    "retrieval.limit": AT_ONCE,
+    "freshness.target": AT_ONCE,
+    "freshness.history": AT_ONCE,
 }

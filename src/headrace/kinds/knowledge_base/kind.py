@@ -8,7 +8,7 @@ KIND = Kind(
     "knowledgebases",
     (LLM,),
     variant=lambda _: spec.KnowledgeBaseSpec,
-    costs=changes.COSTS,
+    verdicts=lambda _: changes.VERDICTS,
     check=checks.check,
     plan=stages.plan,
     free_text=frozenset({"id", "text", "title", "metadata", "version", "validFrom", "operation", "media"}),

@@ -1,14 +1,25 @@
-"""What changing a MegaModel costs: answers are cached by model and prompt, so only another model asks again."""
+"""What changing a MegaModel does: answers that are committed stay, and another teacher has a cache of its own."""
 
-from headrace.kinds.kind import Cost
+from headrace.kinds.verdict import AT_ONCE, NEXT_RECORD, Verdict
 
-_BLOCKS = ("openAI", "azureOpenAI", "anthropic", "gemini")
-
-COSTS: dict[str, Cost] = {
-    "modelProvider": "re-label",
-    "modelTemplate": "re-label",
-    **{f"modelTemplate.{block}.{key}": "restart" for block in _BLOCKS for key in ("apikey", "endpoint")},
-    "modelTemplate.azureOpenAI.apiVersion": "restart",
-    "timeout": "restart",
-    "price": "restart",
+_ASKS = NEXT_RECORD.saying(
+    "Prompts that wait are asked with it, without answers from the cache of the former one. Committed examples keep their answers; "
+    "`headrace reset --from labels` asks again."
+)
+_TEMPLATE: dict[str, Verdict] = {
+    f"modelTemplate.{block}.{key}": verdict
+    for block in ("openAI", "azureOpenAI", "anthropic", "gemini")
+    for key, verdict in (
+        ("apikey", AT_ONCE),
+        ("endpoint", _ASKS),
+        ("deployment" if block == "azureOpenAI" else "model", _ASKS),
+    )
+}
+VERDICTS: dict[str, Verdict] = {
+    "modelProvider": _ASKS,
+    **_TEMPLATE,
+    "modelTemplate.azureOpenAI.apiVersion": _ASKS,
+    "timeout": AT_ONCE,
+    "price.inputPerMillion": AT_ONCE,
+    "price.outputPerMillion": AT_ONCE,
 }

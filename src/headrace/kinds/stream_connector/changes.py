@@ -1,24 +1,115 @@
-"""What changing a StreamConnector costs."""
+"""What changing a StreamConnector does."""
 
-from headrace.kinds.kind import Cost
+from headrace.kinds.verdict import AT_ONCE, NEW_QUERY, NEXT_BEGIN, NEXT_RECORD, RESETS, Verdict
 
-COSTS: dict[str, Cost] = {
-    "direction": "re-ingest",
-    "type": "re-ingest",
-    "schema": "re-ingest",
-    "key": "re-ingest",
-    "id": "re-ingest",
-    "eventTime": "re-ingest",
-    "eventTime.outOfOrderness": "re-run query",
-    "eventTime.idleTimeout": "restart",
-    "eventTime.maxAhead": "restart",
-    "timeline": "re-ingest",
-    "retention": "restart",
-    "table": "re-run query",
-    "input": "restart",
+_SOURCE = RESETS["source"]
+_COLUMNS = NEW_QUERY.saying(
+    "Rows that come from now on have the new columns. Queries go on over the columns they began with where columns were only added, "
+    "else they change: without windows and joins they continue, any other starts again."
+)
+_TYPED = _SOURCE.saying(
+    "Records in the log do not fit another type of the column: the source must be read from its start."
+)
+_KEPT = NEXT_RECORD.saying("Acts on records that come in from now on. Records in the log stay as they are.")
+_INPUT = NEXT_RECORD.saying("The sink goes on where it stopped in the topic that is declared now; a topic it never wrote is written from its start.")  # fmt: skip
+_SHARED: dict[str, Verdict] = {
+    "direction": AT_ONCE.saying("The stage of the former direction ends and keeps what it wrote. The other begins."),
+    "type": _SOURCE.saying("Positions of one technology mean nothing to another: the source must be read from its start."),
+    "schema": _COLUMNS,
+    "schema.name": _COLUMNS,
+    "schema.type": _TYPED,
+    "key": _KEPT,
+    "id": _KEPT,
+    "eventTime.column": _SOURCE.saying("Records in the log carry the time of the former column: the source must be read from its start."),
+    "eventTime.outOfOrderness": AT_ONCE,
+    "eventTime.idleTimeout": AT_ONCE,
+    "eventTime.maxAhead": _KEPT,
+    "timeline": _KEPT,
+    "retention": AT_ONCE,
+    "table": NEW_QUERY,
+    "table.validFrom": _KEPT.saying("Acts on rows that are joined from now on."),
+    "input.streamFinetuner": _INPUT,
+    "input.streamConnector": _INPUT,
+    "input.topic": _INPUT,
+}  # fmt: skip
+_FILE: dict[str, Verdict] = {
+    "path": NEXT_RECORD.saying("Files of another name are read from their start. A file of the same name must begin as the former one did."),
+    "format": _SOURCE.saying("A place in a file of one format means nothing in another: the source must be read from its start."),
+    "follow": AT_ONCE,
+    "maxRecordBytes": _KEPT,
+    "delimiter": _KEPT,
+    "envelope": _KEPT,
+}  # fmt: skip
+_DOCUMENTS: dict[str, Verdict] = {
+    "path": NEXT_RECORD.saying("The folder is compared with what is known: other documents are taken in, missing ones are deleted."),
+    "glob": NEXT_RECORD.saying("Documents that match now are taken in; those that no longer match are deleted."),
+    "follow": AT_ONCE,
+    "pollInterval": AT_ONCE,
+    "maxBytes": _KEPT,
+    "maxPages": _KEPT,
+    "timeout": _KEPT,
+}  # fmt: skip
+_GENERATOR: dict[str, Verdict] = {
+    "seed": _KEPT,
+    "rate": AT_ONCE,
+    "count": AT_ONCE,
+    "fields": _COLUMNS,
+    "fields.name": _COLUMNS,
+    **dict.fromkeys(("fields.kind", "fields.whole", "fields.values"), _TYPED),
+    **{
+        f"fields.{key}": _KEPT
+        for key in ("start", "step", "low", "high", "mean", "deviation", "weights", "interval", "disorder")
+    },
+}
+_HTTP: dict[str, Verdict] = {"maxBodyBytes": AT_ONCE, "maxRecordBytes": _KEPT, "keep": AT_ONCE, "envelope": _KEPT}
+_KAFKA: dict[str, Verdict] = {
+    "bootstrapServers": AT_ONCE.saying("Offsets are kept, so the servers must be of the same cluster; for another one reset from source."),
+    "topic": _SOURCE.saying("Offsets of one topic mean nothing in another: it must be read from its start."),
+    "schemaRegistry.url": _KEPT,
+    "schemaRegistry.user": AT_ONCE,
+    "schemaRegistry.password": AT_ONCE,
+    "properties": AT_ONCE,
+    "format": _KEPT,
+    "start": NEXT_BEGIN.saying("Acts when the source is next read from nothing: after a reset from source."),
+    "bounded": _SOURCE.saying("Where a bounded read ends was fixed when it began: the source must be read from its start."),
+    "keyColumn": _COLUMNS,
+    "headersColumn": _COLUMNS,
+    "maxRecordBytes": _KEPT,
+}  # fmt: skip
+_WRITTEN = NEXT_RECORD.saying("Acts on records that are written from now on. What was written stays as it is.")
+_AGAIN = RESETS["sink"].saying(
+    "What was prepared means nothing elsewhere: the sink must write its topic again from its start."
+)
+_WRITES: dict[str, tuple[str, ...]] = {
+    "file": ("format", "rollRecords", "rollBytes", "metadata"),
+    "kafka": ("bootstrapServers", "topic", "key", "schemaRegistry.url", "schemaRegistry.user", "schemaRegistry.password",
+              "properties", "format", "metadata"),
+    "stdout": ("metadata",),
+    "webhook": ("url", "method", "headers", "batchRecords", "timeout", "retryFor", "metadata"),
+}  # fmt: skip
+_SINKS: dict[str, dict[str, Verdict]] = {name: dict.fromkeys(keys, _WRITTEN) for name, keys in _WRITES.items()}
+_SINKS["file"] |= {"path": _AGAIN}
+_BLOCKS: dict[str, dict[str, Verdict]] = {
+    "source/file": _FILE,
+    "source/documents": _DOCUMENTS,
+    "source/generator": _GENERATOR,
+    "source/http": _HTTP,
+    "source/kafka": _KAFKA,
+    **{f"sink/{name}": block for name, block in _SINKS.items()},
 }
 
 
-def of_block(variant: str) -> Cost:
-    """A source's own options say what is read, a sink's only how it is written."""
-    return "re-ingest" if variant.startswith("source/") else "restart"
+_OFFSETS = RESETS["sink"].saying(
+    "The sink knows what it wrote by offsets of the former topic: it must write from the start of the new one."
+)
+
+
+def verdicts(variant: str) -> dict[str, Verdict]:
+    """Of a `DIRECTION/TYPE`. A technology that others install says nothing of its options: a source must be read again."""
+    block = variant.partition("/")[2]
+    type_ = {"type": _AGAIN} if variant.startswith("sink/") else {}
+    if variant not in _BLOCKS:
+        return {**_SHARED, **type_, block: _SOURCE if variant.startswith("source/") else _WRITTEN}
+    own = {f"{block}.{key}": verdict for key, verdict in _BLOCKS[variant].items()}
+    inputs = {key: _OFFSETS for key in _SHARED if key.startswith("input.")} if variant == "sink/kafka" else {}
+    return {**_SHARED, **type_, **inputs, **own}

@@ -10,10 +10,9 @@ KIND = Kind(
     variant=models.variant,
     variants=models.variants,
     choose=models.choose,
-    costs=changes.COSTS,
+    verdicts=changes.verdicts,
     check=checks.check,
     plan=stages.plan,
-    otherwise=changes.of_block,
     own_block=spec.OPTIONS,
     free_text=frozenset({"*"}),
 )

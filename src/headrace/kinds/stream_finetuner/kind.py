@@ -8,7 +8,7 @@ KIND = Kind(
     "streamfinetuners",
     (LLM,),
     variant=lambda _: spec.StreamFinetunerSpec,
-    costs=changes.COSTS,
+    verdicts=lambda _: changes.VERDICTS,
     check=checks.check,
     plan=stages.plan,
     queries=stages.queries,
