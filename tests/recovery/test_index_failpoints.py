@@ -36,8 +36,8 @@ from headrace.testing.pipeline import SmallReads
 SOURCE = Path(headrace.__file__).parent
 STAGE = [SOURCE / "stages" / name for name in ("index.py", "generations.py", "canary.py")]
 STORE = sorted((SOURCE / "knowledge" / "sqlite").glob("*.py"))
-READERS = {"knowledge.neighbours.saved"}
-"""Passed by those who search, never by the writer."""
+OTHERS = {"knowledge.neighbours.saved", *(f"knowledge.clear.{side}" for side in ("before", "within", "after"))}
+"""Passed by those who search and by a reset, never by the index."""
 LOG = tuple(f"log.commit.{side}" for side in ("before", "within", "after"))
 DAY = 86_400
 
@@ -50,7 +50,7 @@ def discovered() -> list[str]:
         for file in STORE
         for name in re.findall(r'(?:turn|_transaction)\([^)]*"(knowledge\.\w+)"', file.read_text())
     }
-    return sorted((plain | {f"{name}.{side}" for name in turns for side in ("before", "within", "after")}) - READERS)
+    return sorted((plain | {f"{name}.{side}" for name in turns for side in ("before", "within", "after")}) - OTHERS)
 
 
 NAMES = discovered()

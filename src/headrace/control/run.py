@@ -10,12 +10,14 @@ from typing import Protocol, Self, cast
 
 from headrace.control.health import HOPELESS_FAILURES, failing
 from headrace.control.idleness import is_idle
+from headrace.control.performing import perform_pending
+from headrace.control.readers import release_readers, restore_readers
 from headrace.control.supervisor import RoleProcess, Supervisor
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FencedError, RetryableError, UnavailableError
 from headrace.foundation.settings import Settings
 from headrace.log.topic_log import TopicLog
-from headrace.stages.context import backends_of
+from headrace.stages.context import StageContext, backends_of
 from headrace.stages.serve.options import AnswersKept, DoorOptions
 from headrace.stages.stage import read_statuses
 from headrace.stages.stage_spec import StageSpec, downstream
@@ -88,19 +90,19 @@ def run_until(
         doors=DoorOptions(settings.host, settings.port, settings.api_key, cast("AnswersKept", settings.answers)),
         clock=clock,
     )
+    current = _Current(topology, applied)
+    context = StageContext(log, supervisor.holder, settings.state, backends_of(settings), clock)
     with _stop_requests() as stop_requests:
         try:
             supervisor.start()
             with view:
                 outcome = _watch(
                     supervisor,
-                    topology,
-                    log,
+                    current,
+                    context,
                     until_idle=until_idle,
                     view=view,
                     stop_requests=stop_requests,
-                    applied=applied,
-                    clock=clock,
                 )
             if when_idle and not outcome.failure:
                 when_idle()
@@ -109,35 +111,55 @@ def run_until(
             supervisor.stop()
 
 
+class _Current:
+    """What is applied now."""
+
+    def __init__(self, topology: Topology, applied: Callable[[], Topology | None]) -> None:
+        self.topology, self._applied = topology, applied
+
+    def changed(self) -> bool:
+        """Whether it changed since the last look."""
+        found = self._applied()
+        self.topology = found or self.topology
+        return found is not None
+
+    def look(self) -> Topology:
+        self.changed()
+        return self.topology
+
+
 def _watch(
     supervisor: Supervisor,
-    topology: Topology,
-    log: TopicLog,
+    current: _Current,
+    context: StageContext,
     *,
     until_idle: bool,
     view: View,
     stop_requests: list[int],
-    applied: Callable[[], Topology | None],
-    clock: Clock,
 ) -> Outcome:
+    log, clock = context.log, context.clock
     trimmed_at = looked_at = clock.monotonic()
-    away = ""
+    away, gone = "", frozenset[tuple[str, str]]()
     while not stop_requests:
         try:
             died = supervisor.poll()
             view.refresh(died)
             if replaced := _replaced(supervisor, died):
                 return replaced
-            if until_idle and (outcome := _finished(supervisor, topology.specs, log)):
+            if until_idle and (outcome := _finished(supervisor, current.topology.specs, log)):
                 return outcome
             if clock.monotonic() - looked_at > RECONCILE_SECONDS:
                 looked_at = clock.monotonic()
-                if changed := applied():
-                    topology = changed
-                    for what in supervisor.reconcile(changed.specs):
+                if current.changed():
+                    restore_readers(log, current.topology.specs, supervisor.holder, clock)
+                    for what in supervisor.reconcile(current.topology.specs):
                         sys.stderr.write(f"applied: {what}\n")
+                perform_pending(
+                    current.look, context, lambda names: supervisor.without(names, lambda: current.look().specs)
+                )
             if clock.monotonic() - trimmed_at > TRIM_SECONDS:
                 trimmed_at = clock.monotonic()
+                gone = release_readers(log, current.topology, supervisor.holder, gone)
                 _trim(log, clock)
             log.wait(POLL_SECONDS)
             away = ""

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -117,9 +117,14 @@ class Supervisor:
         self.started_ms = clock.now_ms()
         self._backends, self._doors = backends, doors
         self._lock = StateLock(state)
-        self.roles = [self._role(order) for order in self._orders(specs)]
+        self.roles: list[RoleProcess] = []
+        self.plan(specs)
         (state / "logs").mkdir(exist_ok=True)
         self._memory_checked = 0.0
+
+    def plan(self, specs: Sequence[StageSpec]) -> None:
+        """What `start` will start."""
+        self.roles = [self._role(order) for order in self._orders(specs)]
 
     def start(self) -> None:
         for role in self.roles:
@@ -156,6 +161,26 @@ class Supervisor:
             *(f"{name} restarted" for name in restarted),
             *(f"{name} started" for name in wanted if name not in known),
         ]
+
+    @contextlib.contextmanager
+    def without(self, names: Collection[str], applied: Callable[[], Sequence[StageSpec]]) -> Generator[None]:
+        """Meanwhile the stages of those names do not run; afterwards what is applied then does.
+
+        Their processes end, however long a step takes, and start again with the rest of their stages.
+        """
+        specs = [spec for role in self.roles for spec in role.order.specs]
+        touched = [role for role in self.roles if any(spec.name in names for spec in role.order.specs)]
+        self._end(touched)
+        for role in touched:
+            role.process, role.due_at = None, 0.0
+        self.reconcile([one for one in specs if one.name not in names])
+        for role in self.roles:
+            if role.process is None:
+                self._start(role)
+        try:
+            yield
+        finally:
+            self.reconcile(applied())
 
     @staticmethod
     def _tell(role: RoleProcess, order: RoleOrder) -> bool:

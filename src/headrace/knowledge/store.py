@@ -142,6 +142,10 @@ class KnowledgeStore(Protocol):
         """Forgets versions whose intervals on the arrival timeline ended before then; tombstones stay. Returns how many went."""
         ...
 
+    def clear(self, epoch: int) -> None:
+        """One transaction: documents, versions, generations, vectors, offsets and state go. Searches that follow find nothing."""
+        ...
+
     # -- the readers
 
     def search(self, query: StoreQuery) -> list[Hit]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Protocol
 
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.log.topic_log import StateKey, TopicLog
@@ -38,6 +39,18 @@ def forget_state(spec: StageSpec, log: TopicLog) -> Reset:
     return {StateKey(spec.name, key): None for key in log.state(spec.name)}
 
 
+def nothing_to_empty(_spec: StageSpec, _context: StageContext, *, starts: bool) -> None:
+    """For stages that keep nothing but topics and state."""
+
+
+class Empty(Protocol):
+    """Empties what a stage keeps outside of the log, before a reset is committed. Repeats are harmless; the stage does not run."""
+
+    def __call__(self, spec: StageSpec, context: StageContext, /, *, starts: bool) -> None:
+        """`starts`: the reset begins with this stage, rather than upstream of it."""
+        ...
+
+
 def nothing_outside(_spec: StageSpec, _context: StageContext) -> int:
     """For stages that keep nothing but topics, state and the files in `holds`."""
     return 0
@@ -53,6 +66,8 @@ class StageType:
     """Beside an empty lag, which control asks of every stage."""
     reset: Callable[[StageSpec, TopicLog], Reset] = forget_state
     """Its state as it is to stand after a reset, to be committed with the offsets."""
+    empty: Empty = nothing_to_empty
+    """What a reset does first, where the stage keeps something outside of the log that would answer for what is to be made again."""
     purge: Callable[[StageSpec, StageContext], int] = nothing_outside
     """Takes away what it keeps elsewhere, such as a server's tables or a running job; bytes given back, as far as they are known."""
 

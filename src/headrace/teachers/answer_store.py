@@ -7,6 +7,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -140,6 +141,33 @@ class AnswerStore:
             return query(self._file.reader)
         except sqlite3.Error as error:
             raise store_error(error, self._path) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the store holds of one owner."""
+
+    outcomes: int = 0
+    bytes: int = 0
+    """Of their texts."""
+    spending: Spending = Spending()
+
+
+def kept(path: Path, owner: ResourceId) -> Kept:
+    """What the store holds of an owner; nothing where there is no file."""
+    if not path.exists():
+        return Kept()
+    file = open_store_file(path)
+    try:
+        count, size = file.reader.execute(
+            "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM answers WHERE owner = ?", (str(owner),)
+        ).fetchone()
+        spent = ledger.spending_of(file.reader.execute(ledger.SPENDING, (str(owner),)).fetchone())
+        return Kept(count, size, spent)
+    except sqlite3.Error as error:
+        raise store_error(error, path) from error
+    finally:
+        file.close()
 
 
 def forget(path: Path, owner: ResourceId, *, spending: bool) -> int:

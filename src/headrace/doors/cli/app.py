@@ -7,6 +7,7 @@ from typer.exceptions import TyperException
 
 from headrace import __version__
 from headrace.doors.cli import cluster, declare, inspect, models, operate, resources
+from headrace.doors.cli.reset import register as register_reset
 from headrace.doors.cli.search import EPILOG as SEARCH_EPILOG
 from headrace.doors.cli.search import search
 from headrace.doors.cli.sql import EPILOG as SQL_EPILOG
@@ -40,6 +41,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Prints the vers
 
 declare.register(app)
 resources.register(app)
+register_reset(app)
 operate.register(app)
 inspect.register(app)
 models.register(app)

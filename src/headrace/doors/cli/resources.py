@@ -22,7 +22,10 @@ KindName = Annotated[str, typer.Argument(help="A kind, such as streamfinetuner."
 def register(app: typer.Typer) -> None:
     app.command("get", epilog="Examples: headrace get all -A; headrace get streamfinetuner desk -n red -o yaml")(get)
     app.command("describe", epilog="Example: headrace describe streamfinetuner support-desk")(describe)
-    app.command("delete", epilog="Example: headrace delete streamconnector questions")(delete)
+    app.command(
+        "delete",
+        epilog="Example: headrace delete streamconnector questions; headrace delete streamfinetuner desk --purge --dry-run",
+    )(delete)
 
 
 def get(
@@ -67,16 +70,25 @@ def delete(
     kind: KindName,
     name: Annotated[str, typer.Argument(help="One resource.")],
     namespace: Namespace = DEFAULT_NAMESPACE,
+    purge: Annotated[
+        bool,
+        typer.Option("--purge", help="With its topics, versions, checkpoints, stores, teacher's answers and accounts."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Says what --purge would take away.")] = False,
     state: State = None,
 ) -> None:
-    """Takes a resource out; its topics, versions and progress stay, so that it continues where it was once it is applied again."""
+    """Deletes a resource. Its topics, versions and progress stay, so that it continues where it was once it is applied again."""
     from headrace.control.resource_store import ResourceStore
+    from headrace.doors.cli.reset import purge_resource
 
     log = open_state(state)
     store = ResourceStore(log)
     resource = matching(store.all(), kind, name, namespace)[0]
+    if purge or dry_run:
+        purge_resource(resource.id, log, settings(state), dry_run=dry_run)
+        return
     store.delete(resource.id)
-    typer.echo(f"{resource.kind}/{name} deleted")
+    typer.echo(f"{resource.kind}/{name} deleted; --purge would have taken away what it wrote, too")
 
 
 def matching(found: Sequence[Found], kind: str, name: str | None, namespace: str | None) -> list[Found]:

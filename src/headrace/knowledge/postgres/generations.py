@@ -69,6 +69,14 @@ def drop(connection: Connection, generation: str) -> None:
         connection.execute("delete from models where id = %s", (gone.model,))
 
 
+def clear(connection: Connection) -> None:
+    """The port's `clear`."""
+    for row in connection.execute("select id from models").fetchall():
+        connection.execute(sql.SQL("drop table {}").format(vectors_table(int(str(row[0])))))
+    for table in ("cuts", "chunks", "versions", "generations", "models", "offsets", "state"):
+        connection.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
+
+
 def not_in(connection: Connection, generation: str, limit: int) -> list[StoredDocument]:
     """The port's `not_in_generation`."""
     rows = connection.execute(

@@ -98,6 +98,13 @@ class PostgresStore:
             writing.fence(connection, epoch)
             return writing.purge(connection, before_ms)
 
+    def clear(self, epoch: int) -> None:
+        failpoint("knowledge.clear.before")
+        with self._server.writing() as connection:
+            writing.fence(connection, epoch)
+            generations.clear(connection)
+        failpoint("knowledge.clear.after")
+
     def search(self, query: StoreQuery) -> list[Hit]:
         with self._server.reading() as connection:
             return search(connection, query)

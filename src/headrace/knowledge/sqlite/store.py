@@ -14,6 +14,7 @@ from headrace.knowledge.query import AsOf, ChangedDocument, Counts, Hit, StoreQu
 from headrace.knowledge.sqlite import documents, generations, purge
 from headrace.knowledge.sqlite.apply import apply_batch
 from headrace.knowledge.sqlite.chunks import GenerationRow, generation_row
+from headrace.knowledge.sqlite.clear import clear
 from headrace.knowledge.sqlite.conditions import passing
 from headrace.knowledge.sqlite.database import Database
 from headrace.knowledge.sqlite.feed import catch_up
@@ -82,8 +83,7 @@ class SqliteKnowledgeStore:
         with self._writer.turn(epoch, "knowledge.generation") as turn:
             number = generations.drop(turn, generation)
         self._writer.give_back_room()
-        for saved in self._database.path.parent.glob(f"{self._saved(number).name}*"):
-            saved.unlink(missing_ok=True)
+        self._forget_saved(number)
 
     def not_in_generation(self, generation: str, limit: int) -> list[StoredDocument]:
         with self._database.snapshot() as connection:
@@ -99,6 +99,13 @@ class SqliteKnowledgeStore:
         if count:
             self._writer.give_back_room()
         return count
+
+    def clear(self, epoch: int) -> None:
+        with self._writer.turn(epoch, "knowledge.clear") as turn:
+            numbers = clear(turn)
+        self._writer.give_back_room()
+        for number in numbers:
+            self._forget_saved(number)
 
     def search(self, query: StoreQuery) -> list[Hit]:
         with self._database.snapshot() as connection:
@@ -196,6 +203,10 @@ class SqliteKnowledgeStore:
     def _saved(self, number: int) -> Path:
         """Where the approximate index of a generation is kept."""
         return self._database.path.with_suffix(f".{number}.usearch")
+
+    def _forget_saved(self, number: int) -> None:
+        for saved in self._database.path.parent.glob(f"{self._saved(number).name}*"):
+            saved.unlink(missing_ok=True)
 
     def _vectors_of(self, index: MemoryIndex, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of chunks, from the file; from any thread."""

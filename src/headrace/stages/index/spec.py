@@ -51,4 +51,30 @@ def _is_idle(spec: StageSpec, question: IdleQuestion) -> bool:
     return said is not None and not said.building
 
 
-STAGE = StageType(_open, is_idle=_is_idle)
+def _empty(spec: StageSpec, context: StageContext, *, starts: bool) -> None:  # noqa: ARG001 - the same wherever a reset begins
+    """Every document and vector goes, in place: whoever searches sees it at once."""
+    from headrace.knowledge.registry import open_store
+    from headrace.stages.index.stage import store_options
+
+    assert isinstance(spec.options, KnowledgeOptions)
+    store = open_store(spec.options.store, store_options(spec.options, context.state))
+    try:
+        store.clear(store.acquire(context.holder))
+    finally:
+        store.close()
+
+
+def _purge(spec: StageSpec, context: StageContext) -> int:
+    """Approximate indexes beside the store's file; on a server, what its tables hold."""
+    assert isinstance(spec.options, KnowledgeOptions)
+    if spec.options.store != "sqlite":
+        _empty(spec, context, starts=True)
+        return 0
+    freed = 0
+    for saved in (context.state / "knowledge").glob(f"{spec.id.path_name}.*.usearch*"):
+        freed += saved.stat().st_size
+        saved.unlink()
+    return freed
+
+
+STAGE = StageType(_open, is_idle=_is_idle, empty=_empty, purge=_purge)

@@ -32,4 +32,21 @@ def _open(spec: StageSpec, context: StageContext) -> Stage:
     return LabelStage(spec.options, context.log, context.holder, context.state, context.clock)
 
 
-STAGE = StageType(_open)
+def _empty(spec: StageSpec, context: StageContext, *, starts: bool) -> None:
+    """A reset of the labels asks again, so the answers that are kept go; a reset further up uses them. What was spent stays."""
+    if starts:
+        _forget(spec, context, spending=False)
+
+
+def _purge(spec: StageSpec, context: StageContext) -> int:
+    """The teacher's answers and the account."""
+    return _forget(spec, context, spending=True)
+
+
+def _forget(spec: StageSpec, context: StageContext, *, spending: bool) -> int:
+    from headrace.teachers.answer_store import forget
+
+    return forget(context.state / "teachers.sqlite", spec.id, spending=spending)
+
+
+STAGE = StageType(_open, empty=_empty, purge=_purge)

@@ -3,7 +3,7 @@
 from headrace.events import topics
 from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.foundation.resource_id import ResourceId
-from headrace.log.topic_log import TopicSpec
+from headrace.log.topic_log import Commit, TopicSpec
 from headrace.stages.context import StageContext
 from headrace.stages.stage import Stage
 from headrace.stages.stage_spec import Read, StageSpec
@@ -44,4 +44,12 @@ def _open(spec: StageSpec, context: StageContext) -> Stage:
     return TrainStage(spec.options, context.log, context.holder, context.state, context.clock)
 
 
-STAGE = StageType(_open)
+def _purge(spec: StageSpec, context: StageContext) -> int:
+    """The registry of its versions; their folders are in `holds`."""
+    from headrace.promotion.registry import registry_key
+
+    context.log.commit(Commit(state={registry_key(spec.id.namespace, spec.id.name): None}))
+    return 0
+
+
+STAGE = StageType(_open, purge=_purge)

@@ -61,4 +61,9 @@ def _purge(spec: StageSpec, context: StageContext) -> int:
     return sum(log.delete_topic(name).bytes or 0 for name in known if name == output or name.startswith(tables))
 
 
-STAGE = StageType(_open, purge=_purge)
+def _empty(spec: StageSpec, context: StageContext, *, starts: bool) -> None:  # noqa: ARG001 - a job keeps the same wherever a reset begins
+    """The job ends with its savepoints, and what it wrote goes: it starts again from nothing."""
+    _purge(spec, context)
+
+
+STAGE = StageType(_open, empty=_empty, purge=_purge)

@@ -13,6 +13,7 @@ from headrace.testing.knowledge_conformance.builders import (
     GENERATION,
     LATER,
     NEXT_GENERATION,
+    TOPIC,
     batch,
     cut,
     found,
@@ -53,6 +54,22 @@ class GenerationConformance(StorePlace):
         assert (new.state, new.activated_ms) == ("active", 5)
         store.put_generation(epoch, replace(GENERATION, state="active", activated_ms=6))
         assert [one.state for one in store.generations()] == ["active", "kept"]
+
+    def test_a_cleared_store_finds_nothing_and_takes_everything_in_again(
+        self, store: KnowledgeStore, epoch: int
+    ) -> None:
+        first = revision("d1", 1, "first text")
+        store.apply(epoch, replace(batch(first, offsets=(0, 7)), state={"kept": b"x"}))
+        assert found(store.search(question("first text")))
+
+        store.clear(epoch)
+
+        assert (store.offset(TOPIC), store.state("kept"), store.generations()) == (0, None, [])
+        assert store.document("d1", AsOf(LATER)) is None
+        store.put_generation(epoch, GENERATION)
+        assert found(store.search(question("first text"))) == []
+        put(store, epoch, first)
+        assert found(store.search(question("first text")))
 
     def test_a_new_generation_is_filled_from_truth_while_changes_go_to_both(
         self, store: KnowledgeStore, epoch: int

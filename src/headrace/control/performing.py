@@ -1,0 +1,49 @@
+"""Performs what is requested, while the stages concerned do not run."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from headrace.control import purge, reset
+from headrace.control.requests import Request, RequestOutcome, answered, pending
+from headrace.foundation.errors import HeadraceError
+from headrace.foundation.failpoints import failpoint
+from headrace.log.topic_log import Commit
+from headrace.stages.context import StageContext
+from headrace.stages.topology import Topology
+
+Pause = Callable[[set[str]], AbstractContextManager[None]]
+"""Ends the stages of those names, and starts again, at the end, what is applied then."""
+
+
+def perform_pending(topology: Callable[[], Topology], context: StageContext, pause: Pause) -> int:
+    """Every request, oldest first; each sees what is applied when its turn comes. How many there were."""
+    requests = pending(context.log)
+    for key, request in requests.items():
+        plan = topology()
+        with pause(concerned(plan, request)):
+            perform(key, request, plan, context)
+    return len(requests)
+
+
+def concerned(topology: Topology, request: Request) -> set[str]:
+    """Names of the stages that must not run meanwhile; none where the request cannot be performed at all."""
+    try:
+        if request.verb == "purge":
+            return {one.name for one in purge.scope(topology, request.id).stopped}
+        return {one.name for one in reset.scope(topology, request.id, request.start).stages}
+    except HeadraceError:  # performing it says why
+        return set()
+
+
+def perform(key: str, request: Request, topology: Topology, context: StageContext) -> None:
+    """Ends with the request's one commit. A step that fails leaves its reason as the outcome, and may be asked for again."""
+    work = purge.purge if request.verb == "purge" else reset.reset
+    try:
+        commit, words = work(request, topology, context)
+        outcome = RequestOutcome(words)
+    except HeadraceError as error:
+        commit, outcome = Commit(), RequestOutcome(str(error), error.exit_code)
+    failpoint(f"{request.verb}.commit.before")
+    context.log.commit(replace(commit, state={**commit.state, **answered(context.log, key, outcome, context.clock)}))
+    failpoint(f"{request.verb}.commit.after")

@@ -1,0 +1,76 @@
+"""What people ask of the stages, kept in the log until it is done: a reset, a purge.
+
+The stages concerned must not run meanwhile. Whoever holds the state directory performs it: the supervisor between two looks, or the
+command itself where nothing runs. A request that a kill interrupts is performed again at the next start, so every step of it may
+be repeated. Its last step is one commit that removes the request and says how it went.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+from uuid import uuid4
+
+import msgspec
+
+from headrace.foundation.clock import Clock
+from headrace.foundation.resource_id import ResourceId
+from headrace.log.topic_log import Commit, StateKey, TopicLog
+
+OWNER, OUTCOMES = "requests", "request-outcomes"
+OUTCOME_KEPT_MS = 86_400_000
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is asked."""
+
+    verb: Literal["reset", "purge"]
+    resource: str
+    """`Kind/namespace/name`"""
+    start: str = ""
+    """Of a reset: where it begins."""
+
+    @property
+    def id(self) -> ResourceId:
+        return ResourceId.parse(self.resource)
+
+
+class RequestOutcome(msgspec.Struct, frozen=True):
+    """How it went."""
+
+    message: str
+    exit_code: int = 0
+    done_ms: int = 0
+
+
+def submit(log: TopicLog, request: Request, clock: Clock) -> str:
+    """Keeps the request; its key. Keys sort by time."""
+    key = f"{clock.now_ms():015d}-{uuid4().hex}"
+    log.commit(Commit(state={StateKey(OWNER, key): msgspec.json.encode(request)}))
+    return key
+
+
+def pending(log: TopicLog) -> Mapping[str, Request]:
+    """What is not done yet, oldest first."""
+    entries = log.state(OWNER)
+    return {key: msgspec.json.decode(entries[key].value, type=Request) for key in sorted(entries)}
+
+
+def answered(log: TopicLog, key: str, outcome: RequestOutcome, clock: Clock) -> dict[StateKey, bytes | None]:
+    """The state that a request's last commit writes: it is gone, its outcome is there, and outcomes that nobody fetched in a day go."""
+    now = clock.now_ms()
+    known = {one: msgspec.json.decode(entry.value, type=RequestOutcome) for one, entry in log.state(OUTCOMES).items()}
+    old = [one for one, said in known.items() if said.done_ms < now - OUTCOME_KEPT_MS]
+    said = msgspec.structs.replace(outcome, done_ms=now)
+    return {
+        **{StateKey(OUTCOMES, one): None for one in old},
+        StateKey(OWNER, key): None,
+        StateKey(OUTCOMES, key): msgspec.json.encode(said),
+    }
+
+
+def fetch_outcome(log: TopicLog, key: str) -> RequestOutcome | None:
+    """How it went, once; None: it is not done yet."""
+    entry = log.state(OUTCOMES, key).get(key)
+    if entry is None:
+        return None
+    log.commit(Commit(state={StateKey(OUTCOMES, key): None}))
+    return msgspec.json.decode(entry.value, type=RequestOutcome)
