@@ -8,6 +8,7 @@ from typing import Any
 from headrace.control.performing import perform_pending
 from headrace.control.requests import Request, RequestOutcome, fetch_outcome, submit
 from headrace.events import codec
+from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.record import Record
 from headrace.log.registry import open_log
 from headrace.stages.context import StageContext
@@ -39,8 +40,8 @@ class ResetDesk:
         return declared(self.folder / "job.yaml", self.state, checkpoint_interval_ms=0)
 
     def run(self) -> None:
-        clock = {} if (self.folder / "questions-1.jsonl").exists() else {"clock": VirtualClock()}
-        with Pipeline(self.topology, self.state, learner=open_light_learner, **clock) as pipeline:
+        clock = SYSTEM_CLOCK if (self.folder / "questions-1.jsonl").exists() else VirtualClock()
+        with Pipeline(self.topology, self.state, learner=open_light_learner, clock=clock) as pipeline:
             pipeline.run()
 
     def perform(self, verb: Any, resource: str, start: str = "") -> RequestOutcome:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.control.reset import Scope, beginning
+from headrace.events import codec
 from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicInfo, TopicLog
 from headrace.stages.label.options import LabelOptions
@@ -42,13 +43,14 @@ class StageCost:
 def reset_costs(found: Scope, log: TopicLog, state: Path) -> list[StageCost]:
     """One per stage, along the data."""
     known = {info.spec.name: info for info in log.topics()}
-    return [_cost(spec, found, known, state) for spec in found.stages]
+    return [_cost(spec, found, known, log, state) for spec in found.stages]
 
 
-def _cost(spec: StageSpec, found: Scope, known: dict[str, TopicInfo], state: Path) -> StageCost:
+def _cost(spec: StageSpec, found: Scope, known: dict[str, TopicInfo], log: TopicLog, state: Path) -> StageCost:
     orders = {one.name for one in spec.shares}
     inputs = [known[one.topic] for one in spec.reads if one.topic in known and one.topic not in orders]
-    reads = {info.spec.name: info.end_offset - info.start_offset for info in inputs}
+    is_asked = isinstance(spec.options, LabelOptions)
+    reads = {info.spec.name: _prompts(log, info.spec.name) if is_asked else _held(info) for info in inputs}
     remade = found.truncated
     lost = {info.spec.name: beginning(spec, info, found) for info in inputs if info.spec.name not in remade}
     truncates = {one.name: _held(known[one.name]) for one in spec.writes if one.name in known}
@@ -57,6 +59,15 @@ def _cost(spec: StageSpec, found: Scope, known: dict[str, TopicInfo], state: Pat
         spec.name, spec.id, reads, {name: count for name, count in lost.items() if count}, truncates,
         WORK.get(spec.kind, "worked through again"), *asked,
     )  # fmt: skip
+
+
+def _prompts(log: TopicLog, topic: str) -> int:
+    """Counted one by one, because they cost money: without the signs between them."""
+    count = offset = 0
+    while records := log.read(topic, offset):
+        count += sum(one.kind != codec.CONTROL for one in records)
+        offset = records[-1].offset + 1
+    return count
 
 
 def _held(info: TopicInfo) -> int:

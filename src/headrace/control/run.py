@@ -11,6 +11,7 @@ from typing import Protocol, Self, cast
 from headrace.control.health import HOPELESS_FAILURES, failing
 from headrace.control.idleness import is_idle
 from headrace.control.performing import perform_pending
+from headrace.control.readers import release_readers, restore_readers
 from headrace.control.supervisor import RoleProcess, Supervisor
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FencedError, RetryableError, UnavailableError
@@ -138,7 +139,7 @@ def _watch(
 ) -> Outcome:
     log, clock = context.log, context.clock
     trimmed_at = looked_at = clock.monotonic()
-    away = ""
+    away, gone = "", frozenset[tuple[str, str]]()
     while not stop_requests:
         try:
             died = supervisor.poll()
@@ -150,6 +151,7 @@ def _watch(
             if clock.monotonic() - looked_at > RECONCILE_SECONDS:
                 looked_at = clock.monotonic()
                 if current.changed():
+                    restore_readers(log, current.topology.specs, supervisor.holder, clock)
                     for what in supervisor.reconcile(current.topology.specs):
                         sys.stderr.write(f"applied: {what}\n")
                 perform_pending(
@@ -157,6 +159,7 @@ def _watch(
                 )
             if clock.monotonic() - trimmed_at > TRIM_SECONDS:
                 trimmed_at = clock.monotonic()
+                gone = release_readers(log, current.topology, supervisor.holder, gone)
                 _trim(log, clock)
             log.wait(POLL_SECONDS)
             away = ""

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -163,7 +163,7 @@ class Supervisor:
         ]
 
     @contextlib.contextmanager
-    def without(self, names: Collection[str], applied: Callable[[], Sequence[StageSpec]]) -> Iterator[None]:
+    def without(self, names: Collection[str], applied: Callable[[], Sequence[StageSpec]]) -> Generator[None]:
         """Meanwhile the stages of those names do not run; afterwards what is applied then does.
 
         Their processes end, however long a step takes, and start again with the rest of their stages.
