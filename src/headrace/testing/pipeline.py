@@ -192,7 +192,7 @@ def snapshot(topology: Topology, state: Path) -> dict[str, Any]:
     for sink in topology.options(SinkStageOptions):
         folder = sink.sink.base_dir / str(sink.sink.options.get("path", "."))
         if sink.sink.type == "file":
-            found[f"files {sink.sink.name}"] = {
+            found[f"files {sink.sink.namespace}/{sink.sink.name}"] = {
                 file.name: file.read_bytes() for file in sorted(folder.iterdir()) if not file.name.startswith(".")
             }
     return found

@@ -39,6 +39,7 @@ Files = Annotated[
     list[str],
     typer.Option("-f", "--filename", help="YAML file, folder or glob; - reads standard input. May be repeated."),
 ]
+AllNamespaces = Annotated[bool, typer.Option("-A", "--all-namespaces", help="Of every namespace.")]
 Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace of the resource.")]
 
 

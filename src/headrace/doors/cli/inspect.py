@@ -94,13 +94,16 @@ def lineage(
             help="Id of an answer, an example, a decision, a row, an event or a document; DOCUMENT@VERSION."
         ),
     ],
+    namespace: Annotated[
+        str | None, typer.Option("-n", "--namespace", help="Where to look. Default: everywhere.", show_default=False)
+    ] = None,
     output: Format = Output.table,
     state: State = None,
 ) -> None:
     """Shows where a record came from, and what was made of it."""
     from headrace.control.lineage import trace
 
-    came_from, became = trace(open_state(state), record_id)
+    came_from, became = trace(open_state(state), record_id, namespace)
     if output is not Output.table:
         print_data({"cameFrom": came_from, "became": became}, output)
         return

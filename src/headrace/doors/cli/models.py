@@ -6,7 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.doors.cli.common import Format, Namespace, Output, State, open_state, print_data, say, settings
+from headrace.doors.cli.common import (
+    AllNamespaces,
+    Format,
+    Namespace,
+    Output,
+    State,
+    open_state,
+    print_data,
+    say,
+    settings,
+)
+from headrace.foundation.resource_id import DEFAULT_NAMESPACE
 
 _WIDTH = 100
 
@@ -31,12 +42,18 @@ def register(app: typer.Typer) -> None:
     app.command("ask", epilog="Example: headrace ask support-desk 'Where is my card?'")(ask)
 
 
-def list_models(output: Format = Output.table, state: State = None) -> None:
-    """Shows every finetuner's versions and which one is served."""
+def list_models(
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    everywhere: AllNamespaces = False,
+    output: Format = Output.table,
+    state: State = None,
+) -> None:
+    """Shows the finetuners' versions and which one is served. CUTOFFSET: the last example that a version had learned."""
     from headrace.control.versions import list_versions
 
-    rows = list_versions(open_state(state))
-    print_data(rows, output, ("model", "version", "alias", "examples", "knowledge", "created", "weightsSha256"))
+    rows = list_versions(open_state(state), None if everywhere else namespace)
+    columns = ("model", "version", "alias", "cutOffset", "knowledge", "created", "weightsSha256")
+    print_data(rows, output, ("namespace", *columns))
 
 
 def new(
@@ -59,7 +76,7 @@ def new(
 def export(
     model: Annotated[str, typer.Argument(help="A finetuner's name, or NAME@vN.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to write; it must not exist.")],
-    namespace: Namespace = "default",
+    namespace: Namespace = DEFAULT_NAMESPACE,
     state: State = None,
 ) -> None:
     """Writes a version as merged safetensors that `from_pretrained` loads."""
@@ -73,7 +90,7 @@ def promote(
     model: Annotated[str, typer.Argument(help="A finetuner's name.")],
     version: Annotated[str, typer.Argument(help="The version to serve, such as v3.")],
     reason: Annotated[str, typer.Option("--reason", help="Kept with the decision.")] = "",
-    namespace: Namespace = "default",
+    namespace: Namespace = DEFAULT_NAMESPACE,
     state: State = None,
 ) -> None:
     """Serves a version from now on; the trainer takes it up as a decision."""
@@ -86,7 +103,7 @@ def promote(
 def rollback(
     model: Annotated[str, typer.Argument(help="A finetuner's name.")],
     reason: Annotated[str, typer.Option("--reason", help="Kept with the decision.")] = "",
-    namespace: Namespace = "default",
+    namespace: Namespace = DEFAULT_NAMESPACE,
     state: State = None,
 ) -> None:
     """Serves the previous version again; the learner restarts from it."""
@@ -97,15 +114,22 @@ def rollback(
 
 
 def ask(
-    model: Annotated[str, typer.Argument(help="A finetuner's name, NAME@vN, or a base model's name.")],
+    model: Annotated[
+        str, typer.Argument(help="A finetuner's name, NAME@vN, or a base model's name; NAMESPACE/NAME is one too.")
+    ],
     question: Annotated[str, typer.Argument(help="The question.")],
+    namespace: Annotated[
+        str | None,
+        typer.Option("-n", "--namespace", help="Of the model. Default: any that has it alone.", show_default=False),
+    ] = None,
     output: Format = Output.table,
     state: State = None,
     host: Annotated[str | None, typer.Option("--host", show_default=False, help="Default: 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option("--port", show_default=False, help="Default: 5000")] = None,
 ) -> None:
     """Asks the running gateway."""
-    answer = _ask(settings(state, host=host, port=port), model, question)
+    asked = f"{namespace}/{model}" if namespace and "/" not in model else model
+    answer = _ask(settings(state, host=host, port=port), asked, question)
     if output is Output.table:
         typer.echo(answer["answer"])
         for cited in answer["citations"]:
@@ -130,7 +154,8 @@ def _ask(chosen: Any, model: str, question: str) -> dict[str, Any]:
         response = httpx.post(f"{address}/v1/chat/completions", json=body, headers=headers, timeout=120)
     except httpx.TransportError as error:
         raise UnavailableError(
-            f"nothing answers at {address}: {error}", next_step="start it with `headrace up`, or say --host and --port"
+            f"nothing answers at {address}: {error}",
+            next_step="Start it with `headrace up`, or pass --host and --port.",
         ) from error
     if response.status_code != 200:
         raise HeadraceError(f"{address} answered {response.status_code}: {response.text}")

@@ -104,9 +104,9 @@ def _supervise(
     chosen = open_address(chosen)
     plan = topology(resources, chosen)
     for one in plan.not_ready:
-        say(f"{one.id.kind}/{one.id.name}: Ready=False ({one.reason}): {one.message}")
+        say(f"{one.id}: Ready=False ({one.reason}): {one.message}")
     for note in plan.notes:
-        say(f"{note.id.kind}/{note.id.name}: {note.message}")
+        say(f"{note.id}: {note.message}")
     shown = sys.stderr.isatty() if live is None else live
     view = open_view(log, plan, DoorOptions(chosen.host, chosen.port, chosen.api_key), live=shown)
     if not until_idle and plan.options(ServedModel):

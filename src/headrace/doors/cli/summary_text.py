@@ -28,7 +28,8 @@ def summary_text(summary: dict[str, Any]) -> str:
             )
         ]
     lines += [
-        f"{one['kind']}/{one['name']} is not ready ({one['reason']}): {one['message']}" for one in summary["notReady"]
+        f"{one['kind']}/{one['namespace']}/{one['name']} is not ready ({one['reason']}): {one['message']}"
+        for one in summary["notReady"]
     ]
     lines += [f"{c['resource']} {c['type']}: {c['reason']} {c['message']}" for c in summary["conditions"]]
     return "\n".join(lines)
