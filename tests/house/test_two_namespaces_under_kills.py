@@ -15,6 +15,8 @@ from unittest.mock import patch
 
 import pytest
 
+from headrace.control.lineage import trace
+from headrace.control.progress import Progress
 from headrace.control.report import resource_views
 from headrace.control.resource_store import ResourceStore
 from headrace.control.summary import summary
@@ -25,6 +27,7 @@ from headrace.foundation.resource_id import ResourceId
 from headrace.foundation.settings import Settings
 from headrace.kinds.catalog import load
 from headrace.log.registry import open_log
+from headrace.log.topic_log import TopicLog
 from headrace.models.tiny import new_checkpoint
 from headrace.stages.ingest import stage as ingest
 from headrace.stages.topology import Topology
@@ -183,7 +186,27 @@ def spent(folder: Path, namespace: str) -> Spending:
     try:
         return store.spent(ResourceId("StreamFinetuner", namespace, "desk"))
     finally:
-        store._file.close()
+        store._file.close()  # pyright: ignore[reportPrivateUsage]
+
+
+def looks_into_one_namespace(log: TopicLog, topology: Topology) -> None:
+    """Lineage and the live view's figures; the first event has the same id in both."""
+    first = read_all(log, "red.events.events")[0].id
+    assert read_all(log, "blue.events.events")[0].id == first
+    for namespace in WORDS:
+        came_from, became = trace(log, first, namespace)
+        assert {one["topic"].partition(".")[0] for one in (*came_from, *became)} == {namespace}
+        assert "examples" in {one["topic"].rpartition(".")[2] for one in became}
+    parts = [trace(log, first, namespace)[1] for namespace in sorted(WORDS)]
+    assert trace(log, first)[1] == [*parts[0], *parts[1]]
+    progress = Progress(log, topology)
+    progress.read()
+    assert {one.id.full_name: one.examples for one in progress.finetuners} == {
+        f"{namespace}/desk": log.topic(f"{namespace}.desk.examples").end_offset for namespace in WORDS
+    }
+    for namespace, count in ROWS.items():
+        assert progress.events(namespace) == count + 1
+        assert progress.lag(namespace) == 0
 
 
 def both(alone: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -215,6 +238,7 @@ def test_each_namespace_comes_to_what_it_comes_to_alone(world: World, alone: dic
     }
     assert {one["namespace"] for one in list_versions(log, "red")} == {"red"}
     assert {one["namespace"] for one in list_versions(log)} == {"red", "blue"}
+    looks_into_one_namespace(log, topology)
     ResourceStore(log).apply(load([folder / "job.yaml"]).resources, 0)
     views = {str(one.id): one.document for one in resource_views(log, Settings(state=folder / "state"))}
     for namespace, count in ROWS.items():
