@@ -9,7 +9,7 @@ UV := $(BIN)/uv
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test times lint types contracts unit crash bench bench-setup lock schemas clean
+.PHONY: help setup demo test times lint types contracts unit simulate crash bench bench-setup lock schemas clean
 
 help: ## Lists the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ times: setup ## Shows where the last `make test` spent its time, by folder; INTO
 
 bench: setup $(if $(ENGINE),,.venv-bench/.installed) ## Measures everything against its peers, into benchmarks/RESULTS.md (needs a quiet machine); ENGINE=cluster: what runs on Kafka and Flink
 	@$(BIN)/python benchmarks/run.py $(if $(ENGINE),--engine $(ENGINE)) $(NAMES)
+
+simulate: setup ## Runs the pipeline under seeded schedules of steps, kills and full disks; SEEDS=N for another number than 100
+	@$(BIN)/python -m headrace.testing.simulation $(if $(SEEDS),--seeds $(SEEDS))
 
 crash: setup ## Kills the running job 500 times at random points; KILLS=N for another number
 	@$(BIN)/python benchmarks/crash.py $(if $(KILLS),--kills $(KILLS))

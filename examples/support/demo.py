@@ -3,7 +3,7 @@
     python examples/support/demo.py [--serve] [--no-live] [--engine embedded|cluster]
 
 `--engine cluster`: the same declaration on a Kafka and a Flink of this machine, which are started and ended.
-Everything it writes lies in `.demo/` beside this file, which is made anew at every run.
+Everything it writes is in `.demo/` beside this file, which each run replaces.
 """
 
 import argparse

@@ -50,11 +50,11 @@ def test_up_prints_the_settings_status_shows_it_and_down_ends_it(place: Path) ->
     assert same[0]["pid"] == row["pid"]
 
     down = headrace("cluster", "down", cwd=place)
-    assert (down.returncode, down.stderr) == (0, "ended: broker\n")
+    assert (down.returncode, down.stderr) == (0, "stopped: broker\n")
     ended = headrace("cluster", "status", cwd=place)
     assert ended.returncode == 1
     assert "down" in ended.stdout
-    assert headrace("cluster", "down", cwd=place).stderr == "nothing ran\n"
+    assert headrace("cluster", "down", cwd=place).stderr == "nothing was running\n"
 
 
 def test_without_java_the_command_says_how_to_get_one(place: Path) -> None:

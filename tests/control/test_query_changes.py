@@ -57,14 +57,14 @@ def test_nothing_is_said_of_a_query_that_stays_or_does_not_run_yet(log: TopicLog
 
 def test_a_query_without_windows_is_said_to_go_on(log: TopicLog) -> None:
     assert said(log, PLAIN, replace(PLAIN, sql="SELECT price + 1 AS price FROM source_stream")) == (
-        "its query goes on where the former one is"
+        "its query continues where the previous one stopped"
     )
 
 
-def test_a_query_that_begins_anew_says_how_much_it_reads_and_how_to_choose_less(log: TopicLog) -> None:
+def test_a_query_that_restarts_says_how_much_it_reads_and_how_to_choose_less(log: TopicLog) -> None:
     assert said(log, PLAIN, replace(PLAIN, sql=COUNTS)) == (
-        "its query cannot take over what the former one keeps and begins anew; trades is read from its start (up to 5 records), "
-        "and what comes of it is learned again; preProcessing.startTime chooses another start"
+        "its query cannot take over the previous one's state and restarts; trades is read from its start (up to 5 records), "
+        "and its rows are learned again; set preProcessing.startTime to start elsewhere"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.foundation.errors import CorruptDataError
+from headrace.foundation.errors import CorruptDataError, NotFoundError
 from headrace.kinds.catalog import Resource, read_text, resource_from_json, resource_to_json
 from headrace.kinds.secrets import Secret, SecretNotFoundError, SecretSources, expand, read_secret
 from headrace.kinds.stream_finetuner.spec import StreamFinetunerSpec
@@ -74,10 +74,16 @@ def test_bytes_that_are_no_resource_are_corrupt(damage: bytes) -> None:
         resource_from_json(damage)
 
 
-def test_a_stored_resource_of_an_unknown_kind_or_field_is_corrupt(resources: list[Resource]) -> None:
+def test_a_stored_resource_of_a_kind_that_is_not_installed_is_named(resources: list[Resource]) -> None:
     stored = json.loads(resource_to_json(resources[-1]))
-    with pytest.raises(CorruptDataError, match="does not parse"):
+    with pytest.raises(
+        NotFoundError, match=r"Nothing/[\w-]+ is applied in namespace \w+, but its kind is not installed"
+    ):
         resource_from_json(json.dumps({**stored, "kind": "Nothing"}).encode())
+
+
+def test_a_stored_resource_with_an_unknown_field_is_corrupt(resources: list[Resource]) -> None:
+    stored = json.loads(resource_to_json(resources[-1]))
     stored["spec"]["trainer"]["wat"] = 1
     with pytest.raises(CorruptDataError, match=r"trainer\.wat: unknown key 'wat'"):
         resource_from_json(json.dumps(stored).encode())

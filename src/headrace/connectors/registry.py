@@ -1,7 +1,7 @@
 """Finds sources and sinks by the name of their type, among those that are installed."""
 
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Literal, cast
 
 from pydantic import BaseModel
@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from headrace.connectors.sink import OpenSink, Sink, SinkOptions
 from headrace.connectors.source import OpenSource, Source, SourceContext, SourceOptions
 from headrace.foundation.errors import InvalidDeclarationError
+from headrace.foundation.installed import installed
 
 SOURCES = "headrace.sources"
 SINKS = "headrace.sinks"
@@ -17,12 +18,12 @@ Direction = Literal["source", "sink"]
 
 def source_types() -> tuple[str, ...]:
     """Names of the types that can be read from, sorted."""
-    return tuple(sorted(point.name for point in entry_points(group=SOURCES)))
+    return tuple(sorted(point.name for point in installed(SOURCES)))
 
 
 def sink_types() -> tuple[str, ...]:
     """Names of the types that can be written to, sorted."""
-    return tuple(sorted(point.name for point in entry_points(group=SINKS)))
+    return tuple(sorted(point.name for point in installed(SINKS)))
 
 
 def open_source(options: SourceOptions, context: SourceContext) -> Source:
@@ -50,7 +51,7 @@ def options_model(direction: Direction, type_name: str) -> type[BaseModel]:
 
 
 def _find(group: str, type_name: str, where: str) -> EntryPoint:
-    found = {point.name: point for point in entry_points(group=group)}
+    found = {point.name: point for point in installed(group)}
     if type_name not in found:
         kind = "source" if group == SOURCES else "sink"
         raise InvalidDeclarationError(

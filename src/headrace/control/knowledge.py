@@ -1,4 +1,4 @@
-"""Opens a knowledge base for whoever asks from outside the roles."""
+"""Opens a knowledge base for callers outside the roles."""
 
 from headrace.control.resource_store import ResourceStore
 from headrace.foundation.errors import NotFoundError, UnavailableError

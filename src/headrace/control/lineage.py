@@ -17,7 +17,7 @@ from headrace.events.prompt import Prompt
 from headrace.foundation.errors import NotFoundError
 from headrace.foundation.ids import parted
 from headrace.log.record import Record
-from headrace.log.topic_log import TopicLog
+from headrace.log.topic_log import TopicInfo, TopicLog
 from headrace.promotion import registry
 
 CITED_AT_MOST = 50
@@ -41,14 +41,20 @@ class _Citing(msgspec.Struct, frozen=True):
     passages: list[_Cited] = []
 
 
-def trace(log: TopicLog, name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def topics_of(log: TopicLog, namespace: str | None) -> list[TopicInfo]:
+    """The topics of a namespace; None: all."""
+    return [one for one in log.topics() if namespace is None or one.spec.name.startswith(f"{namespace}.")]
+
+
+def trace(log: TopicLog, name: str, namespace: str | None = None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What a record came from, and what was made of it. `name`: a record's id, or DOCUMENT or DOCUMENT@VERSION.
 
-    Of a document: the examples and answers that cite it, newest first. NotFoundError where nothing bears the name.
+    Of a document: the examples and answers that cite it, newest first. `namespace`: where to look; None: in all, each by itself,
+    for equal names in two namespaces are two things. NotFoundError where nothing bears the name.
     """
-    cited = citing(log, name)
+    cited = citing(log, name, namespace=namespace)
     try:
-        found = find(log, name)
+        found = find(log, name, namespace)
     except NotFoundError:
         if not cited:
             raise
@@ -56,16 +62,18 @@ def trace(log: TopicLog, name: str) -> tuple[list[dict[str, Any]], list[dict[str
     came_from: list[dict[str, Any]] = []
     for topic, record in found:
         came_from += [step for step in backwards(log, topic, record) if step not in came_from]
-    return came_from, [*(step for step in forwards(log, name) if step not in came_from), *cited]
+    return came_from, [*(step for step in forwards(log, name, namespace) if step not in came_from), *cited]
 
 
-def citing(log: TopicLog, document: str, limit: int = CITED_AT_MOST) -> list[dict[str, Any]]:
+def citing(
+    log: TopicLog, document: str, limit: int = CITED_AT_MOST, *, namespace: str | None = None
+) -> list[dict[str, Any]]:
     """The newest examples and answers, newest first, whose passages come from a document or from one version of it.
 
     `document`: its id, or its id, `@` and the version. Looks at the newest records of each topic, not at all of a long one.
     """
     found: list[tuple[str, Record]] = []
-    for info in log.topics():
+    for info in topics_of(log, namespace):
         if info.spec.name.rpartition(".")[2] in ("examples", "answers"):
             topic = info.spec.name
             matches = (one for one in _newest_first(log, topic, info.end_offset) if _cites(one, document))
@@ -104,10 +112,12 @@ def _origin(record: Record) -> Origin:
         return Origin(position=record.origin)
 
 
-def find(log: TopicLog, record_id: str) -> list[tuple[str, Record]]:
-    """Every topic that holds a record of that id. NotFoundError where none does."""
+def find(log: TopicLog, record_id: str, namespace: str | None = None) -> list[tuple[str, Record]]:
+    """Every topic of a namespace (None: of all) that holds a record of that id. NotFoundError where none does."""
     found = [
-        (info.spec.name, record) for info in log.topics() if (record := log.find(info.spec.name, record_id)) is not None
+        (info.spec.name, record)
+        for info in topics_of(log, namespace)
+        if (record := log.find(info.spec.name, record_id)) is not None
     ]
     if not found:
         raise NotFoundError(
@@ -168,9 +178,16 @@ def _late_ids(log: TopicLog, rows_topic: str) -> set[str]:
     return {record.id for record in read_all(log, late)} if late in {info.spec.name for info in log.topics()} else set()
 
 
-def forwards(log: TopicLog, record_id: str) -> Iterator[dict[str, Any]]:
-    """Everything that was made of a record, stage after stage, through every finetuner that reads another's examples."""
-    names = [info.spec.name for info in log.topics()]
+def forwards(log: TopicLog, record_id: str, namespace: str | None = None) -> Iterator[dict[str, Any]]:
+    """Everything that was made of a record, stage after stage, through every finetuner that reads another's examples.
+
+    Without a namespace: of the record in each that has one of that id, since what a record becomes never leaves its namespace.
+    """
+    if namespace is None:
+        for one in sorted({topic.partition(".")[0] for topic, _ in find(log, record_id)}):
+            yield from forwards(log, record_id, one)
+        return
+    names = [info.spec.name for info in topics_of(log, namespace)]
     start = [(name, record) for name in names if (record := log.find(name, record_id)) is not None]
     touched, shown = _Touched({record_id}, start), set[tuple[str, int]]()
     before = -1

@@ -10,11 +10,10 @@ from headrace.events.decision import Decision
 from headrace.events.example import Example
 from headrace.events.message import Message
 from headrace.events.score import Score
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicLog
-from headrace.stages.mirror import stage as mirror
 from headrace.stages.stage import StageStatus, read_statuses
 from headrace.stages.topology import Topology
-from headrace.stages.train.options import TrainOptions
 
 MODELS = ("learner", "served", "majority")
 AVERAGED = 200
@@ -50,8 +49,7 @@ class Curves:
 class FinetunerProgress:
     """One finetuner as people watch it."""
 
-    namespace: str
-    name: str
+    id: ResourceId
     examples: int = 0
     curves: Curves = field(default_factory=Curves)
     decisions: list[Decision] = field(default_factory=list[Decision])
@@ -62,7 +60,7 @@ class FinetunerProgress:
 
     def read(self, log: TopicLog, known: Mapping[str, int]) -> None:
         """Takes in what came since the last call."""
-        scores = topics.scores(self.namespace, self.name)
+        scores = topics.scores(self.id.namespace, self.id.name)
         for record in log.read(scores, self._score_offset, max_records=20_000) if known.get(scores) else ():
             self._score_offset = record.offset + 1
             if record.kind == codec.CONTROL:
@@ -70,13 +68,13 @@ class FinetunerProgress:
             score = codec.decode(record, Score)
             if not score.anchor:
                 self.curves.take(score)
-        decisions = topics.decisions(self.namespace, self.name)
+        decisions = topics.decisions(self.id.namespace, self.id.name)
         for record in log.read(decisions, self._decision_offset) if known.get(decisions) else ():
             self._decision_offset = record.offset + 1
             if record.kind == codec.CONTROL:
                 continue
             self.decisions.append(codec.decode(record, Decision))
-        self._read_last(log, topics.examples(self.namespace, self.name), known)
+        self._read_last(log, topics.examples(self.id.namespace, self.id.name), known)
 
     def _read_last(self, log: TopicLog, topic: str, known: Mapping[str, int]) -> None:
         end = known.get(topic, 0)
@@ -92,15 +90,21 @@ class Progress:
 
     def __init__(self, log: TopicLog, topology: Topology) -> None:
         self._log, self._topology = log, topology
-        self.finetuners = [FinetunerProgress(one.namespace, one.finetuner) for one in topology.options(TrainOptions)]
+        self.finetuners = [FinetunerProgress(one.id) for one in topology.of_kind("train")]
         self.ends: dict[str, int] = {}
         self.lags: dict[str, int] = {}
         self.statuses: list[StageStatus] = []
 
-    @property
-    def lag(self) -> int:
-        """Records that the stages have still to read; the mirror, which nobody waits for, is left out."""
-        return sum(lag for group, lag in self.lags.items() if not group.startswith(mirror.PREFIX))
+    def lag(self, namespace: str) -> int:
+        """Records that the stages of a namespace have still to read; the mirror, which nobody waits for, is left out."""
+        waited = {one.name for one in self._topology.specs if one.id.namespace == namespace and one.kind != "mirror"}
+        return sum(lag for group, lag in self.lags.items() if group in waited)
+
+    def events(self, namespace: str) -> int:
+        """Records of the sources of a namespace."""
+        return sum(
+            end for name, end in self.ends.items() if name.startswith(f"{namespace}.") and name.endswith(".events")
+        )
 
     def read(self) -> None:
         """Takes in what came since the last call."""

@@ -1,4 +1,4 @@
-"""What a changed query will do, said before it is applied."""
+"""What a changed query will do, shown before it is applied."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from headrace.streams.registry import open_engine
 
 
 def query_changes(topology: Topology, log: TopicLog, streams: str) -> dict[ResourceId, str]:
-    """A sentence for each owner whose query runs on `log` and will not go on as it is.
+    """A sentence for each owner whose query runs on `log` and will not resume as it is.
 
     `streams`: the engine. Nothing is said of queries that do not run yet, or whose inputs have no schema yet.
     """
@@ -35,21 +35,21 @@ def query_changes(topology: Topology, log: TopicLog, streams: str) -> dict[Resou
             found[stage.id] = f"its query will be refused: {error}"
             continue
         if settled.carry == "continue":
-            found[stage.id] = "its query goes on where the former one is"
+            found[stage.id] = "its query continues where the previous one stopped"
         elif settled.carry == "restart":
-            found[stage.id] = "; ".join(_anew(options, log))
+            found[stage.id] = "; ".join(_restart(options, log))
     return found
 
 
-def _anew(options: TransformOptions, log: TopicLog) -> Iterator[str]:
-    """What it keeps cannot be taken over: it reads, and its rows are asked and learned, from the start once more."""
-    yield "its query cannot take over what the former one keeps and begins anew"
+def _restart(options: TransformOptions, log: TopicLog) -> Iterator[str]:
+    """It cannot take over state: it reads its inputs again, and its rows are asked and learned again."""
+    yield "its query cannot take over the previous one's state and restarts"
     for one in options.streams:
         start, end = start_offset(log, one.topic, options), log.topic(one.topic).end_offset
         since = "its start" if options.start_ms is None else _moment(options.start_ms)
-        yield f"{one.origin} is read from {since} (up to {max(0, end - start):,} records), and what comes of it is learned again"
+        yield f"{one.origin} is read from {since} (up to {max(0, end - start):,} records), and its rows are learned again"
     if options.start_ms is None:
-        yield "preProcessing.startTime chooses another start"
+        yield "set preProcessing.startTime to start elsewhere"
 
 
 def _moment(milliseconds: int) -> str:

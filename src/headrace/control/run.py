@@ -157,7 +157,7 @@ def _trim(log: TopicLog, clock: Clock) -> None:
 
 
 def _replaced(supervisor: Supervisor, died: Sequence[RoleProcess]) -> Outcome | None:
-    """Another `headrace` has taken a role over, which only a log that machines share lets it: this one ends, or they would do so by turns."""
+    """Another `headrace` took a role over, possible only on a log that machines share. This one ends; otherwise the two would fence each other without end."""
     for role in died:
         if role.last_exit == FencedError.exit_code:
             name, words = role.order.process, supervisor.last_words(role.order.process).removeprefix("error: ")

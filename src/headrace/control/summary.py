@@ -8,15 +8,13 @@ import msgspec
 from headrace.events import codec, topics
 from headrace.events.decision import Decision
 from headrace.events.score import Score
-from headrace.foundation.resource_id import DEFAULT_NAMESPACE
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.promotion import registry
 from headrace.stages.ingest import stage as ingest
-from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.stage import read_statuses
 from headrace.stages.topology import Topology
-from headrace.stages.train.options import TrainOptions
 from headrace.stages.train.train_state import read_train_state
 
 WINDOW = 500
@@ -64,10 +62,10 @@ def read_decisions(log: TopicLog, namespace: str, finetuner: str) -> list[Decisi
     return [codec.decode(record, Decision) for record in read_all(log, topic) if record.kind == codec.KINDS[Decision]]
 
 
-def _exact_match(log: TopicLog, one: TrainOptions) -> dict[str, float | None]:
-    first = read_scores(log, one.namespace, one.finetuner, limit=WINDOW)
-    length = topic_length(log, topics.scores(one.namespace, one.finetuner))
-    last = read_scores(log, one.namespace, one.finetuner, start=max(0, length - 2 * WINDOW))[-WINDOW:]
+def _exact_match(log: TopicLog, one: ResourceId) -> dict[str, float | None]:
+    first = read_scores(log, one.namespace, one.name, limit=WINDOW)
+    length = topic_length(log, topics.scores(one.namespace, one.name))
+    last = read_scores(log, one.namespace, one.name, start=max(0, length - 2 * WINDOW))[-WINDOW:]
     majority = [score.majority_exact for score in last]
     return {
         "first500": model_mean(first, "learner"),
@@ -84,9 +82,9 @@ def _count(log: TopicLog, topic: str) -> int:
     return sum(record.kind != codec.CONTROL for record in read_all(log, topic))
 
 
-def finetuner_summary(log: TopicLog, one: TrainOptions) -> dict[str, Any]:
+def finetuner_summary(log: TopicLog, one: ResourceId) -> dict[str, Any]:
     """One finetuner's part of the summary."""
-    namespace, name = one.namespace, one.finetuner
+    namespace, name = one.namespace, one.name
     state = read_train_state(log, namespace, name)
     found = registry.load(log, namespace, name)
     served = found[0].version(found[0].served) if found else None
@@ -111,25 +109,18 @@ def finetuner_summary(log: TopicLog, one: TrainOptions) -> dict[str, Any]:
     }
 
 
-def _name(namespace: str, name: str) -> str:
-    """`namespace/name`; the name alone in the default namespace."""
-    return name if namespace == DEFAULT_NAMESPACE else f"{namespace}/{name}"
-
-
 def summary(log: TopicLog, topology: Topology) -> dict[str, Any]:
     """Everything that a script wants to know after a run."""
     sources = {}
-    for one in topology.options(IngestOptions):
-        state = ingest.read_state(log, one.source.namespace, one.source.name)
-        sources[_name(one.source.namespace, one.source.name)] = {
+    for spec in topology.of_kind("ingest"):
+        state = ingest.read_state(log, spec.id.namespace, spec.id.name)
+        sources[spec.id.short_name] = {
             "rows": state.rows if state else 0, "duplicates": state.duplicates if state else 0,
             "deadLetters": state.dead if state else 0, "finished": bool(state and state.ended),
         }  # fmt: skip
     return {
         "streamConnectors": sources,
-        "streamFinetuners": {
-            _name(one.namespace, one.finetuner): finetuner_summary(log, one) for one in topology.options(TrainOptions)
-        },
+        "streamFinetuners": {spec.id.short_name: finetuner_summary(log, spec.id) for spec in topology.of_kind("train")},
         "notReady": [
             {
                 "kind": one.id.kind,

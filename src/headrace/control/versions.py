@@ -11,11 +11,16 @@ from headrace.promotion import registry
 from headrace.stages.train.version_store import version_path
 
 
-def list_versions(log: TopicLog) -> list[dict[str, Any]]:
-    """Every version of every finetuner, oldest first, with its aliases."""
+def list_versions(log: TopicLog, namespace: str | None = None) -> list[dict[str, Any]]:
+    """Every version of every finetuner of a namespace, oldest first, with its aliases; None: of all namespaces.
+
+    `cutOffset` is the last example that the version had learned, as an offset of `examples`; -1: none.
+    """
     rows: list[dict[str, Any]] = []
-    for namespace, name in registry.registered(log):
-        found = registry.load(log, namespace, name)
+    for owner, name in registry.registered(log):
+        if namespace not in (None, owner):
+            continue
+        found = registry.load(log, owner, name)
         if found is None:
             continue
         known = found[0]
@@ -23,8 +28,8 @@ def list_versions(log: TopicLog) -> list[dict[str, Any]]:
             alias = "served" if version.name == known.served else "previous" if version.name == known.previous else ""
             rows.append(
                 {
-                    "namespace": namespace, "model": name, "version": version.name, "alias": alias, "parent": version.parent,
-                    "examples": version.cut_offset, "weightsSha256": version.weights_sha256[:12],
+                    "namespace": owner, "model": name, "version": version.name, "alias": alias, "parent": version.parent,
+                    "cutOffset": version.cut_offset, "weightsSha256": version.weights_sha256[:12],
                     "knowledge": version.knowledge,
                     "created": datetime.fromtimestamp(version.created_ms / 1000, UTC).isoformat(timespec="seconds"),
                 }
@@ -38,11 +43,11 @@ def export_version(log: TopicLog, state: Path, namespace: str, model: str, targe
     found = registry.load(log, namespace, name)
     if found is None:
         raise NotFoundError(
-            f"there is no finetuner {name!r} with versions", next_step="`headrace models list` shows what there is"
+            f"there is no finetuner {name!r} with versions", next_step="Run `headrace models list` to see which exist."
         )
     known = found[0]
     version = known.version(wanted or known.served)
     if target.exists():
-        raise InvalidDeclarationError(f"{target} exists", next_step="name a folder that does not exist yet")
+        raise InvalidDeclarationError(f"{target} exists already", next_step="Pass a folder that does not exist.")
     shutil.copytree(version_path(state, namespace, name, known, version.name), target)
     return version.name

@@ -13,7 +13,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Passage(msgspec.Struct, frozen=True):
-    """A piece of a document that was retrieved for a prompt, with what it takes to name it for ever."""
+    """A piece of a document that was retrieved for a prompt, with what identifies it permanently."""
 
     document: str
     version: str

@@ -83,7 +83,7 @@ def row_values(record: Record) -> dict[str, object]:
 
 
 def text_of(value: object) -> str:
-    """How a column's value (of `row_values`) stands in a prompt: strings as they are, NULL as nothing, all else as JSON."""
+    """How a column's value (of `row_values`) is written in a prompt: strings as they are, NULL as nothing, all else as JSON."""
     if value is None:
         return ""
     return value if isinstance(value, str) else _ENCODER.encode(value).decode()

@@ -47,6 +47,6 @@ def _unescaped(text: str) -> str:
 
 
 def fraction(identifier: str, salt: str) -> float:
-    """Maps an id to [0, 1), uniformly and for ever the same: `fraction(id, "sample") < ratio` samples."""
+    """Maps an id to [0, 1), uniformly and always the same: `fraction(id, "sample") < ratio` samples."""
     data = hashlib.blake2b(f"{salt}\0{identifier}".encode(), digest_size=8).digest()
     return int.from_bytes(data, "big") / 2**64

@@ -32,6 +32,11 @@ class ResourceId:
         return f"{self.namespace}/{self.name}"
 
     @property
+    def short_name(self) -> str:
+        """The name alone in the default namespace, else `namespace/name`: what people read."""
+        return self.name if self.namespace == DEFAULT_NAMESPACE else self.full_name
+
+    @property
     def path_name(self) -> str:
         """`namespace.name`: in topics, groups, files and leases. Names hold no dots, so it is unambiguous within a kind."""
         return f"{self.namespace}.{self.name}"

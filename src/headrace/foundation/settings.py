@@ -26,9 +26,9 @@ class Settings:
 
     state: Path = field(default=Path(".headrace"), metadata=_doc("State directory."))
     host: str = field(
-        default="127.0.0.1", metadata=_doc("Address that the doors listen at; any but loopback needs api_key.")
+        default="127.0.0.1", metadata=_doc("Address that the gateway listens on; any but loopback needs api_key.")
     )
-    port: int = field(default=5000, metadata=_doc("Port that the doors listen at; 0 takes a free one."))
+    port: int = field(default=5000, metadata=_doc("Port that the gateway listens on; 0 picks a free one."))
     api_key: str | None = field(default=None, repr=False, metadata=_doc("Key that clients must send; never shown."))
     log: str = field(default="sqlite", metadata=_doc("Technology of the log: sqlite or kafka."))
     kafka: str = field(
@@ -38,7 +38,7 @@ class Settings:
     kafka_prefix: str = field(
         default="headrace.",
         metadata=_doc(
-            "In front of every topic, group and transactional id on Kafka; another one for each project on a cluster."
+            "Prefix of every topic, group and transactional id on Kafka; use a different one for each project on a cluster."
         ),
     )
     kafka_properties: Mapping[str, str] = field(

@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 
 
 class FieldError(ValueError):
-    """A value that cannot be read, with what would be right."""
+    """A value that cannot be read, with what is valid."""
 
     def __init__(self, message: str, *, valid: tuple[str, ...] = (), near: str | None = None, hint: str | None = None):
         """As in Mistake."""
@@ -66,7 +66,7 @@ def read_boolean(value: object) -> bool:
 
 
 def read_text(value: object) -> str:
-    """Text; a bare number is refused, because it may have lost digits on its way."""
+    """Text; a bare number is refused, because YAML may have dropped digits."""
     if isinstance(value, str):
         if not value.strip():
             raise FieldError("must not be empty")
@@ -95,9 +95,9 @@ def read_moment(value: object) -> int:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(read_text(value))
     except ValueError:
-        raise FieldError(f"{_shown(value)} is no time", hint="write it like 2024-05-01T00:00:00Z") from None
+        raise FieldError(f"{_shown(value)} is not a time", hint="Write it like 2024-05-01T00:00:00Z.") from None
     if moment.tzinfo is None:
-        raise FieldError(f"{_shown(value)} has no zone", hint="put Z behind it for UTC")
+        raise FieldError(f"{_shown(value)} has no time zone", hint="Append Z for UTC.")
     return round(moment.timestamp() * 1000)
 
 

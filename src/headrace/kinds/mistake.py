@@ -1,4 +1,4 @@
-"""A mistake in a declaration: where it stands, what is wrong, what would be right."""
+"""A mistake in a declaration: where it is, what is wrong, what is valid."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -19,13 +19,13 @@ class Mistake:
     message: str
     valid_values: tuple[str, ...] = ()
     nearest: str | None = None
-    """The valid value that was probably meant."""
+    """The most similar valid value."""
     hint: str | None = None
     """The next step, as an imperative sentence."""
 
     @property
     def where(self) -> str:
-        """`file:line:column`, as editors and terminals make links of."""
+        """`file:line:column`, as editors and terminals turn into links."""
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Mistake:
 
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
-    """The valid word that is most like `word`, whatever its case; None where none is alike."""
+    """The valid word most similar to `word`, ignoring case; None if none is similar."""
     by_lower = {candidate.lower(): candidate for candidate in valid}
     found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None

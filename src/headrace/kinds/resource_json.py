@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 from pydantic import ValidationError
 
-from headrace.foundation.errors import CorruptDataError
+from headrace.foundation.errors import CorruptDataError, NotFoundError
 from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.document import path_text
 from headrace.kinds.kind import Draft
@@ -48,14 +48,20 @@ def resource_to_json(resource: Resource) -> bytes:
 
 
 def resource_from_json(data: bytes | msgspec.Raw) -> Resource:
-    """The inverse. CorruptDataError where the bytes are no resource that this version reads."""
+    """The inverse. CorruptDataError where the bytes are no resource that this version reads; NotFoundError: its kind is not installed."""
     try:
         stored = msgspec.json.decode(data, type=_Stored)
-        kind = KINDS[stored.kind]
+    except msgspec.MsgspecError as error:
+        raise CorruptDataError(f"a stored resource does not parse: {error}") from error
+    kind = KINDS.get(stored.kind)
+    if kind is None:
+        raise NotFoundError(
+            f"{stored.kind}/{stored.name} is applied in namespace {stored.namespace}, but its kind is not installed",
+            next_step="Install the package that provides it.",
+        )
+    try:
         draft = Draft(ResourceId(stored.kind, stored.namespace, stored.name), stored.spec)
         spec = kind.model(draft).model_validate(stored.spec)
-    except (msgspec.MsgspecError, KeyError) as error:
-        raise CorruptDataError(f"a stored resource does not parse: {error}") from error
     except ValidationError as error:
         problem = next(iter(problems_of(error, SpecModel)))
         raise CorruptDataError(

@@ -27,5 +27,5 @@ def terms(text: str) -> tuple[str, ...]:
 
 
 def term_counts(text: str) -> dict[str, int]:
-    """How often each term stands in the text."""
+    """How often the text has each term."""
     return dict(Counter(terms(text)))

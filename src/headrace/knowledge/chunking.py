@@ -49,7 +49,7 @@ def chunker_name(options: ChunkOptions, fingerprint: str) -> str:
 
 
 def chunk(text: str, media: str, title: str, options: ChunkOptions, counter: TokenCounter) -> tuple[Chunk, ...]:
-    """The chunks in order: every letter of the text stands in one, none has more tokens than a chunk may have.
+    """The chunks in order: every letter of the text is in one, none has more tokens than a chunk may have.
 
     `media`: markdown or plain. A text of whitespace has no chunk. The time grows with the text's length.
     """

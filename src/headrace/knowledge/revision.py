@@ -21,9 +21,9 @@ class DocumentChange:
     """A document's new version, or its end."""
 
     document: str
-    """Its id for ever."""
+    """Its permanent id."""
     version: str
-    """As people know it; stands in citations."""
+    """The name that people see, in citations too."""
     order: str
     """Versions of one document sort by this, byte by byte; whatever is not newer than the newest known one is ignored."""
     deleted: bool
@@ -58,7 +58,7 @@ class Chunk:
     start: int = 0
     """Characters of the document before it."""
     terms: Mapping[str, int] = field(default_factory=dict[str, int])
-    """How often each term stands in it: `analysis.term_counts` of `embedded`."""
+    """How often it has each term: `analysis.term_counts` of `embedded`."""
 
     @property
     def embedded(self) -> str:

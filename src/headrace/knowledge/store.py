@@ -54,7 +54,7 @@ class ApplyReport:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A version of a document as the store holds it, with what it takes to cut it anew."""
+    """A version of a document as the store holds it, with what it takes to cut it again."""
 
     key: int
     """The revision's key in the store."""
@@ -90,7 +90,7 @@ class KnowledgeStore(Protocol):
     # -- the one writer
 
     def acquire(self, holder: str) -> int:
-        """Fences whoever wrote before; returns the epoch that every write must bring."""
+        """Fences the writer before; returns the epoch that every write must bring."""
         ...
 
     def offset(self, topic: str) -> int:

@@ -23,7 +23,7 @@ class TokenCounter(Protocol):
 
 
 class TokenCounts:
-    """Counts of one counter. For several threads: what one forgets, another counts anew."""
+    """Counts of one counter. For several threads: what one forgets, another counts again."""
 
     def __init__(self) -> None:
         self._words: dict[str, int] = {}

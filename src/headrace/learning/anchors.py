@@ -1,4 +1,4 @@
-"""Examples held out for ever, on which every candidate is compared with the served version (SEMANTICS §5, §6).
+"""Examples that are never trained on, on which every candidate is compared with the served version (SEMANTICS §5, §6).
 
 The hash of the root event's id alone decides what is held out, with one salt for all finetuners: a replay, a restart and a
 finetuner that reads another's examples all hold out the same roots. So the fraction stays held out after the set is full;

@@ -27,7 +27,7 @@ class Reasking(msgspec.Struct, frozen=True):
 
 
 class Reasker(Protocol):
-    """Gives the same answers at the same offset for ever, without asking twice."""
+    """Gives the same answers at the same offset every time, without asking twice."""
 
     @property
     def can_ask(self) -> bool:

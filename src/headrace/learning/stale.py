@@ -1,7 +1,7 @@
-"""After drift: which examples no longer hold, as far as a sample of re-asked prompts tells.
+"""After drift: which examples no longer hold, as far as a sample of reasked prompts tells.
 
 If the answers did not change, inputs moved and labels did not: everything stays. If they did, examples go that disagree with
-their re-asked answer, that cite a changed document, or whose kind of answer was found changed in most re-asked cases. On a
+their reasked answer, that cite a changed document, or whose kind of answer was found changed in most reasked cases. On a
 stream of twenty intents, a third re-routed, that kept 0.865 exact match where dropping everything kept 0.85 and dropping
 nothing 0.80.
 """
@@ -57,7 +57,7 @@ def stale(
 def _evidence(
     asked: Sequence[Fresh], reasked: Mapping[str, str]
 ) -> tuple[dict[str, list[bool]], dict[tuple[str, str], list[bool]]]:
-    """Per old answer, and per field of it, whether each re-asked case changed."""
+    """Per old answer, and per field of it, whether each reasked case changed."""
     by_answer: dict[str, list[bool]] = defaultdict(list)
     by_field: dict[tuple[str, str], list[bool]] = defaultdict(list)
     for item in asked:

@@ -1,11 +1,11 @@
 """Finds a log back end by name, among those that are installed."""
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import InvalidDeclarationError
+from headrace.foundation.installed import installed
 from headrace.log.topic_log import TopicLog
 
 GROUP = "headrace.logs"
@@ -15,7 +15,7 @@ def open_log(
     state: Path, *, technology: str = "sqlite", options: Mapping[str, str] | None = None, clock: Clock = SYSTEM_CLOCK
 ) -> TopicLog:
     """Opens the log of a state directory, creating it where there is none. `options`: the technology's own, such as its address."""
-    found = {point.name: point for point in entry_points(group=GROUP)}
+    found = {point.name: point for point in installed(GROUP)}
     if technology not in found:
         raise InvalidDeclarationError(
             f"no log named {technology!r} is installed", next_step=f"use one of: {', '.join(sorted(found))}"

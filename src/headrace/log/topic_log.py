@@ -49,7 +49,7 @@ class TopicSpec:
     name: str
     partitions: int = 1
     retention_ms: int | None = None
-    """Records that arrived longer ago than this go once every consumer group has passed them. None: they are kept for ever."""
+    """Records that arrived longer ago than this go once every consumer group has passed them. None: they are kept without limit."""
     unique_ids: bool = False
     """A record whose id the topic still holds (or held, for as long as ids are kept) is not appended again."""
     indexed_ids: bool = False
@@ -75,9 +75,10 @@ class TopicInfo:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right of one process to commit as a role."""
+    """The right of one process to commit as a stage."""
 
     role: str
+    """The stage's name, such as `label/default.desk`."""
     epoch: int
     holder: str
 

@@ -36,7 +36,7 @@ class ChatTemplate:
     """Renders messages to text. Templates get no clock: the same messages give the same text on every day."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str], where: str) -> None:
-        """`special_tokens`: `eos_token`, `bos_token` … as the template names them; `where` stands in errors."""
+        """`special_tokens`: `eos_token`, `bos_token` … as the template names them; `where` is shown in errors."""
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         environment.filters["tojson"] = _to_json
         cast("dict[str, object]", environment.globals)["raise_exception"] = _refuse

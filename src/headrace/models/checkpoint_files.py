@@ -1,4 +1,4 @@
-"""What stands in a checkpoint beside its weights."""
+"""The files of a model folder beside its weights."""
 
 import shutil
 from pathlib import Path

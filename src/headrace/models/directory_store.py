@@ -1,7 +1,7 @@
 """Immutable directories named by what is in them: versions and checkpoints.
 
 A directory is built aside, written down in a manifest (SHA-256 per file), fsynced and renamed to the manifest's digest: it is
-there as a whole or not at all, for ever the same. Whoever commits its digest afterwards makes it count; one that no commit
+there as a whole or not at all, and never changes. A commit that names its digest makes it count; one that no commit
 names is garbage, which `collect` removes. One process writes a store; any number read it.
 """
 

@@ -58,7 +58,7 @@ def train_word_tokenizer(text: Iterable[str], *, vocabulary: int) -> Tokenizer:
 
 
 def _pieces(sample: str, splitter: pre_tokenizers.PreTokenizer) -> Iterator[str]:
-    """A sample's pieces as they stand in a question, behind a blank, and its first as it stands in an answer, without."""
+    """A sample's pieces as in a question, with a blank in front, and its first as in an answer, without one."""
     for text, most in ((sample, 1), (f" {sample}", None)):
         yield from (piece for piece, _ in splitter.pre_tokenize_str(text)[:most])
 

@@ -1,7 +1,7 @@
 """The port to what computes: an engine loads checkpoints and gives next-token logits for sequences that come and go.
 
 Sampling, stop sequences, text and log-probabilities are the same for every engine and live in `version_batch.py`;
-an engine knows token ids alone. Whoever writes one runs `headrace.testing.engine_serving_conformance`.
+an engine knows token ids alone. An engine passes `headrace.testing.engine_serving_conformance`.
 """
 
 from collections.abc import Mapping, Sequence

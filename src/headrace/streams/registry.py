@@ -1,9 +1,9 @@
 """Finds stream engines by their entry point."""
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 
 from headrace.foundation.errors import InvalidDeclarationError, MissingExtraError
+from headrace.foundation.installed import installed
 from headrace.streams.stream_engine import StreamEngine
 from headrace.streams.stream_job import StreamJobEngine
 
@@ -12,7 +12,7 @@ GROUP = "headrace.stream_engines"
 
 def engine_names() -> tuple[str, ...]:
     """What is installed, by name."""
-    return tuple(sorted({one.name for one in entry_points(group=GROUP)}))
+    return tuple(sorted({one.name for one in installed(GROUP)}))
 
 
 def open_engine(name: str = "duckdb", options: Mapping[str, str] | None = None) -> StreamEngine | StreamJobEngine:
@@ -20,7 +20,7 @@ def open_engine(name: str = "duckdb", options: Mapping[str, str] | None = None) 
 
     InvalidDeclarationError gives the valid names, MissingExtraError what to install.
     """
-    found = [one for one in entry_points(group=GROUP) if one.name == name]
+    found = [one for one in installed(GROUP) if one.name == name]
     if not found:
         raise InvalidDeclarationError(
             f"there is no stream engine {name!r}", next_step=f"use one of: {', '.join(engine_names())}"

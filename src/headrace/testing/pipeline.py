@@ -4,7 +4,7 @@
         pipeline.run()
     assert not differences(snapshot(topology, state), undisturbed)
 
-A Pipeline that is let go of without `close` is what a kill leaves: nothing is flushed or committed; the next one on the directory
+A Pipeline that is dropped without `close` is what a kill leaves: nothing is flushed or committed; the next one on the directory
 goes on from there.
 """
 
@@ -58,8 +58,12 @@ class SmallReads:
         return self._log.read(topic, offset, max_records=min(max_records, self._at_most), **limits)
 
 
+def _as_read(log: TopicLog, at_most: int | None) -> Any:
+    return SmallReads(log, at_most) if at_most else log
+
+
 class Pipeline:
-    """All stages but serve and mirror. Errors that may pass open a stage anew, as in a role's process; every other error leaves `turn`."""
+    """All stages but serve and mirror. Errors that may pass reopen a stage, as in a role's process; every other error leaves `turn`."""
 
     def __init__(
         self,
@@ -70,10 +74,19 @@ class Pipeline:
         clock: Clock = SYSTEM_CLOCK,
         holder: str = "pipeline",
         at_most: int | None = None,
+        clock_of: Callable[[StageSpec], Clock] | None = None,
+        seen: Callable[[TopicLog], Any] | None = None,
     ) -> None:
-        """`learner`: opens each trainer's learner; None: PyTorch's. `at_most`: records that a stage reads from the log at once."""
+        """`learner`: opens each trainer's learner; None: PyTorch's. `at_most`: records that a stage reads from the log at once.
+
+        `clock_of`: each stage's own clock; None: all go by `clock`. `seen`: the log as a stage sees it, in place of `at_most`.
+        """
         self.topology, self.state, self.holder = topology.only(STEPPED), state, holder
-        self._clock, self._learner, self._at_most = clock, learner, at_most
+        self.specs = sorted(self.topology.specs, key=lambda one: STEPPED.index(one.kind))
+        """Of the stages, in the order of their turns."""
+        self._clock, self._learner = clock, learner
+        self._clock_of = clock_of or (lambda _: clock)
+        self._seen = seen or (lambda log: _as_read(log, at_most))
         self._log: TopicLog | None = None
         self.stages: list[ReopenedStage] = []
         self.errors: list[str] = []
@@ -89,7 +102,7 @@ class Pipeline:
     def open(self) -> None:
         """Opens the log and every stage, which takes the leases."""
         log = self._log = open_log(self.state, clock=self._clock)
-        for opener in self._openers(SmallReads(log, self._at_most) if self._at_most else log):
+        for opener in self._openers(log):
             stage = ReopenedStage(opener)
             self.stages.append(stage)
             stage.open()
@@ -107,11 +120,22 @@ class Pipeline:
         """One step of every stage, sources first. False: there was nothing to do."""
         worked = False
         for stage in self.stages:
-            try:
-                worked |= stage.step()
-            except RetryableError as error:
-                self.errors.append(f"{stage.name}: {error}")
+            worked |= self.step(stage)
         return worked
+
+    def step(self, stage: ReopenedStage) -> bool:
+        """One step of one stage. False: it had nothing to do, or failed with an error that may pass."""
+        try:
+            return stage.step()
+        except RetryableError as error:
+            self.errors.append(f"{stage.name}: {error}")
+            return False
+
+    def replace(self, place: int) -> ReopenedStage:
+        """Puts a stage that is not open yet in the place of another, as the restart of its process does; gives the other, which is dead."""
+        dead = self.stages[place]
+        self.stages[place] = ReopenedStage(self._openers(self.log)[place])
+        return dead
 
     @property
     def idle(self) -> bool:
@@ -137,10 +161,11 @@ class Pipeline:
         if self._log:
             self._log.close()
 
-    def _openers(self, log: Any) -> Sequence[Callable[[], Stage]]:
-        context = StageContext(log, self.holder, self.state, clock=self._clock)
-        specs = sorted(self.topology.specs, key=lambda one: STEPPED.index(one.kind))
-        return [lambda one=one: self._open(one, context) for one in specs]
+    def _openers(self, log: TopicLog) -> Sequence[Callable[[], Stage]]:
+        return [lambda one=one: self._open(one, self._context(one, log)) for one in self.specs]
+
+    def _context(self, spec: StageSpec, log: TopicLog) -> StageContext:
+        return StageContext(self._seen(log), self.holder, self.state, clock=self._clock_of(spec))
 
     def _open(self, spec: StageSpec, context: StageContext) -> Stage:
         if self._learner and isinstance(spec.options, TrainOptions):
@@ -162,9 +187,12 @@ def declared(file: Path, state: Path, *, checkpoint_interval_ms: int | None = No
     wrong = [*map(str, loaded.mistakes), *(f"{one.id.kind}/{one.id.name}: {one.message}" for one in found.not_ready)]
     if wrong:
         raise InvalidDeclarationError("; ".join(wrong), where=str(file))
-    if checkpoint_interval_ms is None:
-        return found
-    return replace(found, specs=tuple(_with_interval(one, checkpoint_interval_ms) for one in found.specs))
+    return found if checkpoint_interval_ms is None else with_interval(found, checkpoint_interval_ms)
+
+
+def with_interval(topology: Topology, checkpoint_interval_ms: int) -> Topology:
+    """The same with this interval for every trainer."""
+    return replace(topology, specs=tuple(_with_interval(one, checkpoint_interval_ms) for one in topology.specs))
 
 
 def _with_interval(spec: StageSpec, interval_ms: int) -> StageSpec:
@@ -192,7 +220,7 @@ def snapshot(topology: Topology, state: Path) -> dict[str, Any]:
     for sink in topology.options(SinkStageOptions):
         folder = sink.sink.base_dir / str(sink.sink.options.get("path", "."))
         if sink.sink.type == "file":
-            found[f"files {sink.sink.name}"] = {
+            found[f"files {sink.sink.namespace}/{sink.sink.name}"] = {
                 file.name: file.read_bytes() for file in sorted(folder.iterdir()) if not file.name.startswith(".")
             }
     return found

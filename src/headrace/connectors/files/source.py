@@ -62,8 +62,8 @@ class FilesSource:
         self._sizes: dict[str, tuple[int, int, int]] = {}
         self._faults: list[tuple[str, DeadLetter]] = []
         self._next_step = (
-            f"put the file back as it was; or read it from the beginning with `headrace reset StreamConnector/{options.name} "
-            "--from source`, or under a new name of the connector"
+            f"Put the file back as it was, or read it from the beginning: `headrace reset StreamConnector/{options.name} "
+            f"-n {options.namespace} --from source`."
         )
 
     @property

@@ -1,4 +1,4 @@
-"""The Typer application: names, help and options; what a command does stands in the file that it imports."""
+"""The Typer application: names, help and options; each command is in the file that it is imported from."""
 
 import sys
 
@@ -21,7 +21,7 @@ EPILOG = (
 
 app = typer.Typer(
     name="headrace",
-    help="Carries live event streams to small models and keeps them fresh, declared in YAML.",
+    help="Turns live event streams into small models that keep learning, declared in YAML.",
     epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode=None,

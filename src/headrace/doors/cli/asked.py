@@ -7,6 +7,7 @@ import httpx
 from rich.text import Text
 
 from headrace.events.message import Message
+from headrace.foundation.resource_id import ResourceId
 from headrace.stages.serve.options import DoorOptions, ServedModel
 from headrace.stages.topology import Topology
 
@@ -30,20 +31,22 @@ class ThreeAnswers:
         self._shown: tuple[str, str, str, str] | None = None
         self._thread: threading.Thread | None = None
 
-    def ask(self, model: str, messages: Sequence[Message], teacher: str) -> None:
+    def ask(self, model: ResourceId, messages: Sequence[Message], teacher: str) -> None:
         """Asks both models the stream's last question, unless the last asking is still under way."""
-        served = next((one for one in self._models if one.name == model), None)
+        served = next((one for one in self._models if one.id == model), None)
         if served is None or not messages or (self._thread and self._thread.is_alive()):
             return
         self._thread = threading.Thread(
-            target=self._ask, args=(model, served.base_name, list(messages), teacher), daemon=True
+            target=self._ask,
+            args=(model, model.sibling("BaseModel", served.base_name), list(messages), teacher),
+            daemon=True,
         )
         self._thread.start()
 
-    def _ask(self, model: str, base: str, messages: list[Message], teacher: str) -> None:
+    def _ask(self, model: ResourceId, base: ResourceId, messages: list[Message], teacher: str) -> None:
         address = f"http://{self._doors.host}:{self._doors.port}"
         try:
-            answers = [ask_gateway(address, name, messages, self._doors.api_key) for name in (base, model)]
+            answers = [ask_gateway(address, one.full_name, messages, self._doors.api_key) for one in (base, model)]
         except (httpx.HTTPError, KeyError, ValueError):
             return  # the gateway is still starting; the next refresh asks again
         with self._lock:

@@ -1,4 +1,4 @@
-"""cluster up, down, status: a Kafka and a Flink on this machine, for trying out."""
+"""cluster up, down, status: a local Kafka and Flink to try things on."""
 
 import sys
 from contextlib import AbstractContextManager
@@ -23,7 +23,7 @@ Directory = Annotated[
 
 def _port(name: str, what: str, usual: int) -> typer.models.OptionInfo:
     return typer.Option(
-        name, min=1, max=65_535, help=f"{what}. Default: as the last time, at first {usual}", show_default=False
+        name, min=1, max=65_535, help=f"{what}. Default: that of the last `up`, at first {usual}", show_default=False
     )
 
 
@@ -35,7 +35,7 @@ class Part(str, Enum):
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Runs a Kafka and a Flink on this machine, for trying out.", no_args_is_help=True)
+    group = typer.Typer(help="Runs a local Kafka and Flink to try things on.", no_args_is_help=True)
     group.command("up", epilog="Example: headrace cluster up && headrace run -f headrace.yaml --until-idle")(up)
     group.command("down", epilog="Example: headrace cluster down --directory /var/tmp/cluster")(down)
     group.command("status", epilog="Exit code 1: something that was started does not answer.")(status)
@@ -57,7 +57,7 @@ def up(
     slots: Annotated[
         int | None,
         typer.Option(
-            "--slots", min=1, help="Task slots of Flink. Default: as the last time, at first 8", show_default=False
+            "--slots", min=1, help="Task slots of Flink. Default: that of the last `up`, at first 8", show_default=False
         ),
     ] = None,
     file: Annotated[
@@ -66,13 +66,13 @@ def up(
             "--file",
             "-f",
             show_default=False,
-            help="YAML whose dataProcessorTemplate the cluster shall fit: slots for every parallelism, the memory sizes of Flink",
+            help="YAML whose dataProcessorTemplate sizes the cluster: slots for every parallelism, and Flink's memory",
         ),
     ] = None,
     only: Annotated[Part | None, typer.Option("--only", help="Starts one of the two.", show_default=False)] = None,
     state: State = None,
 ) -> None:
-    """Starts what does not run yet and prints the settings that use it. Needs Java 17; the jars are fetched once, by Maven."""
+    """Starts the servers that do not run yet and prints the settings to use them. Needs Java 17; Maven downloads the jars once."""
     import dataclasses
 
     from headrace.cluster import LocalCluster
@@ -91,8 +91,8 @@ def up(
     cluster = LocalCluster(folder, ports, size=size, parts=parts)
     with Steps() as steps:
         cluster.up(steps.at)
-    say(f"all of it answers ({cluster.memory_bytes() / 2**20:,.0f} MB); its data and logs: {folder}")
-    say("write this into headrace.toml:")
+    say(f"all servers answer ({cluster.memory_bytes() / 2**20:,.0f} MB); data and logs are in {folder}")
+    say("Put this into headrace.toml:")
     typer.echo(_settings(cluster.addresses, parts))
 
 
@@ -114,11 +114,11 @@ def _fitting(size: "ClusterSize", files: list[str]) -> "ClusterSize":
 
 
 def down(directory: Directory = None, state: State = None) -> None:
-    """Ends it; its topics, jobs and checkpoints stay for the next up."""
+    """Stops the servers; topics, jobs and checkpoints stay for the next `up`."""
     cluster = _existing(_folder(directory, state))
     running = [name for name in cluster.names if cluster.alive(name)]
     cluster.down()
-    say(f"ended: {', '.join(running)}" if running else "nothing ran")
+    say(f"stopped: {', '.join(running)}" if running else "nothing was running")
 
 
 def status(directory: Directory = None, output: Format = Output.table, state: State = None) -> None:
@@ -181,7 +181,7 @@ def _existing(folder: Path) -> "LocalCluster":
     parts = read_record(folder).parts
     if not parts:
         raise NotFoundError(
-            f"there is no cluster in {folder}", next_step="run `headrace cluster up` first, or say --directory DIR"
+            f"there is no cluster in {folder}", next_step="Run `headrace cluster up` first, or pass --directory DIR."
         )
     return LocalCluster(folder, parts=parts)
 

@@ -42,6 +42,7 @@ Files = Annotated[
 Reset = Annotated[
     bool, typer.Option("--reset", help="Applies changes that need a reset, too, and resets what they need.")
 ]
+AllNamespaces = Annotated[bool, typer.Option("-A", "--all-namespaces", help="Of every namespace.")]
 Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace of the resource.")]
 
 
@@ -58,7 +59,7 @@ def settings(state: Path | None = None, **overrides: object) -> "Settings":
 
 
 def open_state(state: Path | None, *, create: bool = False) -> "TopicLog":
-    """The log of the state directory. Without `create`, a directory that is not there is an error that says what to do."""
+    """The log of the state directory. Without `create`, a missing directory is an error that says what to do."""
     from headrace.foundation.errors import NotFoundError
     from headrace.log.registry import open_log
 
@@ -67,7 +68,7 @@ def open_state(state: Path | None, *, create: bool = False) -> "TopicLog":
     if not create and not directory.exists():
         raise NotFoundError(
             f"{directory} does not exist",
-            next_step="run `headrace apply -f FILE` or `headrace run -f FILE` first, or say --state DIR",
+            next_step="Run `headrace apply -f FILE` or `headrace run -f FILE` first, or pass --state DIR.",
         )
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     return open_log(directory, technology=chosen.log, options=chosen.log_options)

@@ -1,4 +1,4 @@
-"""topics, read, replay, lineage: looks into the log."""
+"""topics, read, replay, lineage: what is in the log."""
 
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def topics(output: Format = Output.table, state: State = None) -> None:
-    """Lists the topics with their size and who reads them."""
+    """Lists the topics with their sizes and each reader's lag."""
     log = open_state(state)
     rows = [
         {
@@ -31,9 +31,9 @@ def topics(output: Format = Output.table, state: State = None) -> None:
 
 def read(
     topic: Annotated[str, typer.Argument(help="A topic's name, as `headrace topics` shows it.")],
-    start: Annotated[int, typer.Option("--from", help="First offset; negative: so many before the end.")] = 0,
-    limit: Annotated[int | None, typer.Option("--limit", help="At most so many records.", show_default=False)] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Waits for more; Ctrl-C ends.")] = False,
+    start: Annotated[int, typer.Option("--from", help="First offset; negative: counted from the end.")] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", help="Maximum number of records.", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Waits for more records; Ctrl-C stops.")] = False,
     output: Format = Output.json,
     state: State = None,
 ) -> None:
@@ -72,17 +72,19 @@ def _print_line(data: dict[str, Any]) -> None:
 def replay(
     topic: Annotated[str, typer.Argument(help="A dead-letter topic.")],
     all_letters: Annotated[
-        bool, typer.Option("--all", help="Also those of which the stage said that a replay cannot help.")
+        bool, typer.Option("--all", help="Also sends letters that a replay cannot help, according to their stage.")
     ] = False,
     state: State = None,
 ) -> None:
-    """Sends dead letters again, each once, to where they failed."""
+    """Sends each dead letter once more to the topic in which it failed."""
     from headrace.control.replay import replay_dead_letters
 
     report = replay_dead_letters(open_state(state), topic, everything=all_letters)
     say(f"{report.sent} sent again{' to ' if report.targets else ''}{', '.join(report.targets)}")
     if report.not_asked:
-        say(f"{report.not_asked} not sent: a replay cannot help them, their stage said; --all sends them anyway")
+        say(
+            f"{report.not_asked} not sent: according to their stage a replay cannot help; pass --all to send them anyway"
+        )
     if report.lost:
         say(f"{report.lost} not sent: their record is not in the log")
 
@@ -94,13 +96,16 @@ def lineage(
             help="Id of an answer, an example, a decision, a row, an event or a document; DOCUMENT@VERSION."
         ),
     ],
+    namespace: Annotated[
+        str | None, typer.Option("-n", "--namespace", help="Where to look. Default: everywhere.", show_default=False)
+    ] = None,
     output: Format = Output.table,
     state: State = None,
 ) -> None:
-    """Shows where a record came from, and what was made of it."""
+    """Shows where a record came from and what was made of it."""
     from headrace.control.lineage import trace
 
-    came_from, became = trace(open_state(state), record_id)
+    came_from, became = trace(open_state(state), record_id, namespace)
     if output is not Output.table:
         print_data({"cameFrom": came_from, "became": became}, output)
         return

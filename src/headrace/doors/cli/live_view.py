@@ -41,7 +41,7 @@ def open_view(log: TopicLog, topology: Topology, doors: DoorOptions, *, live: bo
 
 
 def told(decisions: list[Decision]) -> list[Decision]:
-    """What people want to see: every turn of fate before every try; the newest of each, in order."""
+    """The decisions to show: promotions and rollbacks before mere candidates; the newest of each, in order."""
     fate = [one for one in decisions if one.kind not in ("cut", "rejected")][-DECISIONS_SHOWN:]
     tries = [one for one in decisions if one.kind in ("cut", "rejected")][-2:]
     return sorted([*fate, *tries], key=lambda one: one.last_offset)
@@ -72,12 +72,14 @@ class LineView:
     def _print(self) -> None:
         self._progress.read()
         for one in self._progress.finetuners:
-            resource = f"StreamFinetuner/{one.namespace}/{one.name}"
+            resource = str(one.id)
             learned = self._progress.figure(resource, "train", "examples") or 0
             means = " ".join(f"{name} {values[-1]:.2f}" for name, values in one.curves.values.items() if values)
             served = self._progress.figure(resource, "train", "served") or "v0"
-            lag = self._progress.lag
-            sys.stderr.write(f"{one.name}: {learned} learned of {one.examples}, lag {lag}, serves {served}. {means}\n")
+            lag = self._progress.lag(one.id.namespace)
+            sys.stderr.write(
+                f"{one.id.short_name}: {learned} learned of {one.examples}, lag {lag}, serves {served}. {means}\n"
+            )
         sys.stderr.flush()
 
 
@@ -123,7 +125,7 @@ class LiveView:
         self._progress.read()
         if self._progress.finetuners:
             first = self._progress.finetuners[0]
-            self._asked.ask(first.name, first.last_messages, first.last_answer)
+            self._asked.ask(first.id, first.last_messages, first.last_answer)
         self._live.update(self._draw())
 
     def _draw(self) -> Group:
@@ -154,24 +156,23 @@ class LiveView:
         columns.add_row(
             Group(Text("exact match before learning, last 200 examples", style="dim"), chart, legend), self._flow(one)
         )
-        return Panel(Group(columns, self._decisions(one), self._asked.draw()), title=one.name)
+        return Panel(Group(columns, self._decisions(one), self._asked.draw()), title=one.id.short_name)
 
     def _flow(self, one: FinetunerProgress) -> Table:
-        resource = f"StreamFinetuner/{one.namespace}/{one.name}"
+        resource, namespace = str(one.id), one.id.namespace
         ends, figure = self._progress.ends, self._progress.figure
-        events = sum(end for name, end in ends.items() if name.endswith(".events"))
-        train = self._progress.lags.get(f"train/{one.namespace}.{one.name}", 0)
+        train = self._progress.lags.get(f"train/{one.id.path_name}", 0)
         usd = figure(resource, "label", "usd") or 0.0
         table = Table.grid(padding=(0, 1))
         table.add_column(justify="right", style="bold")
         table.add_column()
         for value, what in (
-            (events, "events"),
-            (ends.get(topics.rows(one.namespace, one.name), 0), "rows"),
+            (self._progress.events(namespace), "events"),
+            (ends.get(topics.rows(namespace, one.id.name), 0), "rows"),
             (one.examples, "examples"),
             (figure(resource, "train", "examples") or 0, "learned"),
             (figure(resource, "train", "examplesPerSecond") or 0, "examples/s"),
-            (self._progress.lag, f"lag (train {train})"),
+            (self._progress.lag(namespace), f"lag (train {train})"),
             (figure(resource, "label", "teacherCalls") or 0, "teacher calls"),
             (f"{float(usd):.4f}", "USD"),
             (figure(resource, "train", "served") or "v0", "served"),

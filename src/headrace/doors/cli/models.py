@@ -6,13 +6,24 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.doors.cli.common import Format, Namespace, Output, State, open_state, print_data, say, settings
+from headrace.doors.cli.common import (
+    AllNamespaces,
+    Format,
+    Namespace,
+    Output,
+    State,
+    open_state,
+    print_data,
+    say,
+    settings,
+)
+from headrace.foundation.resource_id import DEFAULT_NAMESPACE
 
 _WIDTH = 100
 
 
 class Size(str, Enum):
-    """Sizes of new checkpoints."""
+    """Sizes of new models."""
 
     tiny = "tiny"
     m1 = "1m"
@@ -31,35 +42,41 @@ def register(app: typer.Typer) -> None:
     app.command("ask", epilog="Example: headrace ask support-desk 'Where is my card?'")(ask)
 
 
-def list_models(output: Format = Output.table, state: State = None) -> None:
-    """Shows every finetuner's versions and which one is served."""
+def list_models(
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    everywhere: AllNamespaces = False,
+    output: Format = Output.table,
+    state: State = None,
+) -> None:
+    """Shows the finetuners' versions and which one is served. CUTOFFSET: the last example that a version had learned."""
     from headrace.control.versions import list_versions
 
-    rows = list_versions(open_state(state))
-    print_data(rows, output, ("model", "version", "alias", "examples", "knowledge", "created", "weightsSha256"))
+    rows = list_versions(open_state(state), None if everywhere else namespace)
+    columns = ("model", "version", "alias", "cutOffset", "knowledge", "created", "weightsSha256")
+    print_data(rows, output, ("namespace", *columns))
 
 
 def new(
-    path: Annotated[Path, typer.Argument(help="Folder to make.")],
+    path: Annotated[Path, typer.Argument(help="Folder to create.")],
     text: Annotated[
         list[Path],
-        typer.Option("--text", help="Text, JSON lines or CSV (gzip too) that shows the words. May be repeated."),
+        typer.Option("--text", help="Text, JSON lines or CSV (gzip too) to take the vocabulary from. May be repeated."),
     ],
-    size: Annotated[Size, typer.Option("--size", help="About how many parameters.")] = Size.tiny,
-    seed: Annotated[int, typer.Option("--seed", help="Of the first weights.")] = 0,
+    size: Annotated[Size, typer.Option("--size", help="Approximate number of parameters.")] = Size.tiny,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the initial weights.")] = 0,
 ) -> None:
-    """Makes a small Llama checkpoint whose vocabulary is that of a text."""
+    """Makes a small untrained Llama model with the vocabulary of a text."""
     from headrace.models.corpus import read_texts
     from headrace.models.tiny import new_checkpoint
 
     new_checkpoint(path, size=size.value, text=read_texts(text), seed=seed)
-    say(f"{path} is a checkpoint in Hugging Face's layout; declare it as a BaseModel with path: {path}")
+    say(f"{path} is a model folder in Hugging Face's layout. Declare it as a BaseModel with path: {path}")
 
 
 def export(
     model: Annotated[str, typer.Argument(help="A finetuner's name, or NAME@vN.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to write; it must not exist.")],
-    namespace: Namespace = "default",
+    namespace: Namespace = DEFAULT_NAMESPACE,
     state: State = None,
 ) -> None:
     """Writes a version as merged safetensors that `from_pretrained` loads."""
@@ -73,10 +90,10 @@ def promote(
     model: Annotated[str, typer.Argument(help="A finetuner's name.")],
     version: Annotated[str, typer.Argument(help="The version to serve, such as v3.")],
     reason: Annotated[str, typer.Option("--reason", help="Kept with the decision.")] = "",
-    namespace: Namespace = "default",
+    namespace: Namespace = DEFAULT_NAMESPACE,
     state: State = None,
 ) -> None:
-    """Serves a version from now on; the trainer takes it up as a decision."""
+    """Serves a version from now on; the trainer records it as a decision."""
     from headrace.stages.train.alias_commands import promote_now
 
     changed = promote_now(open_state(state), namespace, model, version, reason)
@@ -86,7 +103,7 @@ def promote(
 def rollback(
     model: Annotated[str, typer.Argument(help="A finetuner's name.")],
     reason: Annotated[str, typer.Option("--reason", help="Kept with the decision.")] = "",
-    namespace: Namespace = "default",
+    namespace: Namespace = DEFAULT_NAMESPACE,
     state: State = None,
 ) -> None:
     """Serves the previous version again; the learner restarts from it."""
@@ -97,15 +114,20 @@ def rollback(
 
 
 def ask(
-    model: Annotated[str, typer.Argument(help="A finetuner's name, NAME@vN, or a base model's name.")],
+    model: Annotated[str, typer.Argument(help="A model: NAME, NAMESPACE/NAME, or either with @vN.")],
     question: Annotated[str, typer.Argument(help="The question.")],
+    namespace: Annotated[
+        str | None,
+        typer.Option("-n", "--namespace", help="Of the model. Default: any that has it alone.", show_default=False),
+    ] = None,
     output: Format = Output.table,
     state: State = None,
     host: Annotated[str | None, typer.Option("--host", show_default=False, help="Default: 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option("--port", show_default=False, help="Default: 5000")] = None,
 ) -> None:
     """Asks the running gateway."""
-    answer = _ask(settings(state, host=host, port=port), model, question)
+    asked = f"{namespace}/{model}" if namespace and "/" not in model else model
+    answer = _ask(settings(state, host=host, port=port), asked, question)
     if output is Output.table:
         typer.echo(answer["answer"])
         for cited in answer["citations"]:
@@ -130,7 +152,8 @@ def _ask(chosen: Any, model: str, question: str) -> dict[str, Any]:
         response = httpx.post(f"{address}/v1/chat/completions", json=body, headers=headers, timeout=120)
     except httpx.TransportError as error:
         raise UnavailableError(
-            f"nothing answers at {address}: {error}", next_step="start it with `headrace up`, or say --host and --port"
+            f"nothing answers at {address}: {error}",
+            next_step="Start the gateway with `headrace up`, or pass --host and --port.",
         ) from error
     if response.status_code != 200:
         raise HeadraceError(f"{address} answered {response.status_code}: {response.text}")

@@ -1,4 +1,4 @@
-"""run, up, logs, doctor: the machine at work."""
+"""run, up, logs, doctor: running Headrace on this machine."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,15 +8,15 @@ import typer
 from headrace.doors.cli.common import Files, Format, Output, Reset, State, open_state, print_data, say, settings
 
 Host = Annotated[
-    str | None, typer.Option("--host", help="Address of the doors. Default: 127.0.0.1", show_default=False)
+    str | None, typer.Option("--host", help="Address to listen on. Default: 127.0.0.1", show_default=False)
 ]
-Port = Annotated[int | None, typer.Option("--port", help="Port of the doors. Default: 5000", show_default=False)]
+Port = Annotated[int | None, typer.Option("--port", help="Port to listen on. Default: 5000", show_default=False)]
 
 Answers = Annotated[
     str | None,
     typer.Option(
         "--answers",
-        help="Answers that cannot be kept: best-effort gives and counts them, required refuses them. Default: best-effort",
+        help="Answers that cannot be recorded: best-effort sends and counts them, required refuses them. Default: best-effort",
         show_default=False,
     ),
 ]
@@ -38,11 +38,12 @@ def run(
     port: Port = None,
     answers: Answers = None,
     live: Annotated[
-        bool | None, typer.Option("--live/--no-live", help="The live view. Default: on a terminal.", show_default=False)
+        bool | None,
+        typer.Option("--live/--no-live", help="Shows the live view. Default: on a terminal.", show_default=False),
     ] = None,
     reset: Reset = False,
 ) -> None:
-    """Applies the files and runs everything that is applied, in the foreground; Ctrl-C ends cleanly."""
+    """Applies the files and runs everything that is applied, in the foreground; Ctrl-C stops it cleanly."""
     from headrace.control.resource_store import ResourceStore
     from headrace.doors.cli.declare import apply_files
 
@@ -64,17 +65,18 @@ def up(
     port: Port = None,
     answers: Answers = None,
     live: Annotated[
-        bool | None, typer.Option("--live/--no-live", help="The live view. Default: on a terminal.", show_default=False)
+        bool | None,
+        typer.Option("--live/--no-live", help="Shows the live view. Default: on a terminal.", show_default=False),
     ] = None,
 ) -> None:
-    """Runs what has been applied, and the doors; Ctrl-C ends cleanly."""
+    """Runs everything that is applied, and the gateway; Ctrl-C stops it cleanly."""
     from headrace.control.resource_store import ResourceStore
     from headrace.foundation.errors import NotFoundError
 
     log = open_state(state)
     resources = ResourceStore(log).all()
     if not resources:
-        raise NotFoundError("nothing has been applied", next_step="run `headrace apply -f FILE` first")
+        raise NotFoundError("nothing has been applied", next_step="Run `headrace apply -f FILE` first.")
     _supervise(
         resources,
         log,
@@ -102,13 +104,13 @@ def _supervise(
     chosen = open_address(chosen)
     plan = topology(resources, chosen)
     for one in plan.not_ready:
-        say(f"{one.id.kind}/{one.id.name}: Ready=False ({one.reason}): {one.message}")
+        say(f"{one.id}: Ready=False ({one.reason}): {one.message}")
     for note in plan.notes:
-        say(f"{note.id.kind}/{note.id.name}: {note.message}")
+        say(f"{note.id}: {note.message}")
     shown = sys.stderr.isatty() if live is None else live
     view = open_view(log, plan, DoorOptions(chosen.host, chosen.port, chosen.api_key), live=shown)
     if not until_idle and plan.options(ServedModel):
-        say(f"the gateway answers at http://{chosen.host}:{chosen.port} once its models are loaded; Ctrl-C ends")
+        say(f"the gateway answers at http://{chosen.host}:{chosen.port} once its models are loaded; Ctrl-C stops it")
     outcome = run_until(
         plan, log, chosen, until_idle=until_idle, view=view, applied=Applied(ResourceStore(log), chosen).look
     )
@@ -129,12 +131,12 @@ def _supervise(
 
 def logs(
     role: Annotated[
-        str | None, typer.Argument(help="A role, such as ingest or train/default.NAME. Left out: which there are.")
+        str | None, typer.Argument(help="A role, such as ingest or train/default.NAME. Without it, lists the roles.")
     ] = None,
-    follow: Annotated[bool, typer.Option("-F", "--follow", help="Goes on as lines come.")] = False,
+    follow: Annotated[bool, typer.Option("-F", "--follow", help="Shows new lines as they come.")] = False,
     state: State = None,
 ) -> None:
-    """Shows what a role's process wrote."""
+    """Shows the log of a role's process."""
     from headrace.foundation.clock import SYSTEM_CLOCK
     from headrace.foundation.errors import NotFoundError
 

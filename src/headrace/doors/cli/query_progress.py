@@ -19,7 +19,7 @@ class QueryProgress(AbstractContextManager["QueryProgress"]):
     """Writes to stderr alone."""
 
     def __init__(self, shown: int, clock: Clock = SYSTEM_CLOCK) -> None:
-        """`shown`: how many late rows and dead letters are told one by one."""
+        """`shown`: how many late rows and dead letters are listed one by one."""
         self._left = {"late": shown, "dead": shown}
         self._clock, self._started, self._last = clock, clock.monotonic(), 0.0
         self._terminal = sys.stderr.isatty()

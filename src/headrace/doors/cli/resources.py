@@ -5,7 +5,7 @@ from typing import Annotated, Protocol, TypeVar
 
 import typer
 
-from headrace.doors.cli.common import Format, Namespace, Output, State, open_state, print_data, settings
+from headrace.doors.cli.common import AllNamespaces, Format, Namespace, Output, State, open_state, print_data, settings
 from headrace.foundation.resource_id import DEFAULT_NAMESPACE, ResourceId
 
 
@@ -15,7 +15,6 @@ class _Identified(Protocol):
 
 
 Found = TypeVar("Found", bound=_Identified)
-AllNamespaces = Annotated[bool, typer.Option("-A", "--all-namespaces", help="Of every namespace.")]
 KindName = Annotated[str, typer.Argument(help="A kind, such as streamfinetuner.")]
 
 

@@ -97,5 +97,5 @@ def open_writer(output: RowOutput, out: Path | None) -> RowWriter:
             return Table()
         case RowOutput.parquet:
             if out is None:
-                raise InvalidDeclarationError("parquet is written to a file", next_step="say which with --out FILE")
+                raise InvalidDeclarationError("parquet needs a file to write to", next_step="Pass --out FILE.")
             return Parquet(out)

@@ -53,7 +53,7 @@ def search(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, max=1000, show_default=False, help="Passages at most.")
+        int | None, typer.Option("--limit", min=1, max=1000, show_default=False, help="Maximum number of passages.")
     ] = None,
     mode: Annotated[
         Mode | None, typer.Option("--mode", show_default=False, help="Default: the knowledge base's own.")
@@ -67,21 +67,25 @@ def search(
     as_of: Annotated[
         str | None,
         typer.Option(
-            "--as-of", show_default=False, help="A moment, such as 2026-11-21T09:00:00Z: what was visible then."
+            "--as-of",
+            show_default=False,
+            help="A moment, such as 2026-11-21T09:00:00Z: searches what was visible then.",
         ),
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Compares every chunk, however many there are.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compares every chunk instead of using the approximate index.")
+    ] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="table, json, jsonl or yaml")] = Output.table,
     namespace: Namespace = "default",
     state: State = None,
 ) -> None:
-    """Searches a knowledge base, and says why each passage was found."""
+    """Searches a knowledge base and shows why each passage was found."""
     from headrace.control.knowledge import open_view
     from headrace.foundation.errors import InvalidDeclarationError
     from headrace.knowledge.filters import parse_filter
 
     if (question is None) == (queries is None):
-        raise InvalidDeclarationError("give a question, or --queries FILE", next_step="see `headrace search --help`")
+        raise InvalidDeclarationError("a question is missing", next_step="Pass a question or --queries FILE.")
     asked = [{"query": question}] if question is not None else list(_read_queries(queries))
     view = open_view(open_state(state), settings(state), namespace, knowledge_base)
     try:
@@ -126,7 +130,7 @@ def _read_queries(path: Path | None) -> Iterator[dict[str, Any]]:
 
     assert path is not None
     if not path.is_file():
-        raise NotFoundError(f"there is no file {path}")
+        raise NotFoundError(f"{path} does not exist", next_step="Pass an existing file.")
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -137,7 +141,7 @@ def _read_queries(path: Path | None) -> Iterator[dict[str, Any]]:
                 raise InvalidDeclarationError(f"not JSON: {error}", where=f"{path}:{number}") from error
             if not isinstance(query, dict) or not isinstance(_text(query), str):
                 raise InvalidDeclarationError(
-                    "holds no question", where=f"{path}:{number}", next_step='write {"query": "…"} on each line'
+                    "holds no question", where=f"{path}:{number}", next_step='Write {"query": "…"} on each line.'
                 )
             yield query
 
@@ -159,13 +163,13 @@ def _filter(given: list[str]) -> dict[str, object]:
             continue
         name, equals, value = text.partition("=")
         if not equals:
-            raise InvalidDeclarationError(f"{text!r} is no filter", where="--filter", next_step="write NAME=VALUE")
+            raise InvalidDeclarationError(f"{text!r} is not a filter", where="--filter", next_step="Write NAME=VALUE.")
         wanted[name.strip()] = _value(value.strip())
     return wanted
 
 
 def _value(text: str) -> object:
-    """5, 1.5, true and false are what they look like; all else is text."""
+    """5, 1.5, true and false become numbers and booleans; everything else is text."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -185,7 +189,7 @@ def _moment(text: str | None) -> "AsOf | None":
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidDeclarationError(
-            f"{text!r} is not a moment", where="--as-of", next_step="write one such as 2026-11-21T09:00:00Z"
+            f"{text!r} is not a moment", where="--as-of", next_step="Write a time such as 2026-11-21T09:00:00Z."
         ) from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return AsOf(round(moment.timestamp() * 1000))

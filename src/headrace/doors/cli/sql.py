@@ -19,7 +19,7 @@ EPILOG = (
     "DESCRIPTOR(event_time), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, symbol\""
 )
 SHOWN = 20
-"""Dead letters and late rows that are told one by one."""
+"""Dead letters and late rows that are listed one by one."""
 
 
 def sql_command(
@@ -34,19 +34,17 @@ def sql_command(
         list[str],
         typer.Option("--schema", help="NAME=COLUMN TYPE, …: columns of a source or table; left out: inferred."),
     ] = [],  # noqa: B006
-    event_time: Annotated[
-        str | None, typer.Option("--event-time", help="The column that says when it happened.")
-    ] = None,
+    event_time: Annotated[str | None, typer.Option("--event-time", help="Column with the event time.")] = None,
     out_of_orderness: Annotated[
-        str, typer.Option("--out-of-orderness", help="How late a row may come, such as 5s.")
+        str, typer.Option("--out-of-orderness", help="How late a row may arrive, such as 5s.")
     ] = "0s",
-    follow: Annotated[bool, typer.Option("--follow", help="Goes on as files grow; Ctrl-C ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keeps reading as files grow; Ctrl-C stops.")] = False,
     timeline: Annotated[
         str, typer.Option("--timeline", help="What now() is: event (the stream's time) or arrival.")
     ] = "event",
     parallelism: Annotated[int, typer.Option("--parallelism", help="Threads of the engine.")] = 1,
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="Folder in which progress is kept; a second call goes on there.")
+        Path | None, typer.Option("--checkpoint", help="Folder for progress; a second call resumes from it.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write, for -o parquet.")] = None,
     output: Annotated[RowOutput, typer.Option("-o", "--output", help="jsonl, csv, table or parquet")] = RowOutput.jsonl,
@@ -67,7 +65,7 @@ def sql_command(
         for name, path in (_named(one, "--source") for one in source)
     }
     if not options:
-        raise typer.BadParameter("name at least one source: --source NAME=PATH")
+        raise typer.BadParameter("Name at least one source: --source NAME=PATH")
     wanted = FileQuery(
         _query(query, file),
         {name: open_source(one, SourceContext()) for name, one in options.items()},
@@ -85,7 +83,7 @@ def sql_command(
 
 def _query(query: str | None, file: Path | None) -> str:
     if (query is None) == (file is None):
-        raise typer.BadParameter("give the query as an argument, or with -f FILE")
+        raise typer.BadParameter("Pass the query as an argument or with -f FILE.")
     return query if query is not None else file.read_text("utf-8") if file else ""
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 DOCUMENTS_AT_MOST = 10
-"""Changes of documents that are told one by one."""
+"""Changed documents that are listed one by one."""
 
 
 def summary_text(summary: dict[str, Any]) -> str:
@@ -28,7 +28,8 @@ def summary_text(summary: dict[str, Any]) -> str:
             )
         ]
     lines += [
-        f"{one['kind']}/{one['name']} is not ready ({one['reason']}): {one['message']}" for one in summary["notReady"]
+        f"{one['kind']}/{one['namespace']}/{one['name']} is not ready ({one['reason']}): {one['message']}"
+        for one in summary["notReady"]
     ]
     lines += [f"{c['resource']} {c['type']}: {c['reason']} {c['message']}" for c in summary["conditions"]]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ class DocumentColumns(SpecModel):
     """Which column holds what of a document."""
 
     id: Text = "path"
-    """Column that names the document for ever."""
+    """Column that identifies the document, in every version."""
     text: Text = "body"
     """Column with its text."""
     title: Text = "title"

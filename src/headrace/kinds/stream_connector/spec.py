@@ -66,7 +66,7 @@ class TableSpec(SpecModel):
     """Marks a bounded source as a table that queries join."""
 
     valid_from: Text | None = None
-    """Column with the time since which a row is true for its key; left out: each key has one row, true for ever."""
+    """Column with the time since which a row is true for its key; left out: each key has one row, always true."""
 
 
 class SinkInput(SpecModel):
@@ -92,13 +92,13 @@ class StreamConnectorSpec(SpecModel):
     key: Names = ()
     """Columns that partition the stream and order it."""
     id: Names = ()
-    """Columns that name a record for ever, so that a repeat is harmless; left out: its position in the source."""
+    """Columns that identify a record, so that a repeat is harmless; left out: its position in the source."""
     event_time: EventTimeSpec = EventTimeSpec()
     """Which column says when something happened, and how far to trust it."""
     timeline: Annotated[str, words("arrival", "event")] = "arrival"
     """event: records of the past, whose clock is their own (`maxAhead` is not checked)."""
     retention: PositiveDurationMs | None = None
-    """How long events are kept in the log, never past the slowest reader; left out: for ever."""
+    """How long events are kept in the log, never past the slowest reader; left out: without limit."""
     table: TableSpec | None = None
     """Marks a bounded source as a table that queries join."""
     input: SinkInput | None = None

@@ -7,7 +7,7 @@ from headrace.kinds.spec_model import SpecModel
 
 
 class Anchors(SpecModel):
-    """Examples held out for ever, by hash of the root event's id."""
+    """Examples that are never trained on, by hash of the root event's id."""
 
     max: Whole = 256
     """How many are kept at most."""
@@ -27,7 +27,7 @@ class Promotion(SpecModel):
     max_rows: Count = 2000
     """Rows after which a candidate that has not won is rejected."""
     anchors: Anchors = Anchors()
-    """Examples held out for ever, by hash of the root event's id."""
+    """Examples that are never trained on, by hash of the root event's id."""
     probation_rows: Whole = 1000
     """Rows for which the previous version goes on being scored after a promotion."""
     approval: Annotated[str, words("auto", "manual")] = "auto"

@@ -143,7 +143,7 @@ class IndexBuilder:
 
 
 def _only_one(connection: Connection, model: int) -> bool:
-    """Of all processes, one builds; and whoever comes after it finds it built."""
+    """One process builds; all others find it built."""
     row = connection.execute(
         "select pg_try_advisory_lock(hashtextextended(current_schema(), %s))", (_LOCK + model,)
     ).fetchone()

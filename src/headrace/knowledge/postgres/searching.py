@@ -25,7 +25,7 @@ SELECTIVE = 5_000
 EF_SEARCH = 100
 """Candidates that the index keeps while it walks; pgvector's default, 40, finds too few."""
 _CLOSE = 1e-5
-"""Scores of the server closer than this are put in order anew: it computes in float32."""
+"""Scores of the server closer than this are sorted again: it computes in float32."""
 _SLACK = 32
 _MOST = 1 << 14
 
@@ -218,7 +218,7 @@ def _by_words(connection: Connection, scope: _Scope, depth: int) -> list[Candida
 
 
 def _holders(connection: Connection, scope: _Scope, words: Sequence[str]) -> NDArray[np.int64]:
-    """Visible chunks with any of the words: key, length, whether the filter leaves it, how often each word stands in it."""
+    """Visible chunks with any of the words: key, length, whether the filter leaves it, how often it has each word."""
     bound = [escaped(word) for word in words]
     filtered, values = filter_sql(scope.query.where)
     times = ", ".join("coalesce(p.counts[array_position(p.terms, %s::text)], 0)" for _ in bound)

@@ -24,7 +24,7 @@ _WRITE = b"begin isolation level read committed"
 
 
 class Server:
-    """A small pool: a thread takes a connection for one transaction. Broken ones are thrown away and made anew."""
+    """A small pool: a thread takes a connection for one transaction. Broken ones are replaced."""
 
     def __init__(self, url: str, schema: str) -> None:
         """InvalidDeclarationError where the URL is not one of PostgreSQL. Connects to nothing yet."""
@@ -58,7 +58,7 @@ class Server:
             yield connection
 
     def connect(self) -> Connection:
-        """A connection outside the pool, each statement a transaction. Whoever asked closes it."""
+        """A connection outside the pool, each statement a transaction. The caller closes it."""
         with self._translated():
             connection = psycopg.connect(
                 self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="headrace",

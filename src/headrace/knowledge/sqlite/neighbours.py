@@ -2,8 +2,8 @@
 
 It is built beside the questions, which are answered exactly meanwhile, and kept current by them: each takes in a few of the chunks
 that are new and drops those that went; the new ones that are not in yet are scanned. Where a fifth has changed, or more is new than
-is quickly scanned, it is built anew beside the old one. It is saved by temporary file and rename, with a digest, since a file that a
-kill has cut off would be read as garbage; any file that does not fit is built anew.
+is quickly scanned, it is rebuilt beside the old one. It is saved by temporary file and rename, with a digest, since a file that a
+kill has cut off would be read as garbage; a file that does not fit is rebuilt.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from headrace.foundation.failpoints import failpoint
 from headrace.knowledge.query import Vector
 
 CHURN = 0.2
-"""Part of the index that may change before it is built anew."""
+"""Part of the index that may change before it is rebuilt."""
 _LEAST_PENDING = 2_048
 _PENDING = 0.05
 """Part of the index that may wait to be taken in."""
@@ -151,7 +151,7 @@ class Neighbours:
             try:
                 self._save(built)
             except (OSError, RuntimeError) as error:
-                _log.warning("%s was not saved, the next process builds it anew: %s", self._path.name, error)
+                _log.warning("%s was not saved, the next process rebuilds it: %s", self._path.name, error)
             self._fresh.append(built)
 
     def _empty(self) -> Index:

@@ -154,7 +154,7 @@ class SqliteKnowledgeStore:
             return index
 
     def _catch_up(self, index: MemoryIndex, connection: sqlite3.Connection) -> None:
-        """An index that broke off half-way, or holds much that is gone, is read anew by the next question."""
+        """An index that broke off half-way, or holds much that is gone, is read again by the next query."""
         worn = True
         try:
             catch_up(index, connection)

@@ -71,7 +71,7 @@ class Cursors:
             return self._take(cursor, end, max_records, max_bytes)
 
     def _one(self, partition: Partition, offset: int, end: int) -> Record | None:
-        """A record that is looked up alone, out of a block of its neighbours: lineage and re-asking read many, here and there."""
+        """A record that is looked up alone, out of a block of its neighbours: lineage and reasking read many, here and there."""
         start = offset // BLOCK * BLOCK
         if start + BLOCK > end:
             return None  # more may come to this block

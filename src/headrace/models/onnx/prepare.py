@@ -62,7 +62,8 @@ def read_prepared(folder: Path) -> Prepared:
     path = folder / NOTE
     if not path.is_file():
         raise NotFoundError(
-            f"{folder} holds no exported model", next_step="let the embedding model's process make it anew"
+            f"{folder} holds no exported model",
+            next_step="Restart `headrace up`: the embedding model's process exports it again.",
         )
     try:
         values = msgspec.json.decode(path.read_bytes())

@@ -1,0 +1,15 @@
+"""What is installed, by entry point. Looking through all packages takes milliseconds, so each answer is kept while `sys.path` is the same."""
+
+import sys
+from functools import lru_cache
+from importlib.metadata import EntryPoints, entry_points
+
+
+def installed(group: str) -> EntryPoints:
+    """The entry points of a group."""
+    return _installed(group, tuple(sys.path))
+
+
+@lru_cache
+def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:  # noqa: ARG001 - part of the key
+    return entry_points(group=group)

@@ -1,0 +1,206 @@
+"""A state directory, its stages and their clocks: what the scheduler steps, kills and starts again."""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from headrace.control.idleness import lags
+from headrace.control.stage_thread import ReopenedStage
+from headrace.foundation.clock import Clock
+from headrace.foundation.errors import RetryableError
+from headrace.log.record import Record
+from headrace.log.topic_log import TopicLog
+from headrace.stages.ingest import stage as ingest
+from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.stage_spec import StageSpec
+from headrace.stages.topology import Topology
+from headrace.testing.clock import VirtualClock
+from headrace.testing.light_learner import open_light_learner
+from headrace.testing.pipeline import MAX_TURNS, Pipeline, declared, with_interval
+from headrace.testing.simulation.declarations import declarations
+from headrace.testing.simulation.inputs import Edit, Feed, Inputs, Moment, Quiet
+
+TopologyOf = Callable[[Path, Path], Topology]
+IDLE_SECONDS = 3_700.0
+"""More than the idle timeout that is declared."""
+
+
+class WorldClock(VirtualClock):
+    """Moves with what happens outside and with nothing else, so that arrivals have the same moments in every run."""
+
+    def sleep(self, seconds: float) -> None:
+        """Returns at once."""
+
+    def reach(self, now_ms: int) -> None:
+        """It is so late now."""
+        super().sleep((now_ms - self.now_ms()) / 1000)
+
+
+class InputClock:
+    """One ingest's: the time of day is the world's; how long it has waited is its own."""
+
+    def __init__(self, world: WorldClock) -> None:
+        self._world, self._waited = world, 0.0
+
+    def now_ms(self) -> int:
+        return self._world.now_ms()
+
+    def monotonic(self) -> float:
+        return self._waited
+
+    def sleep(self, seconds: float) -> None:
+        self._waited += seconds
+
+
+class DrawnReads:
+    """The log, of which a stage gets at each read a drawn number of records, or none yet. Else the log itself."""
+
+    def __init__(self, log: TopicLog, draw: random.Random) -> None:
+        self._log, self._draw = log, draw
+        self.whole = False
+        """Everything there is is given."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def read(self, topic: str, offset: int, *, max_records: int = 10_000, **limits: int) -> list[Record]:
+        at_most = max_records if self.whole else self._draw.choice((0, 1, 3, 10, max_records))
+        return self._log.read(topic, offset, max_records=min(max_records, at_most), **limits) if at_most else []
+
+
+class World:
+    """Owns `folder`, where the inputs are laid out."""
+
+    def __init__(
+        self, inputs: Inputs, folder: Path, topology_of: TopologyOf = declared, draw: random.Random | None = None
+    ) -> None:
+        """`topology_of`: what a file of declarations needs to run. `draw`: how many records each read gives; None: all."""
+        self.inputs, self._folder, self._draw = inputs, folder, draw
+        self._topology_of = topology_of
+        self.state = folder / "state"
+        self.clock = WorldClock()
+        self.checkpoint_interval_ms = 0
+        self._clocks: dict[str, InputClock] = {}
+        self._lines: dict[str, int] = {}
+        self._dead: list[Pipeline | ReopenedStage] = []
+        self._starts = 0
+        self._reads: list[DrawnReads] = []
+        self.pipeline = self._new()
+
+    # --- life and death ---
+
+    def open(self) -> None:
+        """Starts every stage; what is full or away is tried again until it passes."""
+        while True:
+            try:
+                self.pipeline.open()
+            except RetryableError:
+                self.kill()
+            else:
+                return
+
+    def kill(self) -> None:
+        """Drops the stages as a kill would. `open` starts others."""
+        self._dead.append(self.pipeline)
+        self.pipeline = self._new()
+
+    def kill_stage(self, place: int) -> None:
+        """Drops one stage, as the kill of its process would; its next step opens another."""
+        self._dead.append(self.pipeline.replace(place))
+
+    def close(self) -> None:
+        for one in (*self._dead, self.pipeline):
+            one.close()
+
+    def _new(self) -> Pipeline:
+        self._starts += 1
+        self._reads.clear()
+        found = self._topology_of(self._folder / "job.yaml", self.state)
+        return Pipeline(
+            with_interval(found, self.checkpoint_interval_ms), self.state, learner=open_light_learner, clock=self.clock, holder=f"process {self._starts}",
+            clock_of=self._clock_of, seen=self._seen,
+        )  # fmt: skip
+
+    def _seen(self, log: TopicLog) -> Any:
+        if self._draw is None:
+            return log
+        reads = DrawnReads(log, self._draw)
+        self._reads.append(reads)
+        return reads
+
+    def _clock_of(self, spec: StageSpec) -> Clock:
+        if isinstance(spec.options, IngestOptions):
+            return self._input_clock(spec.id.namespace, spec.id.name)
+        return self.clock
+
+    def _input_clock(self, namespace: str, connector: str) -> InputClock:
+        return self._clocks.setdefault(f"{namespace}/{connector}", InputClock(self.clock))
+
+    # --- what happens outside ---
+
+    def begin(self, moment: Moment) -> None:
+        """The moment has come; `taken_in` says when the topics have it."""
+        self.clock.reach(moment.at_ms)
+        for one in moment.happenings:
+            if isinstance(one, Feed):
+                with (self._folder / f"{one.namespace}-{one.connector}.jsonl").open("ab") as file:
+                    file.write(one.data)
+                self._lines[f"{one.namespace}/{one.connector}"] = one.lines
+            elif isinstance(one, Edit):
+                self.drain()
+                text = declarations(self.inputs.shape, one.declared)
+                (self._folder / "job.yaml").write_text(text, "utf-8")
+                self.restart()
+
+    def restart(self) -> None:
+        """Ends the stages in order and starts them with what is declared now."""
+        self.pipeline.close()
+        self.pipeline = self._new()
+        self.open()
+
+    def taken_in(self, moment: Moment) -> bool:
+        """Whether every input's topic has what the moment brought. An input that must be quiet waits on."""
+        return all(self._has(one) for one in moment.happenings)
+
+    def _has(self, happening: Feed | Quiet | Edit) -> bool:
+        if isinstance(happening, Edit):
+            return True
+        found = ingest.read_state(self.pipeline.log, happening.namespace, happening.connector)
+        if isinstance(happening, Feed):
+            taken = found.rows + found.dead + found.duplicates if found else 0
+            return taken >= self._lines[f"{happening.namespace}/{happening.connector}"]
+        if found is not None and found.idle:
+            return True
+        self._input_clock(happening.namespace, happening.connector).sleep(IDLE_SECONDS)
+        return False
+
+    # --- steps ---
+
+    @property
+    def stages(self) -> Sequence[ReopenedStage]:
+        return self.pipeline.stages
+
+    def ingests(self) -> list[ReopenedStage]:
+        return [stage for stage, spec in zip(self.stages, self.pipeline.specs, strict=True) if spec.kind == "ingest"]
+
+    def step(self, stage: ReopenedStage) -> None:
+        self.pipeline.step(stage)
+
+    def drain(self) -> None:
+        """Steps everything until nothing is left to read; followed inputs have no end of their own."""
+        for one in self._reads:
+            one.whole = True
+        for _ in range(MAX_TURNS):
+            if not self.pipeline.turn() and not any(self.behind().values()):
+                break
+        else:
+            raise TimeoutError(
+                f"not done after {MAX_TURNS} turns; behind: {self.behind()}; {self.pipeline.errors[-1:]}"
+            )
+        for one in self._reads:
+            one.whole = False
+
+    def behind(self) -> dict[str, int]:
+        """Records that each stage has still to read."""
+        return lags(self.pipeline.log, self.pipeline.specs)
