@@ -1,4 +1,4 @@
-"""The resources that a user declares: one folder per kind: its spec with docs, its checks, what a change costs, the stages it needs.
+"""The resources that a user declares: one folder per kind: its spec with docs, its checks, when a change of a field acts, the stages it needs.
 
 May import everything but control and doors. Reads YAML into typed data with every mistake of every file in one pass; never starts,
 connects or writes anything. A kind's folder holds `spec.py` (pydantic models, one line of doc beneath each field), `checks.py` (what

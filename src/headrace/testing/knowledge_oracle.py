@@ -67,6 +67,10 @@ class OracleStore:
 
     # -- the one writer
 
+    def clear(self, epoch: int) -> None:
+        with self._turn(epoch):
+            self.held = _State(epoch=self.held.epoch)
+
     def acquire(self, holder: str) -> int:  # noqa: ARG002 - the port's signature
         with self._lock:
             self.held.epoch += 1

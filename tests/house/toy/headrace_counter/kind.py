@@ -7,6 +7,7 @@ from headrace.kinds.kind import Kind
 from headrace.kinds.planning import Planned, Planning
 from headrace.kinds.resource import Resource
 from headrace.kinds.spec_model import SpecModel
+from headrace.kinds.verdict import NEXT_RECORD
 from headrace_counter.spec import CountOptions, count_spec
 
 
@@ -31,6 +32,6 @@ KIND = Kind(
     "counters",
     ("counting.example/v1",),
     variant=lambda _: CounterSpec,
-    costs={"sourceStreamConnector": "re-ingest", "step": "restart"},
+    verdicts=lambda _: {"sourceStreamConnector": NEXT_RECORD, "step": NEXT_RECORD},
     plan=plan,
 )
