@@ -19,6 +19,8 @@ CASES = [
     if not line.startswith("#")
 ]
 """Seeds that once failed."""
+FOUND_BY = 4
+"""The seed that finds the former rule of the join; with the rule of today it passes."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,9 @@ class CombinedWatermark(JoinStep):
             before = np.maximum(times(flow.rows, "_b"), self._level)
             flow = replace(flow, rows=put(flow.rows, "_b", before))
         self._silent = (quiet[LEFT], quiet[1 - LEFT])
-        return super().run(port, flow, report)
+        passed = super().run(port, flow, report)
+        self._level = max(self._level, self._combined())
+        return passed
 
     def progress(self) -> dict[str, Any]:
         return {**super().progress(), "silent": self._silent}
@@ -55,13 +59,14 @@ class CombinedWatermark(JoinStep):
         super().restore(entries, progress)
         self._silent = tuple(progress["silent"])
 
-    def _first_that_waits(self) -> int:
+    def _combined(self) -> int:
         holding = [level for level, silent in zip(self._levels, self._silent, strict=True) if not silent]
-        return min(holding) if holding else max(self._levels) + 1
+        return min(holding) if holding else max(self._levels)
 
 
+@pytest.mark.slow
 def test_the_former_rule_for_late_rows_of_a_join_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engine, "JoinStep", CombinedWatermark)
-    simulation = Simulation(tmp_path / "simulation")
-    found = (report for seed in SEEDS if (report := simulation.run(seed)).wrong)
-    assert any("desk.rows" in line or "desk.late" in line for line in next(found).wrong)
+    found = Simulation(tmp_path / "simulation").run(FOUND_BY).wrong
+    assert any("desk.rows" in line for line in found)
+    assert any("desk.late" in line for line in found)
