@@ -93,7 +93,7 @@ spec:
       preProcessingSQL: >-
         {JOIN if shape.query == "join" else WINDOW}
       sampleRatio: 0.9
-  ioSequenceLength: {{inputMax: 32, outputMax: 4}}
+  ioSequenceLength: {{inputMax: 32, outputMax: 8}}
   promptTemplate: [{{userQuestion: "{{text}}"}}]
   groundTruth: {{column: move}}
   trainer: {{batchSize: {declared.batch_size}, learningRate: 0.005}}
@@ -112,7 +112,7 @@ spec:
   finetunerInfo: {{baseModel: tiny, dataSource: {{sourceStreamFinetuner: desk}}}}
   finetunerTemplate:
     preProcessing: {{preProcessingSQL: "SELECT event_time, question, answer, teacher FROM source_stream"}}
-  ioSequenceLength: {{inputMax: 32, outputMax: 4}}
+  ioSequenceLength: {{inputMax: 32, outputMax: 8}}
   promptTemplate: [{{userQuestion: "{{question}}", systemContext: "please"}}]
   trainer: {{batchSize: 8, learningRate: 0.005}}
   timeline: {shape.timeline}

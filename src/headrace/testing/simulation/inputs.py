@@ -97,8 +97,9 @@ def draw_inputs(number: int) -> Inputs:
     )
     connectors = ("trades", "quotes") if join else ("trades",)
     files = [_File(draw, namespace, one, shape) for namespace in NAMESPACES for one in connectors]
-    moments = list[Moment]()
     now_ms = 1_700_000_000_000
+    bounded = [one for one in files if one.bounded]  # a source that ends is whole when it is first read
+    moments = [Moment(now_ms, tuple(happening for one in bounded or files[:1] for happening in one.next()))]
     edit_at = draw.randrange(3, 9)
     while any(one.left for one in files):
         now_ms += draw.choice((1, 40, 900, 5_000))
@@ -119,7 +120,7 @@ class _File:
 
     def __init__(self, draw: random.Random, namespace: str, connector: str, shape: Shape) -> None:
         self._draw, self._namespace, self._connector = draw, namespace, connector
-        self._bounded = connector == "quotes" and shape.bounded_quotes
+        self.bounded = connector == "quotes" and shape.bounded_quotes
         count = draw.randrange(24, 40) if connector == "trades" else draw.randrange(8, 24)
         self._data = b"".join(self._line(place, count) for place in range(count))
         self._given = 0
@@ -130,21 +131,21 @@ class _File:
         return self._given < len(self._data)
 
     def next(self) -> list[Happening]:
-        if self.left and (self._silent or self._draw.random() < 0.8):
+        if self.left and (self._silent or self._draw.random() < 0.65):
             return [self._feed()]
         return self.silence()
 
     def silence(self) -> list[Happening]:
         """A sign, unless the last thing was one, or the input has no signs but its end."""
-        if self._silent or self._bounded:
+        if self._silent or self.bounded:
             return []
         self._silent = True
         return [Quiet(self._namespace, self._connector)]
 
     def _feed(self) -> Feed:
         rest = len(self._data) - self._given
-        size = rest if self._bounded else min(rest, self._draw.randrange(60, 1_200))
-        if not self._bounded and self._draw.random() < 0.6:  # most often whole lines
+        size = rest if self.bounded else min(rest, self._draw.randrange(60, 1_200))
+        if not self.bounded and self._draw.random() < 0.6:  # most often whole lines
             size = self._data.index(b"\n", self._given + size - 1) + 1 - self._given
         piece = self._data[self._given : self._given + size]
         self._given += size

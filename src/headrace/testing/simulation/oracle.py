@@ -11,7 +11,7 @@ from headrace.testing.builders import read_all
 from headrace.testing.pipeline import differences, snapshot
 from headrace.testing.simulation.declarations import NAMESPACES
 
-BY_INPUT = (".late", ".transform.dead")
+BY_INPUT = (".late", ".dead.transform")
 """Topics that several inputs write to: the order between two inputs is that of reading, and only the order of each is promised."""
 ORIGIN = 5
 """Its place in a record of a snapshot."""

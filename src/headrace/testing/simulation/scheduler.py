@@ -86,11 +86,9 @@ class Simulation:
             inputs.lay_out(folder, self._model)
             world = World(inputs, folder, self._topology)
             with killing(Kill()) as counted:
-                world.open()
                 for moment in inputs.moments:
                     world.begin(moment)
-                    while not world.taken_in(moment):
-                        world.drain()
+                    self._take_in(world, moment)
                 world.drain()
             passed = tuple(sorted(name for name, times in counted.passed.items() if times))
             found = outcome(world.pipeline.topology, world.state)
@@ -98,6 +96,14 @@ class Simulation:
             shutil.rmtree(folder)
             self._twins[number] = Twin(inputs, found, passed)
         return self._twins[number]
+
+    @staticmethod
+    def _take_in(world: World, moment: Moment) -> None:
+        for _ in range(MAX_ACTIONS):
+            world.drain()
+            if world.taken_in(moment):
+                return
+        raise TimeoutError(f"undisturbed and not taken in: {moment}")
 
 
 class _Run:
@@ -113,7 +119,6 @@ class _Run:
         }  # fmt: skip
 
     def to_the_end(self) -> None:
-        self._world.open()
         for moment in self._twin.inputs.moments:
             self._world.begin(moment)
             self._until_taken_in(moment)

@@ -140,7 +140,7 @@ class World:
     # --- what happens outside ---
 
     def begin(self, moment: Moment) -> None:
-        """The moment has come; `taken_in` says when the topics have it."""
+        """The moment has come; `taken_in` says when the topics have it. The stages are started in the first one."""
         self.clock.reach(moment.at_ms)
         for one in moment.happenings:
             if isinstance(one, Feed):
@@ -152,6 +152,8 @@ class World:
                 text = declarations(self.inputs.shape, one.declared)
                 (self._folder / "job.yaml").write_text(text, "utf-8")
                 self.restart()
+        if not self.stages:
+            self.open()
 
     def restart(self) -> None:
         """Ends the stages in order and starts them with what is declared now."""
