@@ -3,7 +3,6 @@ weights that the recorded examples lead to."""
 
 import json
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -81,7 +80,7 @@ def job(tmp_path: Path, shared_data: Path) -> Path:
 def run_up_to_the_examples(job: Path) -> None:
     """Undisturbed, in this process, on SQLite and DuckDB; no row and no example depends on a trainer."""
     whole = declared(job / "job.yaml", job / "embedded")
-    with Pipeline(replace(whole, train=(), sinks=()), job / "embedded") as pipeline:
+    with Pipeline(whole.only(("ingest", "transform", "prompt", "label")), job / "embedded") as pipeline:
         pipeline.run(max_turns=100_000)
 
 

@@ -126,11 +126,11 @@ def test_partitions_that_are_gone_are_said_to_be_those_of_a_topic_that_was_made_
         half.source(position)
 
 
-def test_a_topic_that_ends_before_the_place_that_was_read_up_to_was_made_anew(new_topic: NewTopic) -> None:
-    old, anew = new_topic(), new_topic()
+def test_a_topic_that_ends_before_the_place_that_was_read_up_to_was_created_again(new_topic: NewTopic) -> None:
+    old, again = new_topic(), new_topic()
     old.send([row(n) for n in range(5)])
     position = drain(old.source()).position
-    anew.send([row(0)])
+    again.send([row(0)])
 
-    with pytest.raises(NotFoundError, match=r"ends at 1, and was read up to 5: the topic was made anew.*a new name"):
-        anew.source(position)
+    with pytest.raises(NotFoundError, match=r"ends at 1, and was read up to 5: the topic was deleted and created again.*a new name"):
+        again.source(position)
