@@ -1,6 +1,5 @@
 """The serve role's own process, ended as its supervisor ends it."""
 
-import pickle
 import signal
 import socket
 import subprocess
@@ -12,13 +11,14 @@ import httpx
 import openai
 import pytest
 
+from headrace.control.orders import send
 from headrace.control.role import RoleOrder
 from headrace.events import topics
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.registry import open_log
 from headrace.stages.serve.journal_file import JournalFile
-from headrace.stages.serve.options import ServedModel, ServeOptions
-from headrace.stages.topology import Topology
+from headrace.stages.serve.options import DoorOptions, ServedModel
+from headrace.stages.serve.spec import serve_spec
 from headrace.testing.builders import read_all
 
 
@@ -30,13 +30,13 @@ def free_port() -> int:
 @pytest.mark.kill
 def test_a_clean_end_commits_every_answer_that_was_given(tmp_path: Path, root: Path) -> None:
     port = free_port()
-    options = ServeOptions((ServedModel("red", "desk", root / "parrot", "tiny", "desk"),), port=port)
-    order = RoleOrder("serve", Topology(serve=options), tmp_path, "test")
+    model = ServedModel("red", "desk", root / "parrot", "tiny", "desk")
+    order = RoleOrder("serve", (serve_spec(model.id, model),), tmp_path, "test", doors=DoorOptions(port=port))
     with subprocess.Popen(
         [sys.executable, "-m", "headrace.doors.serve_role"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
-        pickle.dump(order, process.stdin)
+        send(process.stdin, order)
         process.stdin.close()
         wait_until_ready(port, process)
         with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as client:

@@ -199,3 +199,12 @@ def test_a_literal_secret_stays_as_it_is_and_out_of_sight(text: str) -> None:
     assert expand(text, SecretSources()) == text
     assert repr(secret) == "Secret()"
     assert str(secret) == "**********"
+
+
+def test_a_resource_whose_secret_is_left_out_can_be_shown() -> None:
+    text = (
+        "apiVersion: llm.nstream.ai/v1\nkind: MegaModel\nmetadata: {name: gpt}\n"
+        "spec: {modelProvider: OpenAI, modelTemplate: {openAI: {model: m, endpoint: 'http://127.0.0.1:1/v1'}}}\n"
+    )
+    (model,) = read_text(text, "f").resources
+    assert model.shown()["spec"]["modelTemplate"] == {"openAI": {"model": "m", "endpoint": "http://127.0.0.1:1/v1"}}

@@ -14,6 +14,7 @@ from headrace.events.dead_letter import DeadLetter
 from headrace.events.decision import Decision
 from headrace.events.example import Example
 from headrace.events.message import Message
+from headrace.foundation.resource_id import ResourceId
 from headrace.learning.anchors import AnchorOptions
 from headrace.learning.learner import LearnerOptions, RoundReport
 from headrace.learning.options import LearningOptions
@@ -28,6 +29,7 @@ from headrace.promotion.registry import Registry
 from headrace.stages.stage import Condition, read_statuses
 from headrace.stages.topology import Topology
 from headrace.stages.train.options import TrainOptions
+from headrace.stages.train.spec import train_spec
 from headrace.stages.train.stage import TrainStage
 from headrace.stages.train.train_state import TrainState, read_train_state
 from headrace.testing.builders import read_all
@@ -175,7 +177,9 @@ class DeclaredDesk:
         return next(one for one in status.conditions if one.type == kind)
 
     def snapshot(self) -> dict[str, Any]:
-        return snapshot(Topology(train=(self.options,)), self.folder)
+        return snapshot(
+            Topology((train_spec(ResourceId("StreamFinetuner", "default", "desk"), self.options),)), self.folder
+        )
 
     def close(self) -> None:
         self.log.close()

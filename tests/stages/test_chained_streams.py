@@ -31,8 +31,8 @@ def test_examples_within_the_declared_disorder_are_not_late(tmp_path: Path):
     for allowed_ms, counts, late in ((5_000, [3], 0), (0, [2], 1)):
         log = open_log(tmp_path / str(allowed_ms))
         log.ensure_topic(TopicSpec(EXAMPLES))
-        binding = StreamBinding("source_stream", EXAMPLES, "", "first", allowed_ms)
-        stage = TransformStage(TransformOptions("default", "second", COUNTS, (binding,)), {}, log, "test")
+        binding = StreamBinding("source_stream", EXAMPLES, None, "first", allowed_ms)
+        stage = TransformStage(TransformOptions("default", "second", COUNTS, (binding,)), log, "test")
         append(log, EXAMPLES, [example(second) for second in (1, 2, 11, 9, 30)])
         assert stage.step()
         found = [msgspec.json.decode(one.value)["n"] for one in read_all(log, topics.rows("default", "second"))]

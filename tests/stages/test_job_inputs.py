@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from headrace.connectors.source import SourceOptions
 from headrace.events import topics
 from headrace.events.row_batch import RowBatch
 from headrace.log.registry import open_log
@@ -54,7 +55,9 @@ def job_of(sql: str) -> JobSpec:
 
 
 def inputs_of(log: TopicLog) -> JobInputs:
-    options = TransformOptions("default", "desk", BARS, (StreamBinding("trades", EVENTS, "trades"),))
+    options = TransformOptions(
+        "default", "desk", BARS, (StreamBinding("trades", EVENTS, SourceOptions("default", "trades", "file")),)
+    )
     return JobInputs(STAGE, options, log)
 
 

@@ -46,9 +46,9 @@ def open_stage(log: TopicLog) -> TransformStage:
     for topic in (L, R):
         log.ensure_topic(TopicSpec(topic))
     time = EventTime("ts", 10_000, historical=True)
-    sources = {name: SourceOptions("default", name, "file", {}, schema=SCHEMA, event_time=time) for name in NAMES}
-    streams = tuple(StreamBinding(name, topic, name) for name, topic in zip(NAMES, (L, R), strict=True))
-    return TransformStage(TransformOptions("default", "desk", JOIN, streams), sources, log, "test")
+    sources = [SourceOptions("default", name, "file", {}, schema=SCHEMA, event_time=time) for name in NAMES]
+    streams = tuple(StreamBinding(one.name, topic, one) for one, topic in zip(sources, (L, R), strict=True))
+    return TransformStage(TransformOptions("default", "desk", JOIN, streams), log, "test")
 
 
 def outcome(log: TopicLog) -> tuple[list, list[str], int]:

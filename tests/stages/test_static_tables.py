@@ -32,8 +32,8 @@ def table_options(path: Path, schema: RowSchema | None = NAMES) -> SourceOptions
 def open_stage(log: TopicLog, path: Path) -> TransformStage:
     log.ensure_topic(TopicSpec(EVENTS))
     source = SourceOptions("default", "trades", "file", {}, TRADES, event_time=EventTime("ts", historical=True))
-    streams, tables = (StreamBinding("trades", EVENTS, "trades"),), (TableBinding("names", table_options(path)),)
-    return TransformStage(TransformOptions("default", "desk", JOIN, streams, tables), {"trades": source}, log, "test")
+    streams, tables = (StreamBinding("trades", EVENTS, source),), (TableBinding("names", table_options(path)),)
+    return TransformStage(TransformOptions("default", "desk", JOIN, streams, tables), log, "test")
 
 
 def feed(log: TopicLog, *keys: str) -> None:

@@ -68,7 +68,7 @@ class Secret:
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
             read_secret,
-            serialization=core_schema.plain_serializer_function_ser_schema(cls.masked),
+            serialization=core_schema.plain_serializer_function_ser_schema(_shown),
         )
 
     @classmethod
@@ -83,6 +83,11 @@ class Secret:
 
         text = {"type": "string"}
         return {"anyOf": [text, block(file=text), block(secretRef=block(name=text, key=text))]}
+
+
+def _shown(value: object) -> Plain:
+    """What a dump shows. A default of the provider's own model was written by nobody, and is hidden like a literal secret."""
+    return value.masked() if isinstance(value, Secret) else MASK
 
 
 def read_secret(value: object) -> Secret:

@@ -132,5 +132,7 @@ def test_a_topic_that_ends_before_the_place_that_was_read_up_to_was_created_agai
     position = drain(old.source()).position
     again.send([row(0)])
 
-    with pytest.raises(NotFoundError, match=r"ends at 1, and was read up to 5: the topic was deleted and created again.*a new name"):
+    with pytest.raises(
+        NotFoundError, match=r"ends at 1, and was read up to 5: the topic was deleted and created again.*a new name"
+    ):
         again.source(position)
