@@ -218,7 +218,7 @@ def test_a_single_file_that_shrank_or_was_replaced_is_a_clear_error(tmp_path: Pa
     with pytest.raises(FinalError) as caught:
         make(path, NUMBERS).open(position)
     assert "a.jsonl" in str(caught.value)
-    assert "new name" in str(caught.value)
+    assert "--from source" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "head.csv", "crlf.csv"])

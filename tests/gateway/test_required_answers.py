@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from headrace.control.role import ReopenedStage
+from headrace.control.stage_thread import ReopenedStage
 from headrace.doors.serve_role import ServeRole, opened
 from headrace.events import topics
 from headrace.foundation.clock import SYSTEM_CLOCK

@@ -30,6 +30,7 @@ from headrace.stages.index.stage import IndexStage
 from headrace.stages.ingest.stage import IngestState, state_key
 from headrace.stages.serve.options import ServedModel, ServeOptions
 from headrace.stages.stage import read_statuses
+from headrace.stages.train.alias_commands import promote_now
 from headrace.stages.train.version_store import versions
 from headrace.testing.builders import read_all
 from headrace.testing.parrot_checkpoint import new_parrot
@@ -270,7 +271,7 @@ def test_statuses_say_the_version_of_each_namespaces_own_model(house: House) -> 
 
 
 def test_a_promotion_in_one_namespace_changes_no_answer_of_the_other(client: openai.OpenAI, house: House) -> None:
-    registry.promote_now(house.log, "red", "desk", "v1", "reviewed")
+    promote_now(house.log, "red", "desk", "v1", "reviewed")
     eventually(lambda: ask(client, "red/desk").choices[0].message.content == "www")
     assert ask(client, "blue/desk").choices[0].message.content == "bbb"
     eventually(

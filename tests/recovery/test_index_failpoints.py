@@ -34,7 +34,7 @@ from headrace.testing.index_kills import (
 from headrace.testing.pipeline import SmallReads
 
 SOURCE = Path(headrace.__file__).parent
-STAGE = [SOURCE / "stages" / name for name in ("index.py", "generations.py", "canary.py")]
+STAGE = [SOURCE / "stages" / "index" / name for name in ("stage.py", "generations.py", "canary.py")]
 STORE = sorted((SOURCE / "knowledge" / "sqlite").glob("*.py"))
 OTHERS = {"knowledge.neighbours.saved", *(f"knowledge.clear.{side}" for side in ("before", "within", "after"))}
 """Passed by those who search and by a reset, never by the index."""

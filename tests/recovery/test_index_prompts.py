@@ -37,7 +37,7 @@ DROPS = {"index.drop.before", "index.drop.after"}
 NAMES = sorted(
     {
         name
-        for file in ("index.py", "generations.py", "prompt.py")
+        for file in ("index/stage.py", "index/generations.py", "prompt/stage.py")
         for name in re.findall(r'failpoint\("((?:index|prompt)[a-z_.]+)"\)', (STAGES / file).read_text())
     }
     - DROPS

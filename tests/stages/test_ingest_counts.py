@@ -150,7 +150,7 @@ def test_a_file_that_shrank_is_a_condition_that_says_what_to_do(tmp_path: Path, 
     file.write_text(lines("a", "b"))
     ingested(log, file_source(file))
     file.write_text(lines("a"))
-    with pytest.raises(FinalError, match="headrace reset StreamConnector/orders --from source"):
+    with pytest.raises(FinalError, match="headrace reset StreamConnector/orders -n default --from source"):
         ingested(log, file_source(file))
     [status] = [one for one in read_statuses(log) if one.stage == "ingest"]
     [condition] = status.conditions

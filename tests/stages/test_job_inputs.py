@@ -13,7 +13,7 @@ from headrace.events import topics
 from headrace.events.row_batch import RowBatch
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Commit, ExternalTable, TopicLog, TopicSpec
-from headrace.stages import ingest
+from headrace.stages.ingest import stage as ingest
 from headrace.stages.transform.job_inputs import JobInputs
 from headrace.stages.transform.options import StreamBinding, TransformOptions
 from headrace.stages.transform.running_job import Job
