@@ -114,7 +114,7 @@ def test_what_a_role_wrote_is_shown(desk: Any):
     ("command", "exit_code", "words"),
     [
         (["get", "strimconnector"], 4, "StreamConnector"),
-        (["describe", "streamfinetuner", "dask"], 4, "applied are: desk"),
+        (["describe", "streamfinetuner", "dask"], 4, "Applied there: desk."),
         (["validate", "-f", "nothing.yaml"], 2, "nothing.yaml"),
         (["rollback", "dask"], 4, "no versions"),
         (["promote", "desk", "v99"], 4, "v99"),

@@ -284,7 +284,7 @@ def test_an_answer_made_from_a_former_version_is_not_used_again_though_the_text_
 def test_prompts_that_cite_what_changes_wait_for_the_sign_and_the_rest_does_not(desk: Desk) -> None:
     reorganise(desk, 8, 8)
     stage = desk.label()
-    desk.teacher.script("slow")  # the first question is never answered
+    desk.teacher.script("slow")  # one of the first four questions, which are asked side by side, is never answered
     stage.step()
     stage.step()
     for _ in range(200):
@@ -292,7 +292,9 @@ def test_prompts_that_cite_what_changes_wait_for_the_sign_and_the_rest_does_not(
             break
         stage.step()
     stage.close()
-    assert desk.answers() == ["documents"]
+    answers = desk.answers()
+    assert answers == ["documents", *FORMER][: len(answers)]
+    assert 1 <= len(answers) < 5
     assert not any("goes to desk" in text for text in desk.teacher.asked)
 
 

@@ -38,7 +38,7 @@ class SqliteFile:
         with self.translated():
             make_private(self.path)
             with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-                version = self.schema.check(connection, self.path)
+                version = self._version(connection)
                 if version == 0:
                     connection.execute("PRAGMA page_size=8192")
                     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -75,6 +75,13 @@ class SqliteFile:
             return self.path.with_name(f"{self.path.name}-wal").stat().st_size
         except FileNotFoundError:
             return 0
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        connection.execute("BEGIN")  # one view of the file: another process may be creating its tables
+        try:
+            return self.schema.check(connection, self.path)
+        finally:
+            connection.execute("ROLLBACK")
 
     def _write_ahead(self, connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import NotFoundError, UnavailableError
-from headrace.log.kafka.errors import MISSING, PASSING, error_of, telling, translate, translated
+from headrace.log.kafka.errors import MISSING, PASSING, error_of, passes, telling, translate, translated
 from headrace.log.kafka.options import KafkaOptions
 
 _admin: Any = confluent_kafka.admin  # it re-exports these without saying so
@@ -35,15 +35,6 @@ COMPACTED = {
 _ENDING = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT})
 _SETTLED_SECONDS = 1.0
 _ELECTED_SECONDS = 10.0
-_LEADERLESS = frozenset(
-    {
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.FENCED_LEADER_EPOCH,
-        *MISSING,
-    }
-)
 Partition = tuple[str, int]
 """Kafka's topic name, number"""
 
@@ -180,13 +171,13 @@ class Broker:
         if not partitions:
             return {}
         wanted: dict[TopicPartition, Any] = {TopicPartition(*one): spec for one in partitions}
-        deadline = SYSTEM_CLOCK.monotonic() + _ELECTED_SECONDS
+        begun = SYSTEM_CLOCK.monotonic()
         while True:
             try:
                 return self._asked(lambda admin: _offsets_of(admin, wanted, level))
-            except KafkaException as exception:  # a topic that was just made has no leader for some milliseconds
+            except KafkaException as exception:
                 error = error_of(exception)
-                if not _leaderless(error) or SYSTEM_CLOCK.monotonic() > deadline:
+                if SYSTEM_CLOCK.monotonic() > begun + _patience(error):
                     raise translate(error, self.where) from exception
             self.all_topics()  # learns who leads now
             if still is not None and not still():
@@ -263,5 +254,10 @@ def _committed(
     return _result(request[group]).topic_partitions
 
 
-def _leaderless(error: KafkaError) -> bool:
-    return error.retriable() or error.code() in _LEADERLESS or "No leaders found" in error.str()
+def _patience(error: KafkaError) -> float:
+    """Seconds for which a request for offsets is repeated: a new topic has no leader for some milliseconds, a broker that starts
+    learns for some seconds what it leads.
+    """
+    if error.code() in MISSING or "No leaders found" in error.str():
+        return _ELECTED_SECONDS
+    return REQUEST_SECONDS if passes(error) else 0.0

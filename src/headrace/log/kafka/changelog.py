@@ -9,14 +9,12 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from headrace.foundation.errors import UnavailableError
-from headrace.log.kafka.broker import COMPACTED, REQUEST_SECONDS, Broker
-from headrace.log.kafka.errors import END_OF_PARTITION, passes, translate
+from headrace.log.kafka.broker import COMPACTED, Broker
+from headrace.log.kafka.consuming import Consuming
 from headrace.log.kafka.options import KafkaOptions
 from headrace.log.kafka.wire import escaped
 from headrace.log.topic_log import StateEntry
 
-_POLL_SECONDS = 0.2
 Entries = dict[str, StateEntry]
 
 
@@ -96,23 +94,14 @@ class Changelog:
             return self._views[topic]
 
     def _catch_up(self, topic: str, view: _View, end: int) -> None:
-        waited = 0.0
+        reader = Consuming(view.consumer, topic, self._broker)
         while view.read_to < end:
-            messages = view.consumer.consume(10_000, 0) or view.consumer.consume(1, _POLL_SECONDS)
-            waited = 0.0 if messages else waited + _POLL_SECONDS
-            if waited >= REQUEST_SECONDS:
-                raise UnavailableError(
-                    f"the state in {topic} did not come for {waited:.0f} s", where=self._broker.where
-                )
-            for message in messages:
-                error = message.error()
-                if error is None:
+            for message in reader.take(10_000):
+                if message.error() is None:
                     _apply(view.entries, message)
                     view.read_to = (message.offset() or 0) + 1
-                elif error.code() == END_OF_PARTITION:
+                else:
                     view.read_to = max(view.read_to, message.offset() or 0)
-                elif not passes(error):
-                    raise translate(error, self._broker.where)
 
 
 def _apply(entries: Entries, message: Any) -> None:

@@ -9,12 +9,12 @@ from bisect import bisect_left
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from headrace.foundation.errors import UnavailableError
-from headrace.log.kafka.broker import REQUEST_SECONDS, Broker, Partition
-from headrace.log.kafka.errors import END_OF_PARTITION, passes, translate
+from headrace.log.kafka.broker import Broker, Partition
+from headrace.log.kafka.consuming import Consuming
 from headrace.log.kafka.options import KafkaOptions
 from headrace.log.kafka.wire import to_record
 from headrace.log.record import Record
@@ -26,7 +26,6 @@ _BATCH = 100
 """Messages taken over at once: so few that Python's garbage collector finds nothing to look through while they are turned into records."""
 BLOCK, BLOCKS = 512, 32
 """Offsets of a block that is kept in memory for single lookups, and how many are kept."""
-_POLL_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -168,7 +167,7 @@ class Cursors:
         cursor.since = offset
 
     def _take(self, cursor: _Cursor, end: int, max_records: int, max_bytes: int) -> list[Record]:
-        found, room, waited = list[Record](), max_bytes, 0.0
+        found, room, reader = list[Record](), max_bytes, Consuming(cursor.consumer, cursor.partition[0], self._broker)
         while True:
             taken = 0
             for record in cursor.held:
@@ -182,23 +181,14 @@ class Cursors:
             if not more or cursor.fetched >= end or len(found) == max_records or room <= 0:
                 cursor.since = found[-1].offset + 1 if found else cursor.since
                 return found
-            if not self._fetch(cursor, max_records - len(found)):
-                waited += _POLL_SECONDS
-                if waited >= REQUEST_SECONDS:
-                    raise UnavailableError(
-                        f"no record of {cursor.partition[0]} came for {REQUEST_SECONDS:.0f} s", where=self._broker.where
-                    )
+            _fetch(cursor, reader.take(min(_BATCH, max_records - len(found))))
 
-    def _fetch(self, cursor: _Cursor, wanted: int) -> bool:
-        """Takes over what has been fetched. False: nothing had come for a while."""
-        messages = cursor.consumer.consume(min(_BATCH, wanted), 0) or cursor.consumer.consume(1, _POLL_SECONDS)
-        for message in messages:
-            error = message.error()
-            if error is None:
-                cursor.held.append(to_record(message))
-                cursor.fetched = cursor.held[-1].offset + 1
-            elif error.code() == END_OF_PARTITION:
-                cursor.fetched = max(cursor.fetched, message.offset() or 0)
-            elif not passes(error):
-                raise translate(error, self._broker.where)
-        return bool(messages)
+
+def _fetch(cursor: _Cursor, messages: list[Any]) -> None:
+    """Takes over what has come."""
+    for message in messages:
+        if message.error() is None:
+            cursor.held.append(to_record(message))
+            cursor.fetched = cursor.held[-1].offset + 1
+        else:
+            cursor.fetched = max(cursor.fetched, message.offset() or 0)

@@ -30,7 +30,14 @@ FENCED = frozenset(
 _ALL_DOWN: int = _code("_ALL_BROKERS_DOWN")
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, _code("_UNKNOWN_TOPIC"), _code("_UNKNOWN_PARTITION")})
 PASSING = frozenset({_code("_ALL_BROKERS_DOWN"), _code("_TRANSPORT"), _code("_TIMED_OUT"), _code("_RESOLVE")})
-"""Said while a broker is away; the client goes on by itself."""
+"""Said while a broker is away; the client continues on its own."""
+ELECTING = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+    }
+)  # fmt: skip
+"""Said while a broker comes back and learns who leads each partition. The client does not mark all of them as retriable."""
 END_OF_PARTITION: int = _code("_PARTITION_EOF")
 FATAL: int = _code("_FATAL")
 TIMED_OUT: int = _code("_TIMED_OUT")
@@ -74,10 +81,7 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
             f"Kafka refuses these credentials: {text}", where=where, next_step="correct kafka_properties or the rights of this user"
         )  # fmt: skip
     if code in MISSING:
-        return NotFoundError(
-            f"Kafka has no such topic: {text}", where=where,
-            next_step="somebody has deleted a topic of the log: start again under another kafka_prefix",
-        )  # fmt: skip
+        return missing(text, where)
     if code in _TOO_LARGE:
         return FinalError(
             f"Kafka refuses a record of this size: {text}",
@@ -92,6 +96,14 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
     )
 
 
+def missing(what: str, where: str) -> NotFoundError:
+    """A topic of the log that is not there; `what`: its name, or what the client says of it."""
+    return NotFoundError(
+        f"Kafka has no such topic: {what}", where=where,
+        next_step="somebody has deleted a topic of the log: start again under another kafka_prefix",
+    )  # fmt: skip
+
+
 @contextmanager
 def translated(where: str) -> Generator[None]:
     """Librdkafka's exceptions leave it as the port's."""
@@ -102,5 +114,5 @@ def translated(where: str) -> Generator[None]:
 
 
 def passes(error: KafkaError) -> bool:
-    """Whether a reader waits for what it says to be over."""
-    return error.retriable() or error.code() in PASSING
+    """Whether the error ends on its own, so that the caller may try again."""
+    return error.retriable() or error.code() in PASSING or error.code() in ELECTING

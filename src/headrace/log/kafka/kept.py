@@ -65,7 +65,7 @@ class Kept:
             return []
         end = self._broker.record_ends([companion])[companion]
         with self._lock:
-            reading = self._readings.setdefault(companion, _Reading(Scan(self._options)))
+            reading = self._readings.setdefault(companion, _Reading(Scan(self._options, self._broker)))
             if reading.given != offset or (reading.held and reading.held[0].offset < offset):
                 reading.given, reading.at, reading.held = offset, 0, []
             return self._take(reading, companion, end, before, max_records, max_bytes)

@@ -25,7 +25,7 @@ class Trimmer:
 
     def __init__(self, options: KafkaOptions, broker: Broker, catalog: Catalog, committer: Committer) -> None:
         self._broker, self._catalog = broker, catalog
-        self._scan = Scan(options)
+        self._scan = Scan(options, broker)
         self._compactor = Compactor(broker, catalog, committer)
         self._first: dict[Partition, tuple[int, int]] = {}
         """(start of the partition, arrival of its first record): most of the time nothing is old enough."""

@@ -5,20 +5,18 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from headrace.foundation.errors import UnavailableError
-from headrace.log.kafka.broker import REQUEST_SECONDS, Partition
-from headrace.log.kafka.errors import END_OF_PARTITION, passes, translate
+from headrace.log.kafka.broker import Broker, Partition
+from headrace.log.kafka.consuming import Consuming
 from headrace.log.kafka.options import KafkaOptions
 
 _BATCH = 1_000
-_POLL_SECONDS = 0.2
 
 
 class Scan:
     """One consumer, for one thread at a time."""
 
-    def __init__(self, options: KafkaOptions) -> None:
-        self._options = options
+    def __init__(self, options: KafkaOptions, broker: Broker) -> None:
+        self._options, self._broker = options, broker
         self._consumer: Consumer | None = None
 
     def messages(self, place: Partition, start: int, end: int) -> Generator[Any]:
@@ -27,25 +25,16 @@ class Scan:
             return
         consumer = self._opened()
         consumer.assign([TopicPartition(*place, start)])
-        at, waited = start, 0.0
+        reader, at = Consuming(consumer, place[0], self._broker), start
         while at < end:
-            messages = consumer.consume(_BATCH, 0) or consumer.consume(1, _POLL_SECONDS)
-            waited = 0.0 if messages else waited + _POLL_SECONDS
-            if waited >= REQUEST_SECONDS:
-                raise UnavailableError(
-                    f"no record of {place[0]} came for {waited:.0f} s", where=self._options.bootstrap_servers
-                )
-            for message in messages:
-                error = message.error()
-                if error is None:
-                    at = (message.offset() or 0) + 1
-                    if at > end:
-                        return
-                    yield message
-                elif error.code() == END_OF_PARTITION:
+            for message in reader.take(_BATCH):
+                if message.error() is not None:
                     at = max(at, message.offset() or 0)
-                elif not passes(error):
-                    raise translate(error, self._options.bootstrap_servers)
+                    continue
+                at = (message.offset() or 0) + 1
+                if at > end:
+                    return
+                yield message
 
     def close(self) -> None:
         if self._consumer is not None:

@@ -1,0 +1,52 @@
+"""What a consumer of one partition gives next, and how long a reader waits for it."""
+
+from typing import Any
+
+from confluent_kafka import Consumer
+
+from headrace.foundation.errors import UnavailableError
+from headrace.log.kafka.broker import REQUEST_SECONDS, Broker
+from headrace.log.kafka.errors import END_OF_PARTITION, missing, passes, translate
+
+_POLL_SECONDS = 0.2
+_LOOK_POLLS = 5
+"""After so many empty polls the reader asks whether the topic still exists: the client says so only after half a minute."""
+
+
+class Consuming:
+    """One wait for records that exist, of one reader."""
+
+    def __init__(self, consumer: Consumer, topic: str, broker: Broker) -> None:
+        self._consumer, self._topic, self._broker = consumer, topic, broker
+        self._empty = 0
+
+    def take(self, most: int) -> list[Any]:
+        """Up to `most` messages: records, and the marks of the partition's end, whose `error()` is not None. Empty: none came for 0.2 s.
+
+        UnavailableError: nothing came for 30 s. NotFoundError: the topic was deleted.
+        """
+        messages = self._consumer.consume(most, 0) or self._consumer.consume(1, _POLL_SECONDS)
+        if not messages:
+            self._lost_patience()
+            return []
+        self._empty = 0
+        return [message for message in messages if self._counts(message)]
+
+    def _counts(self, message: Any) -> bool:
+        error = message.error()
+        if error is None or error.code() == END_OF_PARTITION:
+            return True
+        if passes(error):
+            return False
+        raise translate(error, self._broker.where)
+
+    def _lost_patience(self) -> None:
+        self._empty += 1
+        if self._empty % _LOOK_POLLS == 0 and self._topic not in self._broker.all_topics():
+            raise missing(self._topic, self._broker.where)
+        if self._empty * _POLL_SECONDS >= REQUEST_SECONDS:
+            raise UnavailableError(
+                f"No record of {self._topic} arrived for {REQUEST_SECONDS:.0f} s.",
+                where=self._broker.where,
+                next_step="Check that the broker is running and reachable.",
+            )
