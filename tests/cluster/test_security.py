@@ -30,6 +30,7 @@ from headrace.log.topic_log import TopicSpec
 from headrace.testing.builders import append, new_records
 from headrace.testing.cluster import free_cluster_ports, skip_where_absent
 from headrace.testing.kafka_topics import SCHEMA, drain, records, row
+from headrace.testing.resource_ids import connector_id
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -173,12 +174,12 @@ def test_a_source_and_a_sink_are_behind_a_login(doors: Doors, numbers: Any, how:
     topic = f"rows-{how}".replace("+", "-")
     numbers(doors.cluster.addresses.kafka).create(topic)
     given = block(doors, how, topic)
-    sink = open_sink(SinkOptions("default", f"to-{topic}", "kafka", given))
+    sink = open_sink(SinkOptions(connector_id(f"to-{topic}"), "kafka", given))
     sink.recover(None)
     sink.write(records([json.loads(row(n)) for n in range(3)]))
     sink.prepare()
     source = open_source(
-        SourceOptions("default", "things", "kafka", given, schema=SCHEMA, event_time=EventTime("at", historical=True)), SourceContext()
+        SourceOptions(connector_id("things"), "kafka", given, schema=SCHEMA, event_time=EventTime("at", historical=True)), SourceContext()
     )  # fmt: skip
     source.open(None)
 
@@ -192,8 +193,8 @@ def test_a_source_and_a_sink_say_within_seconds_that_a_login_is_refused_and_show
     doors: Doors, how: str
 ) -> None:
     given = block(doors, how, "rows", right=False)
-    source = open_source(SourceOptions("default", "things", "kafka", given, schema=SCHEMA), SourceContext())
-    sink = open_sink(SinkOptions("default", "things", "kafka", given))
+    source = open_source(SourceOptions(connector_id("things"), "kafka", given, schema=SCHEMA), SourceContext())
+    sink = open_sink(SinkOptions(connector_id("things"), "kafka", given))
     for opening in (lambda: source.open(None), lambda: sink.recover(None)):
         before = SYSTEM_CLOCK.monotonic()
         with pytest.raises(InvalidDeclarationError, match=r"Kafka refuses .* — correct spec\.kafka\.prop") as caught:

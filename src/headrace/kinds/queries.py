@@ -57,7 +57,7 @@ class QueryChecker:
         """Names in the query that no source has."""
         namespace = query.owner.namespace
         drafts = (
-            self.world.find("StreamConnector", namespace, name)
+            self.world.find(query.owner.sibling("StreamConnector", name))
             for name in self.world.names("StreamConnector", namespace)
         )
         known = (SOURCE_STREAM, *(one.name for one in drafts if one and one.text("direction") != "sink"))

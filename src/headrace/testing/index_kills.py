@@ -36,18 +36,19 @@ from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.models.embedder import Vectors
 from headrace.stages.embed.options import EmbedOptions
 from headrace.stages.index.options import KnowledgeOptions
-from headrace.stages.index.stage import IndexStage, store_options
+from headrace.stages.index.stage import IndexStage, group, store_options
 from headrace.testing.builders import read_all
 from headrace.testing.knowledge_oracle import OracleStore
 from headrace.testing.pipeline import SmallReads
+from headrace.testing.resource_ids import connector_id, embedding_model_id, knowledge_base_id
 from headrace.testing.word_embedder import WordEmbedder
 
 OPTIONS = KnowledgeOptions(
-    "default", "policies", "docs", EmbedOptions("default", "words"),
+    knowledge_base_id("policies"), connector_id("docs"), EmbedOptions(embedding_model_id("words")),
     columns=DocumentColumns(version="version", valid_from="since", metadata=("area",)), chunking=ChunkOptions(24, 4),
 )  # fmt: skip
-EVENTS = topics.events(OPTIONS.namespace, OPTIONS.connector)
-DEAD = topics.stage_dead(OPTIONS.namespace, OPTIONS.name, "index")
+EVENTS = topics.events(OPTIONS.source)
+DEAD = topics.stage_dead(OPTIONS.id, "index")
 EVERYTHING = 1_000_000
 _WORDS = (
     "fee",
@@ -296,7 +297,7 @@ def _changes(log: TopicLog) -> tuple[list[DocumentChange], dict[str, int]]:
                 )
             )  # fmt: skip
         except FinalError:
-            dead[derive_id(EVENTS, record.offset, f"index/{OPTIONS.namespace}.{OPTIONS.name}")] = record.offset
+            dead[derive_id(EVENTS, record.offset, group(OPTIONS))] = record.offset
     return changes, dead
 
 

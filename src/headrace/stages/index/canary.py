@@ -31,7 +31,7 @@ class Canary:
         self, options: KnowledgeOptions, store: KnowledgeStore, log: TopicLog, lease: Lease, clock: Clock
     ) -> None:
         self._store, self._log, self._lease, self._clock = store, log, lease, clock
-        self._topic = topics.canaries(options.namespace, options.name)
+        self._topic = topics.canaries(options.id)
         self._pause = max(LEAST_PAUSE_SECONDS, options.target_ms / 1000)
         self._sent_at = clock.monotonic()
         self.failure = ""

@@ -52,7 +52,7 @@ class IndexState(msgspec.Struct, frozen=True):
 
 
 def group(options: KnowledgeOptions) -> str:
-    return f"index/{options.namespace}.{options.name}"
+    return f"index/{options.id.path_name}"
 
 
 def read_index_state(log: TopicLog, options: KnowledgeOptions) -> IndexState | None:
@@ -62,7 +62,7 @@ def read_index_state(log: TopicLog, options: KnowledgeOptions) -> IndexState | N
 
 
 def store_options(options: KnowledgeOptions, state: Path) -> StoreOptions:
-    return StoreOptions(options.namespace, options.name, state, options.url)
+    return StoreOptions(options.id, state, options.url)
 
 
 class IndexStage:
@@ -79,17 +79,16 @@ class IndexStage:
         embedder: Embedder | None = None,
     ) -> None:
         """`embedder`: handed in by tests; else the declared model's processes."""
-        namespace, name = options.namespace, options.name
         self.name = group(options)
         self._options, self._log, self._clock = options, log, clock
-        self._events = topics.events(namespace, options.connector)
-        self._canaries = topics.canaries(namespace, name)
-        self._dead = topics.stage_dead(namespace, name, "index")
+        self._events = topics.events(options.source)
+        self._canaries = topics.canaries(options.id)
+        self._dead = topics.stage_dead(options.id, "index")
         log.ensure_exists(self._events)
         for topic in topics_of(options):
             log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"KnowledgeBase/{namespace}/{name}", "index", clock)
+        self._reporter = StageReporter(log, options.id, "index", clock)
         self._store: KnowledgeStore = open_store(options.store, store_options(options, state))
         self._epoch = self._store.acquire(holder)
         self._embedders = Embedders(options.embedding, state, embedder)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.teachers.teacher import TeacherOptions
 
 
@@ -25,8 +26,8 @@ class AnswerCacheOptions:
 class LabelOptions:
     """How prompts become examples."""
 
-    namespace: str
-    finetuner: str
+    id: ResourceId
+    """The finetuner."""
     teacher: TeacherOptions | None = None
     """None: every prompt carries its ground truth."""
     concurrency: int = 16

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.learning.options import LearningOptions
 from headrace.promotion.gate import GateOptions
 from headrace.promotion.metric import MetricChoice
@@ -15,8 +16,8 @@ from headrace.stages.timeline import Timeline
 class TrainOptions:
     """One finetuner's learner."""
 
-    namespace: str
-    finetuner: str
+    id: ResourceId
+    """The finetuner."""
     learning: LearningOptions
     gate: GateOptions = GateOptions()
     metric: MetricChoice = "auto"

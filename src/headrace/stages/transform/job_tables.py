@@ -31,7 +31,7 @@ def write_tables(
         digest = hashlib.blake2b(digest_size=8)
         for record in records:
             digest.update(record.value)
-        topic = topics.table(options.namespace, options.finetuner, table.name, digest.hexdigest())
+        topic = topics.table(options.id, table.name, digest.hexdigest())
         log.ensure_topic(TopicSpec(topic))
         done = log.topic(topic).end_offset
         if not done or log.find(topic, "end") is None:
