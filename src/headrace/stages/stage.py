@@ -48,7 +48,7 @@ class Stage(Protocol):
         ...
 
     def close(self) -> None:
-        """Lets go of what it holds; commits nothing."""
+        """Releases its resources; commits nothing."""
         ...
 
 
@@ -118,5 +118,5 @@ def read_statuses(log: TopicLog) -> list[StageStatus]:
 
 
 def take_lease(log: TopicLog, stage: str, holder: str) -> Lease:
-    """Fences whoever ran this stage before."""
+    """Fences the process that ran this stage before."""
     return log.acquire_lease(stage, holder)

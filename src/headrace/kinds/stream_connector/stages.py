@@ -27,7 +27,7 @@ def opened_source(connector: Resource, sources: SecretSources) -> SourceOptions:
 
 
 PUSHED = frozenset({"http"})
-"""Source types whose door stands in the gateway."""
+"""Source types that the gateway serves."""
 
 
 def is_pushed(connector: Resource) -> bool:

@@ -30,4 +30,4 @@ class PromptOptions:
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"
     retention_ms: int | None = None
-    """For how long prompts are kept once every reader has passed them; None: for ever."""
+    """How long prompts are kept once every reader has passed them; None: without limit."""

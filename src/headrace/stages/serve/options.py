@@ -35,7 +35,7 @@ class ServedModel:
     user_question: str = ""
     """The template that its questions were trained in."""
     answers_retention_ms: int | None = None
-    """For how long the namespace keeps answers and feedback; None: for ever."""
+    """How long the namespace keeps answers and feedback; None: without limit."""
 
     @property
     def learns(self) -> bool:

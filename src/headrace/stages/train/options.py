@@ -31,4 +31,4 @@ class TrainOptions:
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"
     retention_ms: int | None = None
-    """For how long scores are kept once every reader has passed them; None: for ever."""
+    """How long scores are kept once every reader has passed them; None: without limit."""

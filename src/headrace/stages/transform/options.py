@@ -57,4 +57,4 @@ class TransformOptions:
     sizes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Sizes declared for an engine's own processes, by their keys in `dataProcessorTemplate`, such as 2048m."""
     retention_ms: int | None = None
-    """For how long rows are kept once every reader has passed them; None: for ever."""
+    """How long rows are kept once every reader has passed them; None: without limit."""
