@@ -306,6 +306,31 @@ def test_a_knowledge_base_is_kept_by_index_and_reaches_prompt_train_and_serve(
     )
 
 
+def test_a_source_keeps_the_newest_record_of_each_document_of_its_knowledge_bases(
+    base_text: str, folder: Path, settings: Settings
+) -> None:
+    other = KNOWLEDGE.split("---")[2].replace("policies", "others").replace("{id: id,", "{id: text,")
+    [plain] = build(base_text, folder, settings).options(IngestOptions)
+    [one] = build(grounded(base_text), folder, settings).of_kind("ingest")
+    [both] = build(f"{grounded(base_text)}---{other}", folder, settings).options(IngestOptions)
+    assert plain.documents_by == ()
+    assert isinstance(one.options, IngestOptions)
+    assert one.options.documents_by == ("id",)
+    assert [topic.compacted for topic in one.writes] == [True, False], "events, and no dead letters"
+    assert both.documents_by == ("id", "text")
+
+
+def test_a_folder_of_documents_is_kept_for_the_knowledge_base_that_is_yet_to_come(
+    folder: Path, settings: Settings
+) -> None:
+    text = """apiVersion: llm.nstream.ai/v1
+kind: StreamConnector
+metadata: {name: docs}
+spec: {type: documents, documents: {path: docs}}
+"""
+    assert [one.documents_by for one in build(text, folder, settings).options(IngestOptions)] == [("path",)]
+
+
 def test_a_knowledge_base_without_its_models_weights_is_not_ready_and_whoever_needs_it_neither(
     base_text: str, folder: Path, settings: Settings
 ) -> None:

@@ -13,8 +13,11 @@ from headrace.events.prompt import Prompt
 from headrace.events.score import Score
 from headrace.foundation.errors import CorruptDataError
 from headrace.log.record import Record
+from headrace.log.redaction import REDACTED_KIND
 
 ROW = "row/1"
+REDACTED = REDACTED_KIND
+"""A record that says nothing any more and keeps its place: every reader passes it."""
 KINDS: dict[type[msgspec.Struct], str] = {
     Prompt: "prompt/1",
     Example: "example/1",

@@ -143,11 +143,13 @@ class IndexStage:
         return worked
 
     def _say_what_was_done(self) -> None:
-        """Once: whoever was here before may have died between the store's commit and the log's."""
+        """Once: a kill between the store's commit and the log's leaves the log behind; a store that was lost or put back is behind the
+        log, and reads again from its own place.
+        """
         if self._told:
             return
         done = {topic: self._store.offset(topic) for topic in (self._events, self._canaries)}
-        self._say({topic: offset for topic, offset in done.items() if offset > self._log.offset(self.name, topic)})
+        self._say({topic: offset for topic, offset in done.items() if offset != self._log.offset(self.name, topic)})
         self._told = True
 
     def _take(self, topic: str, offset: int, records: Sequence[Record]) -> None:
