@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.teachers.teacher import TeacherOptions
 
 
@@ -35,7 +36,7 @@ class LabelOptions:
     unavailable_timeout_ms: int = 600_000
     output_max: int = 512
     retention_ms: int | None = None
-    """For how long examples are kept once every reader has passed them; None: for ever."""
+    """For how long examples are kept once every reader has passed them; None: without limit."""
     max_attempts: int = 5
     """Failures of one prompt, while the teacher answers others, until it becomes a dead letter."""
     retry_seconds: float = 30.0
@@ -43,3 +44,4 @@ class LabelOptions:
     answer_cache: AnswerCacheOptions = AnswerCacheOptions()
     close_grace_seconds: float = 5.0
     """How long `close` waits for calls that have left, so that their answers are stored."""
+    dead_retention_ms: int = DEAD_RETENTION_MS

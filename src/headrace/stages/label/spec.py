@@ -1,7 +1,6 @@
 """What makes examples of prompts, described and opened."""
 
 from headrace.events import topics
-from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.context import StageContext
@@ -21,7 +20,9 @@ def topics_of(options: LabelOptions) -> tuple[TopicSpec, ...]:
     """Examples, dead letters."""
     return (
         TopicSpec(topics.examples(options.namespace, options.finetuner), retention_ms=options.retention_ms),
-        TopicSpec(topics.stage_dead(options.namespace, options.finetuner, "label"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(
+            topics.stage_dead(options.namespace, options.finetuner, "label"), retention_ms=options.dead_retention_ms
+        ),
     )
 
 

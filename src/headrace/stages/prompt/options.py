@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.timeline import Timeline
 
@@ -29,4 +30,5 @@ class PromptOptions:
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"
     retention_ms: int | None = None
-    """For how long prompts are kept once every reader has passed them; None: for ever."""
+    """For how long prompts are kept once every reader has passed them; None: without limit."""
+    dead_retention_ms: int = DEAD_RETENTION_MS

@@ -1,7 +1,6 @@
 """What makes prompts of rows, described and opened."""
 
 from headrace.events import topics
-from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.context import StageContext
@@ -27,7 +26,9 @@ def topics_of(options: PromptOptions) -> tuple[TopicSpec, ...]:
     """Prompts, dead letters."""
     return (
         TopicSpec(topics.prompts(options.namespace, options.finetuner), retention_ms=options.retention_ms),
-        TopicSpec(topics.stage_dead(options.namespace, options.finetuner, "prompt"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(
+            topics.stage_dead(options.namespace, options.finetuner, "prompt"), retention_ms=options.dead_retention_ms
+        ),
     )
 
 

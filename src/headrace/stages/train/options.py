@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.learning.options import LearningOptions
 from headrace.promotion.gate import GateOptions
 from headrace.promotion.metric import MetricChoice
@@ -30,4 +31,5 @@ class TrainOptions:
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"
     retention_ms: int | None = None
-    """For how long scores are kept once every reader has passed them; None: for ever."""
+    """For how long scores are kept once every reader has passed them; None: without limit."""
+    dead_retention_ms: int = DEAD_RETENTION_MS

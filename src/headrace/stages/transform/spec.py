@@ -1,7 +1,6 @@
 """One stream query, described and opened."""
 
 from headrace.events import topics
-from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.context import StageContext
@@ -23,8 +22,8 @@ def topics_of(options: TransformOptions) -> tuple[TopicSpec, ...]:
     namespace, owner = options.namespace, options.finetuner
     return (
         TopicSpec(topics.rows(namespace, owner), retention_ms=options.retention_ms),
-        TopicSpec(topics.late(namespace, owner), retention_ms=DEAD_RETENTION_MS),
-        TopicSpec(topics.stage_dead(namespace, owner, "transform"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.late(namespace, owner), retention_ms=options.late_retention_ms),
+        TopicSpec(topics.stage_dead(namespace, owner, "transform"), retention_ms=options.dead_retention_ms),
     )
 
 
