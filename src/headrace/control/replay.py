@@ -122,6 +122,8 @@ def _sent(log: TopicLog, topic: str) -> tuple[_Sent, int]:
 
 def _letters(topic: str, records: Sequence[Record]) -> Iterator[tuple[Record, DeadLetter]]:
     for record in records:
+        if record.kind == codec.REDACTED:
+            continue
         if record.kind != codec.KINDS[DeadLetter]:
             raise InvalidDeclarationError(
                 f"{topic} is not a dead-letter topic", next_step="`headrace topics` lists them as ….dead…"
@@ -150,7 +152,7 @@ def _original(log: TopicLog, letter: DeadLetter) -> NewRecord | None:
     if not letter.source_topic or letter.source_offset < 0:
         return None
     found = log.read(letter.source_topic, letter.source_offset, max_records=1)
-    if not found or found[0].offset != letter.source_offset:
+    if not found or found[0].offset != letter.source_offset or found[0].kind == codec.REDACTED:
         return None
     record = found[0]
     return NewRecord(

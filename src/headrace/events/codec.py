@@ -12,7 +12,7 @@ from headrace.events.example import Example
 from headrace.events.prompt import Prompt
 from headrace.events.score import Score
 from headrace.foundation.errors import CorruptDataError
-from headrace.log.record import Record
+from headrace.log.record import NewRecord, Record
 from headrace.log.redaction import REDACTED_KIND
 
 ROW = "row/1"
@@ -36,6 +36,11 @@ _DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[msgspec.Struct]] = {
 }
 
 Payload = TypeVar("Payload", bound=msgspec.Struct)
+
+
+def is_data(record: Record | NewRecord) -> bool:
+    """Whether it carries a payload: it is no sign of the stream, and was not redacted."""
+    return record.kind not in (CONTROL, REDACTED)
 
 
 def kind_of(payload: msgspec.Struct) -> str:

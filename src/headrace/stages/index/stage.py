@@ -193,7 +193,7 @@ class IndexStage:
         dead: list[NewRecord] = []
         stream_ms = self._stream_ms
         for record in records:
-            if record.kind == codec.CONTROL:
+            if not codec.is_data(record):
                 continue
             if topic == self._canaries:
                 changes.append(msgspec.json.decode(record.value, type=DocumentChange))

@@ -146,6 +146,7 @@ class IngestStage:
 
     def _nothing_new(self, batch: SourceBatch) -> bool:
         nothing = (batch.rows is None or batch.rows.num_rows == 0) and not batch.dead and not batch.state
+        nothing = nothing and batch.read_up_to is None
         return nothing and (not batch.end or self._state.ended)
 
     def _commit(self, batch: SourceBatch) -> None:

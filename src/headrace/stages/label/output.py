@@ -30,7 +30,7 @@ class Batch:
 
     @property
     def examples_only(self) -> int:
-        return sum(record.kind != codec.CONTROL for record in self.examples)
+        return sum(codec.is_data(record) for record in self.examples)
 
 
 @dataclass(frozen=True, slots=True)

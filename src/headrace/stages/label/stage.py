@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.events import topics
+from headrace.events import codec, topics
 from headrace.events.prompt import Prompt
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FinalError, HeadraceError
@@ -166,7 +166,8 @@ class LabelStage:
     def _settle(self, pending: Pending, batch: Batch) -> None:
         """Puts the front of the queue into the batch."""
         if pending.prompt is None:
-            batch.examples.append(self._output.sign(pending.record))
+            if pending.record.kind == codec.CONTROL:
+                batch.examples.append(self._output.sign(pending.record))
             return
         outcome = pending.outcome
         if isinstance(outcome, FinalError):

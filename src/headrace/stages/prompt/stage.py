@@ -126,7 +126,7 @@ class PromptStage:
         questions: list[str] = []
         moments: list[AsOf] = []
         for record in records:
-            if record.kind == codec.CONTROL or not self._sampled(record):
+            if not codec.is_data(record) or not self._sampled(record):
                 continue
             values = row_values(record)
             for index, template in enumerate(self._options.templates):
@@ -160,6 +160,8 @@ class PromptStage:
         dead: list[NewRecord],
         found: Mapping[tuple[int, int], list[Passage]],
     ) -> None:
+        if record.kind == codec.REDACTED:
+            return
         if record.kind == codec.CONTROL:
             prompts.append(NewRecord(derive_id(self.name, record.id), record.kind, record.value, record.event_time))
             return

@@ -48,7 +48,7 @@ class SinkStage:
         records = self._next()
         if not records:
             return False
-        data = [record for record in records if record.kind != codec.CONTROL]
+        data = [record for record in records if codec.is_data(record)]
         try:
             dead = self._write(data)
             prepared, refused = self._prepare(end=_is_end(records[-1]))

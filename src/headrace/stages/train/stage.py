@@ -128,6 +128,8 @@ class TrainStage:
         self._reasker.close()
 
     def _feed(self, record: Record) -> None:
+        if record.kind == codec.REDACTED:
+            return
         if record.kind == codec.CONTROL:
             sign = codec.decode(record, Control)
             if sign.sign == "documents":
@@ -183,6 +185,9 @@ class TrainStage:
         again = record.offset in self._taken_up
         if self._offset < self._taken_up.get(record.offset, self._state.taken) or not (again or new):
             return False
+        if record.kind == codec.REDACTED:
+            self._commands_offset = record.offset + 1
+            return True
         command = codec.decode(record, Command)
         self._registry, self._registry_version = load_registry(self._options, self._log)
         output = self._loop.take_up(command, self._registry, self._offset)

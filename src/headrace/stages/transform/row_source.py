@@ -46,13 +46,14 @@ def control_record(record_id: str, control: Control, event_time: int) -> NewReco
 
 
 def cut_at_controls(records: Sequence[Record]) -> Iterator[Sequence[Record] | Control]:
-    """Runs of data records, with the controls between them, in order."""
+    """Runs of data records, with the controls between them, in order. Redacted records are left out."""
     start = 0
     for place, record in enumerate(records):
-        if record.kind == codec.CONTROL:
+        if not codec.is_data(record):
             if place > start:
                 yield records[start:place]
-            yield codec.decode(record, Control)
+            if record.kind == codec.CONTROL:
+                yield codec.decode(record, Control)
             start = place + 1
     if start < len(records):
         yield records[start:]

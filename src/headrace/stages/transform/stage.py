@@ -215,7 +215,7 @@ class TransformStage:
         return control_record(derive_id(self.name, "end", self._counts["ends"]), end, 0)
 
     def _commit(self, query: StreamQuery, collected: _Collected, offsets: dict[str, int]) -> None:
-        self._counts["rows"] += sum(record.kind != codec.CONTROL for record in collected.rows)
+        self._counts["rows"] += sum(codec.is_data(record) for record in collected.rows)
         self._counts["late"] += len(collected.late)
         state: dict[StateKey, bytes | None] = {
             StateKey(self.name, f"query/{key}"): value for key, value in query.snapshot().items()
