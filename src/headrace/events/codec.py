@@ -4,6 +4,7 @@ from typing import TypeVar, cast
 
 import msgspec
 
+from headrace.events.addressed import Addressed
 from headrace.events.answer import Answer, Feedback
 from headrace.events.control import Control
 from headrace.events.dead_letter import DeadLetter
@@ -28,8 +29,10 @@ KINDS: dict[type[msgspec.Struct], str] = {
     Feedback: "feedback/1",
     DeadLetter: "dead/1",
     Control: "control/1",
+    Addressed: "addressed/1",
 }
 CONTROL = KINDS[Control]
+ADDRESSED = KINDS[Addressed]
 _ENCODER = msgspec.json.Encoder()
 _DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[msgspec.Struct]] = {
     payload: msgspec.json.Decoder(payload) for payload in KINDS
@@ -39,8 +42,13 @@ Payload = TypeVar("Payload", bound=msgspec.Struct)
 
 
 def is_data(record: Record | NewRecord) -> bool:
-    """Whether it carries a payload: it is no sign of the stream, and was not redacted."""
-    return record.kind not in (CONTROL, REDACTED)
+    """Whether it carries a payload: it is no sign of the stream, and none to be passed."""
+    return record.kind != CONTROL and not is_passed(record)
+
+
+def is_passed(record: Record | NewRecord) -> bool:
+    """Whether it says nothing to whom it reaches: it was redacted, or is for another reader."""
+    return record.kind in (REDACTED, ADDRESSED)
 
 
 def kind_of(payload: msgspec.Struct) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.dead_records import dead_record
 from headrace.events.row_codec import row_values
@@ -113,6 +114,7 @@ class IndexStage:
         return worked
 
     def close(self) -> None:
+        self._reporter.close(self._lease)
         self._embedders.close()
         self._store.close()
 
@@ -124,7 +126,7 @@ class IndexStage:
         for topic in (self._events, self._canaries):
             offset = self._store.offset(topic)
             if records := self._log.read(topic, offset, max_records=MAX_RECORDS, max_bytes=MAX_BYTES):
-                self._take(topic, offset, records)
+                self._take(topic, offset, opened(records, self.name))
                 self._batches += 1
                 return True
         if self._advance():
@@ -215,7 +217,7 @@ class IndexStage:
         letter = DeadLetter(
             "index", getattr(error, "code", "unusable_document"), str(error), record.id,
             record.value.decode(errors="backslashreplace")[: 64 << 10],
-            source_topic=self._events, source_offset=record.offset,
+            source_topic=self._events, source_offset=record.offset, reader=self.name,
         )  # fmt: skip
         return dead_record(derive_id(self._events, record.offset, self.name), letter, record.event_time)
 

@@ -127,6 +127,7 @@ class IngestStage:
         return not batch.waiting
 
     def close(self) -> None:
+        self._reporter.close(self._lease)
         if self._source:
             self._source.close()
 

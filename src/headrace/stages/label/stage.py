@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.prompt import Prompt
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FinalError, HeadraceError
@@ -75,6 +76,7 @@ class LabelStage:
             self._tidy(self._desk)
         self._fill()
         if not self._queue:
+            self._reporter.flush()
             return False
         if not self._judge and any(one.is_for_teacher for one in self._queue):
             self._say_trouble(TeacherRejectedError("no teacher is declared and the row carries no answer"), 0.0)
@@ -93,6 +95,7 @@ class LabelStage:
 
     def close(self) -> None:
         """Waits a moment for calls that have left, so that what they cost is not lost."""
+        self._reporter.close(self._lease)
         if self._desk:
             self._desk.close(self._options.close_grace_seconds)
 
@@ -100,7 +103,7 @@ class LabelStage:
         room = max(64, 4 * self._options.concurrency) - len(self._queue)
         if room <= 0:
             return
-        records = self._log.read(self._prompts, self._read_offset, max_records=room)
+        records = opened(self._log.read(self._prompts, self._read_offset, max_records=room), self.name)
         self._queue.extend(pending_of(record) for record in records)
         if records:
             self._read_offset = records[-1].offset + 1

@@ -7,6 +7,7 @@ sink that names batches, a commit before that says which records they are made o
 from headrace.connectors.refusal import RefusedRecordsError
 from headrace.connectors.registry import open_sink
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.control import Control
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
@@ -47,6 +48,7 @@ class SinkStage:
     def step(self) -> bool:
         records = self._next()
         if not records:
+            self._reporter.flush()
             return False
         data = [record for record in records if codec.is_data(record)]
         try:
@@ -76,13 +78,14 @@ class SinkStage:
         return True
 
     def close(self) -> None:
+        self._reporter.close(self._lease)
         self._sink.close()
 
     def _next(self) -> list[Record]:
         """The records up to the next commit: where the sink names batches, the same ones again after a kill."""
         if self._bound > self._offset:
             return self._read_up_to(self._bound)
-        records = self._log.read(self._topic, self._offset, max_records=MAX_RECORDS)
+        records = opened(self._log.read(self._topic, self._offset, max_records=MAX_RECORDS), self.name)
         if records and self._sink.names_batches:
             bound = records[-1].offset + 1
             self._log.commit(Commit(state={self._bound_key: str(bound).encode()}, lease=self._lease))
@@ -93,7 +96,7 @@ class SinkStage:
         found: list[Record] = []
         offset = self._offset
         while offset < bound and (records := self._log.read(self._topic, offset, max_records=MAX_RECORDS)):
-            found += [record for record in records if record.offset < bound]
+            found += opened([record for record in records if record.offset < bound], self.name)
             offset = records[-1].offset + 1
         return found
 
@@ -122,7 +125,7 @@ class SinkStage:
     def _letter(self, record: Record, reason: str) -> NewRecord:
         letter = DeadLetter(
             "sink", "refused", reason, record.id, record.value.decode(errors="backslashreplace")[: 64 << 10],
-            source_topic=self._topic, source_offset=record.offset, replayable=True,
+            source_topic=self._topic, source_offset=record.offset, replayable=True, reader=self.name,
         )  # fmt: skip
         return dead_record(derive_id(self._topic, record.offset, self.name), letter, record.event_time)
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.example import Example
 from headrace.events.message import Message, Passage
 from headrace.foundation.clock import Clock
@@ -82,9 +83,12 @@ class TeacherReasker:
     def example(self, item: Fresh) -> Example | None:
         """Read from its topic; where it was reasked, with the passages of then. None: retention or a redaction took it."""
         found = self._log.read(self._examples, item.offset, max_records=1)
-        if not found or found[0].offset != item.offset or found[0].kind == codec.REDACTED:
+        if not found or found[0].offset != item.offset:
             return None
-        example = codec.decode(found[0], Example)
+        [record] = opened(found, self._owner)
+        if codec.is_passed(record):
+            return None
+        example = codec.decode(record, Example)
         if item.reasked_at < 0:
             return example
         reasked = self._reasking(item.reasked_at).answers[item.example_id]

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.control import Control
 from headrace.events.decision import Command
 from headrace.events.example import Example
@@ -110,7 +111,7 @@ class TrainStage:
 
     def step(self) -> bool:
         declared = self._declare()
-        records = self._log.read(self._examples, self._offset, max_records=MAX_EXAMPLES)
+        records = opened(self._log.read(self._examples, self._offset, max_records=MAX_EXAMPLES), self.name)
         for record in records:
             self._take_up(new=self._loop.learning.at_round_boundary)
             self._feed(record)
@@ -125,10 +126,11 @@ class TrainStage:
         return declared or bool(records)
 
     def close(self) -> None:
+        self._reporter.close(self._lease)
         self._reasker.close()
 
     def _feed(self, record: Record) -> None:
-        if record.kind == codec.REDACTED:
+        if codec.is_passed(record):
             return
         if record.kind == codec.CONTROL:
             sign = codec.decode(record, Control)

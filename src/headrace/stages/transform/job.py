@@ -100,6 +100,7 @@ class TransformJobStage:
     def close(self) -> None:
         if self._suspend and self._spec is not None and self._job is not None and self._job.job_id:
             self._keep_stopped(self._job)
+        self._reporter.close(self._lease)
 
     # --- the job ---
 

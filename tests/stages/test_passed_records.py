@@ -1,4 +1,4 @@
-"""A record that was redacted keeps its place and says nothing: every stage that reads a topic passes it, and reads what follows."""
+"""Records that say nothing to a reader: redacted ones, and those for another one. Every stage passes them and reads what follows."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +16,7 @@ from headrace.connectors.source import SourceOptions
 from headrace.control.replay import replay_dead_letters
 from headrace.control.summary import summary
 from headrace.events import codec, topics
+from headrace.events.addressing import addressed
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.decision import Decision
 from headrace.events.example import Example
@@ -139,9 +140,15 @@ def index(at: Place) -> Stage:
     return IndexStage(options, at.log, "t", at.folder, at.clock, embedder=WordEmbedder())
 
 
-def sink(at: Place) -> Stage:
-    given = SinkOptions("default", "out", "file", {"path": str(at.folder / "out"), "format": "json"})
+def sink(at: Place, name: str = "out") -> Stage:
+    given = SinkOptions("default", name, "file", {"path": str(at.folder / name), "format": "json"})
     return SinkStage(SinkStageOptions(given, ROWS), at.log, "t", at.clock)
+
+
+def written_by(at: Place, name: str) -> list[str]:
+    """What a sink wrote, in order."""
+    lines = [line for path in sorted((at.folder / name).rglob("*")) for line in path.read_text().splitlines()]
+    return [json.loads(line)["body"] for line in lines]
 
 
 READERS: dict[str, Reader] = {
@@ -272,3 +279,42 @@ def test_what_is_shown_of_a_run_leaves_it_out(at: Place) -> None:
     options = TrainOptions("default", "desk", LearningOptions(LearnerOptions(at.base)))
     shown = summary(at.log, Topology((train_spec(DESK, options),)))["streamFinetuners"][DESK.short_name]
     assert shown["examples"] == 2
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name != "ingest"])
+def test_a_record_for_one_stage_is_read_by_it_and_passed_by_every_other(name: str, at: Place) -> None:
+    reader = READERS[name]
+    stage = reader.open(at)
+    records = [reader.record(n, f"text {n}") for n in range(3)]
+    sent = [addressed(records[0], "sink/default.another"), addressed(records[1], stage.name), records[2]]
+    append(at.log, reader.reads, sent)
+    drain(stage)
+    assert at.log.offset(stage.name, reader.reads) == 3
+    assert sum(codec.is_data(one) for one in read_all(at.log, reader.writes)) == reader.count
+    if name == "sink":
+        assert written_by(at, "out") == ["text 1", "text 2"]
+
+
+def test_a_letter_of_a_sink_is_sent_again_to_that_sink_alone(at: Place) -> None:
+    append(at.log, ROWS, [row(0, "text 0"), row(1, "text 1")])
+    letter = DeadLetter(
+        "sink",
+        "refused",
+        "",
+        "docs:0",
+        "",
+        source_topic=ROWS,
+        source_offset=0,
+        replayable=True,
+        reader="sink/default.out",
+    )
+    append(at.log, topics.dead("default", "out"), [of(letter, 0)])
+    drain(sink(at))
+    drain(sink(at, "other"))
+    assert replay_dead_letters(at.log, topics.dead("default", "out")).sent == 1
+    drain(sink(at))
+    drain(sink(at, "other"))
+    drain(READERS["prompt"].open(at))
+    assert written_by(at, "out") == ["text 0", "text 1", "text 0"]
+    assert written_by(at, "other") == ["text 0", "text 1"]
+    assert len(read_all(at.log, topics.prompts("default", "desk"))) == 2
