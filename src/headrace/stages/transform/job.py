@@ -24,7 +24,7 @@ from headrace.stages.transform.job_inputs import JobInputs
 from headrace.stages.transform.job_output import JobOutputReader
 from headrace.stages.transform.job_tables import write_tables
 from headrace.stages.transform.options import TransformOptions
-from headrace.stages.transform.running_job import Job, job_key, read_job
+from headrace.stages.transform.running_job import Job, job_key, read_job, stopped
 from headrace.stages.transform.running_query import (
     CARRIED,
     Carry,
@@ -232,13 +232,7 @@ class TransformJobStage:
             pass
 
     def _stop(self, job: Job, status: JobStatus) -> Job:
-        if status.state in ("running", "starting", "restarting"):
-            place = self._engine.stop(status.job_id)
-            reached = self._log.topic(self._output).end_offset
-            job = job.superseded(place, reached)
-            job = msgspec.structs.replace(job, job_id="", again_from=0, again_to=0)
-        else:
-            job = msgspec.structs.replace(job, job_id="")
+        job = stopped(self._log, self._engine, job, status, self._output)
         self._keep(job)
         return job
 
