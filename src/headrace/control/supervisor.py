@@ -14,11 +14,11 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import IO
 
 import psutil
 
 from headrace.control.orders import PROGRAM, RoleOrder, send
+from headrace.control.role_log import RoleLog, role_logs
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import BusyError, RetryableError
 from headrace.log.topic_log import TopicLog
@@ -32,6 +32,7 @@ BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 HEALTHY_AFTER_SECONDS = 60.0
 GRACE_SECONDS = 40.0
 MEMORY_CHECK_SECONDS = 1.0
+LOG_CHECK_SECONDS = 5.0
 ROLES = "headrace.roles"
 """Entry points of roles with a program of their own, which is started by name: doors are above this room and never imported here."""
 
@@ -119,8 +120,7 @@ class Supervisor:
         self._lock = StateLock(state)
         self.roles: list[RoleProcess] = []
         self.plan(specs)
-        (state / "logs").mkdir(exist_ok=True)
-        self._memory_checked = 0.0
+        self._memory_checked = self._logs_checked = 0.0
 
     def plan(self, specs: Sequence[StageSpec]) -> None:
         """What `start` will start."""
@@ -212,6 +212,10 @@ class Supervisor:
         if now - self._memory_checked >= MEMORY_CHECK_SECONDS:
             self._memory_checked = now
             self._enforce_memory()
+        if now - self._logs_checked >= LOG_CHECK_SECONDS:
+            self._logs_checked = now
+            for name in role_logs(self._state):
+                RoleLog(self._state, name).bound()
         return died
 
     def stop(self) -> None:
@@ -233,12 +237,8 @@ class Supervisor:
                 process.wait()
             _hang_up(process)
 
-    def log_path(self, role: str) -> Path:
-        return self._state / "logs" / f"{role.replace('/', '.')}.log"
-
     def _start(self, role: RoleProcess) -> None:
-        output: IO[bytes]
-        with self.log_path(role.order.process).open("ab") as output:
+        with RoleLog(self._state, role.order.process).open() as output:
             role.process = subprocess.Popen(
                 [sys.executable, "-m", role.order.program],
                 stdin=subprocess.PIPE, stdout=output, stderr=output, env=_environment(role.order.limits),
@@ -266,13 +266,7 @@ class Supervisor:
 
     def last_words(self, role: str) -> str:
         """The last error line that a role wrote."""
-        path = self.log_path(role)
-        if not path.exists():
-            return ""
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16_384))
-            lines = file.read().decode(errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith("error: ")]
+        errors = RoleLog(self._state, role).errors()
         return errors[-1] if errors else ""
 
     def _report(self, role: RoleProcess, condition: Condition) -> None:
