@@ -33,6 +33,7 @@ def test_a_log_that_a_process_writes_goes_on_behind_the_cut_and_stays_small(tmp_
         assert log.path.stat().st_size <= LIMIT
         assert not log.former.exists() or log.former.stat().st_size <= LIMIT
     writer.stdin.close()
+    writer.stdout.close()
     assert writer.wait() == 0
     shown = "".join(log.text(lambda: False))
     lines = [int(line.removeprefix("line ")) for line in shown.splitlines() if line.startswith("line ")]
@@ -52,6 +53,7 @@ def test_who_follows_a_log_goes_on_after_a_cut(tmp_path: Path) -> None:
         output.write(b"after\n")
         output.flush()
         assert next(follows) == "after\n"
+        follows.close()
 
 
 def test_the_last_error_is_found_behind_a_cut(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ beside it and cut off. A line that is written between the two is lost, which is 
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import IO
 
@@ -45,7 +45,7 @@ class RoleLog:
         text = b"".join(_tail(path) for path in (self.former, self.path)).decode(errors="replace")
         return [line for line in text.splitlines() if line.startswith("error: ")]
 
-    def text(self, more: Callable[[], bool]) -> Iterator[str]:
+    def text(self, more: Callable[[], bool]) -> Generator[str]:
         """Everything that is kept, in order; then, as long as `more` says so, what comes."""
         if self.former.exists():
             yield self.former.read_text(errors="replace")

@@ -17,8 +17,12 @@ from pathlib import Path
 
 import psutil
 
+from headrace.control.at_work import was_at_work
 from headrace.control.orders import PROGRAM, RoleOrder, send
+from headrace.control.role import HEALTH_STAGE
 from headrace.control.role_log import RoleLog, role_logs
+from headrace.control.stage_thread import HEALTH
+from headrace.control.suspects import Suspects
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import BusyError, RetryableError
 from headrace.log.topic_log import TopicLog
@@ -69,13 +73,16 @@ class RoleProcess:
 
     order: RoleOrder
     process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
     restarts: int = 0
-    """In a row, without a healthy minute between."""
+    """In a row, without a healthy minute between; those that a stage is held back for count as that stage's failures."""
     due_at: float = 0.0
     last_exit: int | None = None
     reason: str = ""
     reporter: StageReporter | None = field(default=None, repr=False)
+    suspects: Suspects = field(default_factory=Suspects)
+    given: tuple[StageSpec, ...] = ()
+    """What the process was told to run: the order's stages without those that are held back."""
+    given_at: float = 0.0
 
     @property
     def alive(self) -> bool:
@@ -182,19 +189,25 @@ class Supervisor:
         finally:
             self.reconcile(applied())
 
-    @staticmethod
-    def _tell(role: RoleProcess, order: RoleOrder) -> bool:
+    def _tell(self, role: RoleProcess, order: RoleOrder) -> bool:
         """Hands a running process its new stages. False: it must be restarted for them."""
         if order.program != PROGRAM or replace(role.order, specs=order.specs) != order:
             return False
         role.order = order
-        if role.process is None or role.process.stdin is None:
-            return True  # it is started with the new order when it is due
+        if role.process is not None:  # else it is started with the new order when it is due
+            self._send(role)
+        return True
+
+    def _send(self, role: RoleProcess) -> None:
+        """Tells the process what to run."""
+        assert role.process is not None
+        assert role.process.stdin is not None
+        role.given_at = self._clock.monotonic()
+        role.given = role.suspects.allowed(role.order.specs, role.given_at)
         try:
-            send(role.process.stdin, order)
+            send(role.process.stdin, replace(role.order, specs=role.given))
         except BrokenPipeError:
             role.reason = "ended before it read its order"
-        return True
 
     def poll(self) -> list[RoleProcess]:
         """Restarts what has died and is due; returns the roles that died since the last call."""
@@ -202,8 +215,7 @@ class Supervisor:
         now = self._clock.monotonic()
         for role in self.roles:
             if role.alive:
-                if role.restarts and now - role.started_at > HEALTHY_AFTER_SECONDS:
-                    role.restarts = 0
+                self._look_after(role, now)
             elif role.process is not None:
                 self._bury(role, now)
                 died.append(role)
@@ -217,6 +229,14 @@ class Supervisor:
             for name in role_logs(self._state):
                 RoleLog(self._state, name).bound()
         return died
+
+    def _look_after(self, role: RoleProcess, now: float) -> None:
+        """Of a process that runs: a stage whose time is over joins the others; a healthy while ends the row of restarts."""
+        if role.suspects.allowed(role.order.specs, now) != role.given:
+            self._send(role)
+        elif not role.suspects.holds and role.restarts and now - role.given_at > HEALTHY_AFTER_SECONDS:
+            role.restarts = 0
+            role.suspects.clear()
 
     def stop(self) -> None:
         """Ends every role and gives the state directory up."""
@@ -244,12 +264,7 @@ class Supervisor:
                 stdin=subprocess.PIPE, stdout=output, stderr=output, env=_environment(role.order.limits),
                 start_new_session=False,
             )  # fmt: skip
-        role.started_at = self._clock.monotonic()
-        assert role.process.stdin is not None
-        try:
-            send(role.process.stdin, role.order)
-        except BrokenPipeError:
-            role.reason = "ended before it read its order"
+        self._send(role)
         self._report(role, Condition("Running", "True", "Started", f"process {role.process.pid}"))
 
     def _bury(self, role: RoleProcess, now: float) -> None:
@@ -257,12 +272,31 @@ class Supervisor:
         role.last_exit = role.process.returncode
         _hang_up(role.process)
         role.process = None
-        role.due_at = now + BACKOFF_SECONDS[min(role.restarts, len(BACKOFF_SECONDS) - 1)]
-        role.restarts += 1
         last = self.last_words(role.order.process)
         reason = role.reason or _exit_reason(role.last_exit)
         role.reason = ""
+        held = self._hold_back(role, reason, now)
+        role.due_at = now + BACKOFF_SECONDS[0 if held else min(role.restarts, len(BACKOFF_SECONDS) - 1)]
+        role.restarts += not held
         self._report(role, Condition("Running", "False", "Restarting", f"{reason}. {last}".strip()))
+
+    def _hold_back(self, role: RoleProcess, reason: str, now: float) -> bool:
+        """Whether stages are held back, within whose steps the process died again; their resources say so."""
+        at_work = [one for one in role.given if was_at_work(self._state, one.name)]
+        held = role.suspects.died([one.name for one in at_work], now)
+        for spec in at_work:
+            if spec.name in held:
+                deaths = role.suspects.deaths[spec.name]
+                message = (
+                    f"its process died within its step {deaths} times in a row ({reason}); "
+                    f"it is tried again in {held[spec.name]:g} s, and the other stages go on"
+                )
+                self._say(
+                    StageReporter(self._log, str(spec.id), f"{spec.kind}{HEALTH_STAGE}", self._clock),
+                    Condition(HEALTH, "False", "ProcessDied", message),
+                    {"failures": deaths, "exitCode": 1},
+                )
+        return bool(held)
 
     def last_words(self, role: str) -> str:
         """The last error line that a role wrote."""
@@ -271,10 +305,14 @@ class Supervisor:
 
     def _report(self, role: RoleProcess, condition: Condition) -> None:
         assert role.reporter is not None
+        self._say(role.reporter, condition, {"restarts": role.restarts})
+
+    @staticmethod
+    def _say(reporter: StageReporter, condition: Condition, progress: dict[str, int]) -> None:
         try:
-            role.reporter.say(condition, progress={"restarts": role.restarts}, now=True)
+            reporter.say(condition, progress=progress, now=True)
         except RetryableError as error:  # a full disk must not end the supervisor; the next report says it again
-            sys.stderr.write(f"the status of {role.order.process} could not be written: {error}\n")
+            sys.stderr.write(f"the status of {reporter.resource} could not be written: {error}\n")
 
     def _enforce_memory(self) -> None:
         for role in self.roles:
