@@ -315,7 +315,7 @@ def follow(policy: Path, backends: Mapping[str, object], *, serve: bool, live: b
     )
     print(
         "the learner was served only where it beat the version before. The policy is a file: the teacher reads it in the passages of\n"
-        "its prompts, and when it was edited, what cited the former version was asked again or let go."
+        "its prompts, and when it was edited, what cited the former version was asked again or dropped."
     )
     print("How to go on:")
     print(

@@ -153,7 +153,7 @@ def test_the_log_says_within_seconds_that_a_login_is_refused_and_shows_no_secret
 ) -> None:
     address, properties = doors.login(how, right=False)
     before = SYSTEM_CLOCK.monotonic()
-    with pytest.raises(InvalidDeclarationError, match=r"Kafka refuses .* — correct kafka_properties") as caught:
+    with pytest.raises(InvalidDeclarationError, match=r"Kafka refuses .* — Correct kafka_properties") as caught:
         open_log(tmp_path, options={"kafka": address, **properties})
 
     assert SYSTEM_CLOCK.monotonic() - before < SECONDS
@@ -163,7 +163,7 @@ def test_the_log_says_within_seconds_that_a_login_is_refused_and_shows_no_secret
 def test_a_listener_of_another_kind_is_said_with_its_address_and_what_to_look_at(doors: Doors, tmp_path: Path) -> None:
     address, _ = doors.login("PLAIN")
     with pytest.raises(
-        UnavailableError, match=rf"{address}: Kafka: .* — see .* with the security.protocol of its list"
+        UnavailableError, match=rf"{address}: Kafka: .* — See .* with the security.protocol of its list"
     ):
         open_log(tmp_path, options={"kafka": address, "connect_seconds": "1"})
 
@@ -196,7 +196,7 @@ def test_a_source_and_a_sink_say_within_seconds_that_a_login_is_refused_and_show
     sink = open_sink(SinkOptions("default", "things", "kafka", given))
     for opening in (lambda: source.open(None), lambda: sink.recover(None)):
         before = SYSTEM_CLOCK.monotonic()
-        with pytest.raises(InvalidDeclarationError, match=r"Kafka refuses .* — correct spec\.kafka\.prop") as caught:
+        with pytest.raises(InvalidDeclarationError, match=r"Kafka refuses .* — Correct spec\.kafka\.prop") as caught:
             opening()
         assert SYSTEM_CLOCK.monotonic() - before < SECONDS
         assert "wrong-word" not in f"{caught.value!r} {caught.value}"

@@ -383,7 +383,7 @@ def test_merging_keeps_ties_in_the_order_of_names_and_each_file_in_its_own(tmp_p
         (lambda folder: make(folder / "none.jsonl"), NotFoundError, "none.jsonl"),
         (lambda folder: make(folder / "*.jsonl"), NotFoundError, "matches"),
         (lambda folder: make(folder / "what.bin"), InvalidDeclarationError, "suffix"),
-        (lambda folder: make(folder / "a.csv", NUMBERS, key=("m",)), InvalidDeclarationError, "use one of: n, text"),
+        (lambda folder: make(folder / "a.csv", NUMBERS, key=("m",)), InvalidDeclarationError, "Use one of: n, text"),
         (lambda folder: make(folder / "a.csv", event_time=EventTime("l")), InvalidDeclarationError, "event time"),
     ],
 )

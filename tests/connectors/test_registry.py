@@ -32,7 +32,7 @@ def check_documented(model: type[BaseModel]) -> None:
 
 
 def test_an_unknown_type_names_the_ones_there_are() -> None:
-    with pytest.raises(InvalidDeclarationError, match="use one of: documents, file"):
+    with pytest.raises(InvalidDeclarationError, match="Use one of: documents, file"):
         open_source(SourceOptions("default", "x", "carrier-pigeon"), SourceContext())
-    with pytest.raises(InvalidDeclarationError, match="use one of: file"):
+    with pytest.raises(InvalidDeclarationError, match="Use one of: file"):
         open_sink(SinkOptions("default", "x", "carrier-pigeon"))

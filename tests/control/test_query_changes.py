@@ -1,4 +1,4 @@
-"""What `headrace plan` says of a query that runs and is declared anew."""
+"""What `headrace plan` says of a running query that is declared again."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -56,7 +56,7 @@ def test_promote_and_rollback_move_the_alias_once() -> None:
 
 
 def test_unknown_versions_are_named_with_those_there_are() -> None:
-    with pytest.raises(NotFoundError, match="use one of: v0, v1"):
+    with pytest.raises(NotFoundError, match="Use one of: v0, v1"):
         registry_of(1).promote("v7")
 
 

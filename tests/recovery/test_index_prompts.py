@@ -59,7 +59,7 @@ class Desk:
         self._chunking = CHUNKINGS[0]
 
     def run(self) -> list[tuple[Any, ...]]:
-        """Everything that stands in the prompts in the end. A row comes after every third change; the chunks' size changes once."""
+        """Everything that the prompts hold in the end. A row comes after every third change; the chunks' size changes once."""
         for phase, chunking in enumerate((0, 0, 1, 1)):
             for place, row in enumerate(self._history.rows(9)):
                 self._append(EVENTS, row)

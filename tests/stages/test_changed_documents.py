@@ -1,4 +1,4 @@
-"""Documents change while a finetuner learns: the teacher answers anew, and nothing learned from former versions is used again.
+"""Documents change while a finetuner learns: the teacher answers again, and nothing learned from former versions is used again.
 
 Everything is real but for the size: the store, an HTTP teacher that reads the policy from its prompt, the label and train stages.
 """

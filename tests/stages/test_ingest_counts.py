@@ -164,7 +164,7 @@ def test_a_file_that_is_gone_for_a_moment_is_waited_for(tmp_path: Path, log: Top
     file.write_text(lines("a", "b"))
     ingested(log, file_source(file))
     file.rename(tmp_path / "elsewhere")
-    with pytest.raises(UnavailableError, match="put it back"):
+    with pytest.raises(UnavailableError, match="Put it back"):
         ingested(log, file_source(file))
     (tmp_path / "elsewhere").rename(file)
     ingested(log, file_source(file))

@@ -96,7 +96,7 @@ def test_an_empty_table_joins_as_empty(tmp_path: Path):
 def test_a_table_without_rows_and_without_columns_says_what_to_do(tmp_path: Path):
     path = tmp_path / "names.jsonl"
     path.write_text("", "utf-8")
-    with pytest.raises(InvalidDeclarationError, match="declare its columns"):
+    with pytest.raises(InvalidDeclarationError, match="Declare its columns"):
         load_table("names", table_options(path, schema=None), SourceContext())
 
 

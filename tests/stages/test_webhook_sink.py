@@ -76,7 +76,7 @@ def test_a_wrong_login_is_a_condition_and_every_record_waits(log: TopicLog, rece
     [condition] = status.conditions
     assert (condition.type, condition.status, condition.reason) == ("Writing", "False", "ReceiverRejectsLogin")
     assert "401" in condition.message
-    assert "correct the credentials" in condition.message
+    assert "Correct the credentials" in condition.message
     assert log.offset("sink/default.hook", "rows") == 0
     receiver.judge = lambda _: 200
     one = stage(log, receiver)

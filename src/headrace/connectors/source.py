@@ -34,7 +34,7 @@ class SourceOptions:
     type: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     schema: RowSchema | None = None
-    """None: inferred from the first records; the stage then fixes it for ever."""
+    """None: inferred from the first records; the stage then fixes it."""
     key: tuple[str, ...] = ()
     id: tuple[str, ...] = ()
     """Empty: the position in the source."""

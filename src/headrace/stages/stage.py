@@ -51,7 +51,7 @@ class Stage(Protocol):
         ...
 
     def close(self) -> None:
-        """Releases what it holds. Commits nothing but what its reporter said last."""
+        """Releases its resources; commits nothing but what its reporter said last."""
         ...
 
 
@@ -141,5 +141,5 @@ def read_statuses(log: TopicLog) -> list[StageStatus]:
 
 
 def take_lease(log: TopicLog, stage: str, holder: str) -> Lease:
-    """Fences whoever ran this stage before."""
+    """Fences the process that ran this stage before."""
     return log.acquire_lease(stage, holder)

@@ -397,7 +397,7 @@ class Found:
 
 
 class Killing:
-    """One knowledge base, and whoever kills its writer."""
+    """One knowledge base, and the process that kills its writer."""
 
     def __init__(self, order: Order, seed: int) -> None:
         self._order, self._draw = order, random.Random(seed)
@@ -461,7 +461,7 @@ class Killing:
                 append_rows(log, self._history.repeated(self._draw.randint(3, 20)), SYSTEM_CLOCK.now_ms(), self._draw)
 
     def _rechunk(self, number: int) -> None:
-        """Declares another size once the one before was built: a half-built generation would be let go, with its vectors."""
+        """Declares another size once the one before was built: a half-built generation would be dropped, with its vectors."""
         if number == self._chunking:
             return
         with closing(open_for_reading(self._order)) as store:
@@ -477,7 +477,7 @@ class Killing:
 
 
 def main(argument: str) -> None:
-    """Indexes until there is nothing more to do, or until whoever started it ends."""
+    """Indexes until there is nothing more to do, or until its parent process ends."""
     die_with_parent()
     order = msgspec.json.decode(argument, type=Order, dec_hook=lambda kind, value: kind(value))
     with closing(open_log(order.state)) as log, closing(JournalEmbedder(order.journal)) as embedder:

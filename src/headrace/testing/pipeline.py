@@ -1,4 +1,4 @@
-"""The whole job in one process: every stage of a topology on one state directory, stepped by turns, the same way every time.
+"""The whole job in one process: every stage of a topology on one state directory, stepped in turn, the same way every time.
 
     with Pipeline(topology, state, learner=open_light_learner) as pipeline:
         pipeline.run()

@@ -90,7 +90,7 @@ class Desk:
         return self.logs[-1]
 
     def killed(self) -> None:
-        """Nothing of the process is left: the stage is let go of as it is, and the log is another one."""
+        """Nothing of the process is left: the stage is dropped as it is, and the log is opened again."""
         self.stage = None
         self.logs.append(self.open_log())
         self.log.ensure_topic(TopicSpec(EVENTS))

@@ -20,7 +20,7 @@ class FoundFile:
     """A file to read."""
 
     name: str
-    """Relative to the folder that is looked into; stands in ids, so moving the folder changes none."""
+    """Relative to the folder that is looked into; part of ids, so moving the folder changes none."""
     path: Path
     format: Format
     gzip: bool

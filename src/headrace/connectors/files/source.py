@@ -27,7 +27,7 @@ from headrace.connectors.records.rows import RowMaker
 from headrace.connectors.source import SourceBatch, SourceContext, SourceOptions
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.schema import RowSchema
-from headrace.foundation.errors import CorruptDataError, FinalError, UnavailableError
+from headrace.foundation.errors import CorruptDataError, FinalError, UnavailableError, sentence
 
 _LOOK_EVERY_SECONDS = 0.1
 _READ_AHEAD_BYTES = 32 << 20
@@ -224,7 +224,7 @@ class FilesSource:
             return
         state.fault = reason
         source = f"{self._source.name}:{file.name}"
-        text = f"{file.name}: {reason} — {self._next_step}"
+        text = f"{file.name}: {reason} — {sentence(self._next_step)}"
         self._faults.append(
             dead_letter(source=source, position=f"{state.line}!{code}", code=code, reason=text, raw=b"")
         )

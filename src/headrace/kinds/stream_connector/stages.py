@@ -29,7 +29,7 @@ def opened_source(connector: Resource, sources: SecretSources) -> SourceOptions:
 DOCUMENTS = {"documents": "path"}
 """Source types whose rows are always documents, and the column that identifies one."""
 PUSHED = frozenset({"http"})
-"""Source types whose door stands in the gateway."""
+"""Source types that the gateway serves."""
 
 
 def is_pushed(connector: Resource) -> bool:

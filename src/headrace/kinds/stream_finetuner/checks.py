@@ -128,6 +128,6 @@ def _knowledge(draft: Draft) -> Iterator[Problem]:
     for location, name in prompt_fields(draft):
         if name == KNOWLEDGE:
             yield Problem(
-                location, "{knowledge} stands in the prompt, and no knowledgeBase is named",
+                location, "the prompt uses {knowledge}, and no knowledgeBase is named",
                 hint="Name one in finetunerInfo.knowledgeBase, or take {knowledge} out.",
             )  # fmt: skip

@@ -21,7 +21,7 @@ from headrace.stages.index.options import KnowledgeOptions
 KIND = "canary/1"
 LEAST_PAUSE_SECONDS = 5.0
 WORDS = ("amber", "birch", "cobalt", "delta", "ember", "flint", "garnet", "hazel")
-"""Its text is made of these and a number, so that every writing is embedded anew."""
+"""Its text combines these with a number, so that every write is embedded again."""
 
 
 class Canary:

@@ -52,7 +52,7 @@ def _is_idle(spec: StageSpec, question: IdleQuestion) -> bool:
 
 
 def _empty(spec: StageSpec, context: StageContext, *, starts: bool) -> None:  # noqa: ARG001 - the same wherever a reset begins
-    """Every document and vector goes, in place: whoever searches sees it at once."""
+    """Deletes every document and vector in place; searches see it at once."""
     from headrace.knowledge.registry import open_store
     from headrace.stages.index.stage import store_options
 

@@ -42,7 +42,7 @@ BATCHES_PER_BUILDING = 16
 
 
 class IndexState(msgspec.Struct, frozen=True):
-    """What the index says of itself in the log, for whoever waits for it."""
+    """What the index reports of itself in the log, for its readers."""
 
     building: str = ""
     """A generation that is not complete yet."""
@@ -229,7 +229,7 @@ class IndexStage:
         self._store.purge(self._epoch, self._clock.now_ms() - self._options.history_ms)
 
     def _say(self, offsets: dict[str, int] | None = None) -> None:
-        """Tells the log how far the index is: readers of the topic, retention and whoever waits go by it."""
+        """Reports the index's position to the log. Readers of the topic and retention use it."""
         self._said = msgspec.structs.replace(
             self._said, building=self._generations.building, freshness=self._freshness.state()
         )

@@ -40,7 +40,7 @@ def _open(spec: StageSpec, context: StageContext) -> Stage:
 
 
 def _is_idle(spec: StageSpec, question: IdleQuestion) -> bool:
-    """Rows must have ended. Documents are watched for ever: that they were all read once is enough."""
+    """Rows must have ended. Documents are watched without end: one complete read is enough."""
     from headrace.stages.ingest.stage import caught_up, finished
 
     assert isinstance(spec.options, IngestOptions)

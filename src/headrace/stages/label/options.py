@@ -36,7 +36,7 @@ class LabelOptions:
     unavailable_timeout_ms: int = 600_000
     output_max: int = 512
     retention_ms: int | None = None
-    """For how long examples are kept once every reader has passed them; None: without limit."""
+    """How long examples are kept once every reader has passed them; None: without limit."""
     max_attempts: int = 5
     """Failures of one prompt, while the teacher answers others, until it becomes a dead letter."""
     retry_seconds: float = 30.0

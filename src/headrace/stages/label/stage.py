@@ -158,7 +158,7 @@ class LabelStage:
                 break
             if pending.changed and self._desk:
                 if batch.next_offset >= 0:
-                    break  # an answer is committed before it may be deleted: after a crash it is not asked for again
+                    break  # an answer may be deleted only after its commit: a crash must not cause a second request
                 changed = pending.changed
                 self._desk.run(lambda desk, changed=changed: desk.renew(self._owner, changed))
             self._settle(pending, batch)

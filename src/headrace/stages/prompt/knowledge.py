@@ -105,7 +105,7 @@ class PromptKnowledge:
         return AsOf(max(record.ingested_at, self.state.floor_ms), "arrival")
 
     def signs(self, upto: AsOf) -> list[Control]:
-        """What changed since the row before, for whoever learned from the former versions."""
+        """What changed since the row before, for students that learned from the former versions."""
         state = self.state
         generation = self._view.generation
         if upto.at_ms <= state.upto_ms and generation == state.generation:

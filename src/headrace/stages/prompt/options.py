@@ -30,5 +30,5 @@ class PromptOptions:
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"
     retention_ms: int | None = None
-    """For how long prompts are kept once every reader has passed them; None: without limit."""
+    """How long prompts are kept once every reader has passed them; None: without limit."""
     dead_retention_ms: int = DEAD_RETENTION_MS

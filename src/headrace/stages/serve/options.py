@@ -36,7 +36,7 @@ class ServedModel:
     user_question: str = ""
     """The template that its questions were trained in."""
     answers_retention_ms: int | None = None
-    """For how long the namespace keeps answers at least; None: without limit."""
+    """How long the namespace keeps answers at least; None: without limit."""
     feedback_retention_ms: int | None = None
 
     @property

@@ -31,5 +31,5 @@ class TrainOptions:
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"
     retention_ms: int | None = None
-    """For how long scores are kept once every reader has passed them; None: without limit."""
+    """How long scores are kept once every reader has passed them; None: without limit."""
     dead_retention_ms: int = DEAD_RETENTION_MS

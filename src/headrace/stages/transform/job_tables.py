@@ -49,7 +49,7 @@ def write_tables(
 
 
 def table_records(table: StaticTable) -> list[NewRecord]:
-    """A table as canonical rows, event time: since when the row is true (0: for ever), then an `end`."""
+    """A table as canonical rows, event time: since when the row is true (0: always), then an `end`."""
     rows = table.table.combine_chunks()
     times = (
         [_moment(value) for value in rows[table.valid_from].to_pylist()] if table.valid_from else [0] * rows.num_rows

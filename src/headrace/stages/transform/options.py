@@ -54,6 +54,6 @@ class TransformOptions:
     sizes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Sizes declared for an engine's own processes, by their keys in `dataProcessorTemplate`, such as 2048m."""
     retention_ms: int | None = None
-    """For how long rows are kept once every reader has passed them; None: without limit."""
+    """How long rows are kept once every reader has passed them; None: without limit."""
     late_retention_ms: int = DEAD_RETENTION_MS
     dead_retention_ms: int = DEAD_RETENTION_MS

@@ -1,6 +1,6 @@
 """What the suite runs in a process of its own, to kill it: `python -m … TECHNOLOGY NAME STATE [URL]`.
 
-Each batch replaces every document of a set by its next version, so that whoever reads sees one number everywhere.
+Each batch replaces every document of a set by its next version, so that a reader sees one number everywhere.
 """
 
 import sys
