@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.control.stage_thread import ReopenedStage
 from headrace.events import topics
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
@@ -15,6 +16,7 @@ from headrace.stages.stage import PAUSE_SECONDS, Condition, StageReporter, read_
 from headrace.testing.builders import append, new_records
 from headrace.testing.clock import VirtualClock
 
+OPTIONS = PromptOptions("default", "desk", (PromptTemplate("{text}"),))
 RUNNING = Condition("Prompting", "True", "Running")
 
 
@@ -57,18 +59,17 @@ def test_they_are_written_at_the_end_unless_another_has_taken_the_stage_over(
     lease = log.acquire_lease("prompt/default.desk", "a")
     reporter.say(RUNNING, progress={"rows": 1})
     reporter.say(RUNNING, progress={"rows": 2})
-    reporter.close(lease)
+    reporter.end(lease)
     assert shown(log) == 2
     reporter.say(RUNNING, progress={"rows": 3})
     log.acquire_lease("prompt/default.desk", "b")
-    reporter.close(lease)
+    reporter.end(lease)
     assert shown(log) == 2
 
 
 def test_a_stage_that_has_nothing_more_to_do_shows_all_that_it_did(log: TopicLog, clock: VirtualClock) -> None:
-    options = PromptOptions("default", "desk", (PromptTemplate("{text}"),))
     rows = topics.rows("default", "desk")
-    with closing(PromptStage(options, log, "test", clock)) as stage:
+    with closing(PromptStage(OPTIONS, log, "test", clock)) as stage:
         for number in range(3):
             append(log, rows, new_records([number], b'{"text":"t"}'))
             assert stage.step()
@@ -76,3 +77,19 @@ def test_a_stage_that_has_nothing_more_to_do_shows_all_that_it_did(log: TopicLog
         assert not stage.step()
         [status] = read_statuses(log)
         assert status.progress["sampled"] == 3
+
+
+def test_a_stage_that_is_told_to_end_shows_all_that_it_did_and_one_that_is_closed_commits_nothing(
+    log: TopicLog, clock: VirtualClock
+) -> None:
+    rows = topics.rows("default", "desk")
+    for ends_in_peace, expected in ((False, 1), (True, 4)):
+        stage = ReopenedStage(lambda: PromptStage(OPTIONS, log, "test", clock))
+        for number in range(2):
+            append(log, rows, new_records([f"{ends_in_peace}/{number}"], b'{"text":"t"}'))
+            assert stage.step()
+        if ends_in_peace:
+            stage.say_last()
+        stage.close()
+        [status] = read_statuses(log)
+        assert status.progress["sampled"] == expected

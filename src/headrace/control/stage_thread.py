@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from headrace.control.at_work import AtWork
 from headrace.foundation.errors import FencedError, HeadraceError, RetryableError
 from headrace.log.topic_log import TopicLog
-from headrace.stages.stage import Condition, Stage, StageReporter
+from headrace.stages.stage import Condition, Reporting, Stage, StageReporter
 
 WAIT_SECONDS = 0.2
 RETRY_SECONDS = 1.0
@@ -51,6 +51,11 @@ class ReopenedStage:
         except Exception:
             self.close()
             raise
+
+    def say_last(self) -> None:
+        """What it said last is written; nothing where it failed just now."""
+        if isinstance(self._stage, Reporting):
+            self._stage.say_last()
 
     def close(self) -> None:
         stage, self._stage = self._stage, None
@@ -89,6 +94,7 @@ class StageThread(threading.Thread):
         try:
             while not self._ending.is_set():
                 self._turn(stage)
+            stage.say_last()
         except FencedError as error:
             _say(f"error: {error}")
             self.exit_code = error.exit_code

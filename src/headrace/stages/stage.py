@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -51,7 +51,16 @@ class Stage(Protocol):
         ...
 
     def close(self) -> None:
-        """Releases its resources; commits nothing but what its reporter said last."""
+        """Releases its resources; commits nothing."""
+        ...
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A stage whose figures may wait to be written."""
+
+    def say_last(self) -> None:
+        """Writes them, before it is closed in peace. Never after a failure."""
         ...
 
 
@@ -89,7 +98,7 @@ class StageReporter:
         if self._waiting and not self._pauses:
             self._write()
 
-    def close(self, lease: Lease) -> None:
+    def end(self, lease: Lease) -> None:
         """Writes what was said last, unless another process has taken the stage over. Where the log is away, the next run says it."""
         if self._waiting:
             with suppress(RetryableError, FencedError):

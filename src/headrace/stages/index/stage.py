@@ -113,8 +113,10 @@ class IndexStage:
         self._away_since = None
         return worked
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
-        self._reporter.close(self._lease)
         self._embedders.close()
         self._store.close()
 

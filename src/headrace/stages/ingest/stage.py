@@ -126,8 +126,10 @@ class IngestStage:
         self._report(self._quiet_condition() if batch.end else Condition("Ingesting", "True", "Reading"))
         return not batch.waiting
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
-        self._reporter.close(self._lease)
         if self._source:
             self._source.close()
 

@@ -93,9 +93,11 @@ class LabelStage:
             self._say_attempts(self._queue[0])
         return batch.next_offset >= 0 or bool(self._judge and not self._judge.pauses)
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
         """Waits a moment for calls that have left, so that what they cost is not lost."""
-        self._reporter.close(self._lease)
         if self._desk:
             self._desk.close(self._options.close_grace_seconds)
 

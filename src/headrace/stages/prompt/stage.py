@@ -117,8 +117,10 @@ class PromptStage:
             self._knowledge.passed()
         return True
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
-        self._reporter.close(self._lease)
         if self._knowledge:
             self._knowledge.close()
 

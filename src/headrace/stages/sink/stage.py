@@ -77,8 +77,10 @@ class SinkStage:
         self._reporter.say(Condition("Writing", "True", "Running"), progress={"written": self._written})
         return True
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
-        self._reporter.close(self._lease)
         self._sink.close()
 
     def _next(self) -> list[Record]:

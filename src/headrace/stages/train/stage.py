@@ -125,8 +125,10 @@ class TrainStage:
         self._report(records)
         return declared or bool(records)
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
-        self._reporter.close(self._lease)
         self._reasker.close()
 
     def _feed(self, record: Record) -> None:

@@ -97,10 +97,12 @@ class TransformJobStage:
             self._say(self._status)
         return worked
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
         if self._suspend and self._spec is not None and self._job is not None and self._job.job_id:
             self._keep_stopped(self._job)
-        self._reporter.close(self._lease)
 
     # --- the job ---
 

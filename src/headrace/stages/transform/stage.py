@@ -105,8 +105,10 @@ class TransformStage:
         self._commit(self._query, collected, read)
         return True
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
-        self._reporter.close(self._lease)
         self._query = None
 
     def _start(self) -> StreamQuery | None:
