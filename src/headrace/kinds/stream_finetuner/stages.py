@@ -168,6 +168,7 @@ def label(finetuner: Resource, teacher: TeacherOptions | None) -> LabelOptions:
         2 * spec.io_sequence_length.output_max,
         max_attempts=use.max_attempts,
         answer_cache=AnswerCacheOptions(use.answer_cache.keep, use.answer_cache.max_bytes),
+        ground_truth=spec.ground_truth.column if spec.ground_truth else None,
     )
 
 
