@@ -37,7 +37,7 @@ _FILE: dict[str, Verdict] = {
     "format": _SOURCE.saying("A place in a file of one format means nothing in another: the source must be read from its start."),
     "follow": AT_ONCE,
     "maxRecordBytes": _KEPT,
-    "delimiter": _KEPT,
+    "delimiter": NEXT_RECORD.saying("Acts on files that are begun from now on, and on the rest of a file that is not read to its end."),
     "envelope": _KEPT,
 }  # fmt: skip
 _DOCUMENTS: dict[str, Verdict] = {

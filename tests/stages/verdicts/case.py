@@ -1,0 +1,58 @@
+"""A row of the table: one field, changed between two runs, and what is seen of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .house import House
+
+See = Callable[[House], Any]
+Feed = Callable[[House], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is declared before a change, and what comes in before each run (`house.fed` is how often it did)."""
+
+    open: Callable[[Path], House]
+    feed: Feed
+
+
+@dataclass(frozen=True)
+class Case:
+    """Changes a field, and possibly others that must change with it. `see` gives something comparable after each run."""
+
+    kind: str
+    path: str
+    """The field, by the keys of the YAML, without list indices."""
+    setting: Setting
+    change: Mapping[str, Any]
+    see: See
+    before: Any
+    after: Any
+    """A value, or a function of what was seen before and after that says whether it holds."""
+    given: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Differs from the setting before the change."""
+    variant: str = ""
+    """Of the kind; '': the field is the same in all."""
+    of: str = ""
+    """`Kind/name` whose field it is; '': the setting's first."""
+    slow: bool = False
+    server: bool = False
+
+    @property
+    def name(self) -> str:
+        return " ".join(one for one in (self.kind, self.variant, self.path) if one)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A field whose effect no stage in one process can show."""
+
+    kind: str
+    path: str
+    reason: str
+    test: str
+    """`tests/…/test_x.py::test_y`, which observes it."""
+    variant: str = ""
