@@ -11,17 +11,27 @@ import pytest
 
 from headrace.kinds.kind import Draft
 from headrace.kinds.registry import KINDS
+from headrace.models.tiny import new_checkpoint
 
+from .declared_desk import TEAMS, WORDS
 from .verdicts.case import Case
 from .verdicts.house import House
-from .verdicts import sources
+from .verdicts import documents, doors, generators, sinks, sources
 
-CASES: tuple[Case, ...] = sources.CASES
+CASES: tuple[Case, ...] = (*sources.CASES, *documents.CASES, *generators.CASES, *doors.CASES, *sinks.CASES)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("verdicts") / "model"
+    words = [*(f"my {word} 0 1 2 3 4 5 6" for word in WORDS), *TEAMS]
+    new_checkpoint(folder, size="tiny", text=words * 5, seed=1, vocabulary=512)
+    return folder
 
 
 @pytest.fixture
-def house(case: Case, tmp_path: Path) -> Iterator[House]:
-    found = case.setting.open(tmp_path)
+def house(case: Case, tmp_path: Path, base: Path) -> Iterator[House]:
+    found = case.setting.open(tmp_path, base)
     found.edit(case.given, case.of)
     yield found
     found.close()
@@ -32,7 +42,7 @@ def test_a_changed_field_does_what_its_verdict_says(case: Case, house: House) ->
     run(case, house)
     seen = case.see(house)
     assert seen == case.before or case.before is None, seen
-    house.edit(case.change, case.of)
+    house.edit(case.change(house) if callable(case.change) else case.change, case.of)
     reset = verdict_told(case, house)
     if reset:
         nothing_happens(case, house, seen)

@@ -15,7 +15,8 @@ Feed = Callable[[House], None]
 class Setting:
     """What is declared before a change, and what comes in before each run (`house.fed` is how often it did)."""
 
-    open: Callable[[Path], House]
+    open: Callable[[Path, Path], House]
+    """In a folder, with the folder of a base model."""
     feed: Feed
 
 
@@ -27,7 +28,7 @@ class Case:
     path: str
     """The field, by the keys of the YAML, without list indices."""
     setting: Setting
-    change: Mapping[str, Any]
+    change: Mapping[str, Any] | Callable[[House], Mapping[str, Any]]
     see: See
     before: Any
     after: Any

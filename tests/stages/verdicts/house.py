@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,16 @@ class House:
     """Seconds that pass in each run, once everything is read."""
     meanwhile: Callable[["House"], None] | None = None
     """Happens in a run once everything is read, before it waits."""
+    around: Callable[["House"], AbstractContextManager[object]] = lambda _: nullcontext()
+    """Lasts while a run does."""
+    ends: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """Called when nothing runs any more, to end servers."""
     clock: VirtualClock = field(default_factory=VirtualClock)
     runs: int = 0
     fed: int = 0
     """How often input has come."""
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What a case keeps beside it, such as a server."""
+    """What a setting keeps beside it, such as a server."""
 
     def __post_init__(self) -> None:
         self.settings = Settings(state=self.folder / "state", tracking="none")
@@ -118,7 +123,7 @@ class House:
         pipeline = Pipeline(
             Topology(tuple(specs)), self.settings.state, learner=open_light_learner, clock=self.clock, holder=f"run {self.runs}"
         )  # fmt: skip
-        with pipeline:
+        with self.around(self), pipeline:
             self._settle(pipeline)
             if self.meanwhile is not None:
                 self.meanwhile(self)
@@ -168,6 +173,8 @@ class House:
 
     def close(self) -> None:
         self.log.close()
+        for end in self.ends:
+            end()
 
 
 _API = {"StreamConnector": "streams.nstream.ai/v1"}

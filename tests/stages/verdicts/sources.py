@@ -1,14 +1,10 @@
-"""Fields of sources: files, documents, generators, the HTTP door."""
+"""Fields that every source has, and those of files."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from headrace.connectors.http.inbox import MalformedPushError, accept
 from headrace.events.dead_letter import DeadLetter
-from headrace.log.topic_log import Append, Commit
-from headrace.stages.ingest.options import IngestOptions
-from headrace.stages.serve.options import PushDoor
 
 from .case import Case, Setting
 from .house import GONE, House
@@ -35,7 +31,7 @@ def lines_of(house: House, *, ahead_ms: int = 0) -> list[str]:
 
 
 def _open(spec: dict[str, Any], **options: Any) -> Any:
-    def opened(folder: Path) -> House:
+    def opened(folder: Path, _: Path) -> House:
         return House(folder, {"StreamConnector/in": spec}, **options)
 
     return opened
@@ -72,11 +68,6 @@ def _shared(path: str, change: dict[str, Any], see: Any, before: Any, after: Any
     return Case("StreamConnector", path, setting, change, see, before, after, **more)
 
 
-def _followed(house: House) -> House:
-    house.docs["StreamConnector/in"]["file"]["follow"] = True
-    return house
-
-
 def _trimmed(house: House) -> list[Any]:
     """Events that are left an hour later, when the log forgets what it may."""
     house.clock.advance(3_600)
@@ -106,10 +97,6 @@ def _change_event(house: House) -> None:
     house.write("in.jsonl", [json.dumps({"op": "c", "before": None, "after": row, "source": {}, "ts_ms": 0})])
 
 
-def _as_table(house: House) -> None:
-    feed_lines(house)
-
-
 def _out_files(house: House) -> list[str]:
     return sorted(one.name for one in house.folder.glob("out/*.jsonl"))
 
@@ -127,7 +114,7 @@ SHARED = (
     _shared("schema.type", {"schema.2.type": "STRING"}, values, [1, 2], ["1", "2", "3", "4"]),
     _shared("direction", {"direction": "sink", "schema": GONE, "eventTime": GONE, "file.path": "out", "input": {"streamConnector": "first"}},
             lambda h: (values(h), len(_out_files(h))), ([1, 2], 0), ([1, 2], 1),
-            Setting(lambda folder: House(folder, {"StreamConnector/in": FILE, "StreamConnector/first": {**FILE, "file": {"path": "first.jsonl"}}}),
+            Setting(lambda folder, _: House(folder, {"StreamConnector/in": FILE, "StreamConnector/first": {**FILE, "file": {"path": "first.jsonl"}}}),
                     lambda h: (feed_lines(h), h.write("first.jsonl", lines_of(h)), None)[-1])),
     _shared("type", {"type": "generator", "file": GONE, "generator": {"count": 3, "fields": [{"name": "n", "kind": "sequence"}]}, "schema": [{"name": "n", "type": "BIGINT"}], "eventTime": GONE},
             values, [1, 2], [0, 1, 2], variant="source"),

@@ -55,10 +55,10 @@ _GENERATOR: dict[str, Verdict] = {
     "count": AT_ONCE,
     "fields": _COLUMNS,
     "fields.name": _COLUMNS,
-    **dict.fromkeys(("fields.kind", "fields.whole", "fields.values"), _TYPED),
+    **dict.fromkeys(("fields.kind", "fields.whole"), _TYPED),
     **{
         f"fields.{key}": _KEPT
-        for key in ("start", "step", "low", "high", "mean", "deviation", "weights", "interval", "disorder")
+        for key in ("start", "step", "low", "high", "mean", "deviation", "values", "weights", "interval", "disorder")
     },
 }
 _HTTP: dict[str, Verdict] = {"maxBodyBytes": AT_ONCE, "maxRecordBytes": _KEPT, "keep": AT_ONCE, "envelope": _KEPT}
