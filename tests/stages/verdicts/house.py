@@ -23,8 +23,9 @@ from headrace.stages.stage import Condition, read_statuses
 from headrace.stages.topology import Topology
 from headrace.testing.builders import read_all
 from headrace.testing.clock import VirtualClock
-from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import Pipeline
+
+from ..declared_desk import Lesson, Watched
 
 GONE = object()
 """In place of a value: the key is left out."""
@@ -72,6 +73,8 @@ class House:
     runs: int = 0
     fed: int = 0
     """How often input has come."""
+    lessons: list[Lesson] = field(default_factory=list[Lesson])
+    """What the learner was given since input came last."""
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
     """What a setting keeps beside it, such as a server."""
 
@@ -121,7 +124,8 @@ class House:
         found = self.topology()
         specs = [one for one in found.specs if self.kinds is None or one.kind in self.kinds]
         pipeline = Pipeline(
-            Topology(tuple(specs)), self.settings.state, learner=open_light_learner, clock=self.clock, holder=f"run {self.runs}"
+            Topology(tuple(specs)), self.settings.state, learner=lambda options: Watched(options, self.lessons),
+            clock=self.clock, holder=f"run {self.runs}",
         )  # fmt: skip
         with self.around(self), pipeline:
             self._settle(pipeline)
