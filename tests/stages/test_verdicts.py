@@ -16,9 +16,9 @@ from headrace.models.tiny import new_checkpoint
 from .declared_desk import TEAMS, WORDS
 from .verdicts.case import Case
 from .verdicts.house import House
-from .verdicts import documents, doors, generators, learners, queries, sinks, sources, teachers
+from .verdicts import documents, doors, generators, knowledge, learners, queries, sinks, sources, teachers
 
-CASES: tuple[Case, ...] = (*sources.CASES, *documents.CASES, *generators.CASES, *doors.CASES, *sinks.CASES, *learners.CASES, *queries.CASES, *teachers.CASES)
+CASES: tuple[Case, ...] = (*sources.CASES, *documents.CASES, *generators.CASES, *doors.CASES, *sinks.CASES, *learners.CASES, *queries.CASES, *teachers.CASES, *knowledge.CASES)
 
 
 @pytest.fixture(scope="session")
