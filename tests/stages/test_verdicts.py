@@ -14,11 +14,12 @@ from headrace.kinds.registry import KINDS
 from headrace.models.tiny import new_checkpoint
 
 from .declared_desk import TEAMS, WORDS
-from .verdicts.case import Case
+from .verdicts.case import Case, Elsewhere, Still
+from .verdicts.fields import all_fields
 from .verdicts.house import House
-from .verdicts import documents, doors, generators, knowledge, learners, queries, sinks, sources, teachers
+from .verdicts import brokers, documents, doors, generators, knowledge, learners, models, queries, sinks, sources, teachers
 
-CASES: tuple[Case, ...] = (*sources.CASES, *documents.CASES, *generators.CASES, *doors.CASES, *sinks.CASES, *learners.CASES, *queries.CASES, *teachers.CASES, *knowledge.CASES)
+CASES: tuple[Case, ...] = (*sources.CASES, *documents.CASES, *generators.CASES, *doors.CASES, *sinks.CASES, *learners.CASES, *queries.CASES, *teachers.CASES, *knowledge.CASES, *models.CASES)
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,49 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [*(f"my {word} 0 1 2 3 4 5 6" for word in WORDS), *TEAMS]
     new_checkpoint(folder, size="tiny", text=words * 5, seed=1, vocabulary=512)
     return folder
+
+
+def test_every_field_of_every_kind_has_one_case() -> None:
+    """A new field fails here until it has one."""
+    table = [(one.kind, one.path, one.variant) for one in (*CASES, *models.STILL, *models.ELSEWHERE, *brokers.CASES)]
+    assert sorted(all_fields() - set(table)) == [], "without a case"
+    assert sorted(set(table) - all_fields()) == [], "no such field"
+    assert len(table) == len(set(table)), "twice"
+
+
+@pytest.mark.parametrize("one", [pytest.param(one, id=f"{one.kind} {one.path}") for one in models.STILL])
+def test_a_field_without_effect_changes_nothing_that_runs(one: Still, tmp_path: Path, base: Path) -> None:
+    told, before, after = planned(one, tmp_path, base)
+    assert told == "no effect"
+    assert before == after
+
+
+@pytest.mark.parametrize("one", [pytest.param(one, id=f"{one.kind} {one.path}") for one in models.ELSEWHERE])
+def test_a_field_that_acts_outside_reaches_what_runs_and_a_test_observes_it(
+    one: Elsewhere, tmp_path: Path, base: Path
+) -> None:
+    told, before, after = planned(one, tmp_path, base)
+    assert told != "no effect"
+    assert before != after
+    path, _, name = one.test.partition("::")
+    assert f"\ndef {name}(" in (Path(__file__).parents[2] / path).read_text("utf-8"), one.test
+
+
+def planned(one: Still | Elsewhere, folder: Path, base: Path) -> tuple[str, Any, Any]:
+    """The verdict, and the stages that are planned before and after the change."""
+    house = models.everything(folder, base)
+    try:
+        house.apply()
+        before = house.topology().specs
+        title = next(name for name in house.docs if name.startswith(one.kind))
+        house.edit(models.change_of(one), title)
+        resource = next(it for it in house.resources() if f"{it.kind}/{it.name}" == title)
+        verdict = KINDS[one.kind].verdict(one.path, "").text
+        house.apply()
+        assert [it.raw for it in house.store.all() if it.id == resource.id] == [resource.raw]
+        return verdict, before, house.topology().specs
+    finally:
+        house.close()
 
 
 @pytest.fixture

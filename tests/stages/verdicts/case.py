@@ -39,8 +39,8 @@ class Case:
     """Of the kind; '': the field is the same in all."""
     of: str = ""
     """`Kind/name` whose field it is; '': the setting's first."""
-    slow: bool = False
     server: bool = False
+    """It needs a broker."""
 
     @property
     def name(self) -> str:
@@ -48,11 +48,22 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """A field whose effect no stage in one process can show."""
+class Still:
+    """A field that nothing on this machine acts on."""
 
     kind: str
     path: str
+    value: Any
+    variant: str = ""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A field whose effect is outside of the stages of one process."""
+
+    kind: str
+    path: str
+    value: Any
     reason: str
     test: str
     """`tests/…/test_x.py::test_y`, which observes it."""

@@ -114,7 +114,7 @@ class House:
 
     def topology(self) -> Topology:
         """Of what is applied."""
-        found = topology(self.store.all(), self.settings, {})
+        found = topology(self.store.all(), self.settings)
         assert found.not_ready == (), found.not_ready
         return found
 

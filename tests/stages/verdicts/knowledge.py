@@ -137,7 +137,7 @@ def _deletes(house: House) -> None:
 
 
 def _headings(house: House) -> None:
-    _document(house, body=f"# Heading\n\napple {house.fed}")
+    _document(house, body="\n\n".join(f"# {name}\n\nAn apple {'and another ' * 10}." for name in ("First", "Second")))
     _document(house, "others")
 
 
@@ -186,8 +186,8 @@ def _asked(house: House) -> list[Prompt]:
     return house.decoded("desk.prompts", Prompt)
 
 
-def _base(path: str, value: Any, see: Any, before: Any, after: Any, feeding: Feed = feed, given: Any = None, **more: Any) -> Case:
-    return Case("KnowledgeBase", path, Setting(_open(**more), feeding), {path: value}, see, before, after, {} if given is None else {path: given}, of=BASE)
+def _base(path: str, value: Any, see: Any, before: Any, after: Any, feeding: Feed = feed, given: Any = None, at: str = "", **more: Any) -> Case:
+    return Case("KnowledgeBase", path, Setting(_open(**more), feeding), {path: value}, see, before, after, {} if given is None else {at or path: given}, of=BASE)
 
 
 def _another(was: Any, now: Any) -> bool:
@@ -217,8 +217,8 @@ BASES = (
     _base("document.version", "high", lambda h: [one.text for one in hits(h)], ["apple 0"], ["apple 0"], _same, "low"),
     _base("document.validFrom", "then", _as_of("2005-01-01T00:00:00+00:00"), ["docs0"], ["docs0"], given="since"),
     _base("document.operation", "did", documents, ["docs0"], ["docs0"], _deletes),
-    _base("document.media", "kind", lambda h: ["#" in one.text for one in hits(h)], [False], [False, True], _headings),
-    _base("chunking.maxTokens", 25, lambda h: (generation(h), len(hits(h))), None, lambda was, now: now[0] != was[0] and now[1] > 2 * was[1], _long),
+    _base("document.media", "kind", lambda h: [one.text[:1] for one in hits(h)], ["#", "#"], ["#", "#", "#", "A"], _headings, {"maxTokens": 30, "overlap": 0}, "chunking"),
+    _base("chunking.maxTokens", 25, lambda h: (generation(h), len(hits(h, "word"))), None, lambda was, now: now[0] != was[0] and now[1] > 3 * was[1], _long),
     _base("chunking.overlap", 0, generation, None, _another),
     _base("retrieval.mode", "vector", lambda h: len(hits(h, "pear")), 0, 2),
     _base("retrieval.limit", 1, lambda h: len(hits(h, limit=None)), 1, 1),

@@ -31,7 +31,7 @@ def sources() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _printed(house: House) -> Iterator[None]:
+def captured(house: House) -> Iterator[None]:
     found = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     with contextlib.redirect_stdout(found):
         yield
@@ -57,8 +57,8 @@ def _numbers(house: House) -> list[Any]:
     return [one.get("n", "letter") for one in _in_files(house)]
 
 
-ON_FILES = Setting(lambda folder, _: House(folder, {OUT: TO_FILES, **sources()}, around=_printed), feed)
-ON_STDOUT = Setting(lambda folder, _: House(folder, {OUT: TO_STDOUT, **sources()}, around=_printed), feed)
+ON_FILES = Setting(lambda folder, _: House(folder, {OUT: TO_FILES, **sources()}, around=captured), feed)
+ON_STDOUT = Setting(lambda folder, _: House(folder, {OUT: TO_STDOUT, **sources()}, around=captured), feed)
 
 
 def _file(path: str, value: Any, see: Any, before: Any, after: Any) -> Case:

@@ -200,7 +200,7 @@ def train(
         cast("Any", promotion.metric),
         promotion.keep_versions,
         teacher=labelling if labelling.teacher else None,
-        limits=ResourceLimits(given.cpu, given.memory, given.gpu),
+        limits=ResourceLimits(given.cpu, given.memory),
         knowledge=knowledge,
         knowledge_limit=_passages(spec, knowledge),
         timeline=cast("Timeline", spec.timeline),

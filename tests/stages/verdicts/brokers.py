@@ -1,0 +1,5 @@
+"""Fields of Kafka topics as sources and sinks."""
+
+from .case import Case
+
+CASES: tuple[Case, ...] = ()
