@@ -150,7 +150,7 @@ def test_plan_prints_the_verdict_of_each_changed_field(folder: Folder) -> None:
         assert line in printed, printed
         found.add(line.rpartition("(")[2].rstrip(")"))
         (folder.path / "headrace.yaml").write_text(before)
-    assert len(found) == 9, "verdicts of every sort"
+    assert len(found) == 10, "verdicts of every sort"
 
 
 def test_plan_gives_the_same_to_programs(folder: Folder) -> None:
