@@ -30,7 +30,7 @@ def _declared(house: House) -> dict[str, Any]:
     if "topics" not in house.extra:
         names = [f"foreign-{uuid4().hex[:10]}" for _ in range(2)]
         admin = AdminClient({"bootstrap.servers": house.extra[BROKER]})
-        for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+        for made in admin.create_topics([NewTopic(name, 1, 1, config={"retention.ms": "-1"}) for name in names]).values():
             made.result(SECONDS)
         house.extra["topics"] = names
     return {"kafka.bootstrapServers": house.extra[BROKER], "kafka.topic": house.extra["topics"][0]}
@@ -79,7 +79,7 @@ def _letters(house: House) -> list[str]:
 
 
 def _open_source(folder: Path, _: Path) -> House:
-    spec = {"type": "kafka", "kafka": {"topic": "later"}, "schema": COLUMNS}
+    spec = {"type": "kafka", "kafka": {"topic": "later"}, "schema": COLUMNS, "timeline": "event"}
     return House(folder, {IN: spec}, meanwhile=_later)
 
 
@@ -107,18 +107,12 @@ SOURCES = (
     _source("keyColumn", "k", lambda h: values(h, "k"), [None] * 2, [None] * 2 + ["key"] * 2),
     _source("headersColumn", "h", lambda h: values(h, "h"), [None] * 2, [None] * 2 + ['{"a":"b"}'] * 2),
     _source("maxRecordBytes", 1_000, lambda h: (values(h), _letters(h)), ([], ["too_long"]), ([1], ["too_long"]), _long, maxRecordBytes=100),
-    _source("properties", {"security.protocol": "SSL"}, lambda h: (values(h), len(h.extra["errors"]) > 0), ([0, 1], False), ([0, 1], True)),
 )  # fmt: skip
 
 
 def _lines(house: House) -> None:
     house.write("in.jsonl", lines_of(house))
     house.write("other.jsonl", [json.dumps({"at": house.clock.now_ms(), "n": 10 * house.fed + n}) for n in (5, 6)])
-
-
-def _long_line(house: House) -> None:
-    house.write("in.jsonl", [json.dumps({"at": house.clock.now_ms(), "n": house.fed, "text": "x" * 3_000})])
-    house.write("other.jsonl", [])
 
 
 def seen(house: House, topic: int = 0) -> list[tuple[bytes | None, Any]]:
@@ -151,7 +145,6 @@ SINKS = (
     _sink("topic", _second, lambda h: (_numbers(h), [value["n"] for _, value in seen(h, 1)]), ([1, 2], []), ([1, 2], [3, 4])),
     _sink("key", "n", lambda h: [key for key, _ in seen(h)], [None] * 2, [None, None, b"3", b"4"]),
     _sink("metadata", True, lambda h: ["_id" in value for _, value in seen(h)], [False] * 2, [False] * 2 + [True] * 2),
-    _sink("properties", {}, _numbers, [], [1], _long_line, properties={"message.max.bytes": "1000"}),
 )  # fmt: skip
 CASES = (*SOURCES, *SINKS)
 INPUT = Case(
@@ -163,11 +156,16 @@ INPUT = Case(
 _FORMATS = "tests/connectors/kafka/test_formats.py::"
 _READ, _WRITTEN = f"{_FORMATS}test_an_avro_message_becomes_columns_of_its_schema_s_types", f"{_FORMATS}test_a_subject_s_own_avro_schema_is_written_by"
 _WHY = "schemas are those of a real schema registry"
+_LOGIN = "tests/cluster/test_security.py::test_right_credentials_and_certificates_are_let_in_and_others_are_not"
 ELSEWHERE = (
     *(
         Elsewhere("StreamConnector", f"kafka.schemaRegistry.{key}", value, _WHY, test, f"{direction}/kafka")
         for direction, test in (("source", _READ), ("sink", _WRITTEN))
         for key, value in (("url", "http://127.0.0.1:2"), ("user", "reader"), ("password", "another"))
+    ),
+    *(
+        Elsewhere("StreamConnector", "kafka.properties", {"client.id": "another"}, "a broker that asks for a login", _LOGIN, f"{direction}/kafka")
+        for direction in ("source", "sink")
     ),
     Elsewhere("StreamConnector", "kafka.format", "avro", _WHY, _WRITTEN, "sink/kafka"),
 )
