@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +110,7 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Folder]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Folder:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HEADRACE_TRACKING", "none")
     monkeypatch.setattr(sys, "argv", ["headrace"])
@@ -121,7 +120,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     new_checkpoint(tmp_path / "model", size="tiny", text=["my card 0 1 2 3 4 cards"] * 5, seed=1, vocabulary=512)
     made = Folder(tmp_path, capsys)
     assert made.headrace("apply", "-f", "headrace.yaml")[0] == 0
-    yield made
+    return made
 
 
 CHANGES = {
@@ -216,9 +215,22 @@ def test_applied_again_with_reset_nothing_is_reset_a_second_time(folder: Folder)
 def test_run_with_reset_performs_it_and_runs_what_is_declared(folder: Folder) -> None:
     folder.learn()
     folder.edit(("path: out", "path: elsewhere"), LORA)
-    command = [sys.executable, "-m", "headrace.testing.light_roles", "run", "-f", "headrace.yaml", "--until-idle", "--reset", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "headrace.testing.light_roles",
+        "run",
+        "-f",
+        "headrace.yaml",
+        "--until-idle",
+        "--reset",
+        "--port",
+        "0",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder.path, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(
+        command, cwd=folder.path, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert folder.applied()["StreamFinetuner/default/desk"]["learning"] == {"method": "lora"}
     assert folder.rounds() == QUESTIONS + 1

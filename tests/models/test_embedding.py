@@ -143,7 +143,10 @@ def test_other_golden_questions_choose_the_precision_again_beside_the_former_cho
 ) -> None:
     own = tmp_path / "golden.json"
     documents = {"0": "Cards come by post.", "1": "Fees are two euros.", "2": "The office is closed on Sunday."}
-    graded = [{"text": "How does my card arrive?", "relevant": {"0": 3}}, {"text": "What does it cost?", "relevant": {"1": 3}}]
+    graded = [
+        {"text": "How does my card arrive?", "relevant": {"0": 3}},
+        {"text": "What does it cost?", "relevant": {"1": 3}},
+    ]
     own.write_bytes(msgspec.json.encode({"documents": documents, "questions": graded}))
     chosen = prepare(WEIGHTS, store, threads=2, golden=own)
     assert chosen.folder != prepared.folder

@@ -41,7 +41,9 @@ def waiting(log: TopicLog, *rows: bytes) -> None:
         offset = append(log, ROWS, [new_record(f"r{number}", row)])
         prompt = Prompt(f"r{number}", f"r{number}", 0, 1, [Message("user", "Which team?")])
         origin = encode_origin(Origin(topic=ROWS, offset=offset, id=f"r{number}"))
-        append(log, PROMPTS, [NewRecord(f"p{number}", codec.kind_of(prompt), codec.encode(prompt), 1_000, origin=origin)])
+        append(
+            log, PROMPTS, [NewRecord(f"p{number}", codec.kind_of(prompt), codec.encode(prompt), 1_000, origin=origin)]
+        )
 
 
 def label(log: TopicLog, state: Path, column: str | None, teacher: TeacherOptions | None = None) -> None:

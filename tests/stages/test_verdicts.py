@@ -14,13 +14,36 @@ from headrace.kinds.registry import KINDS
 from headrace.models.tiny import new_checkpoint
 
 from .declared_desk import TEAMS, WORDS
+from .verdicts import (
+    brokers,
+    documents,
+    doors,
+    generators,
+    knowledge,
+    learners,
+    models,
+    queries,
+    sinks,
+    sources,
+    teachers,
+)
 from .verdicts.case import Case, Elsewhere, Still
 from .verdicts.fields import all_fields
 from .verdicts.house import House
-from .verdicts import brokers, documents, doors, generators, knowledge, learners, models, queries, sinks, sources, teachers
 
 ELSEWHERE: tuple[Elsewhere, ...] = (*models.ELSEWHERE, *brokers.ELSEWHERE)
-CASES: tuple[Case, ...] = (*sources.CASES, *documents.CASES, *generators.CASES, *doors.CASES, *sinks.CASES, *learners.CASES, *queries.CASES, *teachers.CASES, *knowledge.CASES, *models.CASES)
+CASES: tuple[Case, ...] = (
+    *sources.CASES,
+    *documents.CASES,
+    *generators.CASES,
+    *doors.CASES,
+    *sinks.CASES,
+    *learners.CASES,
+    *queries.CASES,
+    *teachers.CASES,
+    *knowledge.CASES,
+    *models.CASES,
+)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,9 @@ def _declared(house: House) -> dict[str, Any]:
     if "topics" not in house.extra:
         names = [f"foreign-{uuid4().hex[:10]}" for _ in range(2)]
         admin = AdminClient({"bootstrap.servers": house.extra[BROKER]})
-        for made in admin.create_topics([NewTopic(name, 1, 1, config={"retention.ms": "-1"}) for name in names]).values():
+        for made in admin.create_topics(
+            [NewTopic(name, 1, 1, config={"retention.ms": "-1"}) for name in names]
+        ).values():
             made.result(SECONDS)
         house.extra["topics"] = names
     return {"kafka.bootstrapServers": house.extra[BROKER], "kafka.topic": house.extra["topics"][0]}
@@ -67,7 +69,10 @@ def _long(house: House) -> None:
 def _change_events(house: House) -> None:
     """As rows in the first run, as change events in the second."""
     row = {"n": house.fed}
-    _send(house, json.dumps({"op": "c", "before": None, "after": row, "source": {}, "ts_ms": 0} if house.fed else row).encode())
+    _send(
+        house,
+        json.dumps({"op": "c", "before": None, "after": row, "source": {}, "ts_ms": 0} if house.fed else row).encode(),
+    )
 
 
 def values(house: House, column: str = "n") -> list[Any]:
@@ -117,7 +122,12 @@ def _lines(house: House) -> None:
 
 def seen(house: House, topic: int = 0) -> list[tuple[bytes | None, Any]]:
     """Key and value of each message that the sink has committed."""
-    config = {"bootstrap.servers": house.extra[BROKER], "group.id": "test", "enable.partition.eof": True, "isolation.level": "read_committed"}
+    config = {
+        "bootstrap.servers": house.extra[BROKER],
+        "group.id": "test",
+        "enable.partition.eof": True,
+        "isolation.level": "read_committed",
+    }
     consumer, found = Consumer(config), list[tuple[bytes | None, Any]]()
     consumer.assign([TopicPartition(house.extra["topics"][topic], 0, 0)])
     while (got := consumer.poll(SECONDS)) is not None and not got.error():
@@ -132,7 +142,10 @@ def _numbers(house: House) -> list[int]:
 
 def _open_sink(folder: Path, _: Path) -> House:
     spec = {"direction": "sink", "type": "kafka", "kafka": {"topic": "later"}, "input": {"streamConnector": "in"}}
-    return House(folder, {OUT: spec, IN: FILE, "StreamConnector/other": {**FILE, "file": {"path": "other.jsonl", "format": "json"}}})
+    return House(
+        folder,
+        {OUT: spec, IN: FILE, "StreamConnector/other": {**FILE, "file": {"path": "other.jsonl", "format": "json"}}},
+    )
 
 
 def _sink(path: str, value: Any, see: Any, before: Any, after: Any, feed: Any = _lines, **given: Any) -> Case:
@@ -154,7 +167,10 @@ INPUT = Case(
 """The offsets of the former input mean nothing in the other, whose first records have smaller ones."""
 
 _FORMATS = "tests/connectors/kafka/test_formats.py::"
-_READ, _WRITTEN = f"{_FORMATS}test_an_avro_message_becomes_columns_of_its_schema_s_types", f"{_FORMATS}test_a_subject_s_own_avro_schema_is_written_by"
+_READ, _WRITTEN = (
+    f"{_FORMATS}test_an_avro_message_becomes_columns_of_its_schema_s_types",
+    f"{_FORMATS}test_a_subject_s_own_avro_schema_is_written_by",
+)
 _WHY = "schemas are those of a real schema registry"
 _LOGIN = "tests/cluster/test_security.py::test_right_credentials_and_certificates_are_let_in_and_others_are_not"
 ELSEWHERE = (
@@ -164,7 +180,14 @@ ELSEWHERE = (
         for key, value in (("url", "http://127.0.0.1:2"), ("user", "reader"), ("password", "another"))
     ),
     *(
-        Elsewhere("StreamConnector", "kafka.properties", {"client.id": "another"}, "a broker that asks for a login", _LOGIN, f"{direction}/kafka")
+        Elsewhere(
+            "StreamConnector",
+            "kafka.properties",
+            {"client.id": "another"},
+            "a broker that asks for a login",
+            _LOGIN,
+            f"{direction}/kafka",
+        )
         for direction in ("source", "sink")
     ),
     Elsewhere("StreamConnector", "kafka.format", "avro", _WHY, _WRITTEN, "sink/kafka"),

@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from fpdf import FPDF
@@ -70,7 +69,9 @@ GROWING = Setting(_open(waits=10.0, meanwhile=_late), _large)
 FIRST = ["docs0.md", "docs0.txt"]
 
 
-def _case(path: str, value: Any, see: Any, before: Any, after: Any, setting: Setting = FOLDER, given: Any = None) -> Case:
+def _case(
+    path: str, value: Any, see: Any, before: Any, after: Any, setting: Setting = FOLDER, given: Any = None
+) -> Case:
     place = f"documents.{path}"
     return Case("StreamConnector", place, setting, {place: value}, see, before, after, {} if given is None else {place: given}, variant="source/documents")  # fmt: skip
 

@@ -24,7 +24,9 @@ def values(house: House) -> list[Any]:
     return [json.loads(one.value).get("x") for one in house.rows("in.events")]
 
 
-def _case(path: str, change: dict[str, Any], before: Any, after: Any, kind: str = "sequence", waits: float = 0.0, **given: Any) -> Case:
+def _case(
+    path: str, change: dict[str, Any], before: Any, after: Any, kind: str = "sequence", waits: float = 0.0, **given: Any
+) -> Case:
     block = {f"generator.{place}": value for place, value in change.items()}
     return Case("StreamConnector", f"generator.{path}", _setting(kind, waits), block, values, before, after, {f"generator.{place}": value for place, value in given.items()}, variant="source/generator")  # fmt: skip
 

@@ -25,7 +25,7 @@ from headrace.testing.builders import read_all
 from headrace.testing.clock import VirtualClock
 from headrace.testing.pipeline import Pipeline
 
-from ..declared_desk import Lesson, Watched
+from ..declared_desk import Lesson, Watched  # noqa: TID252 - it stands beside the tests
 
 GONE = object()
 """In place of a value: the key is left out."""
@@ -163,7 +163,9 @@ class House:
 
     def conditions(self, stage: str) -> dict[str, Condition]:
         """Of one type of stage, by their type."""
-        return {one.type: one for status in read_statuses(self.log) if status.stage == stage for one in status.conditions}
+        return {
+            one.type: one for status in read_statuses(self.log) if status.stage == stage for one in status.conditions
+        }
 
     def progress(self, stage: str) -> Mapping[str, Any]:
         return next(one.progress for one in read_statuses(self.log) if one.stage == stage)

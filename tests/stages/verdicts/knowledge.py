@@ -61,7 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.keys.append(self.headers.get("authorization", ""))
         vectors = WordEmbedder(self.server.length, name=asked["model"]).embed(asked["input"])
         data = [
-            {"index": place, "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode()} for place, vector in enumerate(vectors)
+            {"index": place, "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode()}
+            for place, vector in enumerate(vectors)
         ]
         content = json.dumps({"data": data}).encode()
         self.send_response(200)
@@ -80,7 +81,11 @@ def _open(*, desk: bool = False, waits: float = 0.0) -> Any:
         services = [Service(), Service()]
         info = {"modelProvider": "OPENAI", "url": services[0].url, "model": "words", "apikey": "sk-first"}
         docs: dict[str, Any] = {
-            BASE: {"embeddingModel": "words", "dataSource": {"sourceStreamConnector": "docs"}, "retrieval": {"mode": "keyword"}},
+            BASE: {
+                "embeddingModel": "words",
+                "dataSource": {"sourceStreamConnector": "docs"},
+                "retrieval": {"mode": "keyword"},
+            },
             WORDS: {"embeddingModelName": "named", "embeddingModelServingInfo": info},
             OTHER: {"embeddingModelServingInfo": {**info, "url": services[1].url, "model": "other"}},
             "StreamConnector/docs": DOCUMENTS,
@@ -157,11 +162,11 @@ def _view(house: House) -> KnowledgeView:
     return KnowledgeView(door.knowledge, house.settings.state, house.clock)
 
 
-def hits(house: House, question: str = "apple", **wishes: Any) -> list[Hit]:
+def hits(house: House, question: str = "apple", *, limit: int | None = 50, as_of: AsOf | None = None) -> list[Hit]:
     """Of the door at which it is searched, in the order of the documents' names."""
     view = _view(house)
     try:
-        return sorted(view.search(question, **{"limit": 50, **wishes}).hits, key=lambda one: (one.document, one.chunk))
+        return sorted(view.search(question, limit=limit, as_of=as_of).hits, key=lambda one: (one.document, one.chunk))
     finally:
         view.close()
 
@@ -186,8 +191,28 @@ def _asked(house: House) -> list[Prompt]:
     return house.decoded("desk.prompts", Prompt)
 
 
-def _base(path: str, value: Any, see: Any, before: Any, after: Any, feeding: Feed = feed, given: Any = None, at: str = "", **more: Any) -> Case:
-    return Case("KnowledgeBase", path, Setting(_open(**more), feeding), {path: value}, see, before, after, {} if given is None else {at or path: given}, of=BASE)
+def _base(
+    path: str,
+    value: Any,
+    see: Any,
+    before: Any,
+    after: Any,
+    feeding: Feed = feed,
+    given: Any = None,
+    at: str = "",
+    **more: Any,
+) -> Case:
+    return Case(
+        "KnowledgeBase",
+        path,
+        Setting(_open(**more), feeding),
+        {path: value},
+        see,
+        before,
+        after,
+        {} if given is None else {at or path: given},
+        of=BASE,
+    )
 
 
 def _another(was: Any, now: Any) -> bool:
@@ -228,7 +253,7 @@ BASES = (
 
 
 def _model(path: str, value: Any, see: Any, before: Any, after: Any, given: dict[str, Any] | None = None) -> Case:
-    change = value if callable(value) else {path: value}
+    change: Any = value if callable(value) else {path: value}
     return Case("EmbeddingModel", path, Setting(_open(), feed), change, see, before, after, given or {}, of=WORDS)
 
 

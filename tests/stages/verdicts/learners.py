@@ -10,7 +10,7 @@ from headrace.learning.anchors import AnchorOptions, AnchorSet
 from headrace.promotion import registry
 from headrace.stages.train.train_state import read_train_state
 
-from ..declared_desk import TEAMS, WORDS
+from ..declared_desk import TEAMS, WORDS  # noqa: TID252 - it stands beside the tests
 from .case import Case, Feed, Setting
 from .house import House
 
@@ -110,7 +110,9 @@ TRAINED = Setting(_open, rows)
 TRIAL = {"promotion.candidateEvery": 32, "promotion.maxRows": 300, "promotion.probationRows": 100}
 
 
-def _case(path: str, value: Any, see: Any, before: Any, after: Any, feed: Feed = rows, given: dict[str, Any] | None = None) -> Case:
+def _case(
+    path: str, value: Any, see: Any, before: Any, after: Any, feed: Feed = rows, given: dict[str, Any] | None = None
+) -> Case:
     return Case("StreamFinetuner", path, Setting(_open, feed), {path: value}, see, before, after, given or {})
 
 

@@ -34,7 +34,16 @@ def _open(folder: Path, base: Path) -> House:
     shutil.copytree(other, hub / "snapshots" / "one")
     os.environ["HF_HUB_CACHE"] = str(folder / "hub")
     second = {INFO: {"path": str(other)}}
-    return House(folder, {**docs(base), "BaseModel/second": second}, waits=2.0, ends=[lambda: os.environ.pop("HF_HUB_CACHE", None)])
+    return House(
+        folder,
+        {**docs(base), "BaseModel/second": second},
+        waits=2.0,
+        ends=[_without_hub],
+    )
+
+
+def _without_hub() -> None:
+    os.environ.pop("HF_HUB_CACHE", None)
 
 
 LEARNED = Setting(_open, rows)
@@ -62,7 +71,13 @@ def _chained(folder: Path, base: Path) -> House:
     spec = {**SPEC, "finetunerInfo": {"baseModel": "tiny", "dataSource": {"sourceStreamFinetuner": "first"}}, "promptTemplate": [{"userQuestion": "{question}"}],
             "finetunerTemplate": {"preProcessing": {"preProcessingSQL": "SELECT question, answer, teacher FROM source_stream"}}}  # fmt: skip
     del spec["groundTruth"]
-    given = {DESK: spec, "StreamFinetuner/first": SPEC, "StreamFinetuner/second": SPEC, TINY: others[TINY], "StreamConnector/in": others["StreamConnector/in"]}
+    given = {
+        DESK: spec,
+        "StreamFinetuner/first": SPEC,
+        "StreamFinetuner/second": SPEC,
+        TINY: others[TINY],
+        "StreamConnector/in": others["StreamConnector/in"],
+    }
     return House(folder, given, kinds=frozenset({"transform"}))
 
 
@@ -70,7 +85,9 @@ def _examples(house: House) -> None:
     for name in ("first", "second"):
         topic = topics.examples("default", name)
         house.log.ensure_topic(TopicSpec(topic))
-        example = Example(f"r{house.fed}", f"r{house.fed}", 0, 1, [Message("user", f"{name} {house.fed}")], "cards", "column:team")
+        example = Example(
+            f"r{house.fed}", f"r{house.fed}", 0, 1, [Message("user", f"{name} {house.fed}")], "cards", "column:team"
+        )
         record = NewRecord(f"{name}-{house.fed}", codec.kind_of(example), codec.encode(example), house.clock.now_ms())
         house.log.commit(Commit([Append(topic, [record])]))
 
@@ -88,7 +105,6 @@ READ = (
 CASES = (*TUNED, *READ)
 
 
-
 def everything(folder: Path, base: Path) -> House:
     """A resource of each kind that runs something."""
     house = _open(folder, base)
@@ -96,7 +112,12 @@ def everything(folder: Path, base: Path) -> House:
     (folder / "own.json").write_text("{}")
     kafka = {"topic": "t", "schemaRegistry": {"url": "http://127.0.0.1:1", "user": "a", "password": "b"}}
     house.docs["StreamConnector/source"] = {"type": "kafka", "kafka": {**kafka, "format": "avro"}}
-    house.docs["StreamConnector/sink"] = {"direction": "sink", "type": "kafka", "kafka": kafka, "input": {"streamConnector": "source"}}
+    house.docs["StreamConnector/sink"] = {
+        "direction": "sink",
+        "type": "kafka",
+        "kafka": kafka,
+        "input": {"streamConnector": "source"},
+    }
     return house
 
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from headrace.events import codec
 from headrace.events.prompt import Prompt
 from headrace.stages.stage import read_statuses
 
@@ -72,7 +71,11 @@ def _with_table(house: House) -> None:
 
 def _open(sql: str, *, prompts: bool = False) -> Any:
     def opened(folder: Path, base: Path) -> House:
-        spec = {**SPEC, "finetunerTemplate": {"preProcessing": {"preProcessingSQL": sql}}, "promptTemplate": [{"systemContext": "Sort.", "userQuestion": "Which? {word}"}]}
+        spec = {
+            **SPEC,
+            "finetunerTemplate": {"preProcessing": {"preProcessingSQL": sql}},
+            "promptTemplate": [{"systemContext": "Sort.", "userQuestion": "Which? {word}"}],
+        }
         others = {
             "BaseModel/tiny": {"baseModelServingInfo": {"path": str(base)}},
             "StreamConnector/in": IN,
@@ -110,11 +113,26 @@ def texts(house: House) -> list[str]:
     return [message.content for one in prompts(house) for message in one.messages]
 
 
-def _in(path: str, change: dict[str, Any], see: Any, before: Any, after: Any, sql: str, feed: Feed, given: Any = None, of: str = "StreamConnector/in", **more: Any) -> Case:
-    return Case("StreamConnector", path, Setting(_open(sql), feed), change, see, before, after, given or {}, of=of, **more)
+def _in(
+    path: str,
+    change: dict[str, Any],
+    see: Any,
+    before: Any,
+    after: Any,
+    sql: str,
+    feed: Feed,
+    given: Any = None,
+    of: str = "StreamConnector/in",
+    **more: Any,
+) -> Case:
+    return Case(
+        "StreamConnector", path, Setting(_open(sql), feed), change, see, before, after, given or {}, of=of, **more
+    )
 
 
-def _desk(path: str, change: dict[str, Any], see: Any, before: Any, after: Any, sql: str, feed: Feed = _two, **more: Any) -> Case:
+def _desk(
+    path: str, change: dict[str, Any], see: Any, before: Any, after: Any, sql: str, feed: Feed = _two, **more: Any
+) -> Case:
     return Case("StreamFinetuner", path, Setting(_open(sql), feed), change, see, before, after, **more)
 
 

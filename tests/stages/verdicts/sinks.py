@@ -3,11 +3,11 @@
 import contextlib
 import io
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.testing.webhook_receiver import WebhookReceiver
 
 from .case import Case, Feed, Setting
@@ -31,7 +31,7 @@ def sources() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def captured(house: House) -> Iterator[None]:
+def captured(house: House) -> Generator[None]:
     found = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     with contextlib.redirect_stdout(found):
         yield
@@ -62,7 +62,9 @@ ON_STDOUT = Setting(lambda folder, _: House(folder, {OUT: TO_STDOUT, **sources()
 
 
 def _file(path: str, value: Any, see: Any, before: Any, after: Any) -> Case:
-    return Case("StreamConnector", f"file.{path}", ON_FILES, {f"file.{path}": value}, see, before, after, variant="sink/file")
+    return Case(
+        "StreamConnector", f"file.{path}", ON_FILES, {f"file.{path}": value}, see, before, after, variant="sink/file"
+    )
 
 
 FILES = (
@@ -96,7 +98,7 @@ def _one_busy(house: House) -> None:
 
 
 def _slowly(_: bytes) -> int:
-    time.sleep(0.15)
+    SYSTEM_CLOCK.sleep(0.15)
     return 200
 
 
@@ -109,7 +111,9 @@ def _taken(house: House) -> int:
     return house.log.offset("sink/default.out", "default.in.events")
 
 
-def _webhook(path: str, value: Any, see: Any, before: Any, after: Any, feeding: Feed = feed, judge: Any = None, **given: Any) -> Case:
+def _webhook(
+    path: str, value: Any, see: Any, before: Any, after: Any, feeding: Feed = feed, judge: Any = None, **given: Any
+) -> Case:
     place = f"webhook.{path}"
     return Case("StreamConnector", place, Setting(_hook(judge), feeding), {place: value}, see, before, after, {f"webhook.{name}": one for name, one in given.items()}, variant="sink/webhook")  # fmt: skip
 

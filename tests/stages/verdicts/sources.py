@@ -64,7 +64,9 @@ AHEAD = Setting(_open(FILE), feed_ahead)
 LONG = Setting(_open(FILE), feed_long)
 
 
-def _shared(path: str, change: dict[str, Any], see: Any, before: Any, after: Any, setting: Setting = ON_FILE, **more: Any) -> Case:
+def _shared(
+    path: str, change: dict[str, Any], see: Any, before: Any, after: Any, setting: Setting = ON_FILE, **more: Any
+) -> Case:
     return Case("StreamConnector", path, setting, change, see, before, after, **more)
 
 
@@ -121,7 +123,9 @@ SHARED = (
 )  # fmt: skip
 
 
-def _file(path: str, change: dict[str, Any], see: Any, before: Any, after: Any, setting: Setting = ON_FILE, **more: Any) -> Case:
+def _file(
+    path: str, change: dict[str, Any], see: Any, before: Any, after: Any, setting: Setting = ON_FILE, **more: Any
+) -> Case:
     return Case("StreamConnector", f"file.{path}", setting, {f"file.{place}": value for place, value in change.items()}, see, before, after, variant="source/file", **more)  # fmt: skip
 
 

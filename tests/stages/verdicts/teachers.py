@@ -1,6 +1,7 @@
 """Fields of a MegaModel, and of how a finetuner asks it: prompts are asked at servers that speak the providers' protocols."""
 
 import time
+from asyncio import StreamReader, StreamWriter
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 from headrace.events import topics
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.example import Example
-from headrace.log.topic_log import TopicSpec
 from headrace.foundation.resource_id import ResourceId
+from headrace.log.topic_log import TopicSpec
 from headrace.teachers.answer_store import kept
 from headrace.teachers.desk import PROBE
 from headrace.testing.builders import append, new_record
@@ -24,7 +25,7 @@ from headrace.testing.provider_servers import (
 )
 
 from .case import Case, Feed, Setting
-from .house import GONE, House
+from .house import House
 from .learners import DESK, SPEC, docs
 
 LEAD, CHIEF = "MegaModel/lead", "MegaModel/chief"
@@ -41,7 +42,8 @@ ROWS = topics.rows("default", "desk")
 def _rows(house: House, *words: str) -> None:
     start = house.extra.setdefault("rows", 0)
     records = [
-        new_record(f"r{number}", f'{{"text":"{word} {number}","team":"cards"}}'.encode()) for number, word in enumerate(words, start)
+        new_record(f"r{number}", f'{{"text":"{word} {number}","team":"cards"}}'.encode())
+        for number, word in enumerate(words, start)
     ]
     house.log.ensure_topic(TopicSpec(ROWS))
     append(house.log, ROWS, records)
@@ -83,12 +85,12 @@ class _Watched(ProviderServer):
         super().__init__(_Wide(PROTOCOLS[provider][0]), answer)  # type: ignore[arg-type]
         self.moments: list[float] = []
 
-    async def _respond(self, *arguments: Any) -> bool:
+    async def _respond(self, request: Request, reader: StreamReader, writer: StreamWriter) -> bool:
         self.moments.append(time.monotonic())
         self.active += 1
         self.most = max(self.most, self.active)
         try:
-            return await super()._respond(*arguments)
+            return await super()._respond(request, reader, writer)
         finally:
             self.active -= 1
 
@@ -104,12 +106,18 @@ def _mega(provider: str, server: ProviderServer) -> dict[str, Any]:
     return {"modelProvider": provider, "modelTemplate": {block: template | more}}
 
 
-def _open(provider: str = "OpenAI", answer: Any = None, *, second: str = "", price: float = 0.0, waits: float = 0.0) -> Any:
+def _open(
+    provider: str = "OpenAI", answer: Any = None, *, second: str = "", price: float = 0.0, waits: float = 0.0
+) -> Any:
     """`second`: the provider of the other server."""
 
     def opened(folder: Path, base: Path) -> House:
         servers = [_server(provider, answer), _server(second or provider)]
-        spec = {**SPEC, "finetunerInfo": {**SPEC["finetunerInfo"], "megaModel": "lead"}, "promptTemplate": [{"userQuestion": "{text}"}]}
+        spec = {
+            **SPEC,
+            "finetunerInfo": {**SPEC["finetunerInfo"], "megaModel": "lead"},
+            "promptTemplate": [{"userQuestion": "{text}"}],
+        }
         del spec["groundTruth"]
         prices = {"price": {"inputPerMillion": price, "outputPerMillion": price}}
         both = {LEAD: _mega(provider, servers[0]) | prices, CHIEF: _mega(second or provider, servers[1])}
@@ -144,9 +152,30 @@ def _spent(house: House) -> Any:
     return house.progress("label")["usd"]
 
 
-def _mega_case(provider: str, path: str, change: Any, see: Any, before: Any, after: Any, feeding: Feed = feed, answer: Any = None, **given: Any) -> Case:
+def _mega_case(
+    provider: str,
+    path: str,
+    change: Any,
+    see: Any,
+    before: Any,
+    after: Any,
+    feeding: Feed = feed,
+    answer: Any = None,
+    **given: Any,
+) -> Case:
     variant = provider if path.startswith("modelTemplate") else ""
-    return Case("MegaModel", path, Setting(_open(provider, answer), feeding), change, see, before, after, given, variant=variant, of=LEAD)
+    return Case(
+        "MegaModel",
+        path,
+        Setting(_open(provider, answer), feeding),
+        change,
+        see,
+        before,
+        after,
+        given,
+        variant=variant,
+        of=LEAD,
+    )
 
 
 def _mega_cases() -> list[Case]:

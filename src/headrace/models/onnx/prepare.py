@@ -113,7 +113,9 @@ def _name(checkpoint: EmbeddingCheckpoint, golden: Path | None) -> str:
     if golden is None:
         return checkpoint.digest
     if not golden.is_file():
-        raise NotFoundError(f"there is no file {golden}", next_step="Put the golden queries there, or leave goldenQueries out.")
+        raise NotFoundError(
+            f"there is no file {golden}", next_step="Put the golden queries there, or leave goldenQueries out."
+        )
     return f"{checkpoint.digest}-{hashlib.sha256(golden.read_bytes()).hexdigest()[:12]}"
 
 

@@ -42,10 +42,14 @@ def _answer(record: Record, log: TopicLog, column: str | None) -> str:
         raise NoTeacherError(f"{why}, and no groundTruth", next_step="declare a megaModel and replay the dead letter")
     row = _row(record, log)
     if row is None:
-        raise NoTeacherError(f"{why}, and the row of the prompt is not kept", next_step="declare a megaModel and replay")
+        raise NoTeacherError(
+            f"{why}, and the row of the prompt is not kept", next_step="declare a megaModel and replay"
+        )
     answer = text_of(row_values(row).get(column))
     if not answer:
-        raise NoTeacherError(f"{why}, and the column {column} of the row is empty", next_step="declare a megaModel and replay")
+        raise NoTeacherError(
+            f"{why}, and the column {column} of the row is empty", next_step="declare a megaModel and replay"
+        )
     return answer
 
 

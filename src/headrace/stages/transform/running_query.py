@@ -95,7 +95,11 @@ def settle(running: RunningQuery | None, spec: QuerySpec, plan_of: Callable[[Que
         return Settled(spec, plan, "resume")
     if plan.shape == "stateless" and running.shape == "stateless":
         return Settled(spec, plan, "continue")
-    if normalised(running.sql) == normalised(spec.sql) and running.timeline == spec.timeline and running.reads_what(spec):
+    if (
+        normalised(running.sql) == normalised(spec.sql)
+        and running.timeline == spec.timeline
+        and running.reads_what(spec)
+    ):
         before = running.spec_among(spec)
         if before is not None and (older := plan_of(before)).digest == running.digest:
             return Settled(before, older, "resume")
