@@ -15,7 +15,7 @@ from headrace.teachers.registry import open_teacher
 def open_desk(options: LabelOptions, state: Path, clock: Clock) -> TeacherDesk:
     """The desk with its cache and accounts in the state directory."""
     if options.teacher is None:
-        raise InvalidDeclarationError(f"the finetuner {options.finetuner} has no teacher")
+        raise InvalidDeclarationError(f"the finetuner {options.id.name} has no teacher")
     desk = desk_options(
         options.teacher,
         concurrency=options.concurrency,

@@ -9,6 +9,7 @@ from headrace.control.idleness import lags
 from headrace.control.stage_thread import ReopenedStage
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import RetryableError
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.stages.ingest import stage as ingest
@@ -81,8 +82,8 @@ class World:
         self.state = folder / "state"
         self.clock = WorldClock()
         self.checkpoint_interval_ms = 0
-        self._clocks: dict[str, InputClock] = {}
-        self._lines: dict[str, int] = {}
+        self._clocks: dict[ResourceId, InputClock] = {}
+        self._lines: dict[ResourceId, int] = {}
         self._dead: list[Pipeline | ReopenedStage] = []
         self._starts = 0
         self._reads: list[DrawnReads] = []
@@ -131,11 +132,11 @@ class World:
 
     def _clock_of(self, spec: StageSpec) -> Clock:
         if isinstance(spec.options, IngestOptions):
-            return self._input_clock(spec.id.namespace, spec.id.name)
+            return self._input_clock(spec.id)
         return self.clock
 
-    def _input_clock(self, namespace: str, connector: str) -> InputClock:
-        return self._clocks.setdefault(f"{namespace}/{connector}", InputClock(self.clock))
+    def _input_clock(self, connector: ResourceId) -> InputClock:
+        return self._clocks.setdefault(connector, InputClock(self.clock))
 
     # --- what happens outside ---
 
@@ -144,9 +145,9 @@ class World:
         self.clock.reach(moment.at_ms)
         for one in moment.happenings:
             if isinstance(one, Feed):
-                with (self._folder / f"{one.namespace}-{one.connector}.jsonl").open("ab") as file:
+                with (self._folder / f"{one.connector.namespace}-{one.connector.name}.jsonl").open("ab") as file:
                     file.write(one.data)
-                self._lines[f"{one.namespace}/{one.connector}"] = one.lines
+                self._lines[one.connector] = one.lines
             elif isinstance(one, Edit):
                 self.drain()
                 text = declarations(self.inputs.shape, one.declared)
@@ -168,13 +169,13 @@ class World:
     def _has(self, happening: Feed | Quiet | Edit) -> bool:
         if isinstance(happening, Edit):
             return True
-        found = ingest.read_state(self.pipeline.log, happening.namespace, happening.connector)
+        found = ingest.read_state(self.pipeline.log, happening.connector)
         if isinstance(happening, Feed):
             taken = found.rows + found.dead + found.duplicates if found else 0
-            return taken >= self._lines[f"{happening.namespace}/{happening.connector}"]
+            return taken >= self._lines[happening.connector]
         if found is not None and found.idle:
             return True
-        self._input_clock(happening.namespace, happening.connector).sleep(IDLE_SECONDS)
+        self._input_clock(happening.connector).sleep(IDLE_SECONDS)
         return False
 
     # --- steps ---
