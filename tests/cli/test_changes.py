@@ -18,6 +18,7 @@ from headrace.stages.train.train_state import read_train_state
 from headrace.testing.builders import read_all
 from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import Pipeline, declared
+from headrace.testing.resource_ids import finetuner_id
 
 YAML = """
 apiVersion: streams.nstream.ai/v1
@@ -103,7 +104,7 @@ class Folder:
         """Of the model; None: it has not begun."""
         log = open_log(self.state)
         try:
-            state = read_train_state(log, "default", "desk")
+            state = read_train_state(log, finetuner_id("desk"))
             return state.offset if state else None
         finally:
             log.close()

@@ -20,9 +20,11 @@ from headrace.teachers.teacher import TeacherOptions
 from headrace.testing.builders import append, new_record, read_all
 from headrace.testing.clock import VirtualClock
 from headrace.testing.provider_servers import OpenAIProtocol, ProviderServer
+from headrace.testing.resource_ids import finetuner_id
 
-ROWS, PROMPTS = topics.rows("default", "desk"), topics.prompts("default", "desk")
-EXAMPLES, DEAD = topics.examples("default", "desk"), topics.stage_dead("default", "desk", "label")
+DESK = finetuner_id("desk")
+ROWS, PROMPTS = topics.rows(DESK), topics.prompts(DESK)
+EXAMPLES, DEAD = topics.examples(DESK), topics.stage_dead(DESK, "label")
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def waiting(log: TopicLog, *rows: bytes) -> None:
 
 
 def label(log: TopicLog, state: Path, column: str | None, teacher: TeacherOptions | None = None) -> None:
-    options = LabelOptions("default", "desk", teacher, ground_truth=column)
+    options = LabelOptions(DESK, teacher, ground_truth=column)
     stage = LabelStage(options, log, "test", state, VirtualClock())
     while stage.step():
         pass

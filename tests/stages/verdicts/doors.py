@@ -27,7 +27,7 @@ def _push(house: House, event: dict[str, Any]) -> None:
     """Through the door as it is declared now."""
     [door] = house.topology().options(PushDoor)
     app = FastAPI()
-    app.include_router(push_router({("default", "in"): door.source}, house.log, clock=house.clock))
+    app.include_router(push_router([door.source], house.log, clock=house.clock))
     with TestClient(app) as client:
         answer = client.post(PATH, json=event)
     house.extra.setdefault("answers", []).append(answer.status_code)

@@ -158,7 +158,7 @@ def _edits(house: House) -> None:
 
 
 def _view(house: House) -> KnowledgeView:
-    [door] = [one for one in house.topology().options(SearchDoor) if one.knowledge.name == "facts"]
+    [door] = [one for one in house.topology().options(SearchDoor) if one.knowledge.id.name == "facts"]
     return KnowledgeView(door.knowledge, house.settings.state, house.clock)
 
 

@@ -9,6 +9,7 @@ from headrace.events.decision import Decision
 from headrace.learning.anchors import AnchorOptions, AnchorSet
 from headrace.promotion import registry
 from headrace.stages.train.train_state import read_train_state
+from headrace.testing.resource_ids import finetuner_id
 
 from ..declared_desk import TEAMS, WORDS  # noqa: TID252 - it stands beside the tests
 from .case import Case, Feed, Setting
@@ -94,14 +95,14 @@ def _letters(house: House) -> int:
 
 
 def _versions(house: House) -> int:
-    found = registry.load(house.log, "default", "desk")
+    found = registry.load(house.log, finetuner_id("desk"))
     assert found is not None
     return len(found[0].versions)
 
 
 def _trained(house: House) -> bool:
     """Whether the last checkpoint covers all examples."""
-    state = read_train_state(house.log, "default", "desk")
+    state = read_train_state(house.log, finetuner_id("desk"))
     assert state is not None
     return state.offset == house.log.topic("default.desk.examples").end_offset
 

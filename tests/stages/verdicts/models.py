@@ -11,6 +11,7 @@ from headrace.events.example import Example
 from headrace.events.message import Message
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, TopicSpec
+from headrace.testing.resource_ids import finetuner_id
 
 from .case import Case, Elsewhere, Setting, Still
 from .house import GONE, House
@@ -83,7 +84,7 @@ def _chained(folder: Path, base: Path) -> House:
 
 def _examples(house: House) -> None:
     for name in ("first", "second"):
-        topic = topics.examples("default", name)
+        topic = topics.examples(finetuner_id(name))
         house.log.ensure_topic(TopicSpec(topic))
         example = Example(
             f"r{house.fed}", f"r{house.fed}", 0, 1, [Message("user", f"{name} {house.fed}")], "cards", "column:team"

@@ -9,7 +9,6 @@ from typing import Any
 from headrace.events import topics
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.example import Example
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicSpec
 from headrace.teachers.answer_store import kept
 from headrace.teachers.desk import PROBE
@@ -23,6 +22,7 @@ from headrace.testing.provider_servers import (
     Request,
     Scripted,
 )
+from headrace.testing.resource_ids import finetuner_id
 
 from .case import Case, Feed, Setting
 from .house import House
@@ -36,7 +36,7 @@ PROTOCOLS = {
     "Anthropic": (AnthropicProtocol, "anthropic", "model"),
     "Gemini": (GeminiProtocol, "gemini", "model"),
 }
-ROWS = topics.rows("default", "desk")
+ROWS = topics.rows(finetuner_id("desk"))
 
 
 def _rows(house: House, *words: str) -> None:
@@ -245,7 +245,7 @@ def _reason(house: House) -> str:
 def _kept(house: House) -> int:
     """Answers in the store, an hour later."""
     house.clock.advance(3_600)
-    return kept(house.settings.state / "teachers.sqlite", ResourceId("StreamFinetuner", "default", "desk")).outcomes
+    return kept(house.settings.state / "teachers.sqlite", finetuner_id("desk")).outcomes
 
 
 def _use(path: str, value: Any, see: Any, before: Any, after: Any, setting: Setting, **given: Any) -> Case:
