@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import closing
@@ -49,6 +50,27 @@ def path(tmp_path: Path) -> Path:
 
 
 # Private
+
+
+_TAKES_IT_AWAY = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+print(connection.execute("SELECT COUNT(*) FROM notes").fetchone()[0])
+connection.close()
+"""
+
+
+def test_the_file_opened_a_second_time_keeps_the_locks_of_the_first(path: Path) -> None:
+    """Otherwise another process that closes it takes the write-ahead log for its own, and deletes it."""
+    with closing(opened(path)) as first:
+        first.execute("INSERT INTO notes VALUES (1, 'a')")
+        opened(path).close()
+        other = [sys.executable, "-c", _TAKES_IT_AWAY, str(path)]
+        assert subprocess.run(other, capture_output=True, text=True, check=True).stdout == "1\n"
+
+        assert path.with_name("notes.sqlite-wal").exists()
+        first.execute("INSERT INTO notes VALUES (2, 'b')")
+        assert subprocess.run(other, capture_output=True, text=True, check=True).stdout == "2\n"
 
 
 def test_a_new_file_and_its_directory_are_their_owners_alone(path: Path) -> None:

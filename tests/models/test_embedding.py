@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import uvicorn
@@ -136,6 +137,23 @@ def test_it_is_exported_once(prepared: Prepared, store: Path) -> None:
     assert prepare(WEIGHTS, store).fingerprint == prepared.fingerprint
     assert (prepared.folder / "model.onnx").stat().st_mtime_ns == written
     assert not [path for path in store.iterdir() if path.name.startswith(".")]
+
+
+def test_other_golden_questions_choose_the_precision_again_beside_the_former_choice(
+    prepared: Prepared, store: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "golden.json"
+    documents = {"0": "Cards come by post.", "1": "Fees are two euros.", "2": "The office is closed on Sunday."}
+    graded = [
+        {"text": "How does my card arrive?", "relevant": {"0": 3}},
+        {"text": "What does it cost?", "relevant": {"1": 3}},
+    ]
+    own.write_bytes(msgspec.json.encode({"documents": documents, "questions": graded}))
+    chosen = prepare(WEIGHTS, store, threads=2, golden=own)
+    assert chosen.folder != prepared.folder
+    assert chosen.digest == prepared.digest
+    assert read_prepared(prepared.folder) == prepared
+    assert prepare(WEIGHTS, store, golden=own) == chosen
 
 
 def test_nothing_that_embeds_imports_torch(prepared: Prepared) -> None:

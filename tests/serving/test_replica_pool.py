@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from headrace.foundation.errors import BusyError, CorruptDataError, UnavailableError
@@ -172,6 +173,15 @@ def test_memory_beyond_the_limit_is_an_error_of_the_version_and_the_replica_live
             assert len(pool.replicas) == 1
 
     asyncio.run(run())
+
+
+def test_a_replica_computes_with_as_many_threads_as_it_may_use(parrots: dict[str, Path]) -> None:
+    async def run() -> str:
+        async with running(PoolOptions(replica=ReplicaOptions(limits=ReplicaLimits(threads=3)))) as pool:
+            await collect(pool, parrots["a"], ask("a"))
+            return psutil.Process(pool.replicas[0].pid).environ()["OPENBLAS_NUM_THREADS"]
+
+    assert asyncio.run(run()) == "3"
 
 
 def test_replicas_end_when_the_pool_closes(parrots: dict[str, Path]) -> None:

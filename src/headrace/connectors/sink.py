@@ -17,6 +17,8 @@ class SinkOptions:
     type: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     base_dir: Path = Path()
+    input: str = ""
+    """The topic that it writes: offsets that it remembers are of this one."""
 
 
 class Sink(Protocol):

@@ -82,8 +82,12 @@ def _due(change: Change, together: Topology, log: TopicLog | None, state: Path) 
 
 
 def _has_effect(reset: NeededReset, together: Topology, log: TopicLog, state: Path) -> bool:
-    """Whether its stage ever ran; a model is compared with what is declared, as the trainer does: a base model folder that moved is the same."""
-    if not log.state(reset.stage):
+    """Whether its stage ever ran and still is declared. A model is compared with what is declared, as the trainer does: a base model folder that
+    moved is the same.
+    """
+    unknown = {one.id for one in together.not_ready}
+    declared = reset.id in unknown or any(one.name == reset.stage for one in together.specs)
+    if not declared or not log.state(reset.stage):
         return False
     options = next((one for one in together.options(TrainOptions) if reset.stage == f"train/{one.id.path_name}"), None)
     if reset.start != "model" or options is None:

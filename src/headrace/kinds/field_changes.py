@@ -135,7 +135,9 @@ def _text(written: Any, meant: Any) -> str:
     if isinstance(meant, _Names):
         written = ", ".join(meant)
     if written is _ABSENT:
-        return "(left out)" if meant is None or not isinstance(meant, (str, int, float)) else f"{meant} (default)"
+        if not isinstance(meant, (str, int, float)):
+            return "(left out)"
+        return f"{json.dumps(meant) if isinstance(meant, bool) else meant} (default)"
     text = written if isinstance(written, str) else json.dumps(written, ensure_ascii=False, default=lambda _: HIDDEN)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -10,4 +10,3 @@ class ResourceLimits:
     cpu: float | None = None
     """cores: threads of the numeric libraries, and CPU affinity where it is whole"""
     memory_bytes: int | None = None
-    gpus: int = 0

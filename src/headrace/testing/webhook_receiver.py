@@ -16,6 +16,8 @@ class WebhookReceiver:
     def __init__(self, judge: Callable[[bytes], int] | None = None) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         """(headers, their names in small letters; body) of each request."""
+        self.methods: list[str] = []
+        """Of each request."""
         self.script: list[Answer] = []
         self.judge = judge or (lambda _: 200)
         receiver = self
@@ -23,7 +25,11 @@ class WebhookReceiver:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_PUT(self) -> None:
+                self.do_POST()
+
             def do_POST(self) -> None:
+                receiver.methods.append(self.command)
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.requests.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 status, headers = receiver.script.pop(0) if receiver.script else (receiver.judge(body), {})

@@ -36,8 +36,8 @@ _BEFORE_ANY = -1
 class _Prepared(msgspec.Struct):
     """How far the sink has come, as the log knows it."""
 
-    last: int = _BEFORE_ANY
-    """Offset in the log of the last record that was written."""
+    written: dict[str, int] = {}
+    """By topic of the log, as `input` of the sink has named it: the offset of the last record that was written."""
 
 
 class _Note(msgspec.Struct):
@@ -63,6 +63,7 @@ class KafkaSink:
 
     def __init__(self, options: SinkOptions) -> None:
         self._given = Options.model_validate(dict(options.options))
+        self._input = options.input
         self._where = f"StreamConnector/{options.id.name}"
         registry = self._registry = registry_for(self._given.format, self._given.schema_registry, self._where)
         self._writing = writing(self._given.format, registry, self._given.topic, self._where)
@@ -75,7 +76,7 @@ class KafkaSink:
         self._first: Record | None = None
         """Of what was prepared since the log last knew how far the sink had come."""
         self._refused: list[Refused] = []
-        self._last = _BEFORE_ANY
+        self._written: dict[str, int] = {}
 
     @property
     def names_batches(self) -> bool:
@@ -86,7 +87,7 @@ class KafkaSink:
         self._waiting.clear()
         self._refused.clear()
         self._first = None
-        self._last = _BEFORE_ANY if prepared is None else msgspec.json.decode(prepared, type=_Prepared).last
+        self._written = {} if prepared is None else msgspec.json.decode(prepared, type=_Prepared).written
         with suppress(UnavailableError):
             self._connect()
 
@@ -106,7 +107,7 @@ class KafkaSink:
             refused, self._refused = self._refused, []
             message = f"Kafka did not take {len(refused)} records: {refused[0].reason}"
             raise RefusedRecordsError(message, refused, where=self._where)
-        return msgspec.json.encode(_Prepared(self._last))
+        return msgspec.json.encode(_Prepared(self._written))
 
     def publish(self) -> None:
         """It is visible already, and the log knows of it."""
@@ -116,6 +117,11 @@ class KafkaSink:
         self._transactions.close()
         if self._registry is not None:
             self._registry.close()
+
+    @property
+    def _last(self) -> int:
+        """Offset of the last record that was written of the topic that is declared."""
+        return self._written.get(self._input, _BEFORE_ANY)
 
     def _connect(self) -> None:
         note = self._transactions.connect()
@@ -147,7 +153,7 @@ class KafkaSink:
 
     def _done(self, last: int) -> None:
         """Everything up to this offset of the log was written or refused."""
-        self._last = max(self._last, last)
+        self._written[self._input] = max(self._last, last)
         self._waiting = [one for one in self._waiting if one.record.offset > last]
 
     def _note(self, last: int) -> str:

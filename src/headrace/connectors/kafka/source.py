@@ -81,7 +81,7 @@ class KafkaSource:
                 where=self._where, next_step="the topic was deleted and created again; give the connector a new name to read it from its start",
             )  # fmt: skip
         offsets = {int(one): fetcher.held(int(one), offset) for one, offset in saved.offsets.items()}
-        ends = _by_partition(saved.ends)
+        ends = _by_partition(saved.ends) if self._given.bounded else {}
         if not ends:
             fresh = [one for one in partitions if one not in offsets]
             offsets |= fetcher.places.starts(fresh, self._given.start, first=position is None)

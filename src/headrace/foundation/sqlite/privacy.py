@@ -2,24 +2,26 @@
 
 import os
 import stat
+import threading
 from pathlib import Path
 
 from headrace.foundation.errors import InvalidDeclarationError
 
 _BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a file. It gives new ones the rights of the file; older ones may be open to all."""
+_CREATING = threading.Lock()
 
 
 def make_private(path: Path) -> None:
-    """Creates the file and its directory where they are missing, and takes every right from others. OSError: not ours to change."""
+    """Creates the file and its directory where they are missing, and takes every right from others. OSError: not ours to change.
+
+    A file that is there is never opened: closing it would release SQLite's locks on it for every connection of this process, and another
+    process would take away a write-ahead log that is in use.
+    """
     make_directory_private(path.parent)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if stat.S_IMODE(os.fstat(handle).st_mode) != 0o600:
-            os.fchmod(handle, 0o600)
-    finally:
-        os.close(handle)
-    for suffix in _BESIDE:
+    with _CREATING:
+        _create(path)
+    for suffix in ("", *_BESIDE):
         _tighten(path.with_name(path.name + suffix))
 
 
@@ -35,6 +37,13 @@ def make_directory_private(directory: Path) -> None:
         )
     if mode != 0o700:
         directory.chmod(0o700)
+
+
+def _create(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
 
 
 def _tighten(path: Path) -> None:

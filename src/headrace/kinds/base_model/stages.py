@@ -100,4 +100,4 @@ def served_base(model: Resource, folder: Path) -> ServedModel:
 
 def limits(given: ServingResources) -> ResourceLimits:
     """What a replica's process may use."""
-    return ResourceLimits(given.cpu, given.memory, given.gpu)
+    return ResourceLimits(given.cpu, given.memory)

@@ -21,5 +21,7 @@ VERDICTS: dict[str, Verdict] = {
     "embeddingModelServingTemplate.resourceRequest.cpu": NO_EFFECT,
     "embeddingModelServingTemplate.resourceRequest.memory": NO_EFFECT,
     "embeddingModelServingTemplate.resourceRequest.gpu": NO_EFFECT,
-    "goldenQueries": RESTART,
+    "goldenQueries": NEW_GENERATION.saying(
+        "The precision is chosen again by these questions. Another precision gives other vectors, so a new generation is built."
+    ),
 }

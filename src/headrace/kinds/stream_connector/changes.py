@@ -37,7 +37,7 @@ _FILE: dict[str, Verdict] = {
     "format": _SOURCE.saying("A place in a file of one format means nothing in another: the source must be read from its start."),
     "follow": AT_ONCE,
     "maxRecordBytes": _KEPT,
-    "delimiter": _KEPT,
+    "delimiter": NEXT_RECORD.saying("Acts on files that are begun from now on, and on the rest of a file that is not read to its end."),
     "envelope": _KEPT,
 }  # fmt: skip
 _DOCUMENTS: dict[str, Verdict] = {
@@ -55,10 +55,10 @@ _GENERATOR: dict[str, Verdict] = {
     "count": AT_ONCE,
     "fields": _COLUMNS,
     "fields.name": _COLUMNS,
-    **dict.fromkeys(("fields.kind", "fields.whole", "fields.values"), _TYPED),
+    **dict.fromkeys(("fields.kind", "fields.whole"), _TYPED),
     **{
         f"fields.{key}": _KEPT
-        for key in ("start", "step", "low", "high", "mean", "deviation", "weights", "interval", "disorder")
+        for key in ("start", "step", "low", "high", "mean", "deviation", "values", "weights", "interval", "disorder")
     },
 }
 _HTTP: dict[str, Verdict] = {"maxBodyBytes": AT_ONCE, "maxRecordBytes": _KEPT, "keep": AT_ONCE, "envelope": _KEPT}
@@ -71,7 +71,7 @@ _KAFKA: dict[str, Verdict] = {
     "properties": AT_ONCE,
     "format": _KEPT,
     "start": NEXT_BEGIN.saying("Acts when the source is next read from nothing: after a reset from source."),
-    "bounded": _SOURCE.saying("Where a bounded read ends was fixed when it began: the source must be read from its start."),
+    "bounded": AT_ONCE.saying("true: it ends where the topic ends at this moment. false: it reads on from where it is."),
     "keyColumn": _COLUMNS,
     "headersColumn": _COLUMNS,
     "maxRecordBytes": _KEPT,
@@ -99,11 +99,6 @@ _BLOCKS: dict[str, dict[str, Verdict]] = {
 }
 
 
-_OFFSETS = RESETS["sink"].saying(
-    "The sink knows what it wrote by offsets of the former topic: it must write from the start of the new one."
-)
-
-
 def verdicts(variant: str) -> dict[str, Verdict]:
     """Of a `DIRECTION/TYPE`. A technology that others install says nothing of its options: a source must be read again."""
     block = variant.partition("/")[2]
@@ -111,5 +106,4 @@ def verdicts(variant: str) -> dict[str, Verdict]:
     if variant not in _BLOCKS:
         return {**_SHARED, **type_, block: _SOURCE if variant.startswith("source/") else _WRITTEN}
     own = {f"{block}.{key}": verdict for key, verdict in _BLOCKS[variant].items()}
-    inputs = {key: _OFFSETS for key in _SHARED if key.startswith("input.")} if variant == "sink/kafka" else {}
-    return {**_SHARED, **type_, **inputs, **own}
+    return {**_SHARED, **type_, **own}

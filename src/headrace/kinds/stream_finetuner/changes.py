@@ -16,8 +16,9 @@ from headrace.kinds.verdict import (
 _MODEL = RESETS["model"].saying(
     "The model goes on as it began until it is trained again from its base. Versions are kept."
 )
-_ROWS = RESETS["rows"].saying(
-    "The query keeps state of the former source. It must run again over the events that are kept."
+_SOURCE = NEW_QUERY.saying(
+    "The query reads the new source from its start, or from preProcessing.startTime, without state of the former one. A source that it "
+    "read before continues where it stopped, unless the query has windows or joins. Rows of the former source and what was learned of them stay."
 )
 _PROMPTS = NEXT_RECORD.saying("Acts on rows that come from now on. Prompts and examples that exist stay; `headrace reset --from rows` makes them again.")  # fmt: skip
 _TRIAL = AT_ONCE.saying("Acts at once, also on the trial or probation that runs.")
@@ -75,10 +76,10 @@ _SHARED = AT_ONCE.saying(
 )
 VERDICTS: dict[str, Verdict] = {
     "finetunerInfo.baseModel": _MODEL,
-    "finetunerInfo.dataSource.sourceStreamConnector": _ROWS,
-    "finetunerInfo.dataSource.sourceStreamFinetuner": _ROWS,
+    "finetunerInfo.dataSource.sourceStreamConnector": _SOURCE,
+    "finetunerInfo.dataSource.sourceStreamFinetuner": _SOURCE,
     "finetunerInfo.knowledgeBase": _PROMPTS,
-    "finetunerInfo.megaModel": NEXT_RECORD.saying("Prompts that wait are asked with it. Committed examples keep their answers; `headrace reset --from labels` asks again."),
+    "finetunerInfo.megaModel": NEXT_RECORD.saying("Prompts that wait are asked with it; where it is removed, groundTruth answers them. Committed examples keep their answers; `headrace reset --from labels` asks again."),
     **{f"finetunerTemplate.{key}": verdict for key, verdict in _TEMPLATE.items()},
     **{f"finetunerTemplate.preProcessing.{key}": verdict for key, verdict in _PROCESSING.items()},
     **{f"preProcessing.{key}": verdict for key, verdict in _PROCESSING.items()},

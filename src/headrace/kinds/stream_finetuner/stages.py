@@ -173,6 +173,7 @@ def label(finetuner: Resource, teacher: TeacherOptions | None) -> LabelOptions:
         answer_cache=AnswerCacheOptions(use.answer_cache.keep, use.answer_cache.max_bytes),
         retention_ms=spec.retention.examples,
         dead_retention_ms=spec.retention.dead_letters,
+        ground_truth=spec.ground_truth.column if spec.ground_truth else None,
     )
 
 
@@ -203,7 +204,7 @@ def train(
         cast("Any", promotion.metric),
         promotion.keep_versions,
         teacher=labelling if labelling.teacher else None,
-        limits=ResourceLimits(given.cpu, given.memory, given.gpu),
+        limits=ResourceLimits(given.cpu, given.memory),
         knowledge=knowledge,
         knowledge_limit=_passages(spec, knowledge),
         timeline=cast("Timeline", spec.timeline),

@@ -1,6 +1,7 @@
 """Exports a checkpoint once and chooses its precision; the folder it leaves says everything that opening it needs."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -80,18 +81,19 @@ def prepare(
     golden: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Prepared:
-    """The exported model of a checkpoint: made by the first who asks, found by all others.
+    """The exported model of a checkpoint: made by the first who asks for it with these questions, found by all others.
 
     `store`: the folder of all exported models; `golden`: questions with graded answers, else Headrace's own. NotFoundError,
     CorruptDataError; FinalError where the export fails.
     """
     checkpoint = read_checkpoint(folder)
-    target = store / checkpoint.digest
+    name = _name(checkpoint, golden)
+    target = store / name
     store.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(store / f"{checkpoint.digest}.lock"):
+    with _alone(store / f"{name}.lock"):
         if (target / NOTE).is_file():
             return read_prepared(target)
-        making = store / f".{checkpoint.digest}"
+        making = store / f".{name}"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(mode=0o700)
         progress("exporting the model to ONNX")
@@ -104,6 +106,17 @@ def prepare(
         making.rename(target)
         failpoint("embedder.prepared.after")
         return read_prepared(target)
+
+
+def _name(checkpoint: EmbeddingCheckpoint, golden: Path | None) -> str:
+    """Other questions may choose another precision, so they are part of the name. NotFoundError: there is no such file."""
+    if golden is None:
+        return checkpoint.digest
+    if not golden.is_file():
+        raise NotFoundError(
+            f"there is no file {golden}", next_step="Put the golden queries there, or leave goldenQueries out."
+        )
+    return f"{checkpoint.digest}-{hashlib.sha256(golden.read_bytes()).hexdigest()[:12]}"
 
 
 def _choose(

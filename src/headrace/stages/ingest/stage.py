@@ -255,7 +255,7 @@ class IngestStage:
         return control_record(derive_id(self.name, "end", position.decode()), control, latest)
 
     def _quiet_condition(self) -> Condition:
-        if self._state.ended:
+        if self._state.ended and self._state.ended_for == self._lease.holder:
             return Condition("Ingesting", "False", "Finished", "the source is read to its end")
         return Condition("Ingesting", "True", "Waiting", "no new record just now")
 

@@ -30,7 +30,7 @@ class LabelOptions:
     id: ResourceId
     """The finetuner."""
     teacher: TeacherOptions | None = None
-    """None: every prompt carries its ground truth."""
+    """None: prompts carry their ground truth; those that were made for a teacher are answered by their rows."""
     concurrency: int = 16
     requests_per_minute: float = 0.0
     budget: BudgetOptions = BudgetOptions()
@@ -46,3 +46,5 @@ class LabelOptions:
     close_grace_seconds: float = 5.0
     """How long `close` waits for calls that have left, so that their answers are stored."""
     dead_retention_ms: int = DEAD_RETENTION_MS
+    ground_truth: str | None = None
+    """The column that answers in place of a teacher; None: none is declared."""

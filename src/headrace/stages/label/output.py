@@ -13,6 +13,7 @@ from headrace.events.prompt import Prompt
 from headrace.foundation.errors import FinalError
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord, Record
+from headrace.stages.label.without_teacher import NoTeacherError
 from headrace.teachers.desk import DeskAnswer
 from headrace.teachers.teacher import RefusedError, UnansweredError
 
@@ -70,6 +71,8 @@ class LabelOutput:
             code = "refused"
         elif isinstance(error, UnansweredError):
             code = "unanswered"
+        elif isinstance(error, NoTeacherError):
+            code = "no_teacher"
         letter = DeadLetter(
             "label", code, str(error), record.id, record.value.decode(errors="backslashreplace")[:PAYLOAD_AT_MOST],
             source_topic=self.prompts, source_offset=record.offset, replayable=code != "refused",

@@ -29,6 +29,7 @@ from headrace.stages.label.output import Batch, LabelOutput
 from headrace.stages.label.pending import Failed, Outcome, Pending, pending_of
 from headrace.stages.label.spec import topics_of
 from headrace.stages.label.teacher_desk import open_desk
+from headrace.stages.label.without_teacher import settled
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.teachers.desk import TeacherDesk
 from headrace.teachers.desk_thread import DeskThread
@@ -77,8 +78,6 @@ class LabelStage:
         if not self._queue:
             self._reporter.flush()
             return False
-        if not self._judge and any(one.is_for_teacher for one in self._queue):
-            self._say_trouble(TeacherRejectedError("no teacher is declared and the row carries no answer"), 0.0)
         if self._judge:
             self._ask_waiting()
             self._wait(self._judge)
@@ -105,7 +104,10 @@ class LabelStage:
         if room <= 0:
             return
         records = opened(self._log.read(self._prompts, self._read_offset, max_records=room), self.name)
-        self._queue.extend(pending_of(record) for record in records)
+        found = (pending_of(record) for record in records)
+        if self._desk is None:
+            found = (settled(one, self._log, self._options.ground_truth) for one in found)
+        self._queue.extend(found)
         if records:
             self._read_offset = records[-1].offset + 1
 

@@ -1,8 +1,11 @@
 """sink: a topic's records → a sink connector, each once, in two phases.
 
 Prepare makes the records durable outside; one commit holds the offset and what was prepared; publish makes them visible. For a
-sink that names batches, a commit before that says which records they are made of.
+sink that names batches, a commit before that says which records they are made of. Offsets belong to the topic that is declared: another
+`input` is written from where the sink stopped in it.
 """
+
+from dataclasses import replace
 
 from headrace.connectors.refusal import RefusedRecordsError
 from headrace.connectors.registry import open_sink
@@ -36,12 +39,12 @@ class SinkStage:
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, sink.id, "sink", clock)
         self._offset = log.offset(self.name, self._topic)
-        self._bound_key = StateKey(self.name, "bound")
+        self._bound_key = StateKey(self.name, f"bound/{self._topic}")
         state = log.state(self.name)
-        prepared, bound = state.get("prepared"), state.get("bound")
+        prepared, bound = state.get("prepared"), state.get(self._bound_key.key)
         self._bound = int(bound.value) if bound else 0
         """Offset behind the records that the next commit is about, where that is decided already."""
-        self._sink = open_sink(sink)
+        self._sink = open_sink(replace(sink, input=self._topic))
         self._sink.recover(prepared.value if prepared else None)
         self._written = 0
 

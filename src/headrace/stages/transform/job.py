@@ -75,7 +75,7 @@ class TransformJobStage:
         self._lease = take_lease(log, self.name, holder)
         self._reporter = StageReporter(log, owner, "transform", clock)
         self._read_inputs = JobInputs(self.name, options, log)
-        self._written = JobOutputReader(self.name, options, self._output, log, self._lease, engine, self._read_inputs)
+        self._written = self._reader(options, self._read_inputs)
         self._job: Job | None = read_job(log, self.name)
         self._spec: JobSpec | None = None
         self._carry: Carry = "resume"
@@ -212,10 +212,18 @@ class TransformJobStage:
         return msgspec.structs.replace(fresh, begin=self._starts())
 
     def _places(self) -> dict[str, int]:
-        """How far the previous query, which kept no state, read each input."""
+        """How far the previous query, which kept no state, read each input. A topic that it did not read begins where a query does."""
         assert self._spec is not None
-        read = {one.name: self._log.offset(self.name, one.topic) for one in self._options.streams}
-        return {name: max(read[name], self._written.counts["furthest"] + 1) for name in self._spec.plan.inputs}
+        running = read_running(self._log, self.name)
+        known = {} if running is None else running.topics
+        found: dict[str, int] = {}
+        for one in self._options.streams:
+            read = self._log.offset(self.name, one.topic)
+            if known.get(one.name, one.topic) == one.topic:
+                found[one.name] = max(read, self._written.counts["furthest"] + 1)
+            else:
+                found[one.name] = read or start_offset(self._log, one.topic, self._options)
+        return {name: found[name] for name in self._spec.plan.inputs}
 
     def _take_in_the_last(self, job: Job) -> None:
         """Takes in what the previous query had finished, decoded as its output, if its plan can still be made."""
@@ -230,8 +238,17 @@ class TransformJobStage:
         if former.plan.digest != running.digest:
             return
         self._job = job
-        while self._written.collect(former, job):
+        topics = {one.name: one.topic for one in before.inputs}
+        streams = tuple(replace(one, topic=topics[one.name]) for one in self._options.streams if one.name in topics)
+        options = replace(self._options, streams=streams)
+        reader = self._reader(options, JobInputs(self.name, options, self._log))
+        while reader.collect(former, job):
             pass
+        self._written = self._reader(self._options, self._read_inputs)
+
+    def _reader(self, options: TransformOptions, inputs: JobInputs) -> JobOutputReader:
+        """Continues where what the job wrote is taken in."""
+        return JobOutputReader(self.name, options, self._output, self._log, self._lease, self._engine, inputs)
 
     def _stop(self, job: Job, status: JobStatus) -> Job:
         job = stopped(self._log, self._engine, job, status, self._output)

@@ -1,8 +1,8 @@
 """Describes the running query, and decides what happens to it when another one is declared.
 
-The same query resumes with its state, also after its source gained columns: it keeps the columns that it started with. A query
-without state (`stateless`) continues where another stateless query stopped. Every other query restarts: at the start of its inputs,
-or at the declared time.
+The same query over the same topics resumes with its state, also after its source gained columns: it keeps the columns that it
+started with. A query without state (`stateless`) continues where another stateless query stopped; a topic that was not read before is
+read from its start, or from the declared time. Every other query restarts there.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,11 +40,17 @@ class RunningQuery(msgspec.Struct, frozen=True):
     shape: str
     schemas: dict[str, list[tuple[str, str]]]
     """Of its inputs, by their names in the query: name and type of each column."""
+    topics: dict[str, str] = {}
+    """What it reads, by the same names; empty: written before topics were recorded."""
 
     @staticmethod
     def of(spec: QuerySpec, plan: QueryPlan) -> "RunningQuery":
         schemas = {one.name: [(column.name, column.type) for column in one.schema.columns] for one in spec.inputs}
-        return RunningQuery(plan.digest, spec.sql, spec.timeline, plan.shape, schemas)
+        return RunningQuery(plan.digest, spec.sql, spec.timeline, plan.shape, schemas, topics_of(spec))
+
+    def reads_what(self, spec: QuerySpec) -> bool:
+        """Whether another query reads the same topics under the same names."""
+        return self.topics in ({}, topics_of(spec))
 
     def spec_among(self, spec: QuerySpec) -> QuerySpec | None:
         """The same query over the inputs of another; None where an input of its own is not among them with all its columns."""
@@ -55,11 +61,20 @@ class RunningQuery(msgspec.Struct, frozen=True):
         ):
             return None
         inputs = [
-            replace(known[name], schema=RowSchema(tuple(Column(*one) for one in columns)))
+            replace(
+                known[name],
+                schema=RowSchema(tuple(Column(*one) for one in columns)),
+                topic=self.topics.get(name, known[name].topic),
+            )
             for name, columns in self.schemas.items()
         ]
         timeline: Literal["arrival", "event"] = "event" if self.timeline == "event" else "arrival"
         return replace(spec, sql=self.sql, inputs=inputs, timeline=timeline)
+
+
+def topics_of(spec: QuerySpec) -> dict[str, str]:
+    """The topics that a query reads, by the names of its inputs."""
+    return {one.name: one.topic for one in spec.inputs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +91,15 @@ def settle(running: RunningQuery | None, spec: QuerySpec, plan_of: Callable[[Que
     plan = plan_of(spec)
     if running is None:
         return Settled(spec, plan, "start")
-    if running.digest == plan.digest:
+    if running.digest == plan.digest and running.reads_what(spec):
         return Settled(spec, plan, "resume")
     if plan.shape == "stateless" and running.shape == "stateless":
         return Settled(spec, plan, "continue")
-    if normalised(running.sql) == normalised(spec.sql) and running.timeline == spec.timeline:
+    if (
+        normalised(running.sql) == normalised(spec.sql)
+        and running.timeline == spec.timeline
+        and running.reads_what(spec)
+    ):
         before = running.spec_among(spec)
         if before is not None and (older := plan_of(before)).digest == running.digest:
             return Settled(before, older, "resume")
