@@ -21,8 +21,11 @@ from headrace.stages.ingest.spec import ingest_spec
 from headrace.stages.sink.options import SinkStageOptions
 from headrace.stages.sink.spec import sink_spec
 from headrace.testing.builders import append, new_records
+from headrace.testing.resource_ids import connector_id
 
-COUNTING = SourceOptions("default", "numbers", "generator", {"rate": 50, "fields": [{"name": "n", "kind": "sequence"}]})
+COUNTING = SourceOptions(
+    connector_id("numbers"), "generator", {"rate": 50, "fields": [{"name": "n", "kind": "sequence"}]}
+)
 POISONED = ingest_spec(ResourceId("StreamConnector", "default", "numbers"), IngestOptions(COUNTING))
 
 
@@ -63,7 +66,7 @@ def test_the_stages_beside_it_go_on_and_its_resource_says_why(
 ) -> None:
     """Every process of the role dies at the first commit of the source."""
     monkeypatch.setenv("HEADRACE_FAILPOINT", "ingest.commit.before:1")
-    out = SinkOptions("default", "out", "file", {"path": str(tmp_path / "out"), "format": "json"})
+    out = SinkOptions(connector_id("out"), "file", {"path": str(tmp_path / "out"), "format": "json"})
     sink = sink_spec(ResourceId("StreamConnector", "default", "out"), SinkStageOptions(out, "rows"))
     append(log, "rows", new_records([0]))
     supervisor = Supervisor((POISONED, sink), log, tmp_path)

@@ -25,10 +25,11 @@ from headrace.stages.ingest.encoding import keyed_by_document
 from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.ingest.stage import IngestStage
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id, embedding_model_id, knowledge_base_id
 from headrace.testing.word_embedder import WordEmbedder
 
 RETENTION_MS = 60_000
-EVENTS = topics.events("default", "docs")
+EVENTS = topics.events(connector_id("docs"))
 
 
 class Shelf:
@@ -46,7 +47,7 @@ class Shelf:
                 lines.write(json.dumps(change) + "\n")
         schema = RowSchema(tuple(Column(name, "STRING") for name in ("path", "body", "operation")))
         given = {"path": self._file.name, "format": "json", "follow": True}
-        source = SourceOptions("default", "docs", "file", given, schema=schema, base_dir=self.folder)
+        source = SourceOptions(connector_id("docs"), "file", given, schema=schema, base_dir=self.folder)
         options = IngestOptions(source, RETENTION_MS, documents_by=("path",))
         with closing(IngestStage(options, self.log, "test", self.clock)) as stage:
             while stage.step():
@@ -59,7 +60,9 @@ class Shelf:
 
     def index(self, name: str) -> dict[str, str]:
         """What a knowledge base of that name holds once it has read everything: bodies by path."""
-        options = KnowledgeOptions("default", name, "docs", EmbedOptions("default", "words"))
+        options = KnowledgeOptions(
+            knowledge_base_id(name), connector_id("docs"), EmbedOptions(embedding_model_id("words"))
+        )
         with closing(IndexStage(options, self.log, "test", self.folder, self.clock, embedder=WordEmbedder())) as stage:
             while stage.step():
                 pass
@@ -137,7 +140,9 @@ def test_a_knowledge_base_that_lost_its_store_is_behind_until_it_has_read_everyt
     end = shelf.log.topic(EVENTS).end_offset
     assert shelf.log.offset("index/default.first", EVENTS) == end
     shelf.lose("first")
-    options = KnowledgeOptions("default", "first", "docs", EmbedOptions("default", "words"))
+    options = KnowledgeOptions(
+        knowledge_base_id("first"), connector_id("docs"), EmbedOptions(embedding_model_id("words"))
+    )
     with closing(IndexStage(options, shelf.log, "test", shelf.folder, shelf.clock, embedder=WordEmbedder())) as stage:
         stage.step()
         assert shelf.log.offset("index/default.first", EVENTS) < end

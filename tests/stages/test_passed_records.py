@@ -56,11 +56,12 @@ from headrace.stages.transform.stage import TransformStage
 from headrace.testing.builders import append, new_record, read_all
 from headrace.testing.clock import VirtualClock
 from headrace.testing.light_learner import LightLearner
+from headrace.testing.resource_ids import connector_id, embedding_model_id, finetuner_id, knowledge_base_id
 from headrace.testing.word_embedder import WordEmbedder
 
 DESK = ResourceId("StreamFinetuner", "default", "desk")
 SCHEMA = RowSchema((Column("path", "STRING"), Column("body", "STRING")))
-ROWS = topics.rows("default", "desk")
+ROWS = topics.rows(finetuner_id("desk"))
 SECRET = "kept no longer"
 
 
@@ -108,7 +109,7 @@ def decision(number: int, text: str) -> NewRecord:
 
 
 def source(kind: str, **options: object) -> SourceOptions:
-    return SourceOptions("default", "docs", kind, options, schema=SCHEMA)
+    return SourceOptions(connector_id("docs"), kind, options, schema=SCHEMA)
 
 
 def ingest(at: Place) -> Stage:
@@ -116,32 +117,37 @@ def ingest(at: Place) -> Stage:
 
 
 def transform(at: Place) -> Stage:
-    binding = StreamBinding("source_stream", topics.events("default", "docs"), source("file"))
+    binding = StreamBinding("source_stream", topics.events(connector_id("docs")), source("file"))
     return TransformStage(
-        TransformOptions("default", "desk", "SELECT path, body FROM source_stream", (binding,)), at.log, "t", at.clock
+        TransformOptions(finetuner_id("desk"), "SELECT path, body FROM source_stream", (binding,)),
+        at.log,
+        "t",
+        at.clock,
     )
 
 
 def chained(at: Place) -> Stage:
-    binding = StreamBinding("source_stream", topics.examples("default", "desk"), finetuner="desk")
+    binding = StreamBinding("source_stream", topics.examples(finetuner_id("desk")), finetuner=finetuner_id("desk"))
     return TransformStage(
-        TransformOptions("default", "next", "SELECT question FROM source_stream", (binding,)), at.log, "t", at.clock
+        TransformOptions(finetuner_id("next"), "SELECT question FROM source_stream", (binding,)), at.log, "t", at.clock
     )
 
 
 def train(at: Place) -> Stage:
     learning = LearningOptions(LearnerOptions(at.base, "full", "adamw", batch_size=1))
-    options = TrainOptions("default", "desk", learning, checkpoint_interval_ms=0)
+    options = TrainOptions(finetuner_id("desk"), learning, checkpoint_interval_ms=0)
     return TrainStage(options, at.log, "t", at.folder, at.clock, learner=LightLearner)
 
 
 def index(at: Place) -> Stage:
-    options = KnowledgeOptions("default", "policies", "docs", EmbedOptions("default", "words"))
+    options = KnowledgeOptions(
+        knowledge_base_id("policies"), connector_id("docs"), EmbedOptions(embedding_model_id("words"))
+    )
     return IndexStage(options, at.log, "t", at.folder, at.clock, embedder=WordEmbedder())
 
 
 def sink(at: Place, name: str = "out") -> Stage:
-    given = SinkOptions("default", name, "file", {"path": str(at.folder / name), "format": "json"})
+    given = SinkOptions(connector_id(name), "file", {"path": str(at.folder / name), "format": "json"})
     return SinkStage(SinkStageOptions(given, ROWS), at.log, "t", at.clock)
 
 
@@ -153,30 +159,36 @@ def written_by(at: Place, name: str) -> list[str]:
 
 READERS: dict[str, Reader] = {
     "ingest": Reader(
-        topics.inbox("default", "docs"),
+        topics.inbox(connector_id("docs")),
         lambda number, text: msgspec.structs.replace(row(number, text), kind=RAW),
         ingest,
-        topics.events("default", "docs"),
+        topics.events(connector_id("docs")),
     ),
     "index": Reader(
-        topics.events("default", "docs"), row, index, topics.stage_dead("default", "policies", "index"), count=0
+        topics.events(connector_id("docs")),
+        row,
+        index,
+        topics.stage_dead(knowledge_base_id("policies"), "index"),
+        count=0,
     ),
-    "transform": Reader(topics.events("default", "docs"), row, transform, ROWS),
-    "transform, chained": Reader(topics.examples("default", "desk"), example, chained, topics.rows("default", "next")),
+    "transform": Reader(topics.events(connector_id("docs")), row, transform, ROWS),
+    "transform, chained": Reader(
+        topics.examples(finetuner_id("desk")), example, chained, topics.rows(finetuner_id("next"))
+    ),
     "prompt": Reader(
         ROWS,
         row,
-        lambda at: PromptStage(PromptOptions("default", "desk", (PromptTemplate("{body}"),)), at.log, "t", at.clock),
-        topics.prompts("default", "desk"),
+        lambda at: PromptStage(PromptOptions(finetuner_id("desk"), (PromptTemplate("{body}"),)), at.log, "t", at.clock),
+        topics.prompts(finetuner_id("desk")),
     ),
     "label": Reader(
-        topics.prompts("default", "desk"),
+        topics.prompts(finetuner_id("desk")),
         prompt,
-        lambda at: LabelStage(LabelOptions("default", "desk"), at.log, "t", at.folder, at.clock),
-        topics.examples("default", "desk"),
+        lambda at: LabelStage(LabelOptions(finetuner_id("desk")), at.log, "t", at.folder, at.clock),
+        topics.examples(finetuner_id("desk")),
     ),
-    "train": Reader(topics.examples("default", "desk"), example, train, topics.scores("default", "desk")),
-    "sink": Reader(ROWS, row, sink, topics.dead("default", "out"), count=0),
+    "train": Reader(topics.examples(finetuner_id("desk")), example, train, topics.scores(finetuner_id("desk"))),
+    "sink": Reader(ROWS, row, sink, topics.dead(connector_id("out")), count=0),
 }
 SLOW = {"mirror": "loads MLflow: test_the_mirror_passes_it"}
 READS_NOTHING = {"embed", "serve", "push", "search", "embedding-door"}
@@ -249,21 +261,21 @@ def test_a_topic_whose_every_record_was_redacted_holds_nothing_up(name: str, at:
 def test_the_mirror_passes_it(at: Place) -> None:
     model = ModelScore("learner", "", exact=True, loss=0.5, metric=1.0)
     scores = [of(Score(f"e{n}", f"r{n}", n, "a", majority_exact=False, models=[model]), n) for n in range(3)]
-    redacted(at, topics.scores("default", "desk"), scores)
-    redacted(at, topics.decisions("default", "desk"), [decision(n, SECRET if n == 1 else "tried") for n in range(3)])
+    redacted(at, topics.scores(finetuner_id("desk")), scores)
+    redacted(at, topics.decisions(finetuner_id("desk")), [decision(n, SECRET if n == 1 else "tried") for n in range(3)])
     stage = MirrorStage(MirrorOptions("default", "desk"), at.log, "t", at.folder, at.clock)
     drain(stage)
-    assert at.log.offset(stage.name, topics.decisions("default", "desk")) == 3
+    assert at.log.offset(stage.name, topics.decisions(finetuner_id("desk"))) == 3
     mirror = MlflowMirror(at.folder / "mlflow.db", "default", "desk")
     tags = mirror.client.get_run(mirror.run_id).data.tags
     assert sum(name.startswith("headrace.decision.") for name in tags) == 2
 
 
 def test_a_replay_passes_a_redacted_letter_and_cannot_send_what_was_redacted(at: Place) -> None:
-    dead = topics.stage_dead("default", "desk", "label")
-    redacted(at, topics.prompts("default", "desk"), [prompt(n, f"text {n}") for n in range(3)])
+    dead = topics.stage_dead(finetuner_id("desk"), "label")
+    redacted(at, topics.prompts(finetuner_id("desk")), [prompt(n, f"text {n}") for n in range(3)])
     letters = [
-        of(DeadLetter("label", "unanswered", "", f"r{n}", "", source_topic=topics.prompts("default", "desk"),
+        of(DeadLetter("label", "unanswered", "", f"r{n}", "", source_topic=topics.prompts(finetuner_id("desk")),
                       source_offset=place, replayable=True), n)
         for n, place in enumerate((1, 0, 2))
     ]  # fmt: skip
@@ -274,9 +286,12 @@ def test_a_replay_passes_a_redacted_letter_and_cannot_send_what_was_redacted(at:
 
 
 def test_what_is_shown_of_a_run_leaves_it_out(at: Place) -> None:
-    for name, make in ((topics.examples("default", "desk"), example), (topics.decisions("default", "desk"), decision)):
+    for name, make in (
+        (topics.examples(finetuner_id("desk")), example),
+        (topics.decisions(finetuner_id("desk")), decision),
+    ):
         redacted(at, name, [make(n, f"text {n}") for n in range(3)])
-    options = TrainOptions("default", "desk", LearningOptions(LearnerOptions(at.base)))
+    options = TrainOptions(finetuner_id("desk"), LearningOptions(LearnerOptions(at.base)))
     shown = summary(at.log, Topology((train_spec(DESK, options),)))["streamFinetuners"][DESK.short_name]
     assert shown["examples"] == 2
 
@@ -308,13 +323,13 @@ def test_a_letter_of_a_sink_is_sent_again_to_that_sink_alone(at: Place) -> None:
         replayable=True,
         reader="sink/default.out",
     )
-    append(at.log, topics.dead("default", "out"), [of(letter, 0)])
+    append(at.log, topics.dead(connector_id("out")), [of(letter, 0)])
     drain(sink(at))
     drain(sink(at, "other"))
-    assert replay_dead_letters(at.log, topics.dead("default", "out")).sent == 1
+    assert replay_dead_letters(at.log, topics.dead(connector_id("out"))).sent == 1
     drain(sink(at))
     drain(sink(at, "other"))
     drain(READERS["prompt"].open(at))
     assert written_by(at, "out") == ["text 0", "text 1", "text 0"]
     assert written_by(at, "other") == ["text 0", "text 1"]
-    assert len(read_all(at.log, topics.prompts("default", "desk"))) == 2
+    assert len(read_all(at.log, topics.prompts(finetuner_id("desk")))) == 2

@@ -15,8 +15,9 @@ from headrace.stages.prompt.stage import PromptStage
 from headrace.stages.stage import PAUSE_SECONDS, Condition, StageReporter, read_statuses
 from headrace.testing.builders import append, new_records
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import finetuner_id
 
-OPTIONS = PromptOptions("default", "desk", (PromptTemplate("{text}"),))
+OPTIONS = PromptOptions(finetuner_id("desk"), (PromptTemplate("{text}"),))
 RUNNING = Condition("Prompting", "True", "Running")
 
 
@@ -68,7 +69,7 @@ def test_they_are_written_at_the_end_unless_another_has_taken_the_stage_over(
 
 
 def test_a_stage_that_has_nothing_more_to_do_shows_all_that_it_did(log: TopicLog, clock: VirtualClock) -> None:
-    rows = topics.rows("default", "desk")
+    rows = topics.rows(finetuner_id("desk"))
     with closing(PromptStage(OPTIONS, log, "test", clock)) as stage:
         for number in range(3):
             append(log, rows, new_records([number], b'{"text":"t"}'))
@@ -82,7 +83,7 @@ def test_a_stage_that_has_nothing_more_to_do_shows_all_that_it_did(log: TopicLog
 def test_a_stage_that_is_told_to_end_shows_all_that_it_did_and_one_that_is_closed_commits_nothing(
     log: TopicLog, clock: VirtualClock
 ) -> None:
-    rows = topics.rows("default", "desk")
+    rows = topics.rows(finetuner_id("desk"))
     for ends_in_peace, expected in ((False, 1), (True, 4)):
         stage = ReopenedStage(lambda: PromptStage(OPTIONS, log, "test", clock))
         for number in range(2):
