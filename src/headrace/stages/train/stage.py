@@ -25,6 +25,7 @@ from headrace.log.topic_log import Commit, GroupOffset, StateKey, TopicLog, Topi
 from headrace.models.embedder import Embedder
 from headrace.models.renderer import open_renderer
 from headrace.promotion import registry
+from headrace.stages.label.teacher_desk import OpenDesk, open_desk
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.stages.train import version_store
 from headrace.stages.train.declaration import Declared, decision_of
@@ -63,8 +64,12 @@ class TrainStage:
         *,
         learner: OpenLearner = open_torch,
         embedder: Embedder | None = None,
+        desk: OpenDesk = open_desk,
     ) -> None:
-        """`learner`: opens the numerical side. `embedder`: handed in by tests; else opened as the options say."""
+        """`learner`: opens the numerical side. `embedder`: handed in by tests; else opened as the options say.
+
+        `desk`: opens the teacher's desk, for questions that are asked again.
+        """
         namespace, finetuner = options.namespace, options.finetuner
         self.name = f"train/{namespace}.{finetuner}"
         self._options, self._log, self._clock = options, log, clock
@@ -83,7 +88,8 @@ class TrainStage:
         self._keep_alias = False
         self._taken_up = dict(self._state.taken_up)
         self._history = History(self._state.declared)
-        self._begin(learner, TeacherReasker(options, log, self.name, self._lease, state, clock, embedder=embedder))
+        reasker = TeacherReasker(options, log, self.name, self._lease, state, clock, embedder=embedder, desk=desk)
+        self._begin(learner, reasker)
         self._checkpointed_at = clock.monotonic()
         self._started_at: float | None = None
         self._started_examples = self._loop.learning.examples
