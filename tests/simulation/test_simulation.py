@@ -10,7 +10,7 @@ import pytest
 from headrace.streams.duckdb import engine
 from headrace.streams.duckdb.flow import Flow, Report, put, times
 from headrace.streams.duckdb.join_step import LEFT, JoinStep
-from headrace.testing.simulation.scheduler import Simulation
+from headrace.testing.simulation.simulation import Simulation
 
 SEEDS = range(30)
 """As many as `make test` has time for; `make simulate SEEDS=N` runs more."""

@@ -90,7 +90,7 @@ class DeskThread:
         self._thread.join()
         try:
             self._loop.run_until_complete(self._desk.close(0.0 if self._fatal else grace_seconds))
-            self._loop.run_until_complete(_end_tasks())
+            self._loop.run_until_complete(end_tasks())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self._loop.close()
@@ -110,7 +110,7 @@ class DeskThread:
             raise
 
 
-async def _end_tasks() -> None:
+async def end_tasks() -> None:
     """Cancels what still waits, such as asks that nobody collects any more."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:

@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from headrace.models.tiny import new_checkpoint
 from headrace.testing.simulation.declarations import NAMESPACES, Declared, Shape, declarations
@@ -93,6 +94,7 @@ def draw_inputs(number: int) -> Inputs:
         timeline=draw.choice(("arrival", "event")),
         out_of_orderness=draw.choice((0, 1, 3)),
         chained=draw.random() < 0.3,
+        teacher=draw.random() < 0.5,
         bounded_quotes=join and draw.random() < 0.2,
     )
     connectors = ("trades", "quotes") if join else ("trades",)
@@ -107,12 +109,16 @@ def draw_inputs(number: int) -> Inputs:
         moments.append(Moment(now_ms, tuple(happening for one in chosen for happening in one.next())))
         if len(moments) == edit_at:
             now_ms += 1
-            edited = Declared(draw.choice((2, 4, 6)), draw.choice(("auto", "manual")), draw.choice((8, 16, 24)))
-            moments.append(Moment(now_ms, (Edit(edited),)))
+            moments.append(Moment(now_ms, (Edit(_edited(draw)),)))
     for one in files:  # all are quiet in the end, so that every row of a join comes out
         now_ms += 10
         moments.append(Moment(now_ms, tuple(one.silence())))
     return Inputs(shape, tuple(one for one in moments if one.happenings))
+
+
+def _edited(draw: random.Random) -> Declared:
+    approval: Literal["auto", "manual"] = "auto" if draw.random() < 0.5 else "manual"
+    return Declared(draw.choice((2, 4, 6)), approval, draw.choice((8, 16, 24)), draw.choice((1, 3, 6)))
 
 
 class _File:
@@ -166,6 +172,8 @@ class _File:
             "event_time": f"{START + timedelta(milliseconds=int(seconds * 1000)):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
             "symbol": f"{self._namespace}{draw.randrange(SYMBOLS)}",
             "price" if self._connector == "trades" else "bid": draw.randrange(10),
-            "text": f"{self._namespace} {draw.choice(words)} {draw.choice(words)} {place % 10}",
+            "text": f"{self._namespace} {draw.choice(words)} {draw.choice(words)} {draw.randrange(10)}"
+            if draw.random() < 0.8
+            else f"{self._namespace} {draw.choice(words)}",  # the same words come again
         }
         return json.dumps(row).encode() + b"\n"

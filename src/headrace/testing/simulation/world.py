@@ -13,13 +13,15 @@ from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.stages.ingest import stage as ingest
 from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.label.options import LabelOptions
 from headrace.stages.stage_spec import StageSpec
 from headrace.stages.topology import Topology
 from headrace.testing.clock import VirtualClock
 from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import MAX_TURNS, Pipeline, declared, with_interval
-from headrace.testing.simulation.declarations import declarations
+from headrace.testing.simulation.declarations import NAMESPACES, declarations
 from headrace.testing.simulation.inputs import Edit, Feed, Inputs, Moment, Quiet
+from headrace.testing.simulation.teachers import Teachers
 
 TopologyOf = Callable[[Path, Path], Topology]
 IDLE_SECONDS = 3_700.0
@@ -84,6 +86,7 @@ class World:
         self._clocks: dict[str, InputClock] = {}
         self._lines: dict[str, int] = {}
         self._dead: list[Pipeline | ReopenedStage] = []
+        self.teachers = Teachers(draw)
         self._starts = 0
         self._reads: list[DrawnReads] = []
         self.pipeline = self._new()
@@ -102,11 +105,16 @@ class World:
 
     def kill(self) -> None:
         """Drops the stages as a kill would. `open` starts others."""
+        for namespace in NAMESPACES:
+            self.teachers.kill(namespace)
         self._dead.append(self.pipeline)
         self.pipeline = self._new()
 
     def kill_stage(self, place: int) -> None:
         """Drops one stage, as the kill of its process would; its next step opens another."""
+        spec = self.pipeline.specs[place]
+        if spec.kind == "label" and spec.id.name == "desk":
+            self.teachers.kill(spec.id.namespace)
         self._dead.append(self.pipeline.replace(place))
 
     def close(self) -> None:
@@ -119,7 +127,7 @@ class World:
         found = self._topology_of(self._folder / "job.yaml", self.state)
         return Pipeline(
             with_interval(found, self.checkpoint_interval_ms), self.state, learner=open_light_learner, clock=self.clock, holder=f"process {self._starts}",
-            clock_of=self._clock_of, seen=self._seen,
+            clock_of=self._clock_of, seen=self._seen, opened=self.teachers.opened,
         )  # fmt: skip
 
     def _seen(self, log: TopicLog) -> Any:
@@ -132,6 +140,8 @@ class World:
     def _clock_of(self, spec: StageSpec) -> Clock:
         if isinstance(spec.options, IngestOptions):
             return self._input_clock(spec.id.namespace, spec.id.name)
+        if isinstance(spec.options, LabelOptions):
+            return self.teachers.services[spec.id.namespace].clock
         return self.clock
 
     def _input_clock(self, namespace: str, connector: str) -> InputClock:
@@ -191,17 +201,22 @@ class World:
 
     def drain(self) -> None:
         """Steps everything until nothing is left to read; followed inputs have no end of their own."""
-        for one in self._reads:
-            one.whole = True
+        self._patient(patient=True)
         for _ in range(MAX_TURNS):
             if not self.pipeline.turn() and not any(self.behind().values()):
                 break
+            self.teachers.rest()
         else:
             raise TimeoutError(
                 f"not done after {MAX_TURNS} turns; behind: {self.behind()}; {self.pipeline.errors[-1:]}"
             )
+        self._patient(patient=False)
+
+    def _patient(self, *, patient: bool) -> None:
+        """Everything that is there is read, and the first answer is waited for."""
+        self.teachers.patient = patient
         for one in self._reads:
-            one.whole = False
+            one.whole = patient
 
     def behind(self) -> dict[str, int]:
         """Records that each stage has still to read."""
