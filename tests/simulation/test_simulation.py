@@ -12,8 +12,8 @@ from headrace.streams.duckdb.flow import Flow, Report, put, times
 from headrace.streams.duckdb.join_step import LEFT, JoinStep
 from headrace.testing.simulation.simulation import Simulation
 
-SEEDS = range(30)
-"""As many as `make test` has time for; `make simulate SEEDS=N` runs more."""
+SEEDS = range(100)
+"""`make simulate SEEDS=N` runs more."""
 CASES = [
     int(line.partition("#")[0])
     for line in (Path(__file__).with_name("cases.txt")).read_text("utf-8").splitlines()

@@ -127,7 +127,7 @@ class _File:
     def __init__(self, draw: random.Random, namespace: str, connector: str, shape: Shape) -> None:
         self._draw, self._namespace, self._connector = draw, namespace, connector
         self.bounded = connector == "quotes" and shape.bounded_quotes
-        count = draw.randrange(24, 40) if connector == "trades" else draw.randrange(8, 24)
+        count = draw.randrange(16, 32) if connector == "trades" else draw.randrange(6, 16)
         self._data = b"".join(self._line(place, count) for place in range(count))
         self._given = 0
         self._silent = True

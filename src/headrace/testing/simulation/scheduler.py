@@ -13,7 +13,7 @@ from headrace.testing.simulation.inputs import Moment
 from headrace.testing.simulation.oracle import disagreements, outcome, violations
 from headrace.testing.simulation.teacher import Mood
 from headrace.testing.simulation.undisturbed import MAX_ACTIONS, Undisturbed
-from headrace.testing.simulation.world import World
+from headrace.testing.simulation.world import CHECKPOINT_INTERVALS_MS, World
 
 
 @dataclass(slots=True)
@@ -172,7 +172,7 @@ class DisturbedRun:
             service.fall_into(mood, self._draw.choice((1.0, 15.0, 90.0)))
 
     def _change_what_must_not_matter(self) -> None:
-        self._world.checkpoint_interval_ms = self._draw.choice((0, 1_000, 60_000))
+        self._world.checkpoint_interval_ms = self._draw.choice(CHECKPOINT_INTERVALS_MS)
         self._world.restart()
 
     def _start(self) -> None:

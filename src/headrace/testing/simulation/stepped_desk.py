@@ -31,7 +31,7 @@ class SteppedDesk:
     def __init__(
         self, desk: TeacherDesk, clock: TeacherClock, executor: MortalExecutor, patience: Callable[[float], float]
     ) -> None:
-        """`executor`: writes the desk's store. `patience`: for how many seconds to wait where a stage waits for so many."""
+        """`executor`: writes the desk's store. `patience`: how many seconds pass where a stage waits for up to so many."""
         self._desk, self._executor, self._patience = desk, executor, patience
         self._loop = clock.new_loop()
         self._loop.set_exception_handler(
@@ -56,7 +56,8 @@ class SteppedDesk:
         return self._drive(self._guarded(work))
 
     def wait(self, futures: "Collection[Future[Any]]", timeout_seconds: float) -> None:
-        self._drive(_first(futures, self._patience(timeout_seconds)))
+        del futures  # what a stage does with the first answer it does with several
+        self._drive(asyncio.sleep(self._patience(timeout_seconds)))
 
     def pass_time(self, seconds: float) -> None:
         """Nobody waits, and the teacher answers meanwhile."""
@@ -117,12 +118,3 @@ class SteppedDesk:
             self._fatal = error
             self._loop.stop()
             raise
-
-
-async def _first(futures: "Collection[Future[Any]]", seconds: float) -> None:
-    """Until one is done, or the time is up; what can happen at once happens."""
-    await asyncio.sleep(0)
-    if futures:
-        await asyncio.wait(
-            [asyncio.wrap_future(one) for one in futures], timeout=seconds, return_when="FIRST_COMPLETED"
-        )

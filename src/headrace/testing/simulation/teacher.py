@@ -24,6 +24,10 @@ from headrace.testing.virtual_loop import START_MS, START_SECONDS, VirtualLoop
 
 Character = Literal["honest", "liar", "refusal", "unusable", "silent", "garbled", "rejected"]
 """What a prompt brings out: an answer, a wrong one, none for this prompt; or a failure each time: 5xx, a body that is no answer, 4xx."""
+CHARACTERS: tuple[tuple[int, Character], ...] = (
+    (5, "refusal"), (9, "unusable"), (10, "silent"), (12, "garbled"), (13, "rejected"), (18, "liar"),
+)  # fmt: skip
+"""Of a hundred prompts, up to which one."""
 Mood = Literal["down", "cut", "limited"]
 """What every call meets for a while: 5xx, billed answers that do not arrive, a rate limit."""
 SAID = "no answer came"
@@ -120,11 +124,8 @@ def character_of(text: str) -> Character:
     """Always the same for the same text."""
     if text == PROBE[0].content:
         return "honest"
-    names: tuple[Character, ...] = (
-        *("refusal",) * 5, *("unusable",) * 4, "silent", "garbled", "garbled", "rejected", *("liar",) * 5,
-    )  # fmt: skip
     place = _number(text) // 8 % 100
-    return names[place] if place < len(names) else "honest"
+    return next((character for below, character in CHARACTERS if place < below), "honest")
 
 
 def _outcome(character: Character, text: str, usage: Usage) -> TeacherAnswer:

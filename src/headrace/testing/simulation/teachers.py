@@ -23,7 +23,7 @@ from headrace.testing.virtual_loop import InlineExecutor
 
 WAITS = (0.0, 0.02, 0.02, 1.0, 10.0)
 """Seconds that pass while a stage waits for an answer."""
-UNTIL_IT_COMES = 100.0
+UNTIL_ALL_HAVE_COME = 100.0
 REST_SECONDS = 1.0
 LONG_AFTER = 10_000.0
 """When every reservation has expired."""
@@ -37,7 +37,7 @@ class Teachers:
         self._draw = draw
         self.services = {namespace: Service(draw) for namespace in NAMESPACES}
         self.patient = draw is None
-        """Stages wait until an answer comes."""
+        """Stages wait until every answer has come."""
         self._state = Path()
         self._desks: dict[str, SteppedDesk] = {}
         self._cut_off: dict[str, set[int]] = {namespace: set() for namespace in NAMESPACES}
@@ -104,7 +104,7 @@ class Teachers:
 
     def _patience(self, seconds: float) -> float:
         if self.patient or self._draw is None:
-            return UNTIL_IT_COMES
+            return UNTIL_ALL_HAVE_COME
         return max(seconds, self._draw.choice(WAITS)) if self._draw.random() < 0.8 else 0.0
 
     def _note_cut_off(self, namespace: str) -> None:

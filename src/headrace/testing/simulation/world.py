@@ -16,6 +16,7 @@ from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.label.options import LabelOptions
 from headrace.stages.stage_spec import StageSpec
 from headrace.stages.topology import Topology
+from headrace.stages.train.options import TrainOptions
 from headrace.testing.clock import VirtualClock
 from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import MAX_TURNS, Pipeline, declared, with_interval
@@ -26,6 +27,7 @@ from headrace.testing.simulation.teachers import Teachers
 TopologyOf = Callable[[Path, Path], Topology]
 IDLE_SECONDS = 3_700.0
 """More than the idle timeout that is declared."""
+CHECKPOINT_INTERVALS_MS = (0, 1_000, 60_000)
 
 
 class WorldClock(VirtualClock):
@@ -39,8 +41,8 @@ class WorldClock(VirtualClock):
         super().sleep((now_ms - self.now_ms()) / 1000)
 
 
-class InputClock:
-    """One ingest's: the time of day is the world's; how long it has waited is its own."""
+class WaitingClock:
+    """One stage's: the time of day is the world's; how long it has waited is its own."""
 
     def __init__(self, world: WorldClock) -> None:
         self._world, self._waited = world, 0.0
@@ -82,8 +84,9 @@ class World:
         self._topology_of = topology_of
         self.state = folder / "state"
         self.clock = WorldClock()
-        self.checkpoint_interval_ms = 0
-        self._clocks: dict[str, InputClock] = {}
+        self._trainers_clock = WaitingClock(self.clock)
+        self.checkpoint_interval_ms = draw.choice(CHECKPOINT_INTERVALS_MS) if draw else CHECKPOINT_INTERVALS_MS[-1]
+        self._clocks: dict[str, WaitingClock] = {}
         self._lines: dict[str, int] = {}
         self._dead: list[Pipeline | ReopenedStage] = []
         self.teachers = Teachers(draw)
@@ -142,10 +145,10 @@ class World:
             return self._input_clock(spec.id.namespace, spec.id.name)
         if isinstance(spec.options, LabelOptions):
             return self.teachers.services[spec.id.namespace].clock
-        return self.clock
+        return self._trainers_clock if isinstance(spec.options, TrainOptions) else self.clock
 
-    def _input_clock(self, namespace: str, connector: str) -> InputClock:
-        return self._clocks.setdefault(f"{namespace}/{connector}", InputClock(self.clock))
+    def _input_clock(self, namespace: str, connector: str) -> WaitingClock:
+        return self._clocks.setdefault(f"{namespace}/{connector}", WaitingClock(self.clock))
 
     # --- what happens outside ---
 
@@ -203,9 +206,12 @@ class World:
         """Steps everything until nothing is left to read; followed inputs have no end of their own."""
         self._patient(patient=True)
         for _ in range(MAX_TURNS):
-            if not self.pipeline.turn() and not any(self.behind().values()):
+            if self.pipeline.turn():
+                continue
+            if not any(self.behind().values()):
                 break
             self.teachers.rest()
+            self._trainers_clock.sleep(CHECKPOINT_INTERVALS_MS[-1] / 1000)
         else:
             raise TimeoutError(
                 f"not done after {MAX_TURNS} turns; behind: {self.behind()}; {self.pipeline.errors[-1:]}"
