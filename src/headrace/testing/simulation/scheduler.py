@@ -36,12 +36,12 @@ class DisturbedRun:
         """Stages that stand still, by place, and for how many actions yet."""
         often = draw.choice((1.0, 1.0, 0.3))
         self._actions: dict[Callable[[], None], float] = {
-            self._steps: 10.0, self._turn: 3.0, self._pause: 1.0, self._kill_a_stage: 0.3 * often,
-            self._kill_at_a_commit: 0.8 * often, self._kill_all: 0.04 * often, self._kill_while_opening: 0.02 * often,
-            self._fill_the_disk: 0.3 * often, self._change_what_must_not_matter: 0.03 * often, self._fail_twice: 0.2 * often,
+            self._steps: 8.0, self._turn: 2.0, self._pause: 1.0, self._kill_a_stage: 0.8 * often,
+            self._kill_at_a_commit: 1.6 * often, self._kill_all: 0.08 * often, self._kill_while_opening: 0.05 * often,
+            self._fill_the_disk: 0.5 * often, self._fail_twice: 0.4 * often, self._change_what_must_not_matter: 0.06 * often,
         }  # fmt: skip
         if calm.inputs.shape.teacher:
-            self._actions |= {self._teacher_goes_on: 3.0, self._teacher_fails: 0.4 * often}
+            self._actions |= {self._teacher_goes_on: 2.0, self._teacher_fails: 0.8 * often}
 
     def to_the_end(self) -> None:
         for moment in self._calm.inputs.moments:
