@@ -125,7 +125,10 @@ def character_of(text: str) -> Character:
     if text == PROBE[0].content:
         return "honest"
     place = _number(text) // 8 % 100
-    return next((character for below, character in CHARACTERS if place < below), "honest")
+    for below, character in CHARACTERS:
+        if place < below:
+            return character
+    return "honest"
 
 
 def _outcome(character: Character, text: str, usage: Usage) -> TeacherAnswer:

@@ -9,7 +9,6 @@ from headrace.control.idleness import lags
 from headrace.control.stage_thread import ReopenedStage
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import RetryableError
-from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.stages.ingest import stage as ingest
 from headrace.stages.ingest.options import IngestOptions
@@ -17,10 +16,11 @@ from headrace.stages.label.options import LabelOptions
 from headrace.stages.stage_spec import StageSpec
 from headrace.stages.topology import Topology
 from headrace.stages.train.options import TrainOptions
-from headrace.testing.clock import VirtualClock
 from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import MAX_TURNS, Pipeline, declared, with_interval
+from headrace.testing.simulation.clocks import WaitingClock, WorldClock
 from headrace.testing.simulation.declarations import NAMESPACES, declarations
+from headrace.testing.simulation.drawn_reads import DrawnReads
 from headrace.testing.simulation.inputs import Edit, Feed, Inputs, Moment, Quiet
 from headrace.testing.simulation.teachers import Teachers
 
@@ -28,49 +28,6 @@ TopologyOf = Callable[[Path, Path], Topology]
 IDLE_SECONDS = 3_700.0
 """More than the idle timeout that is declared."""
 CHECKPOINT_INTERVALS_MS = (0, 1_000, 60_000)
-
-
-class WorldClock(VirtualClock):
-    """Moves with what happens outside and with nothing else, so that arrivals have the same moments in every run."""
-
-    def sleep(self, seconds: float) -> None:
-        """Returns at once."""
-
-    def reach(self, now_ms: int) -> None:
-        """It is so late now."""
-        super().sleep((now_ms - self.now_ms()) / 1000)
-
-
-class WaitingClock:
-    """One stage's: the time of day is the world's; how long it has waited is its own."""
-
-    def __init__(self, world: WorldClock) -> None:
-        self._world, self._waited = world, 0.0
-
-    def now_ms(self) -> int:
-        return self._world.now_ms()
-
-    def monotonic(self) -> float:
-        return self._waited
-
-    def sleep(self, seconds: float) -> None:
-        self._waited += seconds
-
-
-class DrawnReads:
-    """The log, of which a stage gets at each read a drawn number of records, or none yet. Else the log itself."""
-
-    def __init__(self, log: TopicLog, draw: random.Random) -> None:
-        self._log, self._draw = log, draw
-        self.whole = False
-        """Everything there is is given."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
-
-    def read(self, topic: str, offset: int, *, max_records: int = 10_000, **limits: int) -> list[Record]:
-        at_most = max_records if self.whole else self._draw.choice((0, 1, 3, 10, max_records))
-        return self._log.read(topic, offset, max_records=min(max_records, at_most), **limits) if at_most else []
 
 
 class World:
