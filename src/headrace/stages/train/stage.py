@@ -148,10 +148,10 @@ class TrainStage:
         self._pending.extend(self._loop.take(record, example))
 
     def _due(self) -> bool:
-        committed = self._state.checkpoints[-1].offset if self._state.checkpoints else -1
-        if self._pending.must_commit:
+        """The first checkpoint is due at once: which declaration was the first must not depend on when an example comes."""
+        if self._pending.must_commit or not self._state.checkpoints:
             return True
-        if self._offset == committed:
+        if self._offset == self._state.checkpoints[-1].offset:
             return False
         elapsed_ms = (self._clock.monotonic() - self._checkpointed_at) * 1000
         return elapsed_ms >= self._options.checkpoint_interval_ms

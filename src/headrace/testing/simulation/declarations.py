@@ -14,7 +14,7 @@ WINDOW = """SELECT symbol, window_end, LAST_VALUE(text) AS text,
         FROM TABLE(TUMBLE(TABLE source_stream, DESCRIPTOR(event_time), INTERVAL '5' SECOND))
         GROUP BY window_start, window_end, symbol"""
 
-MAX_ATTEMPTS = 4
+MAX_ATTEMPTS = 3
 """Failures that make a dead letter of a prompt. An outage of the teacher may count as one, so a run has fewer."""
 
 

@@ -93,7 +93,7 @@ def draw_inputs(number: int) -> Inputs:
         query="join" if join else "window",
         timeline=draw.choice(("arrival", "event")),
         out_of_orderness=draw.choice((0, 1, 3)),
-        chained=draw.random() < 0.3,
+        chained=draw.random() < 0.2,
         teacher=draw.random() < 0.5,
         bounded_quotes=join and draw.random() < 0.2,
     )
@@ -102,7 +102,7 @@ def draw_inputs(number: int) -> Inputs:
     now_ms = 1_700_000_000_000
     bounded = [one for one in files if one.bounded]  # a source that ends is whole when it is first read
     moments = [Moment(now_ms, tuple(happening for one in bounded or files[:1] for happening in one.next()))]
-    edit_at = draw.randrange(3, 9)
+    edit_at = draw.randrange(3, 7)
     while any(one.left for one in files):
         now_ms += draw.choice((1, 40, 900, 5_000))
         chosen = draw.sample(files, k=min(len(files), draw.choice((1, 1, 1, 2))))
@@ -127,7 +127,7 @@ class _File:
     def __init__(self, draw: random.Random, namespace: str, connector: str, shape: Shape) -> None:
         self._draw, self._namespace, self._connector = draw, namespace, connector
         self.bounded = connector == "quotes" and shape.bounded_quotes
-        count = draw.randrange(16, 32) if connector == "trades" else draw.randrange(6, 16)
+        count = draw.randrange(12, 26) if connector == "trades" else draw.randrange(5, 14)
         self._data = b"".join(self._line(place, count) for place in range(count))
         self._given = 0
         self._silent = True
@@ -150,7 +150,7 @@ class _File:
 
     def _feed(self) -> Feed:
         rest = len(self._data) - self._given
-        size = rest if self.bounded else min(rest, self._draw.randrange(60, 1_200))
+        size = rest if self.bounded else min(rest, self._draw.randrange(60, 1_500))
         if not self.bounded and self._draw.random() < 0.6:  # most often whole lines
             size = self._data.index(b"\n", self._given + size - 1) + 1 - self._given
         piece = self._data[self._given : self._given + size]

@@ -101,8 +101,7 @@ class SimulatedTeacher:
         number, character = _number(text), character_of(text)
         usage = Usage(len(text), min(max_output_tokens, 1 + number % 5))
         mood = None if self._at_once else self._service.mood_now
-        billed = mood is None or mood == "cut"
-        if billed and character not in {"silent", "rejected"}:
+        if mood == "cut" or (mood is None and character not in {"silent", "rejected"}):
             self._service.bill(usage)
         if not self._at_once:
             await asyncio.sleep(self._service.seconds())

@@ -1,4 +1,4 @@
-"""The undisturbed run: everything is read as soon as it arrives, and nothing goes wrong."""
+"""The undisturbed run: rows are read and joined as soon as they arrive, all else is done at the end, and nothing goes wrong."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ def undisturbed(world: World) -> Undisturbed:
 
 def _take_in(world: World, moment: Moment) -> None:
     for _ in range(MAX_ACTIONS):
-        world.drain()
+        world.keep_up()
         if world.taken_in(moment):
             return
     raise TimeoutError(f"undisturbed and not taken in: {moment}")

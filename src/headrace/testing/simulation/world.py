@@ -27,6 +27,7 @@ from headrace.testing.simulation.teachers import Teachers
 TopologyOf = Callable[[Path, Path], Topology]
 IDLE_SECONDS = 3_700.0
 """More than the idle timeout that is declared."""
+KEEPING_UP = ("ingest", "transform")
 CHECKPOINT_INTERVALS_MS = (0, 1_000, 60_000)
 
 
@@ -156,8 +157,17 @@ class World:
     def ingests(self) -> list[ReopenedStage]:
         return [stage for stage, spec in zip(self.stages, self.pipeline.specs, strict=True) if spec.kind == "ingest"]
 
-    def step(self, stage: ReopenedStage) -> None:
-        self.pipeline.step(stage)
+    def step(self, stage: ReopenedStage) -> bool:
+        return self.pipeline.step(stage)
+
+    def keep_up(self) -> None:
+        """Steps inputs and queries until nothing that has arrived is left to them."""
+        stages = [one for one, spec in zip(self.stages, self.pipeline.specs, strict=True) if spec.kind in KEEPING_UP]
+        for _ in range(MAX_TURNS):
+            worked = [self.step(one) for one in stages]
+            if not any(worked):
+                return
+        raise TimeoutError(f"inputs and queries do not come to an end in {MAX_TURNS} turns")
 
     def drain(self) -> None:
         """Steps everything until nothing is left to read; followed inputs have no end of their own."""
