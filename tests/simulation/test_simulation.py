@@ -20,7 +20,7 @@ CASES = [
     if not line.startswith("#")
 ]
 """Seeds that once failed."""
-FOUND_BY = 1
+FOUND_BY = 16
 """The seed that finds the former rule of the join; with the rule of today it passes."""
 
 
