@@ -35,7 +35,7 @@ def test_a_call_that_is_charged_short_is_found(simulation: Simulation, asks: int
     simulation.undisturbed(asks // SEEDS_OF_ONE_INPUT)
     monkeypatch.setattr(ledger, "charge", lambda db, reservation, _: ledger.release(db, reservation))
     found = simulation.run(asks).wrong
-    assert any("calls billed, 0 stored" in line for line in found)
+    assert any("calls billed" in line for line in found)
 
 
 def test_an_answer_that_is_not_kept_is_found(simulation: Simulation, asks: int, monkeypatch: pytest.MonkeyPatch):

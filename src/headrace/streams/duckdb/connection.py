@@ -8,10 +8,11 @@ from headrace.streams.duckdb.macros import MACRO_NAMES, MACROS
 from headrace.streams.stream_engine import EngineOptions
 
 Error = duckdb.Error
+Connection = duckdb.DuckDBPyConnection
 DEFAULT_MEMORY_BYTES = 1 << 30
 
 
-def connect(options: EngineOptions) -> duckdb.DuckDBPyConnection:
+def connect(options: EngineOptions) -> Connection:
     """An instance of its own. What is set holds for every connection to it."""
     connection = duckdb.connect(":memory:", config={"threads": max(1, options.parallelism)})
     memory = options.memory_bytes or DEFAULT_MEMORY_BYTES

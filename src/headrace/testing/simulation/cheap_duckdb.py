@@ -8,12 +8,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-import duckdb
-
 from headrace.streams.duckdb import DuckDBEngine, connection
 from headrace.streams.stream_engine import EngineOptions, QueryPlan, QuerySpec
 
-_instances: dict[tuple[int, int | None], duckdb.DuckDBPyConnection] = {}
+_instances: dict[tuple[int, int | None], connection.Connection] = {}
 _plans: dict[tuple[object, ...], QueryPlan] = {}
 _open_instance, _make_plan = connection.connect, DuckDBEngine.plan
 
@@ -25,7 +23,7 @@ def cheap_duckdb() -> Generator[None]:
         yield
 
 
-def _connect(options: EngineOptions) -> duckdb.DuckDBPyConnection:
+def _connect(options: EngineOptions) -> connection.Connection:
     key = options.parallelism, options.memory_bytes
     if key not in _instances:
         _instances[key] = _open_instance(options)
