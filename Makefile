@@ -28,7 +28,7 @@ $(VENV)/.installed: $(VENV)/.uv-$(UV_VERSION) requirements/dev.lock pyproject.to
 
 setup: $(VENV)/.installed ## Prepares .venv; a second call costs nothing
 
-lock: $(VENV)/.uv-$(UV_VERSION) ## Resolves requirements/*.in into the locks anew
+lock: $(VENV)/.uv-$(UV_VERSION) ## Resolves requirements/*.in into the locks again
 	@for name in main dev bench; do $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-annotate --no-header requirements/$$name.in -o requirements/$$name.lock || exit 1; done
 
@@ -75,7 +75,7 @@ simulate: setup ## Runs the pipeline under seeded schedules of steps, kills, ful
 crash: setup ## Kills the running job 500 times at random points; KILLS=N for another number
 	@$(BIN)/python benchmarks/crash.py $(if $(KILLS),--kills $(KILLS))
 
-schemas: setup ## Generates docs/schemas and docs/reference anew
+schemas: setup ## Generates docs/schemas and docs/reference again
 	@$(BIN)/python -m headrace.kinds.generate
 
 clean: ## Removes everything that was made

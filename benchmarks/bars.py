@@ -59,10 +59,11 @@ def run_headrace(source: Path, out: Path) -> None:
     from headrace.connectors.source import EventTime, SourceContext, SourceOptions
     from headrace.events.row_codec import batch_to_records
     from headrace.stages.transform.file_query import FileQuery, Receivers, run_query
+    from headrace.testing.resource_ids import connector_id
 
     pa.set_memory_pool(pa.system_memory_pool())  # as the command does
     time = EventTime("event_time", OUT_OF_ORDERNESS_MS, historical=True)
-    options = SourceOptions("default", "trades", "file", {"path": str(source)}, event_time=time)
+    options = SourceOptions(connector_id("trades"), "file", {"path": str(source)}, event_time=time)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder, out.open("wb") as file:
         wanted = FileQuery(
             SQL, {"trades": open_source(options, SourceContext())}, {"trades": time},

@@ -2,7 +2,7 @@
 
     python benchmarks/cluster_start.py [--times 3]
 
-Each time in a new folder and on free ports: Kafka's storage is formatted anew. Memory is looked at right after the command has returned:
+Each time in a new folder and on free ports: Kafka's storage is formatted again. Memory is looked at right after the command has returned:
 PSS, in which pages that processes share count once, and RSS, in which they count for each. Exit code 1: a target was missed.
 """
 

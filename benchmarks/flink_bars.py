@@ -46,6 +46,7 @@ from headrace.stages.transform.options import StreamBinding, TransformOptions
 from headrace.streams.flink.engine import FlinkEngine
 from headrace.testing.builders import read_all
 from headrace.testing.cluster_kills import SERVERS, contents
+from headrace.testing.resource_ids import connector_id, finetuner_id
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "market"
 sys.path.insert(0, str(EXAMPLE))
@@ -112,16 +113,16 @@ class Flow:
 
     def __init__(self, file: Path, log: TopicLog, cluster: LocalCluster) -> None:
         self._file, self._log = file, log
-        self._rows, self._offset, self.bars = topics.rows("default", "bars"), 0, 0
+        self._rows, self._offset, self.bars = topics.rows(finetuner_id("bars")), 0, 0
         self._given, self._latest = set[int](), 0
         time = EventTime("event_time", OUT_OF_ORDERNESS_MS, historical=True)
         source = SourceOptions(
-            "default", "trades", "file", {"path": str(file), "format": "json", "follow": True}, SCHEMA, ("symbol",),
+            connector_id("trades"), "file", {"path": str(file), "format": "json", "follow": True}, SCHEMA, ("symbol",),
             ("symbol", "trade_id"), time,
         )  # fmt: skip
         query = TransformOptions(
-            "default", "bars", (EXAMPLE / "bars.sql").read_text("utf-8"),
-            (StreamBinding("trades", topics.events("default", "trades"), source),), timeline="event",
+            finetuner_id("bars"), (EXAMPLE / "bars.sql").read_text("utf-8"),
+            (StreamBinding("trades", topics.events(connector_id("trades")), source),), timeline="event",
             checkpoint_interval_ms=CHECKPOINT_MS,
         )  # fmt: skip
         at = cluster.addresses
@@ -201,7 +202,7 @@ def measure(name: str, trades: Sequence[Trade], cluster: LocalCluster, folder: P
         until = monotonic() + 3 * CHECKPOINT_MS / 1000
         while monotonic() < until:  # what was written twice would come now
             flow.step()
-        rows = topics.rows("default", "bars")
+        rows = topics.rows(finetuner_id("bars"))
         values = [one.value for one in read_all(log, rows) if one.kind == codec.ROW]
         return Run(name, contents(log, rows), read_bars(map(json.loads, values)), seconds, kills)
 

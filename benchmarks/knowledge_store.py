@@ -29,6 +29,7 @@ from headrace.knowledge.query import AsOf, StoreQuery
 from headrace.knowledge.registry import open_store
 from headrace.knowledge.revision import Chunk, DocumentChange, Revision
 from headrace.knowledge.store import KnowledgeStore, StoreBatch, StoreOptions
+from headrace.testing.resource_ids import knowledge_base_id
 
 DIMENSION = 384
 PER_DOCUMENT = 5
@@ -107,7 +108,9 @@ class Place:
     url: str
 
     def open(self, exact_up_to: int = 200_000) -> KnowledgeStore:
-        return open_store(self.technology, StoreOptions("bench", "kb", self.state, self.url, exact_up_to))
+        return open_store(
+            self.technology, StoreOptions(knowledge_base_id("kb", "bench"), self.state, self.url, exact_up_to)
+        )
 
     @contextmanager
     def reader(self, exact_up_to: int = 200_000) -> Generator["Reader"]:

@@ -17,6 +17,7 @@ from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.ingest.stage import IngestStage
 from headrace.stages.transform.options import StreamBinding, TransformOptions
 from headrace.stages.transform.stage import TransformStage
+from headrace.testing.resource_ids import connector_id, finetuner_id
 
 HERE = Path(__file__).resolve().parent
 SQL = (
@@ -36,22 +37,25 @@ def main() -> None:
             stdout=subprocess.DEVNULL,
         )
         source = SourceOptions(
-            "default", "trades", "file", {"path": str(file)}, event_time=EventTime("event_time", 5_000, historical=True)
+            connector_id("trades"),
+            "file",
+            {"path": str(file)},
+            event_time=EventTime("event_time", 5_000, historical=True),
         )
         log = open_log(Path(folder) / "state")
-        binding = StreamBinding("source_stream", topics.events("default", "trades"), source)
+        binding = StreamBinding("source_stream", topics.events(connector_id("trades")), source)
         started = time.perf_counter()
         ingest = IngestStage(IngestOptions(source), log, "benchmark")
         while log.topic(binding.topic).end_offset <= rows:
             ingest.step()
         read = time.perf_counter()
         transform = TransformStage(
-            TransformOptions("default", "flow", SQL, (binding,), timeline="event"), log, "benchmark"
+            TransformOptions(finetuner_id("flow"), SQL, (binding,), timeline="event"), log, "benchmark"
         )
         while transform.step():
             pass
         ended = time.perf_counter()
-        written = log.topic(topics.rows("default", "flow")).end_offset - 1
+        written = log.topic(topics.rows(finetuner_id("flow"))).end_offset - 1
         ingest.close()
         log.close()
     print(f"file → log: {rows / (read - started):,.0f} rows/s")

@@ -18,6 +18,7 @@ from headrace.events.score import Score
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.stages.stage import read_statuses
+from headrace.testing.resource_ids import finetuner_id
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "support"
@@ -27,7 +28,7 @@ MODELS = ("learner", "served")
 def changed_at(log: TopicLog) -> int:
     """Offset of the first example answered by the second policy: its intent goes to another team than before."""
     teams: dict[str, str] = {}
-    for record in log.read(topics.examples("default", "support-desk"), 0, max_records=10_000):
+    for record in log.read(topics.examples(finetuner_id("support-desk")), 0, max_records=10_000):
         if record.kind != codec.KINDS[Example]:
             continue
         intent, _, team = codec.decode(record, Example).answer.partition(" | ")
@@ -42,9 +43,9 @@ def mean(scores: list[Score], model: str) -> float:
 
 
 def figures(log: TopicLog) -> dict[str, object]:
-    scores = read_scores(log, "default", "support-desk")
+    scores = read_scores(log, finetuner_id("support-desk"))
     change = next(index for index, score in enumerate(scores) if score.offset >= changed_at(log))
-    decisions = read_decisions(log, "default", "support-desk")
+    decisions = read_decisions(log, finetuner_id("support-desk"))
     before, after = scores[max(0, change - 500) : change], scores[-500:]
     recovering = [
         mean(scores[start : start + 100], "learner")

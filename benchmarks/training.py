@@ -110,7 +110,7 @@ def run_headrace(base: Path, data: list[Sample]) -> dict[str, float]:
 
 
 def watched(trainer: object, watch: Stopwatch) -> None:
-    """Counts what stands in a batch and is no padding, as the model gets it."""
+    """Counts the tokens of a batch without padding, as the model gets them."""
     from transformers import TrainerCallback
 
     class Steps(TrainerCallback):

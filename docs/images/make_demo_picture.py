@@ -26,6 +26,7 @@ from headrace.kinds.topology import topology
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.stages.topology import Topology
+from headrace.testing.resource_ids import finetuner_id
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE, DESK, BASE = "default", "support-desk", "tiny"
@@ -48,7 +49,7 @@ class Screen(LiveView):
 def last_asked(log: TopicLog) -> tuple[str, str, str, str] | None:
     """The last question of the stream that both models were asked: question, base's, served version's and teacher's answer."""
     taught: dict[str, str] = {}
-    for record in read_all(log, topics.examples(NAMESPACE, DESK)):
+    for record in read_all(log, topics.examples(finetuner_id(DESK, NAMESPACE))):
         if record.kind == codec.KINDS[Example]:
             example = codec.decode(record, Example)
             taught[example.messages[-1].content] = example.answer

@@ -1,4 +1,4 @@
-"""Makes the example's fees and questions anew, from a seed: `python prepare_data.py`.
+"""Generates the example's fees and questions from a seed: `python prepare_data.py`.
 
 Writes policies/fees.md (what a transfer to each country costs, drawn) and questions.jsonl (what customers asked, and what the answer was).
 Both are checked in; nothing of it is a real bank's.

@@ -37,6 +37,7 @@ from headrace.events import topics
 from headrace.events.message import Message
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import HeadraceError
+from headrace.foundation.resource_id import ResourceId
 from headrace.foundation.settings import load_settings
 from headrace.kinds.catalog import load
 from headrace.kinds.topology import topology
@@ -76,7 +77,7 @@ class PolicyChange:
     def look(self) -> None:
         if self.changed_at is not None:
             return
-        name = topics.prompts("default", "support-desk")
+        name = topics.prompts(ResourceId("StreamFinetuner", "default", "support-desk"))
         asked = next((info.end_offset for info in self._log.topics() if info.spec.name == name), 0)
         if asked >= POLICY_CHANGES_AT:
             shutil.copy(HERE / "policies" / "routing-after.md", self._policy)
@@ -315,7 +316,7 @@ def follow(policy: Path, backends: Mapping[str, object], *, serve: bool, live: b
     )
     print(
         "the learner was served only where it beat the version before. The policy is a file: the teacher reads it in the passages of\n"
-        "its prompts, and when it was edited, what cited the former version was asked again or let go."
+        "its prompts, and when it was edited, what cited the former version was asked again or dropped."
     )
     print("How to go on:")
     print(

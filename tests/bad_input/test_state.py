@@ -72,7 +72,7 @@ def test_a_log_that_is_no_log_is_refused(ran: Path):
     for extra in ("-wal", "-shm"):
         path.with_name(path.name + extra).unlink(missing_ok=True)
     path.write_bytes(b"this is not a database" * 1_000)
-    with pytest.raises(CorruptDataError, match="restore the state directory, or start a new one"):
+    with pytest.raises(CorruptDataError, match="Restore the state directory, or start a new one"):
         open_log(ran / "state")
     done = command(ran, "topics")
     assert done.returncode == 1
@@ -85,7 +85,7 @@ def test_a_damaged_store_of_answers_is_refused(
     with_teacher(ran, "http://127.0.0.1:9/v1")
     (ran / "state" / "teachers.sqlite").write_bytes(b"nonsense" * 2_000)
     pipeline = opened(holder="two")
-    with pytest.raises(CorruptDataError, match="move the file away"):
+    with pytest.raises(CorruptDataError, match="Move the file away"):
         pipeline.open()
     pipeline.close()
 

@@ -22,6 +22,7 @@ from headrace.stages.topology import Topology
 from headrace.testing.builders import read_all
 from headrace.testing.ports import free_ports
 from headrace.testing.provider_servers import OpenAIProtocol, ProviderServer, Request, Scripted
+from headrace.testing.resource_ids import finetuner_id
 
 SUPPORT = Path(__file__).resolve().parents[2] / "examples" / "support"
 
@@ -83,15 +84,17 @@ def test_a_teacher_that_is_down_ends_the_run_and_a_second_run_finishes(
     assert outcome.exit_code == 7
     assert "StreamFinetuner/default/desk" in outcome.failure
     log = open_log(folder / "state")
-    assert len(read_all(log, topics.prompts("default", "desk"))) == 41
-    assert read_all(log, topics.examples("default", "desk")) == []
-    assert read_all(log, topics.stage_dead("default", "desk", "label")) == []
+    assert len(read_all(log, topics.prompts(finetuner_id("desk")))) == 41
+    assert read_all(log, topics.examples(finetuner_id("desk"))) == []
+    assert read_all(log, topics.stage_dead(finetuner_id("desk"), "label")) == []
     log.close()
     with desk_lead(port):
         assert labelled(topology(), folder) == Outcome()
     log = open_log(folder / "state")
     examples = [
-        codec.decode(r, Example) for r in read_all(log, topics.examples("default", "desk")) if r.kind != codec.CONTROL
+        codec.decode(r, Example)
+        for r in read_all(log, topics.examples(finetuner_id("desk")))
+        if r.kind != codec.CONTROL
     ]
     log.close()
     assert [example.row_id for example in examples] == [f"questions:q{n}" for n in range(40)]

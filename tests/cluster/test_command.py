@@ -61,7 +61,7 @@ def test_without_java_the_command_says_how_to_get_one(place: Path) -> None:
     done = headrace("cluster", "up", cwd=place, environ={"PATH": str(place), "JAVA_HOME": ""})
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "error: Kafka and Flink need Java 17 or newer: there is no java on the PATH — install"
+        "error: Kafka and Flink need Java 17 or newer: there is no java on the PATH — Install"
     )
 
 

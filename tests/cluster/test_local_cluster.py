@@ -126,7 +126,7 @@ def test_a_pid_that_another_program_has_by_now_is_not_taken_for_the_server(small
 def test_a_server_that_does_not_exist_is_refused_with_those_that_do(small: LocalCluster) -> None:
     with pytest.raises(NotFoundError, match="taskmanager"):
         small.kill("brokers")
-    with pytest.raises(NotFoundError, match="bring it up first"):
+    with pytest.raises(NotFoundError, match="Bring it up first"):
         small.start("broker")
 
 

@@ -30,6 +30,7 @@ from headrace.log.topic_log import TopicSpec
 from headrace.testing.builders import append, new_records
 from headrace.testing.cluster import free_cluster_ports, skip_where_absent
 from headrace.testing.kafka_topics import SCHEMA, drain, records, row
+from headrace.testing.resource_ids import connector_id
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -153,7 +154,7 @@ def test_the_log_says_within_seconds_that_a_login_is_refused_and_shows_no_secret
 ) -> None:
     address, properties = doors.login(how, right=False)
     before = SYSTEM_CLOCK.monotonic()
-    with pytest.raises(InvalidDeclarationError, match=r"Kafka refuses .* — correct kafka_properties") as caught:
+    with pytest.raises(InvalidDeclarationError, match=r"Kafka refuses .* — Correct kafka_properties") as caught:
         open_log(tmp_path, options={"kafka": address, **properties})
 
     assert SYSTEM_CLOCK.monotonic() - before < SECONDS
@@ -163,7 +164,7 @@ def test_the_log_says_within_seconds_that_a_login_is_refused_and_shows_no_secret
 def test_a_listener_of_another_kind_is_said_with_its_address_and_what_to_look_at(doors: Doors, tmp_path: Path) -> None:
     address, _ = doors.login("PLAIN")
     with pytest.raises(
-        UnavailableError, match=rf"{address}: Kafka: .* — see .* with the security.protocol of its list"
+        UnavailableError, match=rf"{address}: Kafka: .* — See .* with the security.protocol of its list"
     ):
         open_log(tmp_path, options={"kafka": address, "connect_seconds": "1"})
 
@@ -173,12 +174,12 @@ def test_a_source_and_a_sink_are_behind_a_login(doors: Doors, numbers: Any, how:
     topic = f"rows-{how}".replace("+", "-")
     numbers(doors.cluster.addresses.kafka).create(topic)
     given = block(doors, how, topic)
-    sink = open_sink(SinkOptions("default", f"to-{topic}", "kafka", given))
+    sink = open_sink(SinkOptions(connector_id(f"to-{topic}"), "kafka", given))
     sink.recover(None)
     sink.write(records([json.loads(row(n)) for n in range(3)]))
     sink.prepare()
     source = open_source(
-        SourceOptions("default", "things", "kafka", given, schema=SCHEMA, event_time=EventTime("at", historical=True)), SourceContext()
+        SourceOptions(connector_id("things"), "kafka", given, schema=SCHEMA, event_time=EventTime("at", historical=True)), SourceContext()
     )  # fmt: skip
     source.open(None)
 
@@ -192,11 +193,11 @@ def test_a_source_and_a_sink_say_within_seconds_that_a_login_is_refused_and_show
     doors: Doors, how: str
 ) -> None:
     given = block(doors, how, "rows", right=False)
-    source = open_source(SourceOptions("default", "things", "kafka", given, schema=SCHEMA), SourceContext())
-    sink = open_sink(SinkOptions("default", "things", "kafka", given))
+    source = open_source(SourceOptions(connector_id("things"), "kafka", given, schema=SCHEMA), SourceContext())
+    sink = open_sink(SinkOptions(connector_id("things"), "kafka", given))
     for opening in (lambda: source.open(None), lambda: sink.recover(None)):
         before = SYSTEM_CLOCK.monotonic()
-        with pytest.raises(InvalidDeclarationError, match=r"Kafka refuses .* — correct spec\.kafka\.prop") as caught:
+        with pytest.raises(InvalidDeclarationError, match=r"Kafka refuses .* — Correct spec\.kafka\.prop") as caught:
             opening()
         assert SYSTEM_CLOCK.monotonic() - before < SECONDS
         assert "wrong-word" not in f"{caught.value!r} {caught.value}"

@@ -12,6 +12,7 @@ from headrace.connectors.source import SourceContext, SourceOptions
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.schema import Column, RowSchema
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
@@ -29,7 +30,7 @@ class Folder:
         self.root.mkdir()
         self.clock = VirtualClock()
         self.options = SourceOptions(
-            "default", "docs", "documents", {"path": "policies", **options}, schema=SCHEMA, base_dir=root
+            connector_id("docs"), "documents", {"path": "policies", **options}, schema=SCHEMA, base_dir=root
         )
         self.saved: dict[str, bytes] = {}
         self.position: bytes | None = None

@@ -20,6 +20,7 @@ from headrace.events.schema import Column, RowSchema
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 from headrace.testing.source_conformance import SourceConformance
 
 SCHEMA = RowSchema(
@@ -166,12 +167,12 @@ class TestDebeziumFile(DebeziumSuite):
 
     def make_source(self) -> Source:
         block = {"path": str(self.folder / "changes.jsonl"), "envelope": "debezium"}
-        options = SourceOptions("default", "docs", "file", block, schema=SCHEMA, key=("path",), id=("path",))
+        options = SourceOptions(connector_id("docs"), "file", block, schema=SCHEMA, key=("path",), id_columns=("path",))
         return open_source(options, SourceContext(None, VirtualClock()))
 
     def test_its_schema_can_be_inferred(self) -> None:
         block = {"path": str(self.folder / "changes.jsonl"), "envelope": "debezium"}
-        source = open_source(SourceOptions("default", "docs", "file", block), SourceContext(None, VirtualClock()))
+        source = open_source(SourceOptions(connector_id("docs"), "file", block), SourceContext(None, VirtualClock()))
         source.open(None)
         assert source.schema is not None
         assert source.schema.names == ("path", "body", "ts_ms", "operation")
@@ -183,7 +184,9 @@ class TestDebeziumPush(DebeziumSuite):
 
     def prepare(self) -> None:
         clock = VirtualClock()
-        self.options = SourceOptions("default", "docs", "http", {"envelope": "debezium"}, schema=SCHEMA, id=("path",))
+        self.options = SourceOptions(
+            connector_id("docs"), "http", {"envelope": "debezium"}, schema=SCHEMA, id_columns=("path",)
+        )
         self.log = open_log(self.folder, clock=clock)
         topic = inbox_topic(self.options)
         self.log.ensure_topic(topic)

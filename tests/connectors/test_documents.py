@@ -13,6 +13,7 @@ from headrace.connectors.source import EventTime, Source, SourceContext, SourceO
 from headrace.events.schema import Column, RowSchema
 from headrace.foundation.errors import InvalidDeclarationError, NotFoundError, UnavailableError
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 from headrace.testing.source_conformance import SourceConformance
 
 SCHEMA = RowSchema((Column("fee", "DECIMAL(6, 2)"),))
@@ -32,7 +33,7 @@ class TestConformance(SourceConformance):
 
     def make_source(self) -> Source:
         options = {"path": str(self.root), "follow": False}
-        source = SourceOptions("default", "docs", "documents", options, schema=SCHEMA, event_time=EventTime(None))
+        source = SourceOptions(connector_id("docs"), "documents", options, schema=SCHEMA, event_time=EventTime(None))
         return open_source(source, SourceContext(None, VirtualClock(), lambda: dict(self.saved())))
 
 
@@ -247,7 +248,7 @@ def test_a_folder_below_that_was_removed_deletes_its_documents(folder):
 
 def test_a_folder_that_never_was_there_is_said_at_once(tmp_path):
     source = open_source(
-        SourceOptions("default", "docs", "documents", {"path": "polices"}, base_dir=tmp_path), SourceContext()
+        SourceOptions(connector_id("docs"), "documents", {"path": "polices"}, base_dir=tmp_path), SourceContext()
     )
     with pytest.raises(NotFoundError, match="there is no folder polices"):
         source.open(None)

@@ -15,6 +15,7 @@ from headrace.connectors.documents.source import open_source
 from headrace.connectors.source import SourceContext, SourceOptions
 from headrace.foundation.errors import UnavailableError
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 
 root, mounted = Path(sys.argv[1]), Path(sys.argv[2])
 
@@ -39,7 +40,7 @@ mount()
 (mounted / "deep").mkdir()
 (mounted / "deep" / "a.md").write_text("One.")
 name = str((mounted / "deep" / "a.md").relative_to(root))
-source = open_source(SourceOptions("d", "docs", "documents", {"path": str(root)}), SourceContext(None, VirtualClock()))
+source = open_source(SourceOptions(connector_id("docs", "d"), "documents", {"path": str(root)}), SourceContext(None, VirtualClock()))
 source.open(None)
 assert said(source) == ([("upsert", name)], ""), said(source)
 

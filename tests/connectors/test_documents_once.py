@@ -19,11 +19,12 @@ from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.ingest.stage import IngestStage, read_state
 from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Kill, Killed, killing
+from headrace.testing.resource_ids import connector_id
 
 POINTS = [f"{name}.{side}" for name in ("ingest.commit", "log.commit") for side in ("before", "after")] + [
     "log.commit.within"
 ]
-EVENTS, DEAD = topics.events("default", "docs"), topics.dead("default", "docs")
+EVENTS, DEAD = topics.events(connector_id("docs")), topics.dead(connector_id("docs"))
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ class Job:
         self.root.mkdir(parents=True)
         self.clock = VirtualClock()
         source = SourceOptions(
-            "default", "docs", "documents", {"path": str(self.root)}, schema=RowSchema((Column("fee", "INT"),))
+            connector_id("docs"), "documents", {"path": str(self.root)}, schema=RowSchema((Column("fee", "INT"),))
         )
         self.options = IngestOptions(source)
         self.log: TopicLog = open_log(root / "state", clock=self.clock)
@@ -122,7 +123,7 @@ def check(job: Job) -> None:
     assert len(job.records(DEAD)) == 3  # the line, bad.md, and 4.md once it was empty
     ids = [record.id for record in job.records(EVENTS)]
     assert len(set(ids)) == len(ids)
-    state = read_state(job.log, "default", "docs")
+    state = read_state(job.log, connector_id("docs"))
     assert state is not None
     assert (state.rows, state.dead) == (sum(map(len, EXPECTED.values())), 3)
 

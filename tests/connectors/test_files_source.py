@@ -19,6 +19,7 @@ from headrace.events.row_batch import RowBatch, concat
 from headrace.events.schema import Column, RowSchema
 from headrace.foundation.errors import FinalError, InvalidDeclarationError, NotFoundError
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 
 TRADES = RowSchema(
     (
@@ -40,7 +41,7 @@ def make(
     ids: tuple[str, ...] = (), key: tuple[str, ...] = (), event_time: EventTime | None = None, **options: object,
 ) -> Source:  # fmt: skip
     source = SourceOptions(
-        "default", name, "file", {"path": str(path), **options}, schema=schema, id=ids, key=key,
+        connector_id(name), "file", {"path": str(path), **options}, schema=schema, id_columns=ids, key=key,
         event_time=event_time or EventTime(),
     )  # fmt: skip
     made = open_source(source, SourceContext(clock=clock or VirtualClock()))
@@ -383,7 +384,7 @@ def test_merging_keeps_ties_in_the_order_of_names_and_each_file_in_its_own(tmp_p
         (lambda folder: make(folder / "none.jsonl"), NotFoundError, "none.jsonl"),
         (lambda folder: make(folder / "*.jsonl"), NotFoundError, "matches"),
         (lambda folder: make(folder / "what.bin"), InvalidDeclarationError, "suffix"),
-        (lambda folder: make(folder / "a.csv", NUMBERS, key=("m",)), InvalidDeclarationError, "use one of: n, text"),
+        (lambda folder: make(folder / "a.csv", NUMBERS, key=("m",)), InvalidDeclarationError, "Use one of: n, text"),
         (lambda folder: make(folder / "a.csv", event_time=EventTime("l")), InvalidDeclarationError, "event time"),
     ],
 )

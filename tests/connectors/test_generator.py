@@ -10,6 +10,7 @@ from headrace.connectors.registry import open_source
 from headrace.connectors.source import EventTime, Source, SourceContext, SourceOptions
 from headrace.events.schema import Column, RowSchema
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 
 FIELDS = [
     {"name": "id", "kind": "sequence", "start": 10, "step": 2},
@@ -23,7 +24,7 @@ FIELDS = [
 
 
 def make(clock: VirtualClock | None = None, schema: RowSchema | None = None, **block: object) -> Source:
-    options = SourceOptions("default", "made", "generator", {"fields": FIELDS, **block}, schema=schema)
+    options = SourceOptions(connector_id("made"), "generator", {"fields": FIELDS, **block}, schema=schema)
     return open_source(options, SourceContext(clock=clock or VirtualClock()))
 
 
@@ -99,7 +100,7 @@ def test_a_declared_schema_types_the_rows() -> None:
 
 def test_event_time_is_a_field() -> None:
     options = SourceOptions(
-        "default", "made", "generator", {"fields": FIELDS}, event_time=EventTime("t", historical=True)
+        connector_id("made"), "generator", {"fields": FIELDS}, event_time=EventTime("t", historical=True)
     )
     source = open_source(options, SourceContext(clock=VirtualClock()))
     source.open(None)

@@ -17,6 +17,7 @@ from headrace.connectors.registry import open_source
 from headrace.connectors.source import SourceContext, SourceOptions
 from headrace.foundation.ids import escaped, joined, parted, split_at
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 
 TEXTS = st.text(st.sampled_from("ab/\\#\n@:é"), max_size=6)
 PAIRS = st.tuples(TEXTS, TEXTS)
@@ -51,7 +52,7 @@ def test_columns_are_joined_as_texts_are(pairs: list[tuple[str, str]]) -> None:
 
 
 def pushed(x: str, y: str) -> tuple[str, str]:
-    options = SourceOptions("default", "things", "http", {}, id=("x", "y"), key=("y", "x"))
+    options = SourceOptions(connector_id("things"), "http", {}, id_columns=("x", "y"), key=("y", "x"))
     [record] = accept(options, json.dumps({"x": x, "y": y}).encode(), "application/json", None, 0)
     return record.id, record.key
 
@@ -69,7 +70,9 @@ def test_rows_of_different_ids_stay_apart(tmp_path: Path, name: str) -> None:
         "one.csv": ["x,y", *(f"{x},{y}" for x, y in COLLIDED)],
     }
     (tmp_path / name).write_text("\n".join([*lines[name], ""]))
-    options = SourceOptions("default", "t", "file", {"path": str(tmp_path / name)}, id=("x", "y"), key=("x", "y"))
+    options = SourceOptions(
+        connector_id("t"), "file", {"path": str(tmp_path / name)}, id_columns=("x", "y"), key=("x", "y")
+    )
     source = open_source(options, SourceContext(clock=VirtualClock()))
     source.open(None)
     rows = source.poll(10, 0).rows

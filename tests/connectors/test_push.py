@@ -22,12 +22,19 @@ from headrace.log.registry import open_log
 from headrace.log.topic_log import Commit, GroupOffset, TopicLog
 from headrace.stages.stage import read_statuses
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 
 SCHEMA = RowSchema((Column("at", "TIMESTAMP_LTZ(3)"), Column("n", "BIGINT"), Column("price", "DECIMAL(38, 18)")))
 OWN_IDS = SourceOptions(
-    "default", "trades", "http", {}, schema=SCHEMA, key=("n",), id=("n",), event_time=EventTime("at", historical=True)
+    connector_id("trades"),
+    "http",
+    {},
+    schema=SCHEMA,
+    key=("n",),
+    id_columns=("n",),
+    event_time=EventTime("at", historical=True),
 )
-NO_IDS = SourceOptions("default", "clicks", "http", {"maxBodyBytes": 2000, "maxRecordBytes": 200})
+NO_IDS = SourceOptions(connector_id("clicks"), "http", {"maxBodyBytes": 2000, "maxRecordBytes": 200})
 URL = "/apis/streams.nstream.ai/v1/namespaces/default/streamconnectors/{}/events"
 
 
@@ -41,8 +48,7 @@ def log(tmp_path: Path, clock: VirtualClock) -> Iterator[TopicLog]:
 @pytest.fixture
 def door(log: TopicLog, clock: VirtualClock) -> Iterator[TestClient]:
     app = FastAPI()
-    inboxes = {("default", options.name): options for options in (OWN_IDS, NO_IDS)}
-    app.include_router(push_router(inboxes, log, max_pending=10, clock=clock))
+    app.include_router(push_router([OWN_IDS, NO_IDS], log, max_pending=10, clock=clock))
     with TestClient(app) as client:
         yield client
 
@@ -83,7 +89,7 @@ def test_repeats_are_shown_apart_from_what_ingest_counts(door: TestClient, log: 
         assert door.post(URL.format("trades"), json=[event(1), event(2)]).status_code == 202
     assert [(one.stage, one.progress) for one in read_statuses(log)] == [("push", {"duplicates": 4})]
     app = FastAPI()
-    app.include_router(push_router({("default", "trades"): OWN_IDS}, log, clock=clock))
+    app.include_router(push_router([OWN_IDS], log, clock=clock))
     with TestClient(app) as again:
         again.post(URL.format("trades"), json=event(2))
     assert [one.progress for one in read_statuses(log)] == [{"duplicates": 5}]

@@ -25,6 +25,7 @@ from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit
 from headrace.stages.ingest.encoding import encoded
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 
 SCHEMA = RowSchema(
     (
@@ -55,7 +56,7 @@ LINES = OBJECTS | st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b" "
 
 def options(path: Path, *, schema: RowSchema | None = SCHEMA, **more: Any) -> SourceOptions:
     return SourceOptions(
-        "default", "t", "file", {"path": str(path), **more}, schema=schema, key=("text",) if schema else ()
+        connector_id("t"), "file", {"path": str(path), **more}, schema=schema, key=("text",) if schema else ()
     )
 
 
@@ -123,7 +124,7 @@ def test_change_events(tmp_path: Path, lines: list[bytes]) -> None:
 @given(st.lists(LINES, min_size=1, max_size=4))
 def test_pushed_events(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
     log = open_log(tmp_path_factory.mktemp("log"))
-    given_options = SourceOptions("default", "t", "http", {}, schema=SCHEMA, event_time=EventTime("at"))
+    given_options = SourceOptions(connector_id("t"), "http", {}, schema=SCHEMA, event_time=EventTime("at"))
     topic = inbox_topic(given_options)
     log.ensure_topic(topic)
     whole = [line for line in (GOOD, *lines, GOOD) if line.strip()]
@@ -139,7 +140,7 @@ def test_pushed_events(tmp_path_factory: pytest.TempPathFactory, lines: list[byt
 def test_messages_of_kafka(lines: list[bytes]) -> None:
     given_options = KafkaOptions.model_validate({"bootstrapServers": "none:1", "topic": "t", "format": "json"})
     reader = MessageReader(
-        SourceOptions("default", "t", "kafka", schema=SCHEMA), given_options, JsonFormat(), VirtualClock()
+        SourceOptions(connector_id("t"), "kafka", schema=SCHEMA), given_options, JsonFormat(), VirtualClock()
     )
     messages = [Message(0, n, 0, None, line, ()) for n, line in enumerate([GOOD, *lines, GOOD])]
     reader.settle(messages)

@@ -7,6 +7,7 @@ from headrace.connectors.registry import open_sink, open_source, options_model, 
 from headrace.connectors.sink import SinkOptions
 from headrace.connectors.source import SourceContext, SourceOptions
 from headrace.foundation.errors import InvalidDeclarationError
+from headrace.testing.resource_ids import connector_id
 
 
 def test_the_types_of_the_house_are_installed() -> None:
@@ -32,7 +33,7 @@ def check_documented(model: type[BaseModel]) -> None:
 
 
 def test_an_unknown_type_names_the_ones_there_are() -> None:
-    with pytest.raises(InvalidDeclarationError, match="use one of: documents, file"):
-        open_source(SourceOptions("default", "x", "carrier-pigeon"), SourceContext())
-    with pytest.raises(InvalidDeclarationError, match="use one of: file"):
-        open_sink(SinkOptions("default", "x", "carrier-pigeon"))
+    with pytest.raises(InvalidDeclarationError, match="Use one of: documents, file"):
+        open_source(SourceOptions(connector_id("x"), "carrier-pigeon"), SourceContext())
+    with pytest.raises(InvalidDeclarationError, match="Use one of: file"):
+        open_sink(SinkOptions(connector_id("x"), "carrier-pigeon"))

@@ -13,6 +13,7 @@ from headrace.connectors.sink import Sink, SinkOptions
 from headrace.connectors.stdout.options import Options as StdoutOptions
 from headrace.connectors.stdout.sink import StdoutSink
 from headrace.foundation.failpoints import armed
+from headrace.testing.resource_ids import connector_id
 from headrace.testing.sink_conformance import SinkConformance, sample_records
 
 
@@ -29,7 +30,7 @@ class FileSuite(SinkConformance):
 
     def make_sink(self) -> Sink:
         block = {"path": "out", "format": self.format, "rollRecords": 10, "rollBytes": 150, "metadata": True}
-        return open_sink(SinkOptions("default", "rows", "file", block, base_dir=self.folder.parent))
+        return open_sink(SinkOptions(connector_id("rows"), "file", block, base_dir=self.folder.parent))
 
     def files(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("*") if not path.name.startswith("."))
@@ -93,7 +94,7 @@ def test_kills_inside_prepare_and_publish_lose_and_double_nothing(
 ) -> None:
     def make() -> Sink:
         block = {"path": "out", "format": kind, "rollRecords": 4}
-        return open_sink(SinkOptions("default", "rows", "file", block, base_dir=tmp_path))
+        return open_sink(SinkOptions(connector_id("rows"), "file", block, base_dir=tmp_path))
 
     passed = 0
 

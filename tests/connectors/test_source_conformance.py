@@ -16,6 +16,7 @@ from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 from headrace.testing.source_conformance import SourceConformance
 
 SCHEMA = RowSchema((Column("at", "TIMESTAMP_LTZ(3)"), Column("n", "BIGINT"), Column("text", "STRING")))
@@ -41,7 +42,7 @@ def csv_line(n: int) -> str:
 
 def options(path: Path, **more: object) -> SourceOptions:
     return SourceOptions(
-        "default", "things", "file", {"path": str(path), **more}, schema=SCHEMA, key=("text",), event_time=TIME
+        connector_id("things"), "file", {"path": str(path), **more}, schema=SCHEMA, key=("text",), event_time=TIME
     )
 
 
@@ -123,7 +124,7 @@ class TestGenerator(SourceConformance):
             {"name": "walk", "kind": "walk"},
         ]
         block = {"seed": 3, "count": 90, "fields": fields}
-        made = SourceOptions("default", "made", "generator", block, key=("text",), event_time=TIME)
+        made = SourceOptions(connector_id("made"), "generator", block, key=("text",), event_time=TIME)
         return open_source(made, SourceContext(clock=VirtualClock()))
 
 
@@ -134,7 +135,7 @@ class TestHttpInbox(SourceConformance):
     def _inbox(self, tmp_path: Path) -> object:
         self.clock = VirtualClock()
         self.log = open_log(tmp_path, clock=self.clock)
-        self.options = SourceOptions("default", "pushed", "http", {}, schema=SCHEMA, event_time=TIME)
+        self.options = SourceOptions(connector_id("pushed"), "http", {}, schema=SCHEMA, event_time=TIME)
         topic = inbox_topic(self.options)
         self.log.ensure_topic(topic)
         for n in range(60):

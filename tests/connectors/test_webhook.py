@@ -17,6 +17,7 @@ from headrace.connectors.refusal import (
 from headrace.connectors.sink import Sink, SinkOptions
 from headrace.foundation.errors import UnavailableError
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 from headrace.testing.sink_conformance import SinkConformance, sample_records
 from headrace.testing.webhook_receiver import WebhookReceiver
 
@@ -29,7 +30,7 @@ def receiver() -> Iterator[WebhookReceiver]:
 
 
 def make(receiver: WebhookReceiver, clock: VirtualClock, **more: object) -> WebhookSink:
-    return WebhookSink(SinkOptions("default", "hook", "webhook", {"url": receiver.url, **more}), clock)
+    return WebhookSink(SinkOptions(connector_id("hook"), "webhook", {"url": receiver.url, **more}), clock)
 
 
 def send(sink: Sink, count: int) -> None:
@@ -161,7 +162,7 @@ def test_a_wrong_address_is_no_fault_of_a_record(receiver: WebhookReceiver, cloc
 
 
 def test_an_address_that_is_none_is_told_as_such(clock: VirtualClock) -> None:
-    sink = WebhookSink(SinkOptions("default", "hook", "webhook", {"url": "http://[::1"}), clock)
+    sink = WebhookSink(SinkOptions(connector_id("hook"), "webhook", {"url": "http://[::1"}), clock)
     sink.recover(None)
     sink.write(sample_records(1))
     with pytest.raises(ReceiverRejectsError, match="not valid"):
@@ -227,7 +228,7 @@ def test_an_answer_that_never_ends_is_left(clock: VirtualClock) -> None:
     server = threading.Thread(target=serve)
     server.start()
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    sink = WebhookSink(SinkOptions("default", "hook", "webhook", {"url": url, "timeout": "500ms"}), clock)
+    sink = WebhookSink(SinkOptions(connector_id("hook"), "webhook", {"url": url, "timeout": "500ms"}), clock)
     try:
         send(sink, 1)
     finally:

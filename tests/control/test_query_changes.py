@@ -1,4 +1,4 @@
-"""What `headrace plan` says of a query that runs and is declared anew."""
+"""What `headrace plan` says of a running query that is declared again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +17,11 @@ from headrace.stages.transform.options import StreamBinding, TransformOptions
 from headrace.stages.transform.spec import transform_spec
 from headrace.stages.transform.stage import TransformStage
 from headrace.testing.builders import append, new_record
+from headrace.testing.resource_ids import connector_id, finetuner_id
 
-EVENTS = topics.events("default", "trades")
+EVENTS = topics.events(connector_id("trades"))
 SOURCE = SourceOptions(
-    "default", "trades", "file",
+    connector_id("trades"), "file",
     schema=RowSchema((Column("event_time", "TIMESTAMP_LTZ(3)"), Column("price", "BIGINT"))),
     event_time=EventTime("event_time", historical=True),
 )  # fmt: skip
@@ -29,7 +30,7 @@ COUNTS = (
     "GROUP BY window_start, window_end"
 )
 PLAIN = TransformOptions(
-    "default", "desk", "SELECT price FROM source_stream", (StreamBinding("source_stream", EVENTS, SOURCE),)
+    finetuner_id("desk"), "SELECT price FROM source_stream", (StreamBinding("source_stream", EVENTS, SOURCE),)
 )
 
 OWNER = ResourceId("StreamFinetuner", "default", "desk")
@@ -45,12 +46,12 @@ def log(tmp_path: Path) -> TopicLog:
 def said(log: TopicLog, running: TransformOptions, declared: TransformOptions) -> str | None:
     stage = TransformStage(running, log, "test")
     assert stage.step()
-    topology = Topology((transform_spec(OWNER, declared),))
+    topology = Topology((transform_spec(declared),))
     return query_changes(topology, log, "duckdb").get(OWNER)
 
 
 def test_nothing_is_said_of_a_query_that_stays_or_does_not_run_yet(log: TopicLog) -> None:
-    topology = Topology((transform_spec(OWNER, PLAIN),))
+    topology = Topology((transform_spec(PLAIN),))
     assert query_changes(topology, log, "duckdb") == {}
     assert said(log, PLAIN, replace(PLAIN, sql="select price\nfrom source_stream;")) is None
 

@@ -12,22 +12,21 @@ from headrace.connectors.source import SourceOptions
 from headrace.control.supervisor import StateLock, Supervisor, orders
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import BusyError
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.ingest.spec import ingest_spec
 from headrace.stages.limits import ResourceLimits
 from headrace.stages.stage import read_statuses
+from headrace.testing.resource_ids import connector_id
 
 COUNTING = SourceOptions(
-    "default",
-    "numbers",
+    connector_id("numbers"),
     "generator",
     {"seed": 1, "rate": 50, "count": 0, "fields": [{"name": "n", "kind": "sequence"}]},
 )
 
-INGEST = ingest_spec(ResourceId("StreamConnector", "default", "numbers"), IngestOptions(COUNTING))
+INGEST = ingest_spec(IngestOptions(COUNTING))
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_the_example_says_what_is_missing_until_the_model_is_made(tmp_path: Path
     new_checkpoint(folder / "model", size="tiny", text=(folder / "words.txt").read_text("utf-8").splitlines())
     after = topology(load([folder]).resources, Settings(), {})
     assert after.not_ready == ()
-    assert [one.finetuner for one in after.options(TrainOptions)] == ["flow"]
+    assert [one.id.name for one in after.options(TrainOptions)] == ["flow"]
     assert after.options(LabelOptions)[0].teacher is None
 
 

@@ -91,12 +91,12 @@ def test_the_seed_has_all_its_stages_once_a_local_path_is_put_in(edited: Path) -
     assert loaded.mistakes == []
     built = topology(loaded.resources, Settings(), {})
     assert built.not_ready == ()
-    assert [one.name for one in built.options(KnowledgeOptions)] == ["node-1-kb"]
-    assert [one.finetuner for one in built.options(TrainOptions)] == ["node-1-finetuner"]
+    assert [one.id.name for one in built.options(KnowledgeOptions)] == ["node-1-kb"]
+    assert [one.id.name for one in built.options(TrainOptions)] == ["node-1-finetuner"]
     assert built.options(TrainOptions)[0].learning.learner.base == edited / "models" / "small"
     assert built.options(TransformOptions)[0].checkpoint_interval_ms == 300_000
     assert built.options(TrainOptions)[0].learning.learner.learning_rate == 5e-5
-    assert [model.name for model in gateway_options(built.specs, LOOPBACK).models] == [
+    assert [model.id.name for model in gateway_options(built.specs, LOOPBACK).models] == [
         "llama3-8b-instruct",
         "node-1-finetuner",
     ]

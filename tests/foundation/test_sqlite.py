@@ -82,7 +82,7 @@ def test_a_directory_that_all_users_share_is_refused_and_left_as_it_is(tmp_path:
     shared.mkdir()
     shared.chmod(0o1777)
 
-    with pytest.raises(InvalidDeclarationError, match=r"shared by all users.* — use a directory inside it"):
+    with pytest.raises(InvalidDeclarationError, match=r"shared by all users.* — Use a directory inside it"):
         opened(shared / "notes.sqlite")
     assert mode(shared) == 0o1777
     assert list(shared.iterdir()) == []
@@ -133,7 +133,7 @@ def test_a_file_of_a_newer_headrace_is_refused_with_the_version_that_reads_it_an
     opened(path, newer).close()
     before = path.read_bytes()
 
-    with pytest.raises(StateVersionError, match=r"the notebook has schema 7.*up to 1 — use Headrace 2\.5\.0 or newer"):
+    with pytest.raises(StateVersionError, match=r"the notebook has schema 7.*up to 1 — Use Headrace 2\.5\.0 or newer"):
         opened(path)
     assert path.read_bytes() == before
 
@@ -156,7 +156,7 @@ def test_a_file_that_is_no_database_is_damaged_and_the_error_says_what_to_do(pat
     path.parent.mkdir()
     path.write_bytes(b"no database at all " * 100)
 
-    with pytest.raises(CorruptDataError, match=r"notes\.sqlite: the notebook: .* — write it again"):
+    with pytest.raises(CorruptDataError, match=r"notes\.sqlite: the notebook: .* — Write it again"):
         opened(path)
 
 
@@ -225,7 +225,7 @@ def test_a_file_that_another_program_holds_is_unavailable(path: Path) -> None:
     file.prepare()
     with closing(file.connect(writable=True)) as one, closing(file.connect(writable=True)) as other:
         one.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError, match="end the program that holds the file open"), file.translated():
+        with pytest.raises(UnavailableError, match="End the program that holds the file open"), file.translated():
             other.execute("BEGIN IMMEDIATE")
 
 
@@ -262,7 +262,7 @@ def test_a_full_disk_is_said_so_when_a_file_is_created_and_when_it_grows(small_d
     file = SqliteFile(small_disk / "state" / "notes.sqlite", NOTES)
     with pytest.raises(OSError, match="No space"):
         (small_disk / "ballast").write_bytes(bytes(2_000_000))
-    with pytest.raises(DiskFullError, match=r"no room left for the notebook.* — make room on the disk"):
+    with pytest.raises(DiskFullError, match=r"no room left for the notebook.* — Make room on the disk"):
         file.prepare()
     (small_disk / "ballast").unlink()
 

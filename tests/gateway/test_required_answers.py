@@ -19,6 +19,7 @@ from headrace.log.registry import open_log
 from headrace.stages.serve.journal import JournalLimits
 from headrace.stages.serve.options import ServedModel, ServeOptions
 from headrace.testing.builders import read_all
+from headrace.testing.resource_ids import base_model_id, finetuner_id
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -35,7 +36,9 @@ def serving(
     state: Path, root: Path, served: type, answers: Literal["best-effort", "required"]
 ) -> Iterator[tuple[ServeRole, openai.OpenAI]]:
     log = open_log(state)
-    options = ServeOptions((ServedModel("red", "desk", root / "parrot", "tiny", "desk"),), answers=answers)
+    options = ServeOptions(
+        (ServedModel(finetuner_id("desk", "red"), root / "parrot", base_model_id("tiny", "red")),), answers=answers
+    )
     with opened(options, log, state) as role, served(role.app) as gateway:
         eventually(lambda: httpx.get(f"{gateway.url}/readyz").status_code == 200)
         with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client:

@@ -20,6 +20,7 @@ from headrace.stages.serve.journal_file import JournalFile
 from headrace.stages.serve.options import DoorOptions, ServedModel
 from headrace.stages.serve.spec import serve_spec
 from headrace.testing.builders import read_all
+from headrace.testing.resource_ids import base_model_id, finetuner_id
 
 
 def free_port() -> int:
@@ -30,8 +31,8 @@ def free_port() -> int:
 @pytest.mark.kill
 def test_a_clean_end_commits_every_answer_that_was_given(tmp_path: Path, root: Path) -> None:
     port = free_port()
-    model = ServedModel("red", "desk", root / "parrot", "tiny", "desk")
-    order = RoleOrder("serve", (serve_spec(model.id, model),), tmp_path, "test", doors=DoorOptions(port=port))
+    model = ServedModel(finetuner_id("desk", "red"), root / "parrot", base_model_id("tiny", "red"))
+    order = RoleOrder("serve", (serve_spec(model),), tmp_path, "test", doors=DoorOptions(port=port))
     with subprocess.Popen(
         [sys.executable, "-m", "headrace.doors.serve_role"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

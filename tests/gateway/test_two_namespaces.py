@@ -18,7 +18,6 @@ from headrace.doors.serve_role import opened
 from headrace.events import codec, topics
 from headrace.events.answer import Answer, Feedback
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
@@ -34,6 +33,13 @@ from headrace.stages.train.alias_commands import promote_now
 from headrace.stages.train.version_store import versions
 from headrace.testing.builders import read_all
 from headrace.testing.parrot_checkpoint import new_parrot
+from headrace.testing.resource_ids import (
+    base_model_id,
+    connector_id,
+    embedding_model_id,
+    finetuner_id,
+    knowledge_base_id,
+)
 from headrace.testing.word_embedder import WordEmbedder
 
 SAYS = {"red": "r", "blue": "b"}
@@ -63,12 +69,13 @@ def house(tmp_path_factory: pytest.TempPathFactory, served: type) -> Iterator[Ho
         bases = [base(namespace, root, log, stack, served) for namespace in SAYS]
         desks = [
             ServedModel(
-                namespace, "desk", root / SAYS[namespace], "tiny", "desk",
+                finetuner_id("desk", namespace), root / SAYS[namespace], base_model_id("tiny", namespace),
                 knowledge=found, knowledge_limit=1, user_question="{knowledge} {text}",
             )
             for namespace, found in zip(SAYS, bases, strict=True)
         ]  # fmt: skip
-        tiny = ServedModel("blue", "tiny", root / "t", "tiny")
+        alone = base_model_id("tiny", "blue")
+        tiny = ServedModel(alone, root / "t", alone)
         register(log, root / "state", "red", root / "r", root / "w")
         options = ServeOptions((*desks, tiny), knowledge=tuple(bases), embed=tuple(one.embedding for one in bases))
         role = stack.enter_context(opened(options, log, root / "state"))
@@ -85,17 +92,22 @@ def house(tmp_path_factory: pytest.TempPathFactory, served: type) -> Iterator[Ho
 def base(namespace: str, root: Path, log: TopicLog, stack: ExitStack, served: type) -> KnowledgeOptions:
     """A knowledge base `policies` with one document, and its embedding model `words` behind a server of its own."""
     embedder = WordEmbedder(DIMENSIONS[namespace], name=namespace)
-    model = ResourceId("EmbeddingModel", namespace, "words")
+    model = embedding_model_id("words", namespace)
     server = stack.enter_context(served(application(model, embedder, "key")))
     options = KnowledgeOptions(
-        namespace, "policies", "docs", EmbedOptions(namespace, "words", url=f"{server.url}/v1", api_key="key")
+        knowledge_base_id("policies", namespace),
+        connector_id("docs", namespace),
+        EmbedOptions(model, url=f"{server.url}/v1", api_key="key"),
     )
-    topic, now = topics.events(namespace, "docs"), SYSTEM_CLOCK.now_ms()
+    topic, now = topics.events(connector_id("docs", namespace)), SYSTEM_CLOCK.now_ms()
     row = json.dumps({"path": "fees.md", "body": f"the fees of {namespace}"}).encode()
     log.ensure_topic(TopicSpec(topic))
     state = codec_state()
     log.commit(
-        Commit([Append(topic, [NewRecord("d1", codec.ROW, row, now)])], state={state_key(namespace, "docs"): state})
+        Commit(
+            [Append(topic, [NewRecord("d1", codec.ROW, row, now)])],
+            state={state_key(connector_id("docs", namespace)): state},
+        )
     )
     index = IndexStage(options, log, "test", root / "state", embedder=embedder)
     while index.step():
@@ -113,10 +125,10 @@ def codec_state() -> bytes:
 
 def register(log: TopicLog, state: Path, namespace: str, zero: Path, one: Path) -> None:
     """A registry with v0, which is served, and v1."""
-    store = versions(state, namespace, "desk")
+    store = versions(state, finetuner_id("desk", namespace))
     digests = [store.put(lambda place, source=path: copy(source, place)) for path in (zero, one)]
     found = Registry.of_base(digests[0], "", 0).with_version(Version("v1", digests[1], "v0", 1, 0, ""))
-    key, value, expected = registry.save(found, namespace, "desk", 0)
+    key, value, expected = registry.save(found, finetuner_id("desk", namespace), 0)
     log.commit(Commit(state={key: value}, expect={key: expected}))
 
 
@@ -271,7 +283,7 @@ def test_statuses_say_the_version_of_each_namespaces_own_model(house: House) -> 
 
 
 def test_a_promotion_in_one_namespace_changes_no_answer_of_the_other(client: openai.OpenAI, house: House) -> None:
-    promote_now(house.log, "red", "desk", "v1", "reviewed")
+    promote_now(house.log, finetuner_id("desk", "red"), "v1", "reviewed")
     eventually(lambda: ask(client, "red/desk").choices[0].message.content == "www")
     assert ask(client, "blue/desk").choices[0].message.content == "bbb"
     eventually(

@@ -93,7 +93,7 @@ def test_an_unexpected_exception_is_an_internal_error_of_that_stage_alone(
     broken = True
 
     def sometimes(self: Any, max_rows: int, timeout_seconds: float) -> Any:
-        if broken and self._source.name == "bad":
+        if broken and self._source.id.name == "bad":
             raise ZeroDivisionError("nobody thought of this")
         return poll(self, max_rows, timeout_seconds)
 

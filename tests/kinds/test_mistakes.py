@@ -387,7 +387,7 @@ CASES: list[Case] = [
         "this? {text}",
         "this? {text} {knowledge}",
         [
-            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: {knowledge} stands in the prompt, and no knowledgeBase is named — Name one in finetunerInfo.knowledgeBase, or take {knowledge} out.",
+            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: the prompt uses {knowledge}, and no knowledgeBase is named — Name one in finetunerInfo.knowledgeBase, or take {knowledge} out.",
         ],
     ),
     Case(
@@ -819,7 +819,7 @@ def test_an_answer_in_its_own_question_is_told(base_text: str) -> None:
     )
     loaded = read_text(text.replace("{text}", "{text} {category}"), "base.yaml")
     assert loaded.mistakes == []
-    assert [warning.message for warning in loaded.warnings] == ["the answer {category} stands in the question"]
+    assert [warning.message for warning in loaded.warnings] == ["the question contains the answer {category}"]
 
 
 def test_a_circle_of_several_is_told_at_each_of_them(base_text: str) -> None:

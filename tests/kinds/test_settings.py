@@ -25,12 +25,12 @@ def test_options_go_before_the_environment_and_that_before_the_file(tmp_path: Pa
 @pytest.mark.parametrize(
     ("toml", "environ", "overrides", "message"),
     [
-        ("prot = 1\n", {}, {}, "there is no setting prot — did you mean port?"),
+        ("prot = 1\n", {}, {}, "there is no setting prot — Did you mean port?"),
         ("[server]\nport = 1\n", {}, {}, "there is no setting server"),
         ("port = \n", {}, {}, "not TOML"),
         ("port = 70000\n", {}, {}, "port: must be a port, 0 to 65535"),
         ("port = true\n", {}, {}, "port: must be a port"),
-        ("", {"HEADRACE_PROT": "1"}, {}, "there is no setting HEADRACE_PROT — did you mean HEADRACE_PORT?"),
+        ("", {"HEADRACE_PROT": "1"}, {}, "there is no setting HEADRACE_PROT — Did you mean HEADRACE_PORT?"),
         ("", {"HEADRACE_PORT": "tcp://10.0.0.1:5000"}, {}, "set enableServiceLinks: false"),
         ("", {"HEADRACE_LOG_LEVEL": "loud"}, {}, "log_level: must be one of: debug, info, warning, error"),
         ("", {}, {"colour": "red"}, "the options: there is no setting colour"),

@@ -22,6 +22,7 @@ from headrace.stages.sink.options import SinkStageOptions
 from headrace.stages.topology import Topology
 from headrace.stages.train.options import TrainOptions
 from headrace.stages.transform.options import TransformOptions
+from headrace.testing.resource_ids import connector_id, finetuner_id
 
 ENVIRON = {"THE_KEY": "sk-from-env"}
 
@@ -48,7 +49,7 @@ def test_a_finetuner_gets_every_stage(base_text: str, folder: Path, settings: Se
         built.options(LabelOptions),
         built.options(TrainOptions),
     )
-    assert (ingest.source.name, ingest.source.type, ingest.source.options) == (
+    assert (ingest.source.id.name, ingest.source.type, ingest.source.options) == (
         "questions",
         "file",
         {"path": "questions.jsonl"},
@@ -56,8 +57,8 @@ def test_a_finetuner_gets_every_stage(base_text: str, folder: Path, settings: Se
     assert ingest.source.base_dir == folder.resolve()
     assert ingest.unique_ids
     assert ingest.source.event_time.out_of_orderness_ms == 5_000
-    assert [(one.name, one.topic, one.origin) for one in transform.streams] == [
-        ("source_stream", "default.questions.events", "questions")
+    assert [(one.name, one.topic, str(one.origin)) for one in transform.streams] == [
+        ("source_stream", "default.questions.events", "StreamConnector/default/questions")
     ]
     assert transform.checkpoint_interval_ms == train.checkpoint_interval_ms == 30_000
     assert (prompt.sample_ratio, prompt.templates[0].user_question) == (0.5, "Which intent is this? {text}")
@@ -70,9 +71,9 @@ def test_a_finetuner_gets_every_stage(base_text: str, folder: Path, settings: Se
     assert train.metric == "exact"
     assert train.teacher == label
     assert train.limits.memory_bytes == 8 * 2**30
-    assert [(model.name, model.finetuner) for model in gateway_options(built.specs, LOOPBACK).models] == [
-        ("desk", "desk"),
-        ("tiny", None),
+    assert [(str(model.id), str(model.base_model)) for model in gateway_options(built.specs, LOOPBACK).models] == [
+        ("StreamFinetuner/default/desk", "BaseModel/default/tiny"),
+        ("BaseModel/default/tiny", "BaseModel/default/tiny"),
     ]
     assert gateway_options(built.specs, LOOPBACK).models[0].system_context == "You sort questions."
     assert gateway_options(built.specs, LOOPBACK).models[0].limits.cpu == 2.0
@@ -136,10 +137,10 @@ def chain(base_text: str, name: str, source: str) -> str:
 def test_a_chain_reads_the_other_ones_examples(base_text: str, folder: Path, settings: Settings) -> None:
     built = build("---\n".join([base_text, chain(base_text, "a-second", "desk")]), folder, settings)
     assert built.not_ready == ()
-    assert [one.finetuner for one in built.options(TrainOptions)] == ["desk", "a-second"]
+    assert [one.id.name for one in built.options(TrainOptions)] == ["desk", "a-second"]
     second = built.options(TransformOptions)[1]
     assert [(one.name, one.topic, one.source, one.finetuner) for one in second.streams] == [
-        ("source_stream", "default.desk.examples", None, "desk")
+        ("source_stream", "default.desk.examples", None, finetuner_id("desk"))
     ]
     assert built.options(PromptOptions)[1].chained
     assert built.options(LabelOptions)[1].teacher is None
@@ -287,15 +288,18 @@ def test_a_knowledge_base_is_kept_by_index_and_reaches_prompt_train_and_serve(
     built = build(text, folder, settings)
     assert built.not_ready == ()
     (base,) = built.options(KnowledgeOptions)
-    assert (base.name, base.connector, base.columns.id, base.columns.text) == ("policies", "questions", "id", "text")
+    assert (base.id.name, base.source) == ("policies", connector_id("questions"))
+    assert (base.columns.id, base.columns.text) == ("id", "text")
     assert (base.mode, base.limit, base.target_ms, base.store, base.finetuners) == (
         "hybrid",
         5,
         2_000,
         "sqlite",
-        ("desk",),
+        (finetuner_id("desk"),),
     )
-    assert [(one.name, one.folder) for one in built.options(EmbedOptions)] == [("minilm", folder / "models" / "tiny")]
+    assert [(one.id.name, one.folder) for one in built.options(EmbedOptions)] == [
+        ("minilm", folder / "models" / "tiny")
+    ]
     doors = gateway_options(built.specs, LOOPBACK)
     assert doors.embed == built.options(EmbedOptions)
     assert doors.knowledge == built.options(KnowledgeOptions)
@@ -356,7 +360,7 @@ def test_a_table_is_joined_and_not_taken_in(base_text: str, folder: Path, settin
     text = base_text.replace("SELECT id, text, category\n      FROM source_stream\n", query) + CATEGORIES
     built = build(text, folder, settings)
     assert built.not_ready == ()
-    assert [one.source.name for one in built.options(IngestOptions)] == ["questions"]
+    assert [one.source.id.name for one in built.options(IngestOptions)] == ["questions"]
     assert [(one.name, one.valid_from, one.source.key) for one in built.options(TransformOptions)[0].tables] == [
         ("categories", "since", ("category",))
     ]
@@ -378,7 +382,7 @@ def test_a_sink_writes_the_topic_that_its_input_names(
 ) -> None:
     sink = f"---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {{name: out}}\nspec: {{direction: sink, type: file, file: {{path: out}}, input: {written}}}\n"
     built = build(base_text + sink, folder, settings)
-    assert [(one.sink.name, one.topic, one.sink.options) for one in built.options(SinkStageOptions)] == [
+    assert [(one.sink.id.name, one.topic, one.sink.options) for one in built.options(SinkStageOptions)] == [
         ("out", topic, {"path": "out"})
     ]
 
@@ -421,7 +425,7 @@ def test_the_order_of_the_files_does_not_matter(resources: list[Resource], folde
 def test_namespaces_do_not_see_each_other(base_text: str, folder: Path, settings: Settings) -> None:
     other = re.sub(r"\nmetadata:\n", "\nmetadata:\n  namespace: other\n", base_text)
     built = build("---\n".join([base_text, other]), folder, settings)
-    assert [(one.namespace, one.streams[0].topic) for one in built.options(TransformOptions)] == [
+    assert [(one.id.namespace, one.streams[0].topic) for one in built.options(TransformOptions)] == [
         ("default", "default.questions.events"),
         ("other", "other.questions.events"),
     ]

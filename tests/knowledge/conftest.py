@@ -11,7 +11,7 @@ pytest.register_assert_rewrite("headrace.testing.knowledge_conformance")
 
 @pytest.fixture(scope="session")
 def postgres() -> Generator[PostgresServer]:
-    """One server for all tests: whoever stops it starts it again."""
+    """One server for all tests: a test that stops it starts it again."""
     skip_where_absent()
     with postgres_server() as server:
         yield server

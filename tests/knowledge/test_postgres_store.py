@@ -41,6 +41,7 @@ from headrace.testing.knowledge_conformance.builders import (
     unit_vector,
 )
 from headrace.testing.postgres_server import PASSWORD, PostgresServer, postgres_server, skip_where_absent
+from headrace.testing.resource_ids import knowledge_base_id
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text("\x00\x01\x02a", max_size=6)
 _numbers = count()
@@ -50,7 +51,7 @@ NewOptions = Callable[[], StoreOptions]
 
 @pytest.fixture
 def options(postgres: PostgresServer, tmp_path: Path) -> StoreOptions:
-    return StoreOptions("own", f"kb{next(_numbers)}", tmp_path, postgres.url())
+    return StoreOptions(knowledge_base_id(f"kb{next(_numbers)}", "own"), tmp_path, postgres.url())
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def prepared(store: KnowledgeStore) -> int:
 
 
 def schema_of(options: StoreOptions) -> str:
-    return f'"{schema_name(options.namespace, options.name)}"'
+    return f'"{schema_name(options.id)}"'
 
 
 # -- a server that is not as it should be
@@ -83,9 +84,9 @@ def schema_of(options: StoreOptions) -> str:
 def test_a_server_that_is_down_is_told_and_the_store_opens_once_it_is_back(
     own_server: PostgresServer, tmp_path: Path
 ) -> None:
-    options = StoreOptions("ns", "down", tmp_path, own_server.url())
+    options = StoreOptions(knowledge_base_id("down", "ns"), tmp_path, own_server.url())
     own_server.stop()
-    with pytest.raises(UnavailableError, match="check that the server runs") as told:
+    with pytest.raises(UnavailableError, match="Check that the server runs") as told:
         open_store(options)
     assert PASSWORD not in str(told.value)
 
@@ -97,7 +98,9 @@ def test_a_server_that_is_down_is_told_and_the_store_opens_once_it_is_back(
 
 @pytest.mark.parametrize("suddenly", [False, True])
 def test_a_store_works_on_once_its_server_is_back(own_server: PostgresServer, tmp_path: Path, suddenly: bool) -> None:
-    with closing(open_store(StoreOptions("ns", f"back{suddenly}", tmp_path, own_server.url()))) as store:
+    with closing(
+        open_store(StoreOptions(knowledge_base_id(f"back{suddenly}", "ns"), tmp_path, own_server.url()))
+    ) as store:
         epoch = prepared(store)
         put(store, epoch, revision("a", 1, "one"))
 
@@ -125,7 +128,7 @@ def test_connections_that_the_server_ended_are_replaced_without_a_word(
 
 
 def test_a_wrong_password_is_final_and_not_repeated(postgres: PostgresServer, options: StoreOptions) -> None:
-    with pytest.raises(InvalidDeclarationError, match="check user and password") as told:
+    with pytest.raises(InvalidDeclarationError, match="Check user and password") as told:
         open_store(replace(options, url=postgres.url(password="not it")))
     assert "not it" not in str(told.value)
     assert "not%20it" not in str(told.value)
@@ -146,17 +149,17 @@ def test_a_server_without_pgvector_is_told_what_to_install(tmp_path: Path) -> No
     skip_where_absent()
     with postgres_server(settings={"extension_control_path": "/nonexistent"}) as server:
         with pytest.raises(InvalidDeclarationError, match=r"no pgvector.*CREATE EXTENSION vector"):
-            open_store(StoreOptions("ns", "kb", tmp_path, server.url()))
+            open_store(StoreOptions(knowledge_base_id("kb", "ns"), tmp_path, server.url()))
         assert server.execute("select 1 from pg_namespace where nspname like 'headrace%'") == []
 
 
 def test_a_pgvector_that_is_too_old_is_told(own_server: PostgresServer, tmp_path: Path) -> None:
-    open_store(StoreOptions("ns", "old", tmp_path, own_server.url())).close()
+    open_store(StoreOptions(knowledge_base_id("old", "ns"), tmp_path, own_server.url())).close()
     ((version,),) = own_server.execute("select extversion from pg_extension where extname = 'vector'")
     own_server.execute("update pg_extension set extversion = '0.7.4' where extname = 'vector'")
 
     with pytest.raises(InvalidDeclarationError, match=r"0\.7\.4.*ALTER EXTENSION vector UPDATE"):
-        open_store(StoreOptions("ns", "old", tmp_path, own_server.url()))
+        open_store(StoreOptions(knowledge_base_id("old", "ns"), tmp_path, own_server.url()))
     own_server.execute(f"update pg_extension set extversion = '{version}' where extname = 'vector'")
 
 
@@ -165,21 +168,21 @@ def test_a_user_who_may_not_create_a_schema_is_told(own_server: PostgresServer, 
     own_server.execute("create role reader login password 'p'")
     url = own_server.url(password="p").replace("postgres:p@", "reader:p@")
 
-    with pytest.raises(InvalidDeclarationError, match="grant it CREATE"):
-        open_store(StoreOptions("ns", "kb", tmp_path, url))
+    with pytest.raises(InvalidDeclarationError, match="Grant it CREATE"):
+        open_store(StoreOptions(knowledge_base_id("kb", "ns"), tmp_path, url))
 
 
 def test_a_full_pool_of_the_server_can_be_tried_again(tmp_path: Path) -> None:
     skip_where_absent()
     with postgres_server(settings={"max_connections": "4", "superuser_reserved_connections": "0"}) as server:
-        options = StoreOptions("ns", "kb", tmp_path, server.url())
+        options = StoreOptions(knowledge_base_id("kb", "ns"), tmp_path, server.url())
         with closing(open_store(options)):
-            others = [open_store(replace(options, name=f"kb{n}")) for n in range(3)]
+            others = [open_store(replace(options, id=knowledge_base_id(f"kb{n}", "ns"))) for n in range(3)]
             with pytest.raises(UnavailableError):
-                open_store(replace(options, name="one too many"))
+                open_store(replace(options, id=knowledge_base_id("one too many", "ns")))
             for other in others:
                 other.close()
-            open_store(replace(options, name="again")).close()
+            open_store(replace(options, id=knowledge_base_id("again", "ns"))).close()
 
 
 def test_tables_of_a_newer_version_are_left_alone(
@@ -207,14 +210,14 @@ def test_a_schema_that_somebody_dropped_is_corrupt_data(
 def test_knowledge_bases_of_odd_names_share_nothing(postgres: PostgresServer, tmp_path: Path) -> None:
     names = ['"; drop schema public; --', "a.b", "A.b", "x" * 100, "x" * 101, "ä%s{}"]
     for n, name in enumerate(names):
-        with closing(open_store(StoreOptions("odd", name, tmp_path, postgres.url()))) as store:
+        with closing(open_store(StoreOptions(knowledge_base_id(name, "odd"), tmp_path, postgres.url()))) as store:
             put(store, prepared(store), revision(f"d{n}", 1, "text"))
             assert all_documents(store) == {f"d{n}": "v1"}
 
-    assert len({schema_name("odd", name) for name in names}) == len(names)
-    assert schema_name("a", "b.c") != schema_name("a.b", "c")
+    assert len({schema_name(knowledge_base_id(name, "odd")) for name in names}) == len(names)
+    assert schema_name(knowledge_base_id("b.c", "a")) != schema_name(knowledge_base_id("c", "a.b"))
     with pytest.raises(InvalidDeclarationError):
-        schema_name("ns", "")
+        schema_name(knowledge_base_id("", "ns"))
 
 
 def test_several_processes_may_open_a_new_knowledge_base_at_once(options: StoreOptions) -> None:

@@ -12,6 +12,7 @@ from headrace.knowledge.registry import open_store
 from headrace.knowledge.retriever import Retriever
 from headrace.knowledge.revision import DocumentChange, Revision
 from headrace.knowledge.store import StoreBatch, StoreOptions
+from headrace.testing.resource_ids import knowledge_base_id
 from headrace.testing.word_embedder import WordEmbedder
 
 
@@ -34,7 +35,7 @@ def test_keywords_find_cranfields_documents(shared_data: Path, tmp_path: Path) -
     for one in read("qrels"):
         relevant.setdefault(one["query_id"], {})[one["doc_id"]] = 5.0 - float(one["position"])
     golden = [GoldenQuery(one["query"], relevant[one["query_id"]]) for one in read("queries")]
-    store = open_store("sqlite", StoreOptions("tests", "cranfield", tmp_path))
+    store = open_store("sqlite", StoreOptions(knowledge_base_id("cranfield", "tests"), tmp_path))
     try:
         epoch = store.acquire("test")
         store.put_generation(epoch, generation)

@@ -12,13 +12,14 @@ from headrace.knowledge.sqlite import open_store
 from headrace.knowledge.sqlite.store import SqliteKnowledgeStore
 from headrace.knowledge.store import StoreOptions
 from headrace.testing.knowledge_conformance.builders import GENERATION, LATER, batch, put, revision, unit_vector
+from headrace.testing.resource_ids import knowledge_base_id
 
 DOCUMENTS = 400
 
 
 @pytest.fixture
 def options(tmp_path: Path) -> StoreOptions:
-    return StoreOptions("ns", "kb", tmp_path, exact_up_to=50)
+    return StoreOptions(knowledge_base_id("kb", "ns"), tmp_path, exact_up_to=50)
 
 
 @pytest.fixture

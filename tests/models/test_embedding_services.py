@@ -104,7 +104,7 @@ def test_a_service_whose_dimension_is_not_declared_is_asked_for_it(service: Serv
         ((200, {}, told(["x", 2, 3])), "no list of embeddings"),
         ((200, {}, b"<html>"), "no list of embeddings"),
         ((200, {}, b"[]"), "no list of embeddings"),
-        ((401, {}, b"who are you"), r"refuses \(401\): who are you — check its key"),
+        ((401, {}, b"who are you"), r"refuses \(401\): who are you — Check its key"),
         ((404, {}, b"no such model"), r"refuses \(404\)"),
         ((500, {}, b"oops"), "answers 500: oops"),
     ],

@@ -16,6 +16,7 @@ from headrace.log.topic_log import Append, Commit, TopicSpec
 from headrace.promotion.mlflow import BUCKET, EXPERIMENT, MlflowMirror
 from headrace.promotion.registry import Registry, Version, save
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import finetuner_id
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mirror(store: Path) -> MlflowMirror:
-    return MlflowMirror(store, "default", "desk")
+    return MlflowMirror(store, finetuner_id("desk"))
 
 
 def everything(mirror: MlflowMirror) -> object:
@@ -119,7 +120,7 @@ def test_mirroring_the_same_again_changes_nothing(mirror: MlflowMirror, store: P
     before = everything(mirror)
     mirror_all(mirror)
     mirror.scores(scores(20, BUCKET + 30))
-    again = MlflowMirror(store, "default", "desk")
+    again = MlflowMirror(store, finetuner_id("desk"))
     mirror_all(again)
     assert everything(again) == before
 
@@ -128,7 +129,7 @@ def test_a_mirror_catches_up_with_the_log_from_where_it_stopped(
     store: Path, tmp_path: Path, clock: VirtualClock
 ) -> None:
     log = open_log(tmp_path, clock=clock)
-    score_topic, decision_topic = topics.scores("default", "log"), topics.decisions("default", "log")
+    score_topic, decision_topic = topics.scores(finetuner_id("log")), topics.decisions(finetuner_id("log"))
     for topic in (score_topic, decision_topic):
         log.ensure_topic(TopicSpec(topic))
 
@@ -138,14 +139,14 @@ def test_a_mirror_catches_up_with_the_log_from_where_it_stopped(
     append(score_topic, scores(0, BUCKET + 10))
     append(decision_topic, decisions())
     key, value, expected = save(
-        Registry.of_base("", "sha0", 0).with_version(version(1)).promote("v1"), "default", "log", 0
+        Registry.of_base("", "sha0", 0).with_version(version(1)).promote("v1"), finetuner_id("log"), 0
     )
     log.commit(Commit(state={key: value}, expect={key: expected}))
-    first = MlflowMirror(store, "default", "log")
+    first = MlflowMirror(store, finetuner_id("log"))
     first.catch_up(log, tmp_path)
     assert (first.next_offset("scores"), first.next_offset("decisions")) == (BUCKET, 2)
     append(score_topic, scores(BUCKET + 10, 2 * BUCKET))
-    second = MlflowMirror(store, "default", "log")
+    second = MlflowMirror(store, finetuner_id("log"))
     for _ in range(2):
         second.catch_up(log, tmp_path)
     assert len(second.client.get_metric_history(second.run_id, "exact.learner")) == 2
@@ -154,7 +155,7 @@ def test_a_mirror_catches_up_with_the_log_from_where_it_stopped(
 
 
 def test_two_finetuners_share_a_store_without_seeing_each_other(mirror: MlflowMirror, store: Path) -> None:
-    other = MlflowMirror(store, "default", "claims")
+    other = MlflowMirror(store, finetuner_id("claims"))
     other.scores(scores(0, BUCKET))
     assert other.run_id != mirror.run_id
     experiment = other.client.get_experiment_by_name(EXPERIMENT)

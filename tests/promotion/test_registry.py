@@ -12,6 +12,7 @@ from headrace.log.topic_log import Commit, TopicLog
 from headrace.promotion import registry as registries
 from headrace.promotion.registry import Registry, Version
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import finetuner_id
 
 
 def version(number: int) -> Version:
@@ -36,7 +37,7 @@ def log(tmp_path: Path, clock: VirtualClock) -> Iterator[TopicLog]:
 
 
 def store(log: TopicLog, registry: Registry, expected: int = 0) -> None:
-    key, value, expected = registries.save(registry, "default", "desk", expected)
+    key, value, expected = registries.save(registry, finetuner_id("desk"), expected)
     log.commit(Commit(state={key: value}, expect={key: expected}))
 
 
@@ -56,7 +57,7 @@ def test_promote_and_rollback_move_the_alias_once() -> None:
 
 
 def test_unknown_versions_are_named_with_those_there_are() -> None:
-    with pytest.raises(NotFoundError, match="use one of: v0, v1"):
+    with pytest.raises(NotFoundError, match="Use one of: v0, v1"):
         registry_of(1).promote("v7")
 
 
@@ -83,10 +84,10 @@ def test_names_are_given_in_order() -> None:
 
 
 def test_it_comes_back_from_the_log_as_it_was(log: TopicLog) -> None:
-    assert registries.load(log, "default", "desk") is None
+    assert registries.load(log, finetuner_id("desk")) is None
     store(log, registry_of(3))
-    assert registries.load(log, "default", "desk") == (registry_of(3), 1)
-    assert registries.load(log, "default", "des") is None, "a name that begins the same is another finetuner's"
+    assert registries.load(log, finetuner_id("desk")) == (registry_of(3), 1)
+    assert registries.load(log, finetuner_id("des")) is None, "a name that begins the same is another finetuner's"
 
 
 def test_a_writer_who_has_not_seen_the_last_move_is_refused(log: TopicLog) -> None:
@@ -97,7 +98,7 @@ def test_a_writer_who_has_not_seen_the_last_move_is_refused(log: TopicLog) -> No
 
 
 def test_a_registry_that_does_not_parse_is_corrupt(log: TopicLog) -> None:
-    key = registries.registry_key("default", "desk")
+    key = registries.registry_key(finetuner_id("desk"))
     log.commit(Commit(state={key: b"{"}))
     with pytest.raises(CorruptDataError, match="desk"):
-        registries.load(log, "default", "desk")
+        registries.load(log, finetuner_id("desk"))

@@ -143,7 +143,7 @@ class Scenario:
     undisturbed: dict[str, Any]
 
     def copy(self, folder: Path) -> Topology:
-        """Lays the job out anew; its state directory is `folder/state`."""
+        """Lays the job out again; its state directory is `folder/state`."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return read(folder)
 

@@ -15,10 +15,11 @@ from headrace.stages.serve.log_versions import LogVersions
 from headrace.stages.serve.options import ServedModel, ServeOptions
 from headrace.stages.serve.stage import ServeStage
 from headrace.testing.builders import read_all
+from headrace.testing.resource_ids import base_model_id, finetuner_id
 
 pytestmark = pytest.mark.kill
 
-MODELS = (ServedModel("red", "desk", Path(), "tiny", "desk"),)
+MODELS = (ServedModel(finetuner_id("desk", "red"), Path(), base_model_id("tiny", "red")),)
 PROGRAM = """
 import asyncio, sys, threading
 from pathlib import Path
@@ -30,10 +31,11 @@ from headrace.stages.serve.journal import AnswerJournal
 from headrace.stages.serve.log_versions import LogVersions
 from headrace.stages.serve.options import ServedModel, ServeOptions
 from headrace.stages.serve.stage import ServeStage
+from headrace.testing.resource_ids import base_model_id, finetuner_id
 
 state, answers, run = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 arm_from_environment()
-models = (ServedModel("red", "desk", Path(), "tiny", "desk"),)
+models = (ServedModel(finetuner_id("desk", "red"), Path(), base_model_id("tiny", "red")),)
 log = open_log(state)
 journal = AnswerJournal(state, required=answers == "required")
 versions = LogVersions(models, log, state)

@@ -13,6 +13,7 @@ from headrace.stages.train.alias_commands import rollback_now
 from headrace.stages.train.train_state import read_train_state
 from headrace.testing.failpoints import Kill, Killed, killing
 from headrace.testing.pipeline import Pipeline, differences, snapshot
+from headrace.testing.resource_ids import finetuner_id
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,7 @@ def run_to_death(dead: Pipeline) -> None:
 def damage(state: Path, *, newest: int = 1) -> None:
     """Turns one byte of the newest checkpoints around."""
     log = open_log(state)
-    found = read_train_state(log, "default", "desk")
+    found = read_train_state(log, finetuner_id("desk"))
     log.close()
     assert found
     for checkpoint in found.checkpoints[-newest:]:
@@ -68,7 +69,7 @@ def test_without_any_whole_checkpoint_it_says_what_to_do(scenario: Callable[[str
 
 
 def take_back(log: TopicLog) -> None:
-    rollback_now(log, "default", "desk", "the customers complain")
+    rollback_now(log, finetuner_id("desk"), "the customers complain")
 
 
 def test_a_person_s_command_is_taken_up_again_at_the_place_where_it_was(scenario: Callable[[str], Any], tmp_path: Path):

@@ -18,6 +18,7 @@ from headrace.testing.cluster import running
 from headrace.testing.cluster_kills import ROLES, SERVERS, Assassin, contents, replayed_weights
 from headrace.testing.pipeline import Pipeline, declared
 from headrace.testing.real_kills import WholeRun
+from headrace.testing.resource_ids import finetuner_id
 
 SEED, TRADES = 11, 5_000
 RUN_SECONDS = 600
@@ -99,7 +100,7 @@ def environ(cluster: LocalCluster, prefix: str) -> dict[str, str]:
 def test_kills_of_every_server_and_every_role_in_one_run_change_no_row_no_example_and_no_weight(
     job: Path, flink_cluster: LocalCluster
 ) -> None:
-    rows, examples, scores = (name("default", "bars") for name in (topics.rows, topics.examples, topics.scores))
+    rows, examples, scores = (name(finetuner_id("bars")) for name in (topics.rows, topics.examples, topics.scores))
     run_up_to_the_examples(job)
     prefix = f"kills{uuid4().hex[:8]}."
 
@@ -120,7 +121,7 @@ def test_kills_of_every_server_and_every_role_in_one_run_change_no_row_no_exampl
             assert contents(log, examples) == contents(reference, examples)
             recorded = read_all(log, examples)
             assert len(read_all(log, scores)) > 0
-            trained = read_train_state(log, "default", "bars")
+            trained = read_train_state(log, finetuner_id("bars"))
     with closing(open_log(job / "replay")) as fresh:
         replayed = replayed_weights(recorded, declared(job / "job.yaml", job / "replay"), fresh, job / "replay")
     assert trained is not None

@@ -25,6 +25,7 @@ from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.ingest.stage import IngestStage
 from headrace.stages.stage import Condition, Stage, read_statuses
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id, embedding_model_id, knowledge_base_id
 from headrace.testing.word_embedder import WordEmbedder
 
 Vectors = Any
@@ -87,9 +88,11 @@ class Policies:
         self.root = folder / "policies"
         self.root.mkdir()
         self.log: TopicLog = open_log(self.state, clock=self.clock)
-        self.options = KnowledgeOptions("default", "policies", "docs", embedding, chunking=ChunkOptions(12, 0))
+        self.options = KnowledgeOptions(
+            knowledge_base_id("policies"), connector_id("docs"), embedding, chunking=ChunkOptions(12, 0)
+        )
         source = SourceOptions(
-            "default", "docs", "documents", {"path": str(self.root)}, base_dir=folder, event_time=EventTime(None)
+            connector_id("docs"), "documents", {"path": str(self.root)}, base_dir=folder, event_time=EventTime(None)
         )
         self.stages = [
             ReopenedStage(lambda: IngestStage(IngestOptions(source), self.log, "test", self.clock)),
@@ -135,7 +138,9 @@ class Policies:
 
 @pytest.fixture
 def policies(tmp_path: Path, service: Service) -> Iterator[Policies]:
-    one = Policies(tmp_path, EmbedOptions("default", "remote", url=service.url, remote_model="words", dimension=16))
+    one = Policies(
+        tmp_path, EmbedOptions(embedding_model_id("remote"), url=service.url, remote_model="words", dimension=16)
+    )
     yield one
     one.close()
 

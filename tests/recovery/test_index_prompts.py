@@ -27,9 +27,10 @@ from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Kill, Killed, killing
 from headrace.testing.index_kills import CHUNKINGS, EVENTS, OPTIONS, History
 from headrace.testing.pipeline import SmallReads
+from headrace.testing.resource_ids import connector_id, finetuner_id
 from headrace.testing.word_embedder import WordEmbedder
 
-ROWS, PROMPTS = topics.rows("default", "desk"), topics.prompts("default", "desk")
+ROWS, PROMPTS = topics.rows(finetuner_id("desk")), topics.prompts(finetuner_id("desk"))
 STAGES = Path(headrace.__file__).parent / "stages"
 LOG = tuple(f"log.commit.{side}" for side in ("before", "within", "after"))
 DROPS = {"index.drop.before", "index.drop.after"}
@@ -53,13 +54,13 @@ class Desk:
         for topic in (EVENTS, ROWS):
             self.log.ensure_topic(TopicSpec(topic))
         state = IngestState(b"", [], 0, 0, ended=False, caught_up_for="test")
-        self.log.commit(Commit(state={state_key("default", "docs"): msgspec.msgpack.encode(state)}))
+        self.log.commit(Commit(state={state_key(connector_id("docs")): msgspec.msgpack.encode(state)}))
         self.kill.passed = dict.fromkeys((*NAMES, *LOG), 0)
         self._history, self._number = History(11, documents=5), 0
         self._chunking = CHUNKINGS[0]
 
     def run(self) -> list[tuple[Any, ...]]:
-        """Everything that stands in the prompts in the end. A row comes after every third change; the chunks' size changes once."""
+        """Everything that the prompts hold in the end. A row comes after every third change; the chunks' size changes once."""
         for phase, chunking in enumerate((0, 0, 1, 1)):
             for place, row in enumerate(self._history.rows(9)):
                 self._append(EVENTS, row)
@@ -92,7 +93,7 @@ class Desk:
 
     def _prompt(self, knowledge: KnowledgeOptions, log: Any, embedder: WordEmbedder) -> PromptStage:
         options = PromptOptions(
-            "default", "desk", (PromptTemplate("{knowledge} {text}"),), knowledge=knowledge, knowledge_limit=2
+            finetuner_id("desk"), (PromptTemplate("{knowledge} {text}"),), knowledge=knowledge, knowledge_limit=2
         )
         return PromptStage(options, log, "test", self.clock, state=self.folder, embedder=embedder)
 

@@ -13,6 +13,7 @@ from headrace.log.registry import open_log
 from headrace.stages.topology import Topology
 from headrace.testing.pipeline import declared, differences, snapshot
 from headrace.testing.real_kills import LIGHT, Moment, WholeRun
+from headrace.testing.resource_ids import finetuner_id
 
 SEED, KILLS, QUESTIONS = 7, 5, 600
 START_SECONDS, RUN_SECONDS = 90, 150
@@ -47,7 +48,7 @@ def moments(seed: int) -> list[Moment]:
     draw = random.Random(seed)
     names = [topics.prompts, topics.examples, topics.scores, topics.examples, topics.scores]
     places = sorted(draw.randrange(20, QUESTIONS - 20) for _ in names)
-    return [Moment(name("default", "desk"), place) for name, place in zip(names, places, strict=True)]
+    return [Moment(name(finetuner_id("desk")), place) for name, place in zip(names, places, strict=True)]
 
 
 def result(folder: Path) -> dict[str, object]:
@@ -65,10 +66,10 @@ def test_five_kills_of_everything_change_no_topic_and_no_weight(desk: Path, tmp_
     run(desk, None)
     undisturbed = result(twin)
     assert differences(result(desk), undisturbed) == []
-    assert len(undisturbed[topics.scores("default", "desk")]) > QUESTIONS * 0.9  # type: ignore[arg-type]
+    assert len(undisturbed[topics.scores(finetuner_id("desk"))]) > QUESTIONS * 0.9  # type: ignore[arg-type]
     assert undisturbed["weights default/desk"]
     assert killed == KILLS
-    assert topic_length_of(desk, topics.examples("default", "desk")) == QUESTIONS + 1
+    assert topic_length_of(desk, topics.examples(finetuner_id("desk"))) == QUESTIONS + 1
 
 
 def topic_length_of(folder: Path, topic: str) -> int:

@@ -16,6 +16,7 @@ from headrace.foundation.errors import NotFoundError
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.testing.builders import new_record, read_all
+from headrace.testing.resource_ids import finetuner_id
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def back(log: TopicLog, topic: str, place: int = 0) -> list[dict[str, Any]]:
 
 
 def test_a_score_goes_back_to_its_event(chain: TopicLog):
-    steps = back(chain, topics.scores("default", "desk"), 5)
+    steps = back(chain, topics.scores(finetuner_id("desk")), 5)
     assert [step["topic"].removeprefix("default.") for step in steps] == [
         "desk.scores", "desk.examples", "desk.prompts", "desk.rows", "questions.events",
     ]  # fmt: skip
@@ -50,7 +51,7 @@ def test_a_score_goes_back_to_its_event(chain: TopicLog):
 
 
 def test_a_chained_score_goes_back_through_both_finetuners(chain: TopicLog):
-    steps = back(chain, topics.scores("default", "second"), 9)
+    steps = back(chain, topics.scores(finetuner_id("second")), 9)
     assert [step["topic"].removeprefix("default.") for step in steps] == [
         "second.scores", "second.examples", "second.prompts", "second.rows",
         "desk.examples", "desk.prompts", "desk.rows", "questions.events",
@@ -59,7 +60,7 @@ def test_a_chained_score_goes_back_through_both_finetuners(chain: TopicLog):
 
 
 def test_an_event_goes_forward_to_everything_that_was_made_of_it(chain: TopicLog):
-    event = back(chain, topics.scores("default", "second"), 9)[-1]["id"]
+    event = back(chain, topics.scores(finetuner_id("second")), 9)[-1]["id"]
     became = [step["topic"].removeprefix("default.") for step in forwards(chain, event)]
     assert became == [
         "desk.rows", "desk.prompts", "desk.examples", "desk.scores",
@@ -68,7 +69,7 @@ def test_an_event_goes_forward_to_everything_that_was_made_of_it(chain: TopicLog
 
 
 def test_a_window_goes_back_to_the_rows_in_it(windows: TopicLog):
-    steps = back(windows, topics.scores("default", "bars"), 12)
+    steps = back(windows, topics.scores(finetuner_id("bars")), 12)
     row = next(step for step in steps if step["topic"] == "default.bars.rows")
     trades = [step for step in steps if step["topic"] == "default.trades.events"]
     assert len(trades) == row["value"]["trades"]
@@ -78,7 +79,9 @@ def test_a_window_goes_back_to_the_rows_in_it(windows: TopicLog):
 
 def test_a_trade_goes_forward_to_the_bar_that_it_is_in(windows: TopicLog):
     trade = next(
-        step for step in back(windows, topics.scores("default", "bars"), 12) if step["topic"] == "default.trades.events"
+        step
+        for step in back(windows, topics.scores(finetuner_id("bars")), 12)
+        if step["topic"] == "default.trades.events"
     )
     became = list(forwards(windows, trade["id"]))
     assert [step["topic"] for step in became] == [
@@ -107,7 +110,7 @@ def test_an_answer_goes_back_to_the_version_and_what_it_had_learned(tmp_path: Pa
         [(topic, record)] = find(log, "a1")
         steps = list(backwards(log, topic, record))
     assert steps[1]["id"] == "desk@v1"
-    assert steps[1]["learnedFrom"]["topic"] == topics.examples("default", "desk")
+    assert steps[1]["learnedFrom"]["topic"] == topics.examples(finetuner_id("desk"))
     assert steps[1]["learnedFrom"]["offsets"][1] > 0
 
 

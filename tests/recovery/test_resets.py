@@ -9,6 +9,7 @@ import pytest
 from headrace.log.registry import open_log
 from headrace.promotion import registry
 from headrace.stages.train.train_state import read_train_state
+from headrace.testing.resource_ids import finetuner_id
 
 from .reset_desk import LayOut, ResetDesk
 
@@ -19,7 +20,7 @@ DESK = "StreamFinetuner/default/desk"
 def weights(desk: ResetDesk, name: str = "desk") -> str | None:
     log = open_log(desk.state)
     try:
-        state = read_train_state(log, "default", name)
+        state = read_train_state(log, finetuner_id(name))
         return state.weights_sha256 if state else None
     finally:
         log.close()
@@ -28,7 +29,7 @@ def weights(desk: ResetDesk, name: str = "desk") -> str | None:
 def versions(desk: ResetDesk) -> tuple[set[str], str]:
     log = open_log(desk.state)
     try:
-        found = registry.load(log, "default", "desk")
+        found = registry.load(log, finetuner_id("desk"))
         assert found
         return {one.name for one in found[0].versions}, found[0].served
     finally:
@@ -133,7 +134,7 @@ def test_a_purge_leaves_nothing_of_a_finetuner_and_everything_of_its_source(
         assert not [name for name in left if name.startswith("default.desk.")]
         assert not [one.group for one in log.groups() if one.group.endswith("/default.desk")]
         assert not [owner for owner in ("train", "label", "prompt", "transform") if log.state(f"{owner}/default.desk")]
-        assert registry.load(log, "default", "desk") is None
+        assert registry.load(log, finetuner_id("desk")) is None
     finally:
         log.close()
     assert not (desk.state / "versions" / "default.desk").exists()

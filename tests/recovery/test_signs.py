@@ -16,10 +16,11 @@ from headrace.testing.builders import read_all
 from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Kill, Killed, killing
 from headrace.testing.pipeline import Pipeline, declared, differences, snapshot
+from headrace.testing.resource_ids import connector_id
 
 
 def signs(log: TopicLog) -> list[str]:
-    records = read_all(log, topics.events("default", "questions"))
+    records = read_all(log, topics.events(connector_id("questions")))
     return [codec.decode(record, Control).sign for record in records if record.kind == codec.CONTROL]
 
 

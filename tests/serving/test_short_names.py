@@ -19,14 +19,14 @@ def test_a_name_alone_counts_where_one_namespace_has_it() -> None:
 
 
 def test_an_ambiguous_name_lists_the_candidates() -> None:
-    with pytest.raises(NotFoundError, match=r"several namespaces have a model 'desk': blue/desk, red/desk — use one"):
+    with pytest.raises(NotFoundError, match=r"several namespaces have a model 'desk': blue/desk, red/desk — Use one"):
         ShortNames([RED, BLUE, TINY], "model").find("desk")
 
 
 def test_an_unknown_name_gives_the_nearest_in_the_form_that_works() -> None:
-    with pytest.raises(NotFoundError, match=r"use one of: blue/desk, red/desk, tiny; nearest: red/desk"):
+    with pytest.raises(NotFoundError, match=r"Use one of: blue/desk, red/desk, tiny; nearest: red/desk"):
         ShortNames([RED, BLUE, TINY], "model").find("red/dusk")
-    with pytest.raises(NotFoundError, match="use one of: none yet"):
+    with pytest.raises(NotFoundError, match="Use one of: none yet"):
         ShortNames([], "model").find("desk")
 
 

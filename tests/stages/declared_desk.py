@@ -14,7 +14,6 @@ from headrace.events.dead_letter import DeadLetter
 from headrace.events.decision import Decision
 from headrace.events.example import Example
 from headrace.events.message import Message
-from headrace.foundation.resource_id import ResourceId
 from headrace.learning.anchors import AnchorOptions
 from headrace.learning.learner import LearnerOptions, RoundReport
 from headrace.learning.options import LearningOptions
@@ -36,10 +35,11 @@ from headrace.testing.builders import read_all
 from headrace.testing.clock import VirtualClock
 from headrace.testing.light_learner import LightLearner
 from headrace.testing.pipeline import snapshot
+from headrace.testing.resource_ids import finetuner_id
 
 WORDS = ("card", "fee", "transfer", "cash")
 TEAMS = ("cards", "till", "payments", "money")
-EXAMPLES = topics.examples("default", "desk")
+EXAMPLES = topics.examples(finetuner_id("desk"))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def default_options(base: Path) -> TrainOptions:
     learner = LearnerOptions(base, "full", "adamw", learning_rate=5e-3, warmup_steps=4, batch_size=8)
     learning = LearningOptions(learner, replay=ReplayOptions(capacity=64), anchors=AnchorOptions(16))
     gate = GateOptions(candidate_every=32, max_rows=300, probation_rows=100)
-    return TrainOptions("default", "desk", learning, gate, checkpoint_interval_ms=0)
+    return TrainOptions(finetuner_id("desk"), learning, gate, checkpoint_interval_ms=0)
 
 
 def changed(options: TrainOptions, path: str, value: Any) -> TrainOptions:
@@ -149,7 +149,7 @@ class DeclaredDesk:
         self.options = changed(self.options, path, value)
 
     def decisions(self, kind: str | None = None) -> list[Decision]:
-        records = read_all(self.log, topics.decisions("default", "desk"))
+        records = read_all(self.log, topics.decisions(finetuner_id("desk")))
         found = [codec.decode(one, Decision) for one in records if one.kind == codec.KINDS[Decision]]
         return [one for one in found if kind in (None, one.kind)]
 
@@ -159,16 +159,16 @@ class DeclaredDesk:
         return [{name: value for name, value in one.items() if name != "digest"} for one in facts]
 
     def dead(self) -> list[DeadLetter]:
-        records = read_all(self.log, topics.stage_dead("default", "desk", "train"))
+        records = read_all(self.log, topics.stage_dead(finetuner_id("desk"), "train"))
         return [codec.decode(one, DeadLetter) for one in records]
 
     def state(self) -> TrainState:
-        found = read_train_state(self.log, "default", "desk")
+        found = read_train_state(self.log, finetuner_id("desk"))
         assert found
         return found
 
     def registry(self) -> Registry:
-        found = registry.load(self.log, "default", "desk")
+        found = registry.load(self.log, finetuner_id("desk"))
         assert found
         return found[0]
 
@@ -177,9 +177,7 @@ class DeclaredDesk:
         return next(one for one in status.conditions if one.type == kind)
 
     def snapshot(self) -> dict[str, Any]:
-        return snapshot(
-            Topology((train_spec(ResourceId("StreamFinetuner", "default", "desk"), self.options),)), self.folder
-        )
+        return snapshot(Topology((train_spec(self.options),)), self.folder)
 
     def close(self) -> None:
         self.log.close()

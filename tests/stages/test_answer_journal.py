@@ -32,8 +32,11 @@ from headrace.stages.serve.options import ServedModel, ServeOptions
 from headrace.stages.serve.stage import ServeStage
 from headrace.stages.stage import read_statuses
 from headrace.testing.builders import read_all
+from headrace.testing.resource_ids import base_model_id, finetuner_id
 
-MODELS = tuple(ServedModel(space, "desk", Path(), "tiny", "desk") for space in ("red", "blue"))
+MODELS = tuple(
+    ServedModel(finetuner_id("desk", space), Path(), base_model_id("tiny", space)) for space in ("red", "blue")
+)
 RED, BLUE = (one.id for one in MODELS)
 
 
@@ -313,7 +316,10 @@ def test_a_damaged_journal_is_moved_aside_and_said(
 def test_a_broken_registry_of_one_team_leaves_the_other_served(opened: Callable[..., Serve]) -> None:
     serve = opened()
     serve.log.commit(
-        Commit(state={registry.registry_key("red", "desk"): b"{"}, expect={registry.registry_key("red", "desk"): 0})
+        Commit(
+            state={registry.registry_key(finetuner_id("desk", "red")): b"{"},
+            expect={registry.registry_key(finetuner_id("desk", "red")): 0},
+        )
     )
     serve.stage().step()
     assert serve.versions.resolve("blue/desk").model == BLUE
@@ -342,7 +348,7 @@ def test_feedback_finds_answers_wherever_they_are_now(opened: Callable[..., Serv
 
 def test_a_finetuner_has_its_name_before_a_base_model_of_the_same_name(opened: Callable[..., Serve]) -> None:
     serve = opened()
-    base = ServedModel("red", "desk", Path(), "desk")
+    base = ServedModel(base_model_id("desk", "red"), Path(), base_model_id("desk", "red"))
     versions = LogVersions((base, *MODELS), serve.log, serve.state)
     assert versions.resolve("red/desk").model == RED
     assert versions.resolve("BaseModel/red/desk").model == base.id

@@ -13,8 +13,9 @@ from headrace.log.topic_log import TopicSpec
 from headrace.stages.transform.options import StreamBinding, TransformOptions
 from headrace.stages.transform.stage import TransformStage
 from headrace.testing.builders import append, read_all
+from headrace.testing.resource_ids import finetuner_id
 
-EXAMPLES = topics.examples("default", "first")
+EXAMPLES = topics.examples(finetuner_id("first"))
 COUNTS = (
     "SELECT COUNT(*) AS n FROM TABLE(TUMBLE(TABLE source_stream, DESCRIPTOR(event_time), INTERVAL '10' SECOND)) "
     "GROUP BY window_start, window_end"
@@ -31,11 +32,11 @@ def test_examples_within_the_declared_disorder_are_not_late(tmp_path: Path):
     for allowed_ms, counts, late in ((5_000, [3], 0), (0, [2], 1)):
         log = open_log(tmp_path / str(allowed_ms))
         log.ensure_topic(TopicSpec(EXAMPLES))
-        binding = StreamBinding("source_stream", EXAMPLES, None, "first", allowed_ms)
-        stage = TransformStage(TransformOptions("default", "second", COUNTS, (binding,)), log, "test")
+        binding = StreamBinding("source_stream", EXAMPLES, None, finetuner_id("first"), allowed_ms)
+        stage = TransformStage(TransformOptions(finetuner_id("second"), COUNTS, (binding,)), log, "test")
         append(log, EXAMPLES, [example(second) for second in (1, 2, 11, 9, 30)])
         assert stage.step()
-        found = [msgspec.json.decode(one.value)["n"] for one in read_all(log, topics.rows("default", "second"))]
+        found = [msgspec.json.decode(one.value)["n"] for one in read_all(log, topics.rows(finetuner_id("second")))]
         assert found[:1] == counts
-        assert len(read_all(log, topics.late("default", "second"))) == late
+        assert len(read_all(log, topics.late(finetuner_id("second")))) == late
         log.close()

@@ -16,6 +16,7 @@ from headrace.promotion.gate import GateOptions
 from headrace.stages.train.alias_commands import promote_now
 from headrace.testing.failpoints import Kill, Killed, killing
 from headrace.testing.pipeline import differences
+from headrace.testing.resource_ids import finetuner_id
 
 from .declared_desk import EXAMPLES, TEAMS, WORDS, DeclaredDesk, default_options
 
@@ -316,7 +317,7 @@ def test_another_base_model_waits_for_a_reset_though_the_former_folder_is_gone(
 
 def reset_model(desk: DeclaredDesk) -> None:
     """What a reset of the model commits: no trainer's state, examples from the start, commands behind the last."""
-    commands = topics.commands("default", "desk")
+    commands = topics.commands(finetuner_id("desk"))
     end = next(info.end_offset for info in desk.log.topics() if info.spec.name == commands)
     desk.log.commit(
         Commit(
@@ -331,7 +332,7 @@ def test_after_a_reset_the_model_begins_as_declared_and_versions_are_kept(tmp_pa
     desk.examples(300)
     desk.run()
     before = desk.registry()
-    promote_now(desk.log, "default", "desk", "v0", "")
+    promote_now(desk.log, finetuner_id("desk"), "v0", "")
     desk.run()
     desk.declare("learning.learner.base", new_base(tmp_path / "other", 2))
     desk.declare("learning.learner.seed", 7)

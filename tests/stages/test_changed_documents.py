@@ -1,4 +1,4 @@
-"""Documents change while a finetuner learns: the teacher answers anew, and nothing learned from former versions is used again.
+"""Documents change while a finetuner learns: the teacher answers again, and nothing learned from former versions is used again.
 
 Everything is real but for the size: the store, an HTTP teacher that reads the policy from its prompt, the label and train stages.
 """
@@ -20,7 +20,6 @@ from headrace.events.control import Control
 from headrace.events.decision import Decision
 from headrace.events.example import Example
 from headrace.foundation.errors import UnavailableError
-from headrace.foundation.resource_id import ResourceId
 from headrace.learning.anchors import AnchorOptions, AnchorSet
 from headrace.learning.documents_response import generation_at
 from headrace.learning.fresh import Fresh
@@ -52,6 +51,7 @@ from headrace.testing.failpoints import Kill, Killed, killing
 from headrace.testing.light_learner import LightLearner
 from headrace.testing.pipeline import SmallReads, differences, snapshot
 from headrace.testing.provider_servers import OpenAIProtocol, ProviderServer, Request
+from headrace.testing.resource_ids import connector_id, embedding_model_id, finetuner_id, knowledge_base_id
 from headrace.testing.word_embedder import WordEmbedder
 
 START = 1_700_000_000_000
@@ -61,9 +61,11 @@ POLICY = {
     "money.md": "Every question about a transfer goes to payments. Every question about cash goes to money.",
 }
 CARDS_AFTER = "Every question about a card goes to desk. Every question about a fee goes to rates."
-KNOWLEDGE = KnowledgeOptions("default", "policies", "docs", EmbedOptions("default", "words"), mode="keyword")
+KNOWLEDGE = KnowledgeOptions(
+    knowledge_base_id("policies"), connector_id("docs"), EmbedOptions(embedding_model_id("words")), mode="keyword"
+)
 TEMPLATE = PromptTemplate("{knowledge} {text}?")
-ROWS, EXAMPLES = topics.rows("default", "desk"), topics.examples("default", "desk")
+ROWS, EXAMPLES = topics.rows(finetuner_id("desk")), topics.examples(finetuner_id("desk"))
 
 
 def by_policy(request: Request) -> str:
@@ -113,10 +115,10 @@ class Desk:
         self.folder, self.base, self.teacher = folder, base, teacher
         self.clock, self.embedder = VirtualClock(START), WordEmbedder()
         self.log: TopicLog = open_log(folder, clock=self.clock)
-        for topic in (topics.events("default", "docs"), ROWS):
+        for topic in (topics.events(connector_id("docs")), ROWS):
             self.log.ensure_topic(TopicSpec(topic))
         state = IngestState(b"", [], 0, 0, ended=False, caught_up_for="test")
-        self.log.commit(Commit(state={state_key("default", "docs"): msgspec.msgpack.encode(state)}))
+        self.log.commit(Commit(state={state_key(connector_id("docs")): msgspec.msgpack.encode(state)}))
         self.labelling: dict[str, Any] = {}
         self.training: dict[str, Any] = {"knowledge": KNOWLEDGE, "knowledge_limit": 1}
         self.learning: dict[str, Any] = {}
@@ -125,7 +127,7 @@ class Desk:
 
     def document(self, path: str, body: str | None) -> None:
         row = {"path": path, **({"body": body} if body is not None else {"operation": "delete"})}
-        self._append(topics.events("default", "docs"), json.dumps(row).encode())
+        self._append(topics.events(connector_id("docs")), json.dumps(row).encode())
 
     def rows(self, count: int, nouns: tuple[str, ...] = NOUNS, **columns: object) -> None:
         for number in range(count):
@@ -145,7 +147,7 @@ class Desk:
     def prompt(self) -> None:
         """Indexes all documents and makes prompts of all rows, which see the documents of their own moment."""
         index = IndexStage(KNOWLEDGE, self.log, "test", self.folder, self.clock, embedder=self.embedder)
-        options = PromptOptions("default", "desk", (TEMPLATE,), knowledge=KNOWLEDGE, knowledge_limit=1)
+        options = PromptOptions(finetuner_id("desk"), (TEMPLATE,), knowledge=KNOWLEDGE, knowledge_limit=1)
         prompt = PromptStage(
             replace(options, **self.prompting), self.log, "test", self.clock, state=self.folder, embedder=self.embedder
         )
@@ -157,7 +159,7 @@ class Desk:
     @property
     def label_options(self) -> LabelOptions:
         template = {"apikey": self.teacher.key, "model": self.teacher.protocol.model, "endpoint": self.teacher.endpoint}
-        given = LabelOptions("default", "desk", TeacherOptions("lead", "OpenAI", template), concurrency=4)
+        given = LabelOptions(finetuner_id("desk"), TeacherOptions("lead", "OpenAI", template), concurrency=4)
         return replace(given, **self.labelling)
 
     @property
@@ -165,7 +167,7 @@ class Desk:
         learner = LearnerOptions(self.base, learning_rate=5e-3, warmup_steps=4, batch_size=8)
         learning = replace(LearningOptions(learner, anchors=AnchorOptions(64)), **self.learning)
         gate = GateOptions(candidate_every=40, max_rows=60)
-        given = TrainOptions("default", "desk", learning, gate, teacher=self.label_options)
+        given = TrainOptions(finetuner_id("desk"), learning, gate, teacher=self.label_options)
         return replace(given, **self.training)
 
     def label(self) -> LabelStage:
@@ -195,13 +197,13 @@ class Desk:
         return [one.answer if isinstance(one, Example) else one.sign for one in self.examples()]
 
     def decisions(self, kind: str = "documents") -> list[Decision]:
-        records = self.log.read(topics.decisions("default", "desk"), 0)
+        records = self.log.read(topics.decisions(finetuner_id("desk")), 0)
         found = [codec.decode(one, Decision) for one in records if one.kind == codec.KINDS[Decision]]
         return [one for one in found if one.kind == kind]
 
     def learned(self) -> "Learned":
         """What the newest checkpoint holds."""
-        state = read_train_state(self.log, "default", "desk")
+        state = read_train_state(self.log, finetuner_id("desk"))
         assert state
         folder = self.folder / "checkpoints" / "default.desk" / state.checkpoints[-1].digest
         policy = msgspec.msgpack.decode((folder / "policy.msgpack").read_bytes())
@@ -257,7 +259,7 @@ def test_a_changed_policy_changes_what_the_teacher_answers_at_its_place(desk: De
     reorganise(desk, 40, 40)
     desk.run(desk.label)
     assert desk.answers() == ["documents", *FORMER * 10, "documents", *NEW * 10, "end"]
-    prompts = desk.log.read(topics.prompts("default", "desk"), 0)
+    prompts = desk.log.read(topics.prompts(finetuner_id("desk")), 0)
     signs = [one.kind == codec.CONTROL for one in prompts]
     assert signs == [one.kind == codec.CONTROL for one in desk.log.read(EXAMPLES, 0)]
     example = next(one for one in desk.examples() if isinstance(one, Example))
@@ -330,7 +332,7 @@ def test_examples_that_wait_for_their_round_are_learned_once_and_not_kept(desk: 
     desk.run()
     replayed, anchors = desk.learned().citing("cards.md")
     assert {one.answer for one in [*replayed, *anchors]} == {"desk"}
-    scores = desk.log.read(topics.scores("default", "desk"), 0)
+    scores = desk.log.read(topics.scores(finetuner_id("desk")), 0)
     assert len([one for one in scores if one.kind != codec.CONTROL]) == 41
 
 
@@ -445,7 +447,7 @@ def test_a_version_names_the_generation_that_it_was_trained_with(desk: Desk) -> 
     desk.run()
     sign = desk.examples()[0]
     assert isinstance(sign, Control)
-    found = registry.load(desk.log, "default", "desk")
+    found = registry.load(desk.log, finetuner_id("desk"))
     assert found
     names = {one.name: one.knowledge for one in found[0].versions}
     assert len(names) > 1
@@ -503,7 +505,7 @@ def test_nothing_is_kept_that_cites_what_no_longer_holds(seed: int, desk: Desk) 
     assert current
     assert learned.replay
     assert [one for one in (*learned.replay, *learned.anchors) if one.outdated_by(current)] == []
-    scores = [one for one in desk.log.read(topics.scores("default", "desk"), 0) if one.kind != codec.CONTROL]
+    scores = [one for one in desk.log.read(topics.scores(finetuner_id("desk")), 0) if one.kind != codec.CONTROL]
     assert len({one.id for one in scores}) == len(scores) == sum(isinstance(one, Example) for one in desk.examples())
 
 
@@ -553,9 +555,7 @@ def scenario(tmp_path_factory: pytest.TempPathFactory, base: Path, server: Teach
     desk.prompt()
     desk.close()
     twin = twin_of(folder, tmp_path_factory.mktemp("undisturbed") / "state", base, server)
-    topology = Topology(
-        (train_spec(ResourceId("StreamFinetuner", "default", twin.train_options.finetuner), twin.train_options),)
-    )
+    topology = Topology((train_spec(twin.train_options),))
     twin.run()
     twin.close()
     return Scenario(folder, snapshot(topology, twin.folder), topology)
@@ -604,7 +604,7 @@ def test_a_damaged_checkpoint_is_learned_again_from_the_one_before(
     dead.run(dead.label)
     with killing(Kill("train.commit.after", nth)), pytest.raises(Killed):
         dead.run(dead.train)
-    state = read_train_state(dead.log, "default", "desk")
+    state = read_train_state(dead.log, finetuner_id("desk"))
     assert state
     dead.close()
     newest = tmp_path / "state" / "checkpoints" / "default.desk" / state.checkpoints[-1].digest

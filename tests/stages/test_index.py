@@ -28,10 +28,17 @@ from headrace.stages.prompt.options import PromptOptions, PromptTemplate
 from headrace.stages.prompt.stage import PromptStage
 from headrace.stages.stage import read_statuses
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id, embedding_model_id, finetuner_id, knowledge_base_id
 from headrace.testing.word_embedder import WordEmbedder
 
 START = 1_700_000_000_000
-OPTIONS = KnowledgeOptions("default", "policies", "docs", EmbedOptions("default", "words"), mode="hybrid", limit=3)
+OPTIONS = KnowledgeOptions(
+    knowledge_base_id("policies"),
+    connector_id("docs"),
+    EmbedOptions(embedding_model_id("words")),
+    mode="hybrid",
+    limit=3,
+)
 
 
 class Desk:
@@ -42,8 +49,8 @@ class Desk:
         self.clock = VirtualClock(START)
         self.log: TopicLog = open_log(folder, clock=self.clock)
         self.embedder = WordEmbedder()
-        self.rows = topics.rows("default", "desk")
-        for topic in (topics.events("default", "docs"), self.rows):
+        self.rows = topics.rows(finetuner_id("desk"))
+        for topic in (topics.events(connector_id("docs")), self.rows):
             self.log.ensure_topic(TopicSpec(topic))
         self.caught_up()
         self._number = 0
@@ -51,12 +58,12 @@ class Desk:
     def caught_up(self) -> None:
         """As ingest says once it has read everything there was."""
         state = IngestState(b"", [], 0, 0, ended=False, caught_up_for="test")
-        self.log.commit(Commit(state={state_key("default", "docs"): msgspec.msgpack.encode(state)}))
+        self.log.commit(Commit(state={state_key(connector_id("docs")): msgspec.msgpack.encode(state)}))
 
     def document(self, path: str, body: str | None, **columns: object) -> None:
         """A change of a document, seen now; without a body it is deleted."""
         row = {"path": path, **({"body": body} if body is not None else {"operation": "delete"}), **columns}
-        self._append(topics.events("default", "docs"), row)
+        self._append(topics.events(connector_id("docs")), row)
 
     def row(self, text: str) -> None:
         self._append(self.rows, {"text": text})
@@ -75,7 +82,7 @@ class Desk:
 
     def prompt(self, **changes: object) -> PromptStage:
         options = PromptOptions(
-            "default", "desk", (PromptTemplate("{knowledge} {text}"),), knowledge=self.options, knowledge_limit=1
+            finetuner_id("desk"), (PromptTemplate("{knowledge} {text}"),), knowledge=self.options, knowledge_limit=1
         )
         return PromptStage(
             replace(options, **changes), self.log, "test", self.clock, state=self.folder, embedder=self.embedder
@@ -85,7 +92,7 @@ class Desk:
         return KnowledgeView(self.options, self.folder, self.clock, self.embedder)
 
     def prompts(self) -> list[Prompt | Control]:
-        records = self.log.read(topics.prompts("default", "desk"), 0)
+        records = self.log.read(topics.prompts(finetuner_id("desk")), 0)
         return [codec.decode(one, Control if one.kind == codec.CONTROL else Prompt) for one in records]
 
 
@@ -211,7 +218,8 @@ def test_what_is_no_document_is_a_dead_letter_once_and_the_rest_goes_on(desk: De
     desk.document("good.md", "A good document.")
     drain(index)
     letters = [
-        codec.decode(one, DeadLetter) for one in desk.log.read(topics.stage_dead("default", "policies", "index"), 0)
+        codec.decode(one, DeadLetter)
+        for one in desk.log.read(topics.stage_dead(knowledge_base_id("policies"), "index"), 0)
     ]
     assert [one.code for one in letters] == ["missing_id", "missing_text", "unknown_operation"]
     assert [document for document, _ in found(desk, "good")] == ["good.md"]

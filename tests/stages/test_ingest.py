@@ -15,6 +15,7 @@ from headrace.log.topic_log import Commit, CommitResult, TopicLog
 from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.ingest.stage import FEW_ROWS, IngestStage
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 
 PAUSE_SECONDS = 7.0
 """Long, so that it stands out from the time in which the source looks at its file again."""
@@ -39,7 +40,7 @@ def moments(log: TopicLog, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch)
     commit = log.commit
 
     def watched(one: Commit) -> CommitResult:
-        if any(append.topic == topics.events("default", "trades") for append in one.appends):
+        if any(append.topic == topics.events(connector_id("trades")) for append in one.appends):
             found.append(clock.monotonic())
         return commit(one)
 
@@ -56,7 +57,7 @@ def ingest(file: Path, log: TopicLog, clock: VirtualClock) -> IngestStage:
     schema = RowSchema((Column("event_time", "TIMESTAMP_LTZ(3)"), Column("price", "BIGINT")))
     time = EventTime("event_time", historical=True)
     given = {"path": file.name, "format": "json", "follow": True}
-    options = SourceOptions("default", "trades", "file", given, schema=schema, event_time=time, base_dir=file.parent)
+    options = SourceOptions(connector_id("trades"), "file", given, schema=schema, event_time=time, base_dir=file.parent)
     return IngestStage(IngestOptions(options), log, "test", clock)
 
 

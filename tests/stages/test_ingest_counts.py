@@ -23,8 +23,9 @@ from headrace.stages.ingest.stage import IngestStage, read_state
 from headrace.stages.stage import read_statuses
 from headrace.testing.clock import VirtualClock
 from headrace.testing.failpoints import Killed
+from headrace.testing.resource_ids import connector_id
 
-EVENTS = topics.events("default", "orders")
+EVENTS = topics.events(connector_id("orders"))
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def log(tmp_path: Path) -> Iterator[TopicLog]:
 
 def file_source(path: Path, *, follow: bool = True, **more: object) -> SourceOptions:
     given = {"path": path.name, "follow": follow, **more}
-    return SourceOptions("default", "orders", "file", given, id=("id",), base_dir=path.parent)
+    return SourceOptions(connector_id("orders"), "file", given, id_columns=("id",), base_dir=path.parent)
 
 
 def stage(log: TopicLog, source: SourceOptions) -> IngestStage:
@@ -57,7 +58,7 @@ def ingested(log: TopicLog, source: SourceOptions) -> None:
 def figures(log: TopicLog) -> tuple[int, int, int]:
     """rows, duplicates, dead letters, as `get` shows them; the same must stand in the state."""
     [said] = [one.progress for one in read_statuses(log) if one.stage == "ingest"]
-    state = read_state(log, "default", "orders")
+    state = read_state(log, connector_id("orders"))
     assert state is not None
     assert (said["rows"], said["duplicates"], said["deadLetters"]) == (state.rows, state.duplicates, state.dead)
     return state.rows, state.duplicates, state.dead
@@ -89,7 +90,7 @@ def test_a_repeated_id_is_counted_as_a_duplicate_and_not_as_a_row(tmp_path: Path
 def test_a_file_of_repeated_ids_alone_has_no_row(tmp_path: Path, log: TopicLog) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("id,n\nx,1\ny,2\n")
-    ingested(log, SourceOptions("default", "orders", "file", {"path": str(tmp_path / "*.csv")}, id=("id",)))
+    ingested(log, SourceOptions(connector_id("orders"), "file", {"path": str(tmp_path / "*.csv")}, id_columns=("id",)))
     assert (figures(log), rows_in(log)) == ((2, 2, 0), 2)
 
 
@@ -97,7 +98,7 @@ def test_rows_without_a_declared_id_are_never_duplicates(tmp_path: Path, log: To
     file = tmp_path / "orders.jsonl"
     file.write_text(lines("a", "a"))
     given = {"path": file.name}
-    ingested(log, SourceOptions("default", "orders", "file", given, base_dir=tmp_path))
+    ingested(log, SourceOptions(connector_id("orders"), "file", given, base_dir=tmp_path))
     assert (figures(log), rows_in(log)) == ((2, 0, 0), 2)
 
 
@@ -125,7 +126,7 @@ def test_rows_that_were_replayed_are_no_rows_of_the_source(tmp_path: Path, log: 
 
 
 def test_a_pushed_id_that_the_inbox_forgot_is_a_duplicate(log: TopicLog) -> None:
-    source = SourceOptions("default", "orders", "http", {}, id=("id",))
+    source = SourceOptions(connector_id("orders"), "http", {}, id_columns=("id",))
     inbox = replace(inbox_topic(source), unique_ids=False)  # as one that knows no id any more
     log.ensure_topic(inbox)
     for one in ("a", "b", "b", "c"):
@@ -139,7 +140,7 @@ def test_a_row_that_no_record_can_hold_is_a_dead_letter(tmp_path: Path, log: Top
     pq.write_table(pa.table({"id": ["a", "b", "c"], "at": moments}), tmp_path / "orders.parquet")
     ingested(log, file_source(tmp_path / "orders.parquet", follow=False))
     assert (figures(log), rows_in(log)) == ((2, 0, 1), 2)
-    [letter] = [codec.decode(one, DeadLetter) for one in log.read(topics.dead("default", "orders"), 0)]
+    [letter] = [codec.decode(one, DeadLetter) for one in log.read(topics.dead(connector_id("orders")), 0)]
     assert letter.code == "unreadable"
     assert "orders:orders.parquet@2" in letter.reason
     assert "11476" in letter.payload
@@ -164,7 +165,7 @@ def test_a_file_that_is_gone_for_a_moment_is_waited_for(tmp_path: Path, log: Top
     file.write_text(lines("a", "b"))
     ingested(log, file_source(file))
     file.rename(tmp_path / "elsewhere")
-    with pytest.raises(UnavailableError, match="put it back"):
+    with pytest.raises(UnavailableError, match="Put it back"):
         ingested(log, file_source(file))
     (tmp_path / "elsewhere").rename(file)
     ingested(log, file_source(file))

@@ -21,8 +21,9 @@ from headrace.streams.duckdb import DuckDBEngine
 from headrace.streams.stream_job import JobOutput, JobSign, JobSpec
 from headrace.testing.builders import append, new_record
 from headrace.testing.engine_conformance import START_MS, case_spec, corpus_batches
+from headrace.testing.resource_ids import connector_id, finetuner_id
 
-EVENTS = topics.events("default", "trades")
+EVENTS = topics.events(connector_id("trades"))
 STAGE = "transform/default.desk"
 BARS = (
     "SELECT window_start, COUNT(*) AS n FROM TABLE(TUMBLE(TABLE trades, DESCRIPTOR(event_time), INTERVAL '1' MINUTE)) "
@@ -42,10 +43,10 @@ def log(tmp_path: Path) -> TopicLog:
 def feed(log: TopicLog, *seconds: int) -> None:
     """Rows at these times, and what ingest keeps of them."""
     append(log, EVENTS, [new_record(f"r{one}", event_time=START_MS + one * 1_000) for one in seconds])
-    before = ingest.read_state(log, "default", "trades") or ingest.EMPTY
+    before = ingest.read_state(log, connector_id("trades")) or ingest.EMPTY
     latest = max([before.latest or 0, *(START_MS + one * 1_000 for one in seconds)])
     state = msgspec.msgpack.encode(msgspec.structs.replace(before, latest=latest))
-    log.commit(Commit(state={ingest.state_key("default", "trades"): state}))
+    log.commit(Commit(state={ingest.state_key(connector_id("trades")): state}))
 
 
 def job_of(sql: str) -> JobSpec:
@@ -56,7 +57,7 @@ def job_of(sql: str) -> JobSpec:
 
 def inputs_of(log: TopicLog) -> JobInputs:
     options = TransformOptions(
-        "default", "desk", BARS, (StreamBinding("trades", EVENTS, SourceOptions("default", "trades", "file")),)
+        finetuner_id("desk"), BARS, (StreamBinding("trades", EVENTS, SourceOptions(connector_id("trades"), "file")),)
     )
     return JobInputs(STAGE, options, log)
 

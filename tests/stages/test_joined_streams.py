@@ -16,11 +16,12 @@ from headrace.stages.transform.options import StreamBinding, TransformOptions
 from headrace.stages.transform.row_source import control_record
 from headrace.stages.transform.stage import TransformStage
 from headrace.testing.builders import append, new_record, read_all
+from headrace.testing.resource_ids import connector_id, finetuner_id
 
 SCHEMA = RowSchema((Column("ts", "TIMESTAMP_LTZ(3)"), Column("k", "STRING"), Column("v", "BIGINT")))
 JOIN = "SELECT l.v AS v, r.v AS w FROM l LEFT JOIN r FOR SYSTEM_TIME AS OF l.ts AS r ON l.k = r.k"
 NAMES = ("l", "r")
-L, R = (topics.events("default", name) for name in NAMES)
+L, R = (topics.events(connector_id(name)) for name in NAMES)
 
 
 def row(topic: str, second: int, value: int, arrived: int) -> NewRecord:
@@ -46,17 +47,17 @@ def open_stage(log: TopicLog) -> TransformStage:
     for topic in (L, R):
         log.ensure_topic(TopicSpec(topic))
     time = EventTime("ts", 10_000, historical=True)
-    sources = [SourceOptions("default", name, "file", {}, schema=SCHEMA, event_time=time) for name in NAMES]
-    streams = tuple(StreamBinding(one.name, topic, one) for one, topic in zip(sources, (L, R), strict=True))
-    return TransformStage(TransformOptions("default", "desk", JOIN, streams), log, "test")
+    sources = [SourceOptions(connector_id(name), "file", {}, schema=SCHEMA, event_time=time) for name in NAMES]
+    streams = tuple(StreamBinding(one.id.name, topic, one) for one, topic in zip(sources, (L, R), strict=True))
+    return TransformStage(TransformOptions(finetuner_id("desk"), JOIN, streams), log, "test")
 
 
 def outcome(log: TopicLog) -> tuple[list, list[str], int]:
     """Rows, what follows them, and how many are late."""
-    found = read_all(log, topics.rows("default", "desk"))
+    found = read_all(log, topics.rows(finetuner_id("desk")))
     rows = [msgspec.json.decode(one.value) for one in found if one.kind == codec.ROW]
     signs = [codec.decode(one, Control).sign for one in found[len(rows) :]]
-    return [(one["v"], one.get("w")) for one in rows], signs, len(read_all(log, topics.late("default", "desk")))
+    return [(one["v"], one.get("w")) for one in rows], signs, len(read_all(log, topics.late(finetuner_id("desk"))))
 
 
 def settle(stage: TransformStage) -> None:

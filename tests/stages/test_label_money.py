@@ -18,7 +18,6 @@ from headrace.events.example import Example
 from headrace.events.message import Message
 from headrace.events.prompt import Prompt
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
@@ -30,10 +29,11 @@ from headrace.teachers.desk import PROBE
 from headrace.teachers.ledger import Spending
 from headrace.teachers.teacher import TeacherOptions
 from headrace.testing.provider_servers import OpenAIProtocol, ProviderServer, Request, Scripted
+from headrace.testing.resource_ids import finetuner_id
 
-OWNER = ResourceId("StreamFinetuner", "default", "desk")
-PROMPTS, EXAMPLES = topics.prompts("default", "desk"), topics.examples("default", "desk")
-DEAD = topics.stage_dead("default", "desk", "label")
+OWNER = finetuner_id("desk")
+PROMPTS, EXAMPLES = topics.prompts(finetuner_id("desk")), topics.examples(finetuner_id("desk"))
+DEAD = topics.stage_dead(finetuner_id("desk"), "label")
 PATIENCE_SECONDS = 60.0
 
 
@@ -109,7 +109,7 @@ def opened(log: TopicLog, state: Path, provider: Provider, **options: object) ->
     template = {"apikey": provider.key, "model": provider.protocol.model, "endpoint": provider.endpoint}
     teacher = TeacherOptions("lead", "OpenAI", template)
     given = {"retry_seconds": 0.0, "max_attempts": 3, **options}
-    return LabelStage(LabelOptions("default", "desk", teacher, **given), log, "me", state)  # type: ignore[arg-type]
+    return LabelStage(LabelOptions(finetuner_id("desk"), teacher, **given), log, "me", state)  # type: ignore[arg-type]
 
 
 def until(done: Callable[[], bool], step: Callable[[], object]) -> None:
@@ -260,14 +260,14 @@ def test_closing_one_stage_leaves_another_on_the_same_store_alone(log: TopicLog,
     stage = opened(log, tmp_path, provider)
     template = {"apikey": provider.key, "model": provider.protocol.model, "endpoint": provider.endpoint}
     other = LabelStage(
-        LabelOptions("default", "other", TeacherOptions("lead", "OpenAI", template)), log, "me", tmp_path
+        LabelOptions(finetuner_id("other"), TeacherOptions("lead", "OpenAI", template)), log, "me", tmp_path
     )
     stage.step()
     for _ in range(3):
         other.step()
         other.close()
         other = LabelStage(
-            LabelOptions("default", "other", TeacherOptions("lead", "OpenAI", template)), log, "me", tmp_path
+            LabelOptions(finetuner_id("other"), TeacherOptions("lead", "OpenAI", template)), log, "me", tmp_path
         )
     until(lambda: settled(log) == 4, stage.step)
     stage.close()
@@ -282,10 +282,11 @@ from headrace.log.registry import open_log
 from headrace.stages.label.options import LabelOptions
 from headrace.stages.label.stage import LabelStage
 from headrace.teachers.teacher import TeacherOptions
+from headrace.testing.resource_ids import finetuner_id
 
 state, template, until = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
 log = open_log(state)
-stage = LabelStage(LabelOptions("default", "desk", TeacherOptions("lead", "OpenAI", template), concurrency=8), log, "me", state)
+stage = LabelStage(LabelOptions(finetuner_id("desk"), TeacherOptions("lead", "OpenAI", template), concurrency=8), log, "me", state)
 while log.offset(stage.name, "default.desk.prompts") < until:
     stage.step()
 stage.close()

@@ -17,23 +17,26 @@ from headrace.stages.transform.options import StreamBinding, TableBinding, Trans
 from headrace.stages.transform.stage import TransformStage
 from headrace.stages.transform.static_table import load_table
 from headrace.testing.builders import append, new_record, read_all
+from headrace.testing.resource_ids import connector_id, finetuner_id
 
 TRADES = RowSchema((Column("ts", "TIMESTAMP_LTZ(3)"), Column("k", "STRING")))
 NAMES = RowSchema((Column("k", "STRING"), Column("n", "INT")))
-EVENTS = topics.events("default", "trades")
-DEAD = topics.stage_dead("default", "desk", "transform")
+EVENTS = topics.events(connector_id("trades"))
+DEAD = topics.stage_dead(finetuner_id("desk"), "transform")
 JOIN = "SELECT t.k, n.n FROM trades AS t LEFT JOIN names AS n ON t.k = n.k"
 
 
 def table_options(path: Path, schema: RowSchema | None = NAMES) -> SourceOptions:
-    return SourceOptions("default", "names", "file", {"path": str(path)}, schema, event_time=EventTime(historical=True))
+    return SourceOptions(
+        connector_id("names"), "file", {"path": str(path)}, schema, event_time=EventTime(historical=True)
+    )
 
 
 def open_stage(log: TopicLog, path: Path) -> TransformStage:
     log.ensure_topic(TopicSpec(EVENTS))
-    source = SourceOptions("default", "trades", "file", {}, TRADES, event_time=EventTime("ts", historical=True))
+    source = SourceOptions(connector_id("trades"), "file", {}, TRADES, event_time=EventTime("ts", historical=True))
     streams, tables = (StreamBinding("trades", EVENTS, source),), (TableBinding("names", table_options(path)),)
-    return TransformStage(TransformOptions("default", "desk", JOIN, streams, tables), log, "test")
+    return TransformStage(TransformOptions(finetuner_id("desk"), JOIN, streams, tables), log, "test")
 
 
 def feed(log: TopicLog, *keys: str) -> None:
@@ -42,7 +45,7 @@ def feed(log: TopicLog, *keys: str) -> None:
 
 
 def rows(log: TopicLog) -> list[dict]:
-    return [msgspec.json.decode(one.value) for one in read_all(log, topics.rows("default", "desk"))]
+    return [msgspec.json.decode(one.value) for one in read_all(log, topics.rows(finetuner_id("desk")))]
 
 
 def letters(log: TopicLog) -> list[DeadLetter]:
@@ -96,7 +99,7 @@ def test_an_empty_table_joins_as_empty(tmp_path: Path):
 def test_a_table_without_rows_and_without_columns_says_what_to_do(tmp_path: Path):
     path = tmp_path / "names.jsonl"
     path.write_text("", "utf-8")
-    with pytest.raises(InvalidDeclarationError, match="declare its columns"):
+    with pytest.raises(InvalidDeclarationError, match="Declare its columns"):
         load_table("names", table_options(path, schema=None), SourceContext())
 
 

@@ -24,6 +24,7 @@ from headrace.stages.prompt.stage import PromptStage
 from headrace.stages.train.options import TrainOptions
 from headrace.testing.builders import append, new_record, read_all
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import finetuner_id
 
 from .declared_desk import TEAMS, WORDS, DeclaredDesk
 
@@ -228,7 +229,7 @@ def test_a_change_of_prompts_acts_from_the_next_row_and_leaves_the_others(path: 
     value, holds = PROMPTED[path]
     assert KIND.verdict(path, "").text == "from the next record"
     log = open_log(tmp_path / "state")
-    rows_topic, found = topics.rows("default", "desk"), list[list[Prompt]]()
+    rows_topic, found = topics.rows(finetuner_id("desk")), list[list[Prompt]]()
     for number, declared in enumerate((finetuner(tmp_path), finetuner(tmp_path, path, value))):
         append(
             log,
@@ -239,7 +240,7 @@ def test_a_change_of_prompts_acts_from_the_next_row_and_leaves_the_others(path: 
         while stage.step():
             pass
         stage.close()
-        found.append([codec.decode(one, Prompt) for one in read_all(log, topics.prompts("default", "desk"))])
+        found.append([codec.decode(one, Prompt) for one in read_all(log, topics.prompts(finetuner_id("desk")))])
     before, after = found
     assert after[: len(before)] == before
     assert len(before) == 4

@@ -21,6 +21,7 @@ from headrace.stages.sink.stage import SinkStage
 from headrace.stages.stage import read_statuses
 from headrace.testing.builders import new_record
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 from headrace.testing.webhook_receiver import WebhookReceiver
 
 CHILD = """
@@ -31,9 +32,10 @@ from headrace.foundation.failpoints import arm_from_environment
 from headrace.log.registry import open_log
 from headrace.stages.sink.options import SinkStageOptions
 from headrace.stages.sink.stage import SinkStage
+from headrace.testing.resource_ids import connector_id
 arm_from_environment()
 log = open_log(Path(sys.argv[1]))
-sink = SinkOptions("default", "hook", "webhook", {"url": sys.argv[2], "batchRecords": int(sys.argv[3])})
+sink = SinkOptions(connector_id("hook"), "webhook", {"url": sys.argv[2], "batchRecords": int(sys.argv[3])})
 stage = SinkStage(SinkStageOptions(sink, "rows"), log, "test")
 while stage.step():
     pass
@@ -60,7 +62,7 @@ def write(log: TopicLog, *numbers: int) -> None:
 
 
 def stage(log: TopicLog, receiver: WebhookReceiver, **more: object) -> SinkStage:
-    options = SinkOptions("default", "hook", "webhook", {"url": receiver.url, **more})
+    options = SinkOptions(connector_id("hook"), "webhook", {"url": receiver.url, **more})
     return SinkStage(SinkStageOptions(options, "rows"), log, "test", VirtualClock())
 
 
@@ -76,14 +78,14 @@ def test_a_wrong_login_is_a_condition_and_every_record_waits(log: TopicLog, rece
     [condition] = status.conditions
     assert (condition.type, condition.status, condition.reason) == ("Writing", "False", "ReceiverRejectsLogin")
     assert "401" in condition.message
-    assert "correct the credentials" in condition.message
+    assert "Correct the credentials" in condition.message
     assert log.offset("sink/default.hook", "rows") == 0
     receiver.judge = lambda _: 200
     one = stage(log, receiver)
     assert one.step()
     one.close()
     assert [json.loads(body)["n"] for _, body in receiver.requests[-3:]] == [0, 1, 2]
-    assert log.topic(topics.dead("default", "hook")).end_offset == 0
+    assert log.topic(topics.dead(connector_id("hook"))).end_offset == 0
 
 
 def test_of_a_batch_the_record_at_fault_alone_is_a_dead_letter(log: TopicLog, receiver: WebhookReceiver) -> None:
@@ -92,7 +94,7 @@ def test_of_a_batch_the_record_at_fault_alone_is_a_dead_letter(log: TopicLog, re
     one = stage(log, receiver, batchRecords=6)
     assert one.step()
     one.close()
-    letters = [codec.decode(record, DeadLetter) for record in log.read(topics.dead("default", "hook"), 0)]
+    letters = [codec.decode(record, DeadLetter) for record in log.read(topics.dead(connector_id("hook")), 0)]
     assert [(letter.origin_id, letter.code, letter.source_offset) for letter in letters] == [("r4", "refused", 4)]
 
 

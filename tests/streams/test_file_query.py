@@ -14,6 +14,7 @@ from headrace.doors.cli.app import app
 from headrace.events.row_batch import RowBatch
 from headrace.foundation.errors import InvalidDeclarationError, InvalidQueryError
 from headrace.stages.transform.file_query import FileQuery, Receivers, run_query
+from headrace.testing.resource_ids import connector_id
 
 BARS = (
     "SELECT window_start, k, COUNT(*) AS n, SUM(v) AS s FROM TABLE(TUMBLE(TABLE x, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) "
@@ -38,7 +39,7 @@ def write_rows(path: Path, count: int, first: int = 0) -> Path:
 
 
 def query_over(path: Path, sql: str = BARS, **more) -> FileQuery:
-    options = SourceOptions("default", "x", "file", {"path": str(path)}, event_time=TIME)
+    options = SourceOptions(connector_id("x"), "file", {"path": str(path)}, event_time=TIME)
     return FileQuery(sql, {"x": open_source(options, SourceContext())}, {"x": TIME}, **more)
 
 
@@ -91,7 +92,7 @@ def test_a_checkpoint_of_another_query_is_refused(tmp_path):
 
 def test_a_source_that_the_query_does_not_read_is_told(tmp_path):
     path = write_rows(tmp_path / "x.jsonl", 10)
-    options = SourceOptions("default", "y", "file", {"path": str(path)}, event_time=TIME)
+    options = SourceOptions(connector_id("y"), "file", {"path": str(path)}, event_time=TIME)
     wanted = query_over(path)
     both = FileQuery(BARS, {**wanted.sources, "y": open_source(options, SourceContext())}, {"x": TIME, "y": TIME})
     with pytest.raises(InvalidDeclarationError, match="does not read y"):
@@ -189,7 +190,7 @@ def test_a_join_of_two_files_is_the_same_in_one_run_and_in_two(tmp_path):
         write_rows(tmp_path / "y.jsonl", count)
         sources = {
             name: open_source(
-                SourceOptions("default", name, "file", {"path": str(tmp_path / f"{name}.jsonl")}, event_time=TIME),
+                SourceOptions(connector_id(name), "file", {"path": str(tmp_path / f"{name}.jsonl")}, event_time=TIME),
                 SourceContext(),
             )
             for name in "xy"

@@ -108,7 +108,7 @@ def test_a_file_of_a_newer_version_is_left_alone(store_path: Path):
 def test_a_file_that_is_no_database_is_reported_with_its_path(store_path: Path):
     store_path.parent.mkdir()
     store_path.write_bytes(b"this is not a database, and long enough to be looked at" * 100)
-    with pytest.raises(CorruptDataError, match=r"teachers\.sqlite.*move the file away"):
+    with pytest.raises(CorruptDataError, match=r"teachers\.sqlite.*Move the file away"):
         AnswerStore(store_path)
 
 

@@ -112,7 +112,7 @@ class World:
             outcome = type(error).__name__
         except HeadraceError:
             return
-        assert self.outcomes.setdefault(ask_id, outcome) == outcome, "the same ask has the same outcome for ever"
+        assert self.outcomes.setdefault(ask_id, outcome) == outcome, "the same ask always has the same outcome"
         if outcome.startswith("answer"):
             self.provider.final.add(text)
 

@@ -28,13 +28,13 @@ def sink_types() -> tuple[str, ...]:
 
 def open_source(options: SourceOptions, context: SourceContext) -> Source:
     """The source of a declaration, not yet opened at a position. InvalidDeclarationError names the installed types."""
-    found = cast("OpenSource", _find(SOURCES, options.type, f"StreamConnector/{options.name}: spec.type").load())
+    found = cast("OpenSource", _find(SOURCES, options.type, f"StreamConnector/{options.id.name}: spec.type").load())
     return found(options, context)
 
 
 def open_sink(options: SinkOptions) -> Sink:
     """The sink of a declaration. InvalidDeclarationError names the installed types."""
-    found = cast("OpenSink", _find(SINKS, options.type, f"StreamConnector/{options.name}: spec.type").load())
+    found = cast("OpenSink", _find(SINKS, options.type, f"StreamConnector/{options.id.name}: spec.type").load())
     return found(options)
 
 

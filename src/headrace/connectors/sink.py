@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import Record
 
 
@@ -12,8 +13,7 @@ from headrace.log.record import Record
 class SinkOptions:
     """What every sink is opened with; `options` is the type's own block of the YAML, already validated."""
 
-    namespace: str
-    name: str
+    id: ResourceId
     type: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     base_dir: Path = Path()

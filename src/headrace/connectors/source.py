@@ -9,6 +9,7 @@ from headrace.events.dead_letter import DeadLetter
 from headrace.events.row_batch import RowBatch
 from headrace.events.schema import RowSchema
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicLog
 
 
@@ -29,14 +30,13 @@ class EventTime:
 class SourceOptions:
     """What every source is opened with; `options` is the type's own block of the YAML, already validated by its `Options` model."""
 
-    namespace: str
-    name: str
+    id: ResourceId
     type: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     schema: RowSchema | None = None
-    """None: inferred from the first records; the stage then fixes it for ever."""
+    """None: inferred from the first records; the stage then fixes it."""
     key: tuple[str, ...] = ()
-    id: tuple[str, ...] = ()
+    id_columns: tuple[str, ...] = ()
     """Empty: the position in the source."""
     event_time: EventTime = EventTime()
     base_dir: Path = Path()

@@ -85,16 +85,14 @@ def _has_effect(reset: NeededReset, together: Topology, log: TopicLog, state: Pa
     """Whether its stage ever ran; a model is compared with what is declared, as the trainer does: a base model folder that moved is the same."""
     if not log.state(reset.stage):
         return False
-    options = next(
-        (one for one in together.options(TrainOptions) if reset.stage == f"train/{one.namespace}.{one.finetuner}"), None
-    )
+    options = next((one for one in together.options(TrainOptions) if reset.stage == f"train/{one.id.path_name}"), None)
     if reset.start != "model" or options is None:
         return True
     kept, known = (
-        read_train_state(log, options.namespace, options.finetuner),
-        registry.load(log, options.namespace, options.finetuner),
+        read_train_state(log, options.id),
+        registry.load(log, options.id),
     )
     if kept is None or kept.model is None or known is None:
         return True
-    model = Model.of(options, known[0], versions(state, options.namespace, options.finetuner), kept.model)
+    model = Model.of(options, known[0], versions(state, options.id), kept.model)
     return bool(kept.model.pending(model.declared))

@@ -13,24 +13,25 @@ from headrace.stages.index.knowledge_view import KnowledgeView
 from headrace.stages.index.options import KnowledgeOptions
 
 
-def find_knowledge(log: TopicLog, settings: Settings, namespace: str, name: str) -> KnowledgeOptions:
+def find_knowledge(log: TopicLog, settings: Settings, base: ResourceId) -> KnowledgeOptions:
     """What is applied under that name. NotFoundError says what there is, or why it cannot run."""
     plan = topology(ResourceStore(log).all(), settings)
     for one in plan.options(KnowledgeOptions):
-        if (one.namespace, one.name) == (namespace, name):
+        if one.id == base:
             return one
     for missing in plan.not_ready:
-        if missing.id == ResourceId("KnowledgeBase", namespace, name):
-            raise NotFoundError(f"KnowledgeBase/{name} is not ready: {missing.message}")
-    known = (
-        ", ".join(one.name for one in plan.options(KnowledgeOptions) if one.namespace == namespace) or "none is applied"
+        if missing.id == base:
+            raise NotFoundError(f"KnowledgeBase/{base.name} is not ready: {missing.message}")
+    there = [one.id.name for one in plan.options(KnowledgeOptions) if one.id.namespace == base.namespace]
+    raise NotFoundError(
+        f"there is no KnowledgeBase {base.name!r} in namespace {base.namespace}",
+        next_step=f"known: {', '.join(there) or 'none is applied'}",
     )
-    raise NotFoundError(f"there is no KnowledgeBase {name!r} in namespace {namespace}", next_step=f"known: {known}")
 
 
-def open_view(log: TopicLog, settings: Settings, namespace: str, name: str) -> KnowledgeView:
+def open_view(log: TopicLog, settings: Settings, base: ResourceId) -> KnowledgeView:
     """Searches by the model's running processes, else by the model in this process."""
-    options = find_knowledge(log, settings, namespace, name)
+    options = find_knowledge(log, settings, base)
     return KnowledgeView(options, settings.state, embedder=_embedder(options.embedding, settings))
 
 
@@ -41,7 +42,7 @@ def _embedder(options: EmbedOptions, settings: Settings) -> Embedder | None:
     if options.url or options.folder is None:
         return None
     try:
-        running = connect_local(settings.state, options.namespace, options.name, options.folder)
+        running = connect_local(settings.state, options.id, options.folder)
         running.embed(["ready"])  # a process that was killed leaves its address behind
         return running
     except UnavailableError:

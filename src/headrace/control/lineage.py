@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from headrace.control.summary import read_all
-from headrace.events import codec
+from headrace.events import codec, topics
 from headrace.events.answer import Answer
 from headrace.events.control import cites
 from headrace.events.example import Example
@@ -16,6 +16,7 @@ from headrace.events.origin import Origin
 from headrace.events.prompt import Prompt
 from headrace.foundation.errors import NotFoundError
 from headrace.foundation.ids import parted
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import Record
 from headrace.log.topic_log import TopicInfo, TopicLog
 from headrace.promotion import registry
@@ -144,13 +145,14 @@ def backwards(log: TopicLog, topic: str, record: Record) -> Iterator[dict[str, A
 def _answer_parents(log: TopicLog, topic: str, answer: Answer) -> Iterator[dict[str, Any]]:
     """The version that answered and the examples it had learned when it was cut."""
     namespace = topic.partition(".")[0]
-    found = registry.load(log, namespace, answer.model.partition("@")[0])
+    finetuner = ResourceId("StreamFinetuner", namespace, answer.model.partition("@")[0])
+    found = registry.load(log, finetuner)
     version = next((one for one in found[0].versions if one.name == answer.version), None) if found else None
     if version is None:
         return
     yield {
         "topic": "registry", "kind": "version", "id": f"{answer.model}@{answer.version}",
-        "learnedFrom": {"topic": f"{namespace}.{answer.model.partition('@')[0]}.examples", "offsets": [0, version.cut_offset]},
+        "learnedFrom": {"topic": topics.examples(finetuner), "offsets": [0, version.cut_offset]},
         "weightsSha256": version.weights_sha256, "parent": version.parent,
     }  # fmt: skip
 

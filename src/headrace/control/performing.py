@@ -37,7 +37,7 @@ def concerned(topology: Topology, request: Request) -> set[str]:
 
 
 def perform(key: str, request: Request, topology: Topology, context: StageContext) -> None:
-    """Ends with the request's one commit. A step that fails leaves its reason as the outcome, and may be asked for again."""
+    """Ends with the request's one commit. A step that fails leaves its reason as the outcome; the request may be repeated."""
     work = purge.purge if request.verb == "purge" else reset.reset
     try:
         commit, words = work(request, topology, context)

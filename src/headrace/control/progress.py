@@ -60,7 +60,7 @@ class FinetunerProgress:
 
     def read(self, log: TopicLog, known: Mapping[str, int]) -> None:
         """Takes in what came since the last call."""
-        scores = topics.scores(self.id.namespace, self.id.name)
+        scores = topics.scores(self.id)
         for record in log.read(scores, self._score_offset, max_records=20_000) if known.get(scores) else ():
             self._score_offset = record.offset + 1
             if record.kind == codec.CONTROL:
@@ -68,13 +68,13 @@ class FinetunerProgress:
             score = codec.decode(record, Score)
             if not score.anchor:
                 self.curves.take(score)
-        decisions = topics.decisions(self.id.namespace, self.id.name)
+        decisions = topics.decisions(self.id)
         for record in log.read(decisions, self._decision_offset) if known.get(decisions) else ():
             self._decision_offset = record.offset + 1
             if record.kind == codec.CONTROL:
                 continue
             self.decisions.append(codec.decode(record, Decision))
-        self._read_last(log, topics.examples(self.id.namespace, self.id.name), known)
+        self._read_last(log, topics.examples(self.id), known)
 
     def _read_last(self, log: TopicLog, topic: str, known: Mapping[str, int]) -> None:
         end = known.get(topic, 0)

@@ -47,7 +47,7 @@ def _restart(options: TransformOptions, log: TopicLog) -> Iterator[str]:
     for one in options.streams:
         start, end = start_offset(log, one.topic, options), log.topic(one.topic).end_offset
         since = "its start" if options.start_ms is None else _moment(options.start_ms)
-        yield f"{one.origin} is read from {since} (up to {max(0, end - start):,} records), and its rows are learned again"
+        yield f"{one.origin.name} is read from {since} (up to {max(0, end - start):,} records), and its rows are learned again"
     if options.start_ms is None:
         yield "set preProcessing.startTime to start elsewhere"
 

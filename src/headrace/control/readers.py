@@ -62,7 +62,7 @@ def restore_readers(log: TopicLog, specs: Iterable[StageSpec], holder: str, cloc
         hold = one.hold - RELEASED
         missed = log.topic(one.topic).start_offset - one.next_offset
         _commit(log, one, holder, hold)
-        reporter = StageReporter(log, str(spec.id), f"{spec.kind}-input", clock)
+        reporter = StageReporter(log, spec.id, f"{spec.kind}-input", clock)
         if missed > 0:
             message = f"retention dropped {missed:,} records of {one.topic} while {spec.id} was not applied; they are not read"
             reporter.say(Condition("InputComplete", "False", "BehindRetention", message), now=True)

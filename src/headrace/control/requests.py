@@ -1,6 +1,6 @@
 """What people ask of the stages, kept in the log until it is done: a reset, a purge.
 
-The stages concerned must not run meanwhile. Whoever holds the state directory performs it: the supervisor between two looks, or the
+The stages concerned must not run meanwhile. The holder of the state directory performs it: the supervisor between two looks, or the
 command itself where nothing runs. A request that a kill interrupts is performed again at the next start, so every step of it may
 be repeated. Its last step is one commit that removes the request and says how it went.
 """

@@ -45,7 +45,7 @@ def thread_of(spec: StageSpec, context: StageContext, on_fenced: Callable[[], No
     """The thread of one stage, not yet started."""
     opener = stage_type(spec.kind).open
     assert opener is not None, f"{spec.kind} runs in a program of its own"
-    reporter = StageReporter(context.log, str(spec.id), f"{spec.kind}{HEALTH_STAGE}", context.clock)
+    reporter = StageReporter(context.log, spec.id, f"{spec.kind}{HEALTH_STAGE}", context.clock)
     return StageThread(lambda: opener(spec, context), context.log, on_fenced, reporter)
 
 

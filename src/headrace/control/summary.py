@@ -38,9 +38,9 @@ def model_mean(scores: Sequence[Score], model: str) -> float | None:
     return round(sum(hits) / len(hits), 4) if hits else None
 
 
-def read_scores(log: TopicLog, namespace: str, finetuner: str, start: int = 0, limit: int | None = None) -> list[Score]:
+def read_scores(log: TopicLog, finetuner: ResourceId, start: int = 0, limit: int | None = None) -> list[Score]:
     """Scores of examples that were learned from, anchors left out, in order."""
-    topic = topics.scores(namespace, finetuner)
+    topic = topics.scores(finetuner)
     if topic_length(log, topic) == 0:
         return []
     found: list[Score] = []
@@ -55,17 +55,17 @@ def read_scores(log: TopicLog, namespace: str, finetuner: str, start: int = 0, l
     return found
 
 
-def read_decisions(log: TopicLog, namespace: str, finetuner: str) -> list[Decision]:
-    topic = topics.decisions(namespace, finetuner)
+def read_decisions(log: TopicLog, finetuner: ResourceId) -> list[Decision]:
+    topic = topics.decisions(finetuner)
     if topic_length(log, topic) == 0:
         return []
     return [codec.decode(record, Decision) for record in read_all(log, topic) if record.kind == codec.KINDS[Decision]]
 
 
 def _exact_match(log: TopicLog, one: ResourceId) -> dict[str, float | None]:
-    first = read_scores(log, one.namespace, one.name, limit=WINDOW)
-    length = topic_length(log, topics.scores(one.namespace, one.name))
-    last = read_scores(log, one.namespace, one.name, start=max(0, length - 2 * WINDOW))[-WINDOW:]
+    first = read_scores(log, one, limit=WINDOW)
+    length = topic_length(log, topics.scores(one))
+    last = read_scores(log, one, start=max(0, length - 2 * WINDOW))[-WINDOW:]
     majority = [score.majority_exact for score in last]
     return {
         "first500": model_mean(first, "learner"),
@@ -84,17 +84,16 @@ def _count(log: TopicLog, topic: str) -> int:
 
 def finetuner_summary(log: TopicLog, one: ResourceId) -> dict[str, Any]:
     """One finetuner's part of the summary."""
-    namespace, name = one.namespace, one.name
-    state = read_train_state(log, namespace, name)
-    found = registry.load(log, namespace, name)
+    state = read_train_state(log, one)
+    found = registry.load(log, one)
     served = found[0].version(found[0].served) if found else None
-    dead = [topics.stage_dead(namespace, name, stage) for stage in ("transform", "prompt", "label", "train")]
-    decisions = read_decisions(log, namespace, name)
+    dead = [topics.stage_dead(one, stage) for stage in ("transform", "prompt", "label", "train")]
+    decisions = read_decisions(log, one)
     return {
-        "rows": _count(log, topics.rows(namespace, name)),
-        "examples": _count(log, topics.examples(namespace, name)),
+        "rows": _count(log, topics.rows(one)),
+        "examples": _count(log, topics.examples(one)),
         "deadLetters": sum(topic_length(log, topic) for topic in dead),
-        "lateRows": topic_length(log, topics.late(namespace, name)),
+        "lateRows": topic_length(log, topics.late(one)),
         "exactMatch": _exact_match(log, one),
         "promotions": [
             msgspec.to_builtins(decision) for decision in decisions if decision.kind in ("promoted", "rolled_back")
@@ -113,7 +112,7 @@ def summary(log: TopicLog, topology: Topology) -> dict[str, Any]:
     """Everything that a script wants to know after a run."""
     sources = {}
     for spec in topology.of_kind("ingest"):
-        state = ingest.read_state(log, spec.id.namespace, spec.id.name)
+        state = ingest.read_state(log, spec.id)
         sources[spec.id.short_name] = {
             "rows": state.rows if state else 0, "duplicates": state.duplicates if state else 0,
             "deadLetters": state.dead if state else 0, "finished": bool(state and state.ended),

@@ -21,6 +21,7 @@ import psutil
 from headrace.control.orders import PROGRAM, RoleOrder, send
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import BusyError, RetryableError
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicLog
 from headrace.stages.context import EMBEDDED, Backends
 from headrace.stages.limits import ResourceLimits
@@ -131,7 +132,7 @@ class Supervisor:
             self._start(role)
 
     def _role(self, order: RoleOrder) -> RoleProcess:
-        resource = f"Role/-/{order.process.replace('/', ':')}"
+        resource = ResourceId("Role", "-", order.process.replace("/", ":"))
         return RoleProcess(order, reporter=StageReporter(self._log, resource, "supervisor", self._clock))
 
     def _orders(self, specs: Sequence[StageSpec]) -> Iterator[RoleOrder]:

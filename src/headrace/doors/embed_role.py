@@ -51,7 +51,7 @@ def run(order: RoleOrder, log: TopicLog) -> int:
     options = spec.options
     assert isinstance(options, EmbedOptions)
     replica = int(order.process.rpartition("/")[2])
-    reporter = StageReporter(log, str(spec.id), f"embed-{replica}", SYSTEM_CLOCK)
+    reporter = StageReporter(log, spec.id, f"embed-{replica}", SYSTEM_CLOCK)
 
     def progress(what: str) -> None:
         sys.stderr.write(f"{options.id.full_name}: {what}\n")
@@ -65,7 +65,7 @@ def run(order: RoleOrder, log: TopicLog) -> int:
     )
     embedder = open_embedder(prepared.folder, threads=threads)
     embedder.embed(["ready"])
-    path = endpoint_file(order.state, options.id.namespace, options.id.name, replica)
+    path = endpoint_file(order.state, options.id, replica)
     with socket.create_server((HOST, 0)) as listener:
         key = secrets.token_urlsafe(32)
         server = build_server(application(options.id, embedder, key))

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.doors.hits import hit_json
+from headrace.foundation.resource_id import ResourceId
 from headrace.stages.serve.ground import Library, SearchWishes
 
 PATH = "/apis/llm.nstream.ai/v1/namespaces/{namespace}/knowledgebases/{name}/search"
@@ -30,7 +31,7 @@ def knowledge_router(library: Library) -> APIRouter:
     @router.post(PATH, summary="Searches a knowledge base", tags=["knowledgebases"])
     async def search(namespace: str, name: str, body: SearchBody) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         wishes = SearchWishes(body.limit, body.mode, body.filter)
-        found = await library.search(namespace, name, body.query, wishes)
+        found = await library.search(ResourceId("KnowledgeBase", namespace, name), body.query, wishes)
         told = {"namespace": namespace, "knowledgeBase": name, "version": found.generation, "asOf": found.as_of.at_ms}
         if found.degraded:
             told["degraded"] = found.degraded

@@ -19,11 +19,11 @@ def knowledge_metrics(bases: Sequence[KnowledgeOptions], log: TopicLog) -> list[
         for one in bases:
             if said := read_index_state(log, one):
                 counted = Freshness(said.freshness).histogram()
-                found[one.namespace, one.name] = {bound / 1000: count for bound, count in counted.items()}
+                found[one.id.namespace, one.id.name] = {bound / 1000: count for bound, count in counted.items()}
         return found
 
     def changes() -> dict[Labels, float]:
-        said = {(one.namespace, one.name): read_index_state(log, one) for one in bases}
+        said = {(one.id.namespace, one.id.name): read_index_state(log, one) for one in bases}
         return {labels: float(one.applied) for labels, one in said.items() if one}
 
     if not bases:

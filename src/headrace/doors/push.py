@@ -1,7 +1,7 @@
 """The HTTP door for events: `POST /apis/streams.nstream.ai/v1/namespaces/{ns}/streamconnectors/{name}/events`."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from headrace.connectors.http.options import Options
 from headrace.connectors.source import SourceOptions
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import RetryableError
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, TopicLog
 from headrace.stages.stage import StageReporter, read_statuses
@@ -54,35 +55,34 @@ class _Repeats:
 
     @property
     def _name(self) -> tuple[str, str]:
-        return self.reporter.resource, self.reporter.stage
+        return str(self.reporter.resource), self.reporter.stage
 
 
 def push_router(
-    inboxes: Mapping[tuple[str, str], SourceOptions],
+    inboxes: Iterable[SourceOptions],
     log: TopicLog,
     *,
     max_pending: int = 100_000,
     clock: Clock = SYSTEM_CLOCK,
 ) -> APIRouter:
-    """The door of the pushed sources, by (namespace, name).
+    """The door of the pushed sources.
 
     202 `{"accepted", "duplicates"}` once the events are on disk; 400 malformed, 404 no such source, 413 too large, 415 not
     JSON, 429 with `Retry-After` while `max_pending` events wait to be read, 503 while the log cannot write.
     """
     router = APIRouter()
-    for options in inboxes.values():
-        log.ensure_topic(inbox_topic(options))
-    repeats = {
-        (space, name): _Repeats(StageReporter(log, f"StreamConnector/{space}/{name}", "push", clock))
-        for space, name in inboxes
-    }
+    sources = {one.id: one for one in inboxes}
+    for one in sources.values():
+        log.ensure_topic(inbox_topic(one))
+    repeats = {one: _Repeats(StageReporter(log, one, "push", clock)) for one in sources}
 
     @router.post(PATH, status_code=202, summary="Pushes events into a stream", tags=["streamconnectors"])
     async def push(namespace: str, name: str, request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        options = inboxes.get((namespace, name))
+        source = ResourceId("StreamConnector", namespace, name)
+        options = sources.get(source)
         if options is None:
-            known = ", ".join(sorted(f"{space}/{known}" for space, known in inboxes)) or "none"
-            return _error(404, "NotFound", f"there is no http source {namespace}/{name}; there are: {known}")
+            known = ", ".join(sorted(one.full_name for one in sources)) or "none"
+            return _error(404, "NotFound", f"there is no http source {source.full_name}; there are: {known}")
         limit = Options.model_validate(dict(options.options)).max_body_bytes
         body = await _read(request, limit)
         if body is None:
@@ -91,9 +91,7 @@ def push_router(
             )
         if encoding := request.headers.get("content-encoding"):
             return _error(415, "UnsupportedContent", f"content encoding {encoding!r} is not taken in; send plain JSON")
-        return await run_in_threadpool(
-            _take_in, options, log, request, body, max_pending, clock, repeats[namespace, name]
-        )
+        return await run_in_threadpool(_take_in, options, log, request, body, max_pending, clock, repeats[source])
 
     return router
 

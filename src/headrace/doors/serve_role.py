@@ -23,6 +23,7 @@ from headrace.doors.gateway.app import create_app
 from headrace.doors.gateway.server import build_server
 from headrace.doors.knowledge_metrics import knowledge_metrics
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicLog
 from headrace.serving.answering import AnswerService
 from headrace.serving.question import ModelSettings
@@ -94,7 +95,7 @@ def run(order: RoleOrder, log: TopicLog) -> int:
             signal.signal(
                 sign, end
             )  # uvicorn raises them again once it has ended; the last answers must still be committed
-        reporter = StageReporter(log, f"Role/-/{order.process}", f"serve{HEALTH_STAGE}", SYSTEM_CLOCK)
+        reporter = StageReporter(log, ResourceId("Role", "-", order.process), f"serve{HEALTH_STAGE}", SYSTEM_CLOCK)
         thread = StageThread(lambda: role.open_stage(order.holder), log, on_fenced=end, reporter=reporter)
         thread.start()
         server.run()
@@ -126,7 +127,7 @@ def _push_doors(options: ServeOptions, log: TopicLog) -> list[APIRouter]:
         return []
     from headrace.doors.push import push_router
 
-    return [push_router({(one.namespace, one.name): one for one in options.inboxes}, log, clock=SYSTEM_CLOCK)]
+    return [push_router(options.inboxes, log, clock=SYSTEM_CLOCK)]
 
 
 def _knowledge_doors(options: ServeOptions, library: Library) -> list[APIRouter]:

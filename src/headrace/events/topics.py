@@ -1,73 +1,75 @@
 """The names of topics: `NAMESPACE.NAME.WHAT` (SEMANTICS §1)."""
 
+from headrace.foundation.resource_id import ResourceId
 
-def events(namespace: str, connector: str) -> str:
+
+def events(connector: ResourceId) -> str:
     """Rows of a source, typed and clean, and its control records."""
-    return f"{namespace}.{connector}.events"
+    return f"{connector.path_name}.events"
 
 
-def inbox(namespace: str, connector: str) -> str:
+def inbox(connector: ResourceId) -> str:
     """What was pushed at the HTTP door, raw, before ingest has read it."""
-    return f"{namespace}.{connector}.inbox"
+    return f"{connector.path_name}.inbox"
 
 
-def dead(namespace: str, name: str) -> str:
+def dead(connector: ResourceId) -> str:
     """Dead letters of ingest for a connector."""
-    return f"{namespace}.{name}.dead"
+    return f"{connector.path_name}.dead"
 
 
-def stage_dead(namespace: str, finetuner: str, stage: str) -> str:
+def stage_dead(owner: ResourceId, stage: str) -> str:
     """Dead letters of one stage of a finetuner (transform, prompt, label or train), or of a knowledge base (index)."""
-    return f"{namespace}.{finetuner}.dead.{stage}"
+    return f"{owner.path_name}.dead.{stage}"
 
 
-def rows(namespace: str, finetuner: str) -> str:
-    return f"{namespace}.{finetuner}.rows"
+def rows(owner: ResourceId) -> str:
+    return f"{owner.path_name}.rows"
 
 
-def late(namespace: str, finetuner: str) -> str:
-    return f"{namespace}.{finetuner}.late"
+def late(owner: ResourceId) -> str:
+    return f"{owner.path_name}.late"
 
 
-def job(namespace: str, finetuner: str) -> str:
+def job(owner: ResourceId) -> str:
     """What a query that runs on an engine's own cluster wrote, before it becomes rows."""
-    return f"{namespace}.{finetuner}.job"
+    return f"{owner.path_name}.job"
 
 
-def table(namespace: str, finetuner: str, name: str, digest: str) -> str:
+def table(owner: ResourceId, name: str, digest: str) -> str:
     """A static table that such a query joins."""
-    return f"{tables_prefix(namespace, finetuner)}{name}.{digest}"
+    return f"{tables_prefix(owner)}{name}.{digest}"
 
 
-def tables_prefix(namespace: str, owner: str) -> str:
+def tables_prefix(owner: ResourceId) -> str:
     """What the names of all static tables of a query begin with."""
-    return f"{namespace}.{owner}.table."
+    return f"{owner.path_name}.table."
 
 
-def prompts(namespace: str, finetuner: str) -> str:
-    return f"{namespace}.{finetuner}.prompts"
+def prompts(finetuner: ResourceId) -> str:
+    return f"{finetuner.path_name}.prompts"
 
 
-def examples(namespace: str, finetuner: str) -> str:
-    return f"{namespace}.{finetuner}.examples"
+def examples(finetuner: ResourceId) -> str:
+    return f"{finetuner.path_name}.examples"
 
 
-def scores(namespace: str, finetuner: str) -> str:
-    return f"{namespace}.{finetuner}.scores"
+def scores(finetuner: ResourceId) -> str:
+    return f"{finetuner.path_name}.scores"
 
 
-def decisions(namespace: str, finetuner: str) -> str:
-    return f"{namespace}.{finetuner}.decisions"
+def decisions(finetuner: ResourceId) -> str:
+    return f"{finetuner.path_name}.decisions"
 
 
-def commands(namespace: str, finetuner: str) -> str:
+def commands(finetuner: ResourceId) -> str:
     """Manual promotions and roll-backs, taken up by the trainer at a recorded offset."""
-    return f"{namespace}.{finetuner}.commands"
+    return f"{finetuner.path_name}.commands"
 
 
-def canaries(namespace: str, knowledge_base: str) -> str:
+def canaries(knowledge_base: ResourceId) -> str:
     """What measures a knowledge base's freshness when nothing else changes."""
-    return f"{namespace}.{knowledge_base}.canaries"
+    return f"{knowledge_base.path_name}.canaries"
 
 
 def answers(namespace: str) -> str:

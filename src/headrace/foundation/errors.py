@@ -31,10 +31,15 @@ class HeadraceError(Exception):
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{head} — {self.next_step}" if self.next_step else head
+        return f"{head} — {sentence(self.next_step)}" if self.next_step else head
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.message, self.where, self.next_step))
+
+
+def sentence(text: str) -> str:
+    """A next step as people read it: with a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 
 def _rebuild(kind: type[HeadraceError], message: str, where: str | None, next_step: str | None) -> HeadraceError:

@@ -18,7 +18,7 @@ def any_columns(_output: RowSchema) -> Iterable[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredQuery:
-    """One SELECT over declared inputs. A query has an owner: the resource that it stands in."""
+    """One SELECT over declared inputs. A query has an owner: the resource that declares it."""
 
     owner: ResourceId
     sql: str

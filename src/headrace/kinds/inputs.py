@@ -30,7 +30,10 @@ class QueryInputs:
     @property
     def connectors(self) -> tuple[str, ...]:
         """The names of every connector among them."""
-        return (*(one.source.name for one in self.streams if one.source), *(one.source.name for one in self.tables))
+        return (
+            *(one.source.id.name for one in self.streams if one.source),
+            *(one.source.id.name for one in self.tables),
+        )
 
 
 def query_inputs(query: DeclaredQuery, resources: Iterable[Resource]) -> QueryInputs:
@@ -47,7 +50,7 @@ def query_inputs(query: DeclaredQuery, resources: Iterable[Resource]) -> QueryIn
             connector = connectors[name]
             table = cast("StreamConnectorSpec", connector.spec).table
             if table is None:
-                streams[name] = StreamBinding(name, topics.events(namespace, name), source_options(connector))
+                streams[name] = StreamBinding(name, topics.events(connector.id), source_options(connector))
             else:
                 tables[name] = TableBinding(name, source_options(connector), table.valid_from)
     return QueryInputs(tuple(streams.values()), tuple(tables.values()))
@@ -59,8 +62,7 @@ def source_options(connector: Resource) -> SourceOptions:
     time = spec.event_time
     schema = RowSchema(tuple(Column(column.name, column.type) for column in spec.columns)) if spec.columns else None
     return SourceOptions(
-        connector.namespace,
-        connector.name,
+        connector.id,
         spec.type,
         spec.block,
         schema,
@@ -87,14 +89,13 @@ def _own_stream(
     name: str, query: DeclaredQuery, connectors: Mapping[str, Resource], finetuners: Mapping[str, Resource]
 ) -> StreamBinding:
     """`source_stream`, as `name` writes it."""
-    namespace = query.owner.namespace
     if query.finetuner:
         root = connectors.get(_root_connector(query.finetuner, finetuners))
         late = cast("StreamConnectorSpec", root.spec).event_time.out_of_orderness if root else 0
-        topic = topics.examples(namespace, query.finetuner)
-        return StreamBinding(name, topic, finetuner=query.finetuner, out_of_orderness_ms=late)
+        finetuner = query.owner.sibling("StreamFinetuner", query.finetuner)
+        return StreamBinding(name, topics.examples(finetuner), finetuner=finetuner, out_of_orderness_ms=late)
     source = source_options(connectors[query.connector])
-    return StreamBinding(name, topics.events(namespace, query.connector), source)
+    return StreamBinding(name, topics.events(source.id), source)
 
 
 def _root_connector(finetuner: str, finetuners: Mapping[str, Resource]) -> str:

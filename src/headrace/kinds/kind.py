@@ -62,8 +62,8 @@ class World:
 
     drafts: Mapping[ResourceId, Draft] = field(default_factory=dict[ResourceId, Draft])
 
-    def find(self, kind: str, namespace: str, name: str) -> Draft | None:
-        return self.drafts.get(ResourceId(kind, namespace, name))
+    def find(self, id: ResourceId) -> Draft | None:  # noqa: A002 - the word everywhere
+        return self.drafts.get(id)
 
     def names(self, kind: str, namespace: str) -> tuple[str, ...]:
         """The names of a kind in a namespace, sorted."""

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from headrace.foundation.errors import sentence
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mistake:
@@ -34,7 +36,7 @@ class Mistake:
             head += f"; did you mean {self.nearest!r}?"
         if self.valid_values:
             head += f" (valid: {', '.join(self.valid_values)})"
-        return f"{head} — {self.hint}" if self.hint else head
+        return f"{head} — {sentence(self.hint)}" if self.hint else head
 
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
@@ -47,8 +49,3 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
 def listed(words: Sequence[str], most: int = 24) -> tuple[str, ...]:
     """The words for a message: all of them, or the first `most` and how many more there are."""
     return tuple(words) if len(words) <= most else (*words[:most], f"… {len(words) - most} more")
-
-
-def sentence(text: str | None) -> str | None:
-    """A next step as a sentence; None where there is none."""
-    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" if text else None

@@ -11,7 +11,7 @@ from headrace.foundation.errors import HeadraceError, InvalidQueryError
 from headrace.kinds.declared_query import DeclaredQuery
 from headrace.kinds.inputs import SOURCE_STREAM, connectors_of, named_tables, query_inputs
 from headrace.kinds.kind import World
-from headrace.kinds.mistake import listed, nearest, sentence
+from headrace.kinds.mistake import listed, nearest
 from headrace.kinds.problem import Problem
 from headrace.kinds.registry import KINDS
 from headrace.kinds.resource import Resource
@@ -57,7 +57,7 @@ class QueryChecker:
         """Names in the query that no source has."""
         namespace = query.owner.namespace
         drafts = (
-            self.world.find("StreamConnector", namespace, name)
+            self.world.find(query.owner.sibling("StreamConnector", name))
             for name in self.world.names("StreamConnector", namespace)
         )
         known = (SOURCE_STREAM, *(one.name for one in drafts if one and one.text("direction") != "sink"))
@@ -90,7 +90,7 @@ def plan_query(query: DeclaredQuery, resources: Iterable[Resource], *, streams: 
 def _query_problem(query: DeclaredQuery, error: InvalidQueryError) -> Problem:
     place = re.search(r"line (\d+), column (\d+)", error.where or "")
     message = f"{error.message}, at {error.where} of the query" if error.where else error.message
-    problem = Problem(query.place, f"the query is wrong: {message}", hint=sentence(error.next_step))
+    problem = Problem(query.place, f"the query is wrong: {message}", hint=error.next_step)
     return replace(problem, text_line=int(place[1])) if place else problem
 
 

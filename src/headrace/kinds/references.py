@@ -34,7 +34,7 @@ def references(model: type[BaseModel], given: Plain, above: Location = ()) -> It
 def dangling(draft: Draft, model: type[BaseModel], world: World) -> Iterator[Problem]:
     """What is named and not there."""
     for location, kind, name in references(model, draft.spec):
-        if world.find(kind, draft.namespace, name) is not None:
+        if world.find(draft.id.sibling(kind, name)) is not None:
             continue
         there = world.names(kind, draft.namespace)
         hint = None if there else f"Declare one in namespace {draft.namespace}."

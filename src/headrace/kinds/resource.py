@@ -63,4 +63,4 @@ def masked(written: Any, dumped: Any) -> Any:
 
 
 HIDDEN = "**********"
-"""What stands in place of a literal secret; pydantic's own mask is the same."""
+"""The mask of a literal secret, the same as pydantic's."""

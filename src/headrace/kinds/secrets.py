@@ -54,7 +54,7 @@ class Secret:
 
     @property
     def literal(self) -> bool:
-        """Whether the secret itself stands in the YAML."""
+        """Whether the YAML holds the secret itself."""
         return isinstance(self.given, str) and not _VARIABLE.search(self.given)
 
     def resolve(self, sources: SecretSources, base_dir: Path) -> str:

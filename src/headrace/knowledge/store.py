@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.knowledge.generation import Generation
 from headrace.knowledge.query import AsOf, ChangedDocument, Counts, Hit, StoreQuery, Vector
 from headrace.knowledge.revision import Chunk, Revision, Scalar
@@ -18,8 +19,7 @@ from headrace.knowledge.revision import Chunk, Revision, Scalar
 class StoreOptions:
     """Which store."""
 
-    namespace: str
-    name: str
+    id: ResourceId
     state: Path
     """The state directory; embedded stores lie in its folder `knowledge`."""
     url: str = field(default="", repr=False)

@@ -248,7 +248,7 @@ class LearningLoop:
         self.examples += len(closed.items)
 
     def _generation_of(self, offset: int) -> str:
-        """Of the newest example learned; generations that came before it are not asked for again."""
+        """Of the newest example learned; generations that came before it are not requested again."""
         found = generation_at(self._generations, offset)
         self._generations = [one for one in self._generations if one[0] >= offset or one[1] == found]
         return found

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from headrace.foundation.errors import UnavailableError
 from headrace.foundation.ids import derive_id
+from headrace.foundation.resource_id import ResourceId
 from headrace.models.embedder import Vectors
 
 TIMEOUT_SECONDS = 60.0
@@ -48,15 +49,15 @@ class EmbeddingServiceError(UnavailableError):
     """A service that answers, and not with what was asked for: it has to be mended, and until then nothing can be embedded."""
 
 
-def endpoint_file(state: Path, namespace: str, name: str, replica: int) -> Path:
+def endpoint_file(state: Path, model: ResourceId, replica: int) -> Path:
     """Where a replica says how it can be reached; readable by its owner alone."""
-    return state / "embed" / f"{namespace}.{name}.{replica}.json"
+    return state / "embed" / f"{model.path_name}.{replica}.json"
 
 
-def read_endpoints(state: Path, namespace: str, name: str) -> list[Endpoint]:
+def read_endpoints(state: Path, model: ResourceId) -> list[Endpoint]:
     """The replicas that have said so."""
     found: list[Endpoint] = []
-    for path in sorted((state / "embed").glob(f"{namespace}.{name}.*.json")):
+    for path in sorted((state / "embed").glob(f"{model.path_name}.*.json")):
         try:
             found.append(msgspec.json.decode(path.read_bytes(), type=Endpoint))
         except (OSError, msgspec.MsgspecError):
@@ -188,12 +189,12 @@ class _Remote(Endpoint, frozen=True, kw_only=True):
         return self.base
 
 
-def connect_local(state: Path, namespace: str, name: str, tokenizer_folder: Path) -> HttpEmbedder:
+def connect_local(state: Path, model: ResourceId, tokenizer_folder: Path) -> HttpEmbedder:
     """The replicas of a model on this machine. UnavailableError where none has started yet."""
     tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    embedder = HttpEmbedder(lambda: read_endpoints(state, namespace, name), tokenizer=tokenizer)
+    embedder = HttpEmbedder(lambda: read_endpoints(state, model), tokenizer=tokenizer)
     try:
         _ = embedder.dimension
     except UnavailableError:

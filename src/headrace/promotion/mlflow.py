@@ -18,6 +18,7 @@ from headrace.events import codec, topics
 from headrace.events.decision import Decision
 from headrace.events.score import Score
 from headrace.foundation.errors import CorruptDataError
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.promotion.registry import BASE, Registry, Version, load
@@ -65,13 +66,12 @@ def _client(store: Path) -> "MlflowClient":
 class MlflowMirror:
     """One finetuner's mirror. Not for several threads."""
 
-    def __init__(self, store: Path, namespace: str, finetuner: str) -> None:
+    def __init__(self, store: Path, finetuner: ResourceId) -> None:
         """`store`: the SQLite file, made where there is none; several finetuners share it."""
         self.client = _client(store)
         """For those who look into the store beside the mirror."""
         self._artifacts = store.parent / "mlflow-artifacts"
-        self._namespace, self._finetuner = namespace, finetuner
-        self._name = f"{namespace}.{finetuner}"
+        self._finetuner, self._name = finetuner, finetuner.path_name
         self.run_id = self._find_run()
 
     def catch_up(self, log: TopicLog, checkpoints: Path) -> None:
@@ -79,14 +79,14 @@ class MlflowMirror:
 
         `checkpoints`: the folder in which a version's digest names its directory.
         """
-        scores = topics.scores(self._namespace, self._finetuner)
+        scores = topics.scores(self._finetuner)
         start = self.next_offset("scores")
         while (reached := self.scores(log.read(scores, start, max_records=READ))) > start:
             start = reached
-        decisions = topics.decisions(self._namespace, self._finetuner)
+        decisions = topics.decisions(self._finetuner)
         while records := log.read(decisions, self.next_offset("decisions"), max_records=READ):
             self.decisions(records)
-        if found := load(log, self._namespace, self._finetuner):
+        if found := load(log, self._finetuner):
             self.registry(found[0], checkpoints)
 
     def next_offset(self, topic: str) -> int:

@@ -7,6 +7,7 @@ import msgspec
 
 from headrace.events.decision import Decision
 from headrace.foundation.errors import CorruptDataError, InvalidDeclarationError, NotFoundError
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import StateKey, TopicLog
 
 BASE = "v0"
@@ -105,38 +106,38 @@ class Registry(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, versions=remaining), dropped
 
 
-def registry_key(namespace: str, finetuner: str) -> StateKey:
+def registry_key(finetuner: ResourceId) -> StateKey:
     """Where the registry lies in the log: under an owner of its own, so that those who compare versions do not wait for other finetuners'."""
-    return StateKey(f"{OWNER}/{namespace}.{finetuner}", "versions")
+    return StateKey(f"{OWNER}/{finetuner.path_name}", "versions")
 
 
-def registered(log: TopicLog) -> list[tuple[str, str]]:
-    """(namespace, finetuner) of every registry there is."""
+def registered(log: TopicLog) -> list[ResourceId]:
+    """The finetuner of every registry there is."""
     found = {tuple(key.split("/", 1)) for key in log.state(OWNER)}
     for info in log.topics():
         namespace, _, rest = info.spec.name.partition(".")
         if rest.endswith(_COMMANDS):
             found.add((namespace, rest.removesuffix(_COMMANDS)))
-    return sorted((namespace, name) for namespace, name in found)
+    return sorted(ResourceId("StreamFinetuner", namespace, name) for namespace, name in found)
 
 
-def load(log: TopicLog, namespace: str, finetuner: str) -> tuple[Registry, int] | None:
+def load(log: TopicLog, finetuner: ResourceId) -> tuple[Registry, int] | None:
     """The registry and the version of its state, for `save`; None before the first. CorruptDataError where it does not parse."""
-    key = registry_key(namespace, finetuner)
+    key = registry_key(finetuner)
     entry, version = log.state(key.owner, key.key).get(key.key), 0
     if entry is not None:
         version = entry.version
     else:  # where it lay in the first versions
-        former = f"{namespace}/{finetuner}"
+        former = finetuner.full_name
         entry = log.state(OWNER, former).get(former)
     if entry is None:
         return None
     try:
         return msgspec.json.decode(entry.value, type=Registry), version
     except msgspec.MsgspecError as error:
-        raise CorruptDataError(f"the registry of {finetuner} does not parse: {error}", where=key.owner) from error
+        raise CorruptDataError(f"the registry of {finetuner.name} does not parse: {error}", where=key.owner) from error
 
 
-def save(registry: Registry, namespace: str, finetuner: str, expected: int) -> tuple[StateKey, bytes, int]:
+def save(registry: Registry, finetuner: ResourceId, expected: int) -> tuple[StateKey, bytes, int]:
     """Key, value and the state version that must still stand (0: none yet), for `Commit.state` and `Commit.expect`."""
-    return registry_key(namespace, finetuner), msgspec.json.encode(registry), expected
+    return registry_key(finetuner), msgspec.json.encode(registry), expected

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import Commit, Lease, StateKey, TopicLog
 
 STATUS_OWNER = "status"
@@ -47,7 +48,7 @@ class Stage(Protocol):
         ...
 
     def close(self) -> None:
-        """Lets go of what it holds; commits nothing."""
+        """Releases its resources; commits nothing."""
         ...
 
 
@@ -56,7 +57,7 @@ class StageReporter:
     """Writes a stage's conditions and progress into the log's state, when they change and not more often than twice a second."""
 
     log: TopicLog
-    resource: str
+    resource: ResourceId
     stage: str
     clock: Clock = SYSTEM_CLOCK
     _written: bytes = b""
@@ -77,7 +78,7 @@ class StageReporter:
         if not urgent and self.clock.monotonic() - self._written_at < 0.5:
             return
         self._progress = dict(progress) if progress is not None else self._last_progress()
-        status = msgspec.json.encode(StageStatus(self.resource, self.stage, list(stamped), self._progress))
+        status = msgspec.json.encode(StageStatus(str(self.resource), self.stage, list(stamped), self._progress))
         if status == self._written:
             return
         self.log.commit(Commit(state={StateKey(STATUS_OWNER, self._key): status}))
@@ -117,5 +118,5 @@ def read_statuses(log: TopicLog) -> list[StageStatus]:
 
 
 def take_lease(log: TopicLog, stage: str, holder: str) -> Lease:
-    """Fences whoever ran this stage before."""
+    """Fences the process that ran this stage before."""
     return log.acquire_lease(stage, holder)

@@ -27,7 +27,7 @@ def aggregate(context: Context, scope: Scope, node: exp.Select) -> Scope:
     if scope.window is None:
         raise context.refuse(
             group or node.expressions[0],
-            "without a window an aggregate never ends: it would keep state for ever and take rows back",
+            "without a window an aggregate never ends: it would keep state without limit and retract rows",
             WINDOW_FORM,
         )
     if group is None:
@@ -93,7 +93,7 @@ def _group_keys(
         if Ref(slot) not in keys:
             raise context.refuse(
                 group,
-                f"GROUP BY lacks {name}, so that groups would stay open for ever",
+                f"GROUP BY lacks {name}, so that groups would never close",
                 "GROUP BY window_start, window_end, …",
             )
     if scope.window.time is not None:

@@ -1,4 +1,4 @@
-"""Joins: with a static table, or with a version of another stream; never of two streams for ever."""
+"""Joins: with a static table, or with a version of another stream; never of two streams without limit."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -40,7 +40,7 @@ def join(
     if table is None and version is None:
         raise context.refuse(
             right,
-            "a join of two streams keeps both for ever",
+            "a join of two streams keeps both without limit",
             "join a version: … JOIN b FOR SYSTEM_TIME AS OF a.event_time AS b ON a.k = b.k",
         )
     if version is not None:

@@ -25,7 +25,7 @@ class StreamInput:
     """A stream that a query may read."""
 
     name: str
-    """As it stands in FROM."""
+    """As FROM names it."""
     schema: RowSchema
     topic: str
     """For the origin of windowed rows."""
@@ -41,7 +41,7 @@ class StaticTable:
     name: str
     table: pa.Table
     valid_from: str | None = None
-    """Column with the time since which a version of a key is true; None: one version, true for ever."""
+    """Column with the time since which a version of a key is true; None: one version, always true."""
     key: tuple[str, ...] = ()
 
 

@@ -42,7 +42,7 @@ _CLAUSES = {
     "limit": ("LIMIT has no meaning on a stream without end", "rank within a window: " + RANK_FORM),
     "offset": ("OFFSET has no meaning on a stream without end", "rank within a window: " + RANK_FORM),
     "qualify": ("QUALIFY is not part of Flink SQL", "write " + RANK_FORM),
-    "distinct": ("DISTINCT keeps every row for ever", "de-duplicate within a window: GROUP BY window_start, window_end, …"),
+    "distinct": ("DISTINCT keeps every row without limit", "de-duplicate within a window: GROUP BY window_start, window_end, …"),
     "windows": ("the WINDOW clause is not supported", "write OVER (…) in its place"),
     "laterals": ("LATERAL is not supported", "select from a declared input"),
     "into": ("SELECT INTO is not supported", "write a plain SELECT"),

@@ -21,7 +21,7 @@ from typing import cast
 from headrace.teachers.teacher import BudgetSpentError
 
 LOST_KEPT_MS = 30 * 86_400_000
-"""How long a lost reservation is kept for an answer that comes late. Its sum stays for ever."""
+"""How long a lost reservation is kept for an answer that comes late. Its sum is never dropped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def new_records(ids: Iterable[str | int], value: bytes = b"{}") -> list[NewRecor
 
 
 def stored(record: NewRecord, offset: int, ingested_at: int = 0) -> Record:
-    """The record as a topic gives it back; `ingested_at` stands in where it has none."""
+    """The record as a topic gives it back; `ingested_at` where it has none."""
     return Record(
         offset, record.id, record.kind, record.value, record.event_time, record.key, record.origin,
         record.ingested_at or ingested_at,

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from headrace.cluster import LocalCluster
+from headrace.events import topics
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
@@ -68,13 +69,13 @@ def replayed_weights(examples: Sequence[Record], topology: Topology, log: TopicL
     `topology`: with one trainer; its other stages are left out.
     """
     (trainer,) = topology.options(TrainOptions)
-    topic = f"{trainer.namespace}.{trainer.finetuner}.examples"
+    topic = topics.examples(trainer.id)
     log.ensure_topic(TopicSpec(topic))
     log.commit(Commit([Append(topic, [_new(record) for record in examples])]))
     alone = topology.only(("train",))
     with Pipeline(alone, state) as pipeline:
         pipeline.run(max_turns=100_000)
-    trained = read_train_state(log, trainer.namespace, trainer.finetuner)
+    trained = read_train_state(log, trainer.id)
     return trained.weights_sha256 if trained else None
 
 

@@ -516,7 +516,7 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("an aggregate without GROUP BY", "SELECT COUNT(*) FROM trades", "line 1, column 8", ("without a window", "TUMBLE")),
     Refusal("a window without window_end", f"SELECT COUNT(*)\n{_T}\nGROUP BY window_start", "line 3, column 10", ("lacks window_end", "GROUP BY window_start, window_end")),
     Refusal("rows of a window one by one", f"SELECT * {_T}", "line 1, column 34", ("grouped or ranked",)),
-    Refusal("a join of two streams", "SELECT t.id FROM trades AS t JOIN quotes AS q ON t.symbol = q.symbol", "line 1, column 35", ("keeps both for ever", "FOR SYSTEM_TIME AS OF")),
+    Refusal("a join of two streams", "SELECT t.id FROM trades AS t JOIN quotes AS q ON t.symbol = q.symbol", "line 1, column 35", ("keeps both without limit", "FOR SYSTEM_TIME AS OF")),
     Refusal("a join as of another time", "SELECT t.id FROM trades AS t JOIN quotes FOR SYSTEM_TIME AS OF q.event_time AS q ON t.symbol = q.symbol", "line 1, column 64", ("no input q",)),
     Refusal("a join by more than equality", "SELECT t.id FROM trades AS t JOIN names AS n ON t.symbol < n.symbol", "line 1, column 49", ("columns that are equal", "WHERE")),
     Refusal("a full join", "SELECT t.id FROM trades AS t FULL JOIN names AS n ON t.symbol = n.symbol", "line 1, column 40", ("FULL JOIN", "LEFT JOIN")),

@@ -52,7 +52,7 @@ class Kill:
 
 @contextmanager
 def killing(kill: Kill, names: Iterable[str] = NAMES) -> Generator[Kill]:
-    """Arms every failpoint with `kill`, while the context lasts. Whoever steps the stages sees `Killed`."""
+    """Arms every failpoint with `kill`, while the context lasts. The caller that steps the stages sees `Killed`."""
     with ExitStack() as stack:
         for name in names:
             stack.enter_context(failpoints.armed(name, lambda name=name: kill.pass_by(name)))

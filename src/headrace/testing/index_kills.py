@@ -36,18 +36,19 @@ from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.models.embedder import Vectors
 from headrace.stages.embed.options import EmbedOptions
 from headrace.stages.index.options import KnowledgeOptions
-from headrace.stages.index.stage import IndexStage, store_options
+from headrace.stages.index.stage import IndexStage, group, store_options
 from headrace.testing.builders import read_all
 from headrace.testing.knowledge_oracle import OracleStore
 from headrace.testing.pipeline import SmallReads
+from headrace.testing.resource_ids import connector_id, embedding_model_id, knowledge_base_id
 from headrace.testing.word_embedder import WordEmbedder
 
 OPTIONS = KnowledgeOptions(
-    "default", "policies", "docs", EmbedOptions("default", "words"),
+    knowledge_base_id("policies"), connector_id("docs"), EmbedOptions(embedding_model_id("words")),
     columns=DocumentColumns(version="version", valid_from="since", metadata=("area",)), chunking=ChunkOptions(24, 4),
 )  # fmt: skip
-EVENTS = topics.events(OPTIONS.namespace, OPTIONS.connector)
-DEAD = topics.stage_dead(OPTIONS.namespace, OPTIONS.name, "index")
+EVENTS = topics.events(OPTIONS.source)
+DEAD = topics.stage_dead(OPTIONS.id, "index")
 EVERYTHING = 1_000_000
 _WORDS = (
     "fee",
@@ -296,7 +297,7 @@ def _changes(log: TopicLog) -> tuple[list[DocumentChange], dict[str, int]]:
                 )
             )  # fmt: skip
         except FinalError:
-            dead[derive_id(EVENTS, record.offset, f"index/{OPTIONS.namespace}.{OPTIONS.name}")] = record.offset
+            dead[derive_id(EVENTS, record.offset, group(OPTIONS))] = record.offset
     return changes, dead
 
 
@@ -397,7 +398,7 @@ class Found:
 
 
 class Killing:
-    """One knowledge base, and whoever kills its writer."""
+    """One knowledge base, and the process that kills its writer."""
 
     def __init__(self, order: Order, seed: int) -> None:
         self._order, self._draw = order, random.Random(seed)
@@ -461,7 +462,7 @@ class Killing:
                 append_rows(log, self._history.repeated(self._draw.randint(3, 20)), SYSTEM_CLOCK.now_ms(), self._draw)
 
     def _rechunk(self, number: int) -> None:
-        """Declares another size once the one before was built: a half-built generation would be let go, with its vectors."""
+        """Declares another size once the one before was built: a half-built generation would be dropped, with its vectors."""
         if number == self._chunking:
             return
         with closing(open_for_reading(self._order)) as store:
@@ -477,7 +478,7 @@ class Killing:
 
 
 def main(argument: str) -> None:
-    """Indexes until there is nothing more to do, or until whoever started it ends."""
+    """Indexes until there is nothing more to do, or until its parent process ends."""
     die_with_parent()
     order = msgspec.json.decode(argument, type=Order, dec_hook=lambda kind, value: kind(value))
     with closing(open_log(order.state)) as log, closing(JournalEmbedder(order.journal)) as embedder:

@@ -17,6 +17,7 @@ from headrace.events.dead_letter import DeadLetter
 from headrace.events.schema import Column, RowSchema
 from headrace.log.record import Record
 from headrace.testing.clock import VirtualClock
+from headrace.testing.resource_ids import connector_id
 
 SCHEMA = RowSchema((Column("at", "TIMESTAMP_LTZ(3)"), Column("n", "BIGINT"), Column("text", "STRING")))
 BY_COLUMN = EventTime("at", out_of_orderness_ms=5_000)
@@ -76,7 +77,7 @@ class Topic(ABC):
         self, *, schema: RowSchema | None = SCHEMA, event_time: EventTime = BY_COLUMN, key: tuple[str, ...] = (), **block: Any
     ) -> SourceOptions:  # fmt: skip
         given = {"bootstrapServers": self.address, "topic": self.name, **block}
-        return SourceOptions("default", "things", "kafka", given, schema=schema, key=key, event_time=event_time)
+        return SourceOptions(connector_id("things"), "kafka", given, schema=schema, key=key, event_time=event_time)
 
     def source(self, position: bytes | None = None, *, clock: VirtualClock | None = None, **given: Any) -> Source:
         """Open at a position."""
@@ -88,7 +89,7 @@ class Topic(ABC):
     def make_sink(self, **block: Any) -> Sink:
         """Not recovered yet."""
         given = {"bootstrapServers": self.address, "topic": self.name, **block}
-        sink = open_sink(SinkOptions("default", self.name, "kafka", given))
+        sink = open_sink(SinkOptions(connector_id(self.name), "kafka", given))
         self.opened.append(sink)
         return sink
 

@@ -1,4 +1,4 @@
-"""Checkpoints that always say one word: whoever mixes two versions in one answer is seen at once."""
+"""Checkpoints that always say one word: an answer that mixes two versions is seen at once."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The whole job in one process: every stage of a topology on one state directory, stepped by turns, the same way every time.
+"""The whole job in one process: every stage of a topology on one state directory, stepped in turn, the same way every time.
 
     with Pipeline(topology, state, learner=open_light_learner) as pipeline:
         pipeline.run()
@@ -21,6 +21,7 @@ from headrace.control.stage_thread import ReopenedStage
 from headrace.events import codec
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FinalError, InvalidDeclarationError, RetryableError
+from headrace.foundation.resource_id import ResourceId
 from headrace.foundation.settings import Settings
 from headrace.kinds.catalog import load
 from headrace.kinds.topology import topology as make_topology
@@ -216,16 +217,16 @@ def snapshot(topology: Topology, state: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = {info.spec.name: _records(log, info.spec.name) for info in log.topics()}
         for one in topology.options(TrainOptions):
-            name = f"{one.namespace}/{one.finetuner}"
-            found[f"registry {name}"] = _registry(log, one.namespace, one.finetuner)
-            trained = read_train_state(log, one.namespace, one.finetuner)
+            name = one.id.full_name
+            found[f"registry {name}"] = _registry(log, one.id)
+            trained = read_train_state(log, one.id)
             found[f"weights {name}"] = trained.weights_sha256 if trained else None
     finally:
         log.close()
     for sink in topology.options(SinkStageOptions):
         folder = sink.sink.base_dir / str(sink.sink.options.get("path", "."))
         if sink.sink.type == "file":
-            found[f"files {sink.sink.namespace}/{sink.sink.name}"] = {
+            found[f"files {sink.sink.id.full_name}"] = {
                 file.name: file.read_bytes() for file in sorted(folder.iterdir()) if not file.name.startswith(".")
             }
     return found
@@ -259,8 +260,8 @@ def _origin(record: Record) -> str:
     return record.origin if record.kind != codec.CONTROL else ""
 
 
-def _registry(log: TopicLog, namespace: str, finetuner: str) -> Any:
-    found = registry.load(log, namespace, finetuner)
+def _registry(log: TopicLog, finetuner: ResourceId) -> Any:
+    found = registry.load(log, finetuner)
     if found is None:
         return None
     plain = msgspec.to_builtins(found[0])

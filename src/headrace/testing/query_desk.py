@@ -29,10 +29,11 @@ from headrace.stages.transform.stage import TransformStage
 from headrace.stages.transform.stream_time import latest_of, stamped
 from headrace.streams.flink.engine import FlinkEngine
 from headrace.testing.builders import append, new_record, read_all
+from headrace.testing.resource_ids import connector_id, finetuner_id
 
 PATIENCE_SECONDS = 60.0
 MINUTE = 60_000
-EVENTS = topics.events("default", "trades")
+EVENTS = topics.events(connector_id("trades"))
 SCHEMA = RowSchema((Column("event_time", "TIMESTAMP_LTZ(3)"), Column("price", "BIGINT")))
 COUNTS = (
     "SELECT window_start, COUNT(*) AS n FROM TABLE(TUMBLE(TABLE source_stream, DESCRIPTOR(event_time), "
@@ -90,7 +91,7 @@ class Desk:
         return self.logs[-1]
 
     def killed(self) -> None:
-        """Nothing of the process is left: the stage is let go of as it is, and the log is another one."""
+        """Nothing of the process is left: the stage is dropped as it is, and the log is opened again."""
         self.stage = None
         self.logs.append(self.open_log())
         self.log.ensure_topic(TopicSpec(EVENTS))
@@ -113,7 +114,7 @@ class Desk:
 
     def job_name(self) -> str:
         """Of the query's job on the cluster; empty: there is none yet."""
-        topic = topics.job("default", "desk")
+        topic = topics.job(finetuner_id("desk"))
         if topic not in {info.spec.name for info in self.log.topics()}:
             return ""
         table = self.log.external_table(topic)
@@ -156,7 +157,7 @@ class Desk:
     ) -> Sequence[Record]:
         """Runs the query in place of the one before until the last rows' numbers are these; gives all rows."""
         binding = StreamBinding("source_stream", EVENTS, _source(schema))
-        options = TransformOptions("default", "desk", sql, (binding,), start_ms=start_ms, parallelism=parallelism)
+        options = TransformOptions(finetuner_id("desk"), sql, (binding,), start_ms=start_ms, parallelism=parallelism)
         if self.stage is not None:
             self.stage.close()
         self.stage = self.open(replace(options, checkpoint_interval_ms=200), self.log)
@@ -164,7 +165,7 @@ class Desk:
         return self.rows()
 
     def rows(self) -> Sequence[Record]:
-        found = read_all(self.log, topics.rows("default", "desk"))
+        found = read_all(self.log, topics.rows(finetuner_id("desk")))
         return [record for record in found if record.kind == codec.ROW]
 
     def late(self, count: int) -> Sequence[Record]:
@@ -173,7 +174,7 @@ class Desk:
         return self._late()
 
     def _late(self) -> Sequence[Record]:
-        return read_all(self.log, topics.late("default", "desk"))
+        return read_all(self.log, topics.late(finetuner_id("desk")))
 
     def hears(self, words: str) -> bool:
         """Whether the stage says it, at the latest when its job is known to run."""
@@ -207,4 +208,4 @@ def numbers(records: Sequence[Record]) -> list[int]:
 
 def _source(schema: RowSchema) -> SourceOptions:
     time = EventTime("event_time", historical=True)
-    return SourceOptions("default", "trades", "file", {}, schema=schema, event_time=time)
+    return SourceOptions(connector_id("trades"), "file", {}, schema=schema, event_time=time)

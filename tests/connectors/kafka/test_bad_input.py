@@ -85,9 +85,9 @@ def test_a_topic_that_is_missing_says_so_and_is_not_made(new_topic: NewTopic) ->
     topic = new_topic()
     missing = type(topic)(topic.address, f"{topic.name}-missing")
     for _ in range(2):
-        with pytest.raises(NotFoundError, match=r"no such topic.* — create it, or correct spec\.kafka\.topic"):
+        with pytest.raises(NotFoundError, match=r"no such topic.* — Create it, or correct spec\.kafka\.topic"):
             missing.source()
-        with pytest.raises(NotFoundError, match=r"no such topic.* — create it, or correct spec\.kafka\.topic"):
+        with pytest.raises(NotFoundError, match=r"no such topic.* — Create it, or correct spec\.kafka\.topic"):
             missing.sink()
     missing.close()
 
@@ -100,7 +100,7 @@ def test_a_topic_that_is_deleted_under_the_reader_says_so(new_topic: NewTopic, m
     drain(source)
     topic.delete()
 
-    with pytest.raises(NotFoundError, match=r"no such topic.* — create it, or correct spec\.kafka\.topic"):
+    with pytest.raises(NotFoundError, match=r"no such topic.* — Create it, or correct spec\.kafka\.topic"):
         until(source, 1)
 
 
@@ -114,10 +114,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broker_that_is_down_at_the_start_is_said_with_the_next_step(new_topic: NewTopic) -> None:
     topic = new_topic()
     absent = type(topic)(f"127.0.0.1:{free_ports(1)[0]}", topic.name)
-    with pytest.raises(UnavailableError, match=r"StreamConnector/things: Kafka: .* — see that the broker runs"):
+    with pytest.raises(UnavailableError, match=r"StreamConnector/things: Kafka: .* — See that the broker runs"):
         absent.source()
     sink = absent.sink()  # it is asked again as soon as something is to be written
     sink.write(records([{"n": 0}]))
-    with pytest.raises(UnavailableError, match=rf"StreamConnector/{topic.name}: Kafka: .* — see that the broker runs"):
+    with pytest.raises(UnavailableError, match=rf"StreamConnector/{topic.name}: Kafka: .* — See that the broker runs"):
         sink.prepare()
     absent.close()

@@ -293,7 +293,7 @@ def test_nothing_is_lost_while_the_registry_is_away(new_topic: NewTopic, schema_
         sink.prepare()
         detour.close()
 
-        reason = rf"schema registry does not answer .* — see that it runs and can be reached at {detour.url}"
+        reason = rf"schema registry does not answer .* — See that it runs and can be reached at {detour.url}"
         for _ in range(2):
             with pytest.raises(UnavailableError, match=reason):
                 drain(source)
@@ -315,7 +315,7 @@ def test_an_address_that_is_no_registry_is_a_mistake_and_not_a_dead_letter(
     source = topic.source(
         schema=None, event_time=ARRIVAL, format="avro", schemaRegistry={"url": schema_registry.replace("/v7", "/v99")}
     )
-    with pytest.raises(InvalidDeclarationError, match=r"there is no schema registry: .* — correct url"):
+    with pytest.raises(InvalidDeclarationError, match=r"there is no schema registry: .* — Correct url"):
         drain(source)
 
 

@@ -83,7 +83,7 @@ def test_a_job_is_stopped_with_a_savepoint_and_resumed_from_it(jobs: Jobs):
     assert status.checkpoint_age_ms is not None
     place = jobs.engine.stop(first)
     assert jobs.until(first, lambda one: one is not None).state == "finished"
-    assert jobs.engine.stop(first) == place  # an answer that was lost can be asked for again
+    assert jobs.engine.stop(first) == place  # a lost answer can be requested again
     second = jobs.start(spec, place)
     assert second != first
     assert jobs.until(second, lambda one: one is not None and one.state == "running").checkpoint

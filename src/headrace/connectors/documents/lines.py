@@ -63,7 +63,7 @@ def _fields(line: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _refuse_depth(line: bytes) -> None:
-    """Whoever reads the row after us must not fail at it. Brackets within strings count too, and never that many."""
+    """Later readers of the row must not fail on it. Brackets within strings count too, and never that many."""
     if line.count(b"[") + line.count(b"{") <= _DEEPEST:
         return
     depth, quoted, escaped = 0, False, False

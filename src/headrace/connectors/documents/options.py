@@ -38,7 +38,7 @@ class Options(BaseModel):
     glob: str = Field(default="**/*", min_length=1)
     """Which of its files, relative to it. Hidden files, editors' temporary files and files of other kinds are passed over, and so are links that lead out of it."""
     follow: bool = True
-    """Go on for ever: what appears, changes, moves or vanishes becomes an upsert or a delete. false: read the folder once."""
+    """Keep watching: a document that appears, changes, moves or vanishes becomes an upsert or a delete. false: read the folder once."""
     poll_interval: Annotated[str, AfterValidator(_duration)] = "500ms"
     """How often the folder is looked through. A file that changed since the last look waits for the next one, because it may still be written."""
     max_bytes: Annotated[str, AfterValidator(_size)] = "20MB"

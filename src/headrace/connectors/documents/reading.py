@@ -193,7 +193,7 @@ class Reading:
 
 
 def _own(fields: Mapping[str, object], columns: frozenset[str]) -> dict[str, object]:
-    """What a document says in the declared columns; what HTML and PDFs say stands in small letters."""
+    """What a document says in the declared columns; what HTML and PDFs say has the lowest priority."""
     found = {column: fields.get(column, fields.get(column.lower())) for column in sorted(columns)}
     return {column: value for column, value in found.items() if value is not None}
 

@@ -75,7 +75,7 @@ class DocumentsSource:
 
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
         self._source, self._context, self._clock = options, context, context.clock
-        self._where = f"StreamConnector/{options.name}"
+        self._where = f"StreamConnector/{options.id.name}"
         self._options = Options.model_validate(dict(options.options))
         self._root = options.base_dir / self._options.path
         self._schema = columns_of(options.schema, self._where)
@@ -84,7 +84,7 @@ class DocumentsSource:
             timeout_seconds=parse_duration_ms(self._options.timeout) / 1000, max_pages=self._options.max_pages,
             max_letters=max_bytes,
         )  # fmt: skip
-        keyed = replace(options, id=(), key=options.key or ("path",))
+        keyed = replace(options, id_columns=(), key=options.key or ("path",))
         self._maker = RowMaker(keyed, self._schema, self._clock)
         self._parser = JsonLines(self._schema, max_bytes * 8 + (1 << 20))
         self._max_bytes = max_bytes
@@ -268,7 +268,7 @@ class DocumentsSource:
         faults = {id(given[reject.index]): (reject.code, reject.reason) for reject in block.rejects}
         good = [one for one in given if id(one) not in faults]
         places = np.array([numbers[id(one)] for one in good], np.int64)
-        ids = [f"{self._source.name}:{_path(one)}@{numbers[id(one)]}" for one in good]
+        ids = [f"{self._source.id.name}:{_path(one)}@{numbers[id(one)]}" for one in good]
         rows, refused = self._maker.make(block.table, Arrivals("", places, ids=pa.array(ids, pa.string())))
         faults |= {id(good[reject.index]): (reject.code, reject.reason) for reject in refused}
         kept = int64_numpy(rows.offsets)
@@ -277,11 +277,11 @@ class DocumentsSource:
         return placed if placed.num_rows else None, faults
 
     def _origin(self, change: Change, number: int) -> str:
-        return encode_origin(Origin(source=f"{self._source.name}:{change.file}", position=str(number)))
+        return encode_origin(Origin(source=f"{self._source.id.name}:{change.file}", position=str(number)))
 
     def _letter(self, change: Change, number: int, code: str, reason: str) -> tuple[str, DeadLetter]:
         return dead_letter(
-            source=f"{self._source.name}:{change.file}", position=str(number), code=code,
+            source=f"{self._source.id.name}:{change.file}", position=str(number), code=code,
             reason=f"{change.file}: {reason}", raw=change.raw,
         )  # fmt: skip
 

@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def decoded(data: bytes) -> str:
-    """UTF-8, or UTF-16 where its mark stands in front. UnreadableDocumentError: binary, invalid_utf8, empty."""
+    """UTF-8, or UTF-16 with its byte-order mark. UnreadableDocumentError: binary, invalid_utf8, empty."""
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     if encoding != "utf-16" and _CONTROL.search(data):
         raise UnreadableDocumentError("binary", "it is no text: it holds control characters")

@@ -20,7 +20,7 @@ class FoundFile:
     """A file to read."""
 
     name: str
-    """Relative to the folder that is looked into; stands in ids, so moving the folder changes none."""
+    """Relative to the folder that is looked into; part of ids, so moving the folder changes none."""
     path: Path
     format: Format
     gzip: bool
@@ -30,7 +30,7 @@ class Discovery:
     """Looks a source's path up, again and again where it is followed."""
 
     def __init__(self, source: SourceOptions, options: Options) -> None:
-        self._where = f"StreamConnector/{source.name}: spec.file"
+        self._where = f"StreamConnector/{source.id.name}: spec.file"
         self._options = options
         self._pattern = str(source.base_dir / options.path)
         self.single = not glob.has_magic(self._pattern) and not Path(self._pattern).is_dir()

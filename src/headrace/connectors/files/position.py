@@ -25,7 +25,7 @@ class FileState(msgspec.Struct, omit_defaults=True):
     fault: str = ""
     """What is no longer as it was; told once."""
     ended: str = ""
-    """Why nothing more can be read of it, for ever."""
+    """Why nothing more of it can be read."""
 
 
 class FilesPosition(msgspec.Struct, omit_defaults=True):

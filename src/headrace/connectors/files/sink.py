@@ -47,7 +47,7 @@ class FilesSink:
     def __init__(self, options: SinkOptions) -> None:
         self._options = Options.model_validate(dict(options.options))
         self._folder = options.base_dir / self._options.path
-        self._name = options.name
+        self._name = options.id.name
         self._suffix = "jsonl" if self._options.format == "json" else "parquet"
         self._state = _State()
         self._file: int | None = None

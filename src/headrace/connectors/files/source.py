@@ -27,7 +27,7 @@ from headrace.connectors.records.rows import RowMaker
 from headrace.connectors.source import SourceBatch, SourceContext, SourceOptions
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.schema import RowSchema
-from headrace.foundation.errors import CorruptDataError, FinalError, UnavailableError
+from headrace.foundation.errors import CorruptDataError, FinalError, UnavailableError, sentence
 
 _LOOK_EVERY_SECONDS = 0.1
 _READ_AHEAD_BYTES = 32 << 20
@@ -50,8 +50,8 @@ class FilesSource:
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
         self._options = Options.model_validate(dict(options.options))
         # A change event is known by its place: all changes of a row have the row's own id.
-        self._source = options if self._options.envelope == "none" else replace(options, id=())
-        self._where = f"StreamConnector/{options.name}: spec.file.path"
+        self._source = options if self._options.envelope == "none" else replace(options, id_columns=())
+        self._where = f"StreamConnector/{options.id.name}: spec.file.path"
         self._clock = context.clock
         self._schema = options.schema
         self._discovery = Discovery(options, self._options)
@@ -62,8 +62,8 @@ class FilesSource:
         self._sizes: dict[str, tuple[int, int, int]] = {}
         self._faults: list[tuple[str, DeadLetter]] = []
         self._next_step = (
-            f"Put the file back as it was, or read it from the beginning: `headrace reset StreamConnector/{options.name} "
-            f"-n {options.namespace} --from source`."
+            f"Put the file back as it was, or read it from the beginning: `headrace reset StreamConnector/{options.id.name} "
+            f"-n {options.id.namespace} --from source`."
         )
 
     @property
@@ -177,7 +177,7 @@ class FilesSource:
             return False
         maker = RowMaker(self._source, self._schema, self._clock)
         block = max(64 << 10, min(BLOCK_BYTES, _READ_AHEAD_BYTES // max(1, len(found))))
-        self._opener = Opener(self._options, self._source.name, maker, block_bytes=block)
+        self._opener = Opener(self._options, self._source.id.name, maker, block_bytes=block)
         return True
 
     def _arrange(self, files: list[tuple[FoundFile, FileState]]) -> Merged | OneByOne:
@@ -223,8 +223,8 @@ class FilesSource:
         if state.fault == reason:
             return
         state.fault = reason
-        source = f"{self._source.name}:{file.name}"
-        text = f"{file.name}: {reason} — {self._next_step}"
+        source = f"{self._source.id.name}:{file.name}"
+        text = f"{file.name}: {reason} — {sentence(self._next_step)}"
         self._faults.append(
             dead_letter(source=source, position=f"{state.line}!{code}", code=code, reason=text, raw=b"")
         )

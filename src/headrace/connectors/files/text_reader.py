@@ -48,7 +48,7 @@ class TextReader:
         return bool(self._data or self._skipped)
 
     def next(self) -> Piece | None:
-        """The next records; None: nothing more for now (or, where the file is final, for ever)."""
+        """The next records; None: nothing more for now (or, where the file is final, at all)."""
         while not self._ended:
             try:
                 chunk = self._stream.read(self._block_bytes)

@@ -112,7 +112,7 @@ class GeneratorSource:
     def _letter(self, fault: Reject, row: int, made: pa.Table) -> tuple[str, DeadLetter]:
         shown = {name: str(value) for name, value in made.slice(fault.index, 1).to_pylist()[0].items()}
         return dead_letter(
-            source=self._source.name, position=str(row), code=fault.code, reason=f"row {row}: {fault.reason}",
+            source=self._source.id.name, position=str(row), code=fault.code, reason=f"row {row}: {fault.reason}",
             raw=msgspec.json.encode(shown),
         )  # fmt: skip
 

@@ -69,12 +69,12 @@ class UnsupportedContentError(FinalError):
 def inbox_topic(options: SourceOptions) -> TopicSpec:
     """How the connector's inbox is kept."""
     keep = parse_duration_ms(Options.model_validate(dict(options.options)).keep)
-    return TopicSpec(topics.inbox(options.namespace, options.name), retention_ms=keep, unique_ids=True)
+    return TopicSpec(topics.inbox(options.id), retention_ms=keep, unique_ids=True)
 
 
 def ingest_group(options: SourceOptions) -> str:
     """The consumer group whose offset says how much of the inbox has been read."""
-    return f"ingest/{options.namespace}.{options.name}"
+    return f"ingest/{options.id.path_name}"
 
 
 def accept(
@@ -141,7 +141,7 @@ def _record(
     value = raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
     return NewRecord(
         id=_record_id(options, value, found, index, idempotency_key, now_ms), kind=RAW, value=value, event_time=now_ms,
-        key=_joined(found, options.key) or "", origin=encode_origin(Origin(source=options.name, position=f"push {index}")),
+        key=_joined(found, options.key) or "", origin=encode_origin(Origin(source=options.id.name, position=f"push {index}")),
         ingested_at=now_ms,
     )  # fmt: skip
 
@@ -154,12 +154,12 @@ def _record_id(
     idempotency_key: str | None,
     now_ms: int,
 ) -> str:
-    own = _joined(found, options.id)
+    own = _joined(found, options.id_columns)
     if own is not None:
-        return f"{options.name}:{own}"
+        return f"{options.id.name}:{own}"
     if idempotency_key is not None:
-        return f"{options.name}:{derive_id('key', idempotency_key, index)}"
-    return f"{options.name}:{derive_id('content', value.decode(), index, now_ms)}"
+        return f"{options.id.name}:{derive_id('key', idempotency_key, index)}"
+    return f"{options.id.name}:{derive_id('content', value.decode(), index, now_ms)}"
 
 
 def _joined(found: dict[str, msgspec.Raw], names: Sequence[str]) -> str | None:

@@ -52,7 +52,7 @@ class WebhookSink:
 
     def __init__(self, options: SinkOptions, clock: Clock) -> None:
         self._options = Options.model_validate(dict(options.options))
-        self._resource = f"StreamConnector/{options.name}"
+        self._resource = f"StreamConnector/{options.id.name}"
         self._where = f"{self._resource}: spec.webhook.url"
         self._clock = clock
         self._timeout = parse_duration_ms(self._options.timeout) / 1000

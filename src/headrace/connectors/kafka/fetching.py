@@ -29,12 +29,12 @@ class Fetcher:
     def __init__(self, source: SourceOptions, given: Options) -> None:
         """UnavailableError comes later, from the calls."""
         self._source, self._given = source, given
-        self._told = Told(f"StreamConnector/{source.name}")
+        self._told = Told(f"StreamConnector/{source.id.name}")
         self._consumer = Consumer(
             settings(
                 given,
                 **{
-                    "group.id": f"headrace-{source.namespace}-{source.name}", "enable.auto.commit": False,
+                    "group.id": f"headrace-{source.id.namespace}-{source.id.name}", "enable.auto.commit": False,
                     "isolation.level": "read_committed", "auto.offset.reset": "error", "enable.partition.eof": True,
                     "fetch.wait.max.ms": 100, "error_cb": self._told.hear,
                 },
@@ -118,7 +118,7 @@ class Fetcher:
         )
         self.dead.append(
             dead_letter(
-                source=f"{self._source.name}:{self._given.topic}/{partition}", position=f"{offset}-{low}",
+                source=f"{self._source.id.name}:{self._given.topic}/{partition}", position=f"{offset}-{low}",
                 code="retention_passed", reason=reason, raw=b"",
             )
         )  # fmt: skip

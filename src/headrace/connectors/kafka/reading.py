@@ -33,7 +33,7 @@ class MessageReader:
     def __init__(self, source: SourceOptions, given: Options, form: Format, clock: Clock) -> None:
         self._given, self._format, self._clock = given, form, clock
         self._debezium = given.format == "debezium"
-        self._source = replace(source, id=()) if self._debezium else source
+        self._source = replace(source, id_columns=()) if self._debezium else source
         self._added = tuple(name for name in (given.key_column, given.headers_column) if name is not None)
         self._parser: JsonLines | DebeziumLines | None = None
         self._maker: RowMaker | None = None
@@ -179,7 +179,7 @@ class MessageReader:
         if missing := [name for name in self._added if name not in schema.names]:
             if self._source.schema is not None:
                 raise InvalidDeclarationError(
-                    f"there is no column {missing[0]!r}", where=f"StreamConnector/{self._source.name}: spec.kafka",
+                    f"there is no column {missing[0]!r}", where=f"StreamConnector/{self._source.id.name}: spec.kafka",
                     next_step=f"add it to spec.schema as STRING, or use one of: {', '.join(schema.names)}",
                 )  # fmt: skip
             schema = self._with_added(schema)
@@ -209,7 +209,7 @@ class MessageReader:
         place = f"{self._given.topic}/{message.partition}"
         reason = f"{place}@{message.offset}: {fault.reason}"
         record_id, letter = dead_letter(
-            source=f"{self._source.name}:{place}", position=str(message.offset), code=fault.code, reason=reason,
+            source=f"{self._source.id.name}:{place}", position=str(message.offset), code=fault.code, reason=reason,
             raw=message.value or b"",
         )  # fmt: skip
         return Letter(fault.index, record_id, letter)

@@ -63,10 +63,12 @@ class KafkaSink:
 
     def __init__(self, options: SinkOptions) -> None:
         self._given = Options.model_validate(dict(options.options))
-        self._where = f"StreamConnector/{options.name}"
+        self._where = f"StreamConnector/{options.id.name}"
         registry = self._registry = registry_for(self._given.format, self._given.schema_registry, self._where)
         self._writing = writing(self._given.format, registry, self._given.topic, self._where)
-        self._transactions = Transactions(self._given, f"headrace-sink-{options.namespace}-{options.name}", self._where)
+        self._transactions = Transactions(
+            self._given, f"headrace-sink-{options.id.namespace}-{options.id.name}", self._where
+        )
         self._found: _Note | None = None
         """The last transaction's note, not compared with what is written yet."""
         self._waiting: list[Outgoing] = []

@@ -46,7 +46,7 @@ class KafkaSource:
 
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
         self._given = Options.model_validate(dict(options.options))
-        self._source, self._where = options, f"StreamConnector/{options.name}"
+        self._source, self._where = options, f"StreamConnector/{options.id.name}"
         registry = self._registry = registry_for(self._given.format, self._given.schema_registry, self._where)
         self._reader = MessageReader(options, self._given, reading(self._given.format, registry), context.clock)
         self._fetcher: Fetcher | None = None

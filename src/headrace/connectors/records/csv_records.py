@@ -120,7 +120,7 @@ class CsvRecords:
 
 @dataclass(slots=True)
 class _Record:
-    """A record as it stands in the block."""
+    """A record as the block holds it."""
 
     start: int
     end: int
@@ -202,7 +202,7 @@ def _csv_reason(feed: _Lines, error: Exception) -> str:
 
 
 def _record_ends(data: bytes, delimiter: str) -> tuple[Places, Places]:
-    """Offsets behind the records, and their last lines' numbers; nothing where a quote stands in a place that is odd."""
+    """Offsets behind the records, and their last lines' numbers; nothing where a quote is in an odd place."""
     view = np.frombuffer(data, np.uint8)
     newlines = np.flatnonzero(view == _NEWLINE).astype(np.int64)
     numbers = np.arange(1, len(newlines) + 1, dtype=np.int64)

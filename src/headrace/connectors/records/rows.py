@@ -52,7 +52,7 @@ class RowMaker:
         self.schema = schema
         self._options = options
         self._clock = clock
-        self._required = tuple(dict.fromkeys((*options.id, *options.key)))
+        self._required = tuple(dict.fromkeys((*options.id_columns, *options.key)))
         self._not_null = tuple(column.name for column in schema.columns if column.type.upper().endswith(" NOT NULL"))
         _check_columns(options, schema)
 
@@ -129,9 +129,9 @@ class RowMaker:
             rejects.setdefault(index, Reject(index, "ahead_of_clock", reason))
 
     def _ids(self, table: pa.Table, arrivals: Arrivals) -> pa.Array:
-        name = self._options.name
-        if self._options.id:
-            return surrounded(f"{name}:", joined(table, self._options.id))
+        name = self._options.id.name
+        if self._options.id_columns:
+            return surrounded(f"{name}:", joined(table, self._options.id_columns))
         if arrivals.ids is not None:
             return arrivals.ids
         return surrounded(f"{name}:{arrivals.source}@", _digits(arrivals.positions))
@@ -141,7 +141,7 @@ class RowMaker:
         if arrivals.topic:
             head = '{"topic":' + msgspec.json.encode(arrivals.topic).decode() + ',"offset":'
             return surrounded(head, _digits(arrivals.positions), "}")
-        source = f"{self._options.name}:{arrivals.source}" if arrivals.source else self._options.name
+        source = f"{self._options.id.name}:{arrivals.source}" if arrivals.source else self._options.id.name
         head = '{"source":' + msgspec.json.encode(source).decode() + ',"position":"'
         return surrounded(head, _digits(arrivals.positions), '"}')
 
@@ -219,8 +219,8 @@ def _kept(batch: RowBatch, rejects: dict[int, Reject]) -> RowBatch:
 
 
 def _check_columns(options: SourceOptions, schema: RowSchema) -> None:
-    where = f"StreamConnector/{options.name}"
-    wanted = {"spec.id": options.id, "spec.key": options.key}
+    where = f"StreamConnector/{options.id.name}"
+    wanted = {"spec.id": options.id_columns, "spec.key": options.key}
     if options.event_time.column is not None:
         wanted["spec.eventTime.column"] = (options.event_time.column,)
     for field, names in wanted.items():

@@ -38,7 +38,7 @@ class ThreeAnswers:
             return
         self._thread = threading.Thread(
             target=self._ask,
-            args=(model, model.sibling("BaseModel", served.base_name), list(messages), teacher),
+            args=(model, served.base_model, list(messages), teacher),
             daemon=True,
         )
         self._thread.start()

@@ -168,7 +168,7 @@ class LiveView:
         table.add_column()
         for value, what in (
             (self._progress.events(namespace), "events"),
-            (ends.get(topics.rows(namespace, one.id.name), 0), "rows"),
+            (ends.get(topics.rows(one.id), 0), "rows"),
             (one.examples, "examples"),
             (figure(resource, "train", "examples") or 0, "learned"),
             (figure(resource, "train", "examplesPerSecond") or 0, "examples/s"),

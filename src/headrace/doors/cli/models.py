@@ -17,7 +17,7 @@ from headrace.doors.cli.common import (
     say,
     settings,
 )
-from headrace.foundation.resource_id import DEFAULT_NAMESPACE
+from headrace.foundation.resource_id import DEFAULT_NAMESPACE, ResourceId
 
 _WIDTH = 100
 
@@ -82,7 +82,9 @@ def export(
     """Writes a version as merged safetensors that `from_pretrained` loads."""
     from headrace.control.versions import export_version
 
-    version = export_version(open_state(state), settings(state).state, namespace, model, to)
+    name, _, wanted = model.partition("@")
+    finetuner = ResourceId("StreamFinetuner", namespace, name)
+    version = export_version(open_state(state), settings(state).state, finetuner, wanted, to)
     say(f"{model}: {version} is in {to}")
 
 
@@ -96,7 +98,7 @@ def promote(
     """Serves a version from now on; the trainer records it as a decision."""
     from headrace.stages.train.alias_commands import promote_now
 
-    changed = promote_now(open_state(state), namespace, model, version, reason)
+    changed = promote_now(open_state(state), ResourceId("StreamFinetuner", namespace, model), version, reason)
     typer.echo(f"{model} serves {changed.served}")
 
 
@@ -109,7 +111,7 @@ def rollback(
     """Serves the previous version again; the learner restarts from it."""
     from headrace.stages.train.alias_commands import rollback_now
 
-    changed = rollback_now(open_state(state), namespace, model, reason)
+    changed = rollback_now(open_state(state), ResourceId("StreamFinetuner", namespace, model), reason)
     typer.echo(f"{model} serves {changed.served}")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.doors.cli.common import Namespace, State, open_state, print_data, say, settings
+from headrace.foundation.resource_id import ResourceId
 
 if TYPE_CHECKING:
     from headrace.knowledge.query import AsOf
@@ -87,7 +88,7 @@ def search(
     if (question is None) == (queries is None):
         raise InvalidDeclarationError("a question is missing", next_step="Pass a question or --queries FILE.")
     asked = [{"query": question}] if question is not None else list(_read_queries(queries))
-    view = open_view(open_state(state), settings(state), namespace, knowledge_base)
+    view = open_view(open_state(state), settings(state), ResourceId("KnowledgeBase", namespace, knowledge_base))
     try:
         conditions = parse_filter(_filter(where or []), names=view.options.columns.metadata)
         moment = _moment(as_of)

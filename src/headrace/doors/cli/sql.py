@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headrace.doors.cli.common import RowOutput, say
+from headrace.foundation.resource_id import DEFAULT_NAMESPACE, ResourceId
 
 if TYPE_CHECKING:
     from headrace.connectors.source import SourceOptions
@@ -115,7 +116,7 @@ def _source_options(
     if path.endswith((".yaml", ".yml")):
         return _declared(name, path)
     return SourceOptions(
-        "default", name, "file", {"path": path, "follow": follow}, schema,
+        ResourceId("StreamConnector", DEFAULT_NAMESPACE, name), "file", {"path": path, "follow": follow}, schema,
         event_time=EventTime(event_time, parse_duration_ms(out_of_orderness), historical=True), base_dir=Path.cwd(),
     )  # fmt: skip
 
@@ -131,11 +132,11 @@ def _declared(name: str, path: str) -> "SourceOptions":
     from headrace.stages.ingest.options import IngestOptions
 
     sources = [one.source for one in topology(load_or_exit([path]), settings()).options(IngestOptions)]
-    chosen = [one for one in sources if one.name == name] or sources
+    chosen = [one for one in sources if one.id.name == name] or sources
     if len(chosen) != 1:
-        names = ", ".join(one.name for one in sources) or "none"
+        names = ", ".join(one.id.name for one in sources) or "none"
         raise NotFoundError(f"{path} does not hold one source named {name}", next_step=f"it holds: {names}")
-    return dataclasses.replace(chosen[0], name=name)
+    return dataclasses.replace(chosen[0], id=chosen[0].id.sibling("StreamConnector", name))
 
 
 def _table(name: str, path: str, schema: "RowSchema | None") -> "LoadedTable":
@@ -143,6 +144,11 @@ def _table(name: str, path: str, schema: "RowSchema | None") -> "LoadedTable":
     from headrace.stages.transform.static_table import load_table
 
     options = SourceOptions(
-        "default", name, "file", {"path": path}, schema, event_time=EventTime(historical=True), base_dir=Path.cwd()
+        ResourceId("StreamConnector", DEFAULT_NAMESPACE, name),
+        "file",
+        {"path": path},
+        schema,
+        event_time=EventTime(historical=True),
+        base_dir=Path.cwd(),
     )
     return load_table(name, options, SourceContext(), max_rows=None)

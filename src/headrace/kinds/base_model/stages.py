@@ -22,7 +22,7 @@ class ModelNotFoundError(NotFoundError):
 def plan(model: Resource, planning: Planning) -> Planned:
     """Served by itself, under its own name; provides the folder of its weights."""
     folder = checkpoint(model, planning.environ)
-    return Planned((serve_spec(model.id, served_base(model, folder)),), folder)
+    return Planned((serve_spec(served_base(model, folder)),), folder)
 
 
 def notes(model: Resource, planning: Planning) -> Iterator[Note]:
@@ -90,10 +90,9 @@ def served_base(model: Resource, folder: Path) -> ServedModel:
     spec = cast("BaseModelSpec", model.spec)
     template = spec.base_model_serving_template
     return ServedModel(
-        model.namespace,
-        model.name,
+        model.id,
         folder,
-        model.name,
+        model.id,
         replicas=template.replicas,
         limits=limits(template.resource_limit),
     )

@@ -18,7 +18,7 @@ from headrace.stages.serve.spec import embedding_door_spec
 def plan(model: Resource, planning: Planning) -> Planned:
     """Its processes, and the door that embeds for clients; provides EmbedOptions."""
     options = embedding(model, planning.secrets, planning.environ)
-    return Planned((*embed_specs(model.id, options), embedding_door_spec(model.id, options)), options)
+    return Planned((*embed_specs(options), embedding_door_spec(options)), options)
 
 
 def embedding(model: Resource, sources: SecretSources, environ: Mapping[str, str]) -> EmbedOptions:
@@ -26,8 +26,7 @@ def embedding(model: Resource, sources: SecretSources, environ: Mapping[str, str
     spec = cast("EmbeddingModelSpec", model.spec)
     info, template = spec.embedding_model_serving_info, spec.embedding_model_serving_template
     options = EmbedOptions(
-        model.namespace,
-        model.name,
+        model.id,
         replicas=template.replicas,
         limits=limits(template.resource_limit),
         golden=(model.folder / spec.golden_queries).resolve() if spec.golden_queries else None,
@@ -43,6 +42,6 @@ def _service(options: EmbedOptions, spec: EmbeddingModelSpec, sources: SecretSou
         options,
         url=(info.url or "").rstrip("/"),
         api_key=info.apikey.resolve(sources, folder) if info.apikey else None,
-        remote_model=info.model or spec.embedding_model_name or options.name,
+        remote_model=info.model or spec.embedding_model_name or options.id.name,
         dimension=info.dimension,
     )

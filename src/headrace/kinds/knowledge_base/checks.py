@@ -17,7 +17,7 @@ def check(draft: Draft, world: World) -> Iterator[Problem]:
     """Overlap is shorter than a chunk; columns exist; the source is a source."""
     yield from _overlap(draft)
     name = draft.text("dataSource", "sourceStreamConnector")
-    source = world.find("StreamConnector", draft.namespace, name) if name else None
+    source = world.find(draft.id.sibling("StreamConnector", name)) if name else None
     if source and source.text("direction") == "sink":
         yield Problem(("dataSource", "sourceStreamConnector"), f"{name} is a sink, not a source")
     columns = _columns_of(source) if source else None

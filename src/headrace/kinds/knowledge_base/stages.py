@@ -24,9 +24,9 @@ def plan(base: Resource, planning: Planning) -> Planned:
     connector = planning.needed(base, "StreamConnector", spec.data_source.source_stream_connector)
     options = replace(
         knowledge(base, embedding, planning.settings, pushed=is_pushed(connector)),
-        finetuners=tuple(one.name for one in planning.siblings(base, "StreamFinetuner") if _uses(one, base.name)),
+        finetuners=tuple(one.id for one in planning.siblings(base, "StreamFinetuner") if _uses(one, base.name)),
     )
-    return Planned((index_spec(base.id, options), search_spec(base.id, options)), options)
+    return Planned((index_spec(options), search_spec(options)), options)
 
 
 def _uses(finetuner: Resource, base: str) -> bool:
@@ -44,9 +44,8 @@ def knowledge(base: Resource, embedding: EmbedOptions, settings: Settings, *, pu
         valid_from=given.valid_from, operation=given.operation, media=given.media,
     )  # fmt: skip
     return KnowledgeOptions(
-        base.namespace,
-        base.name,
-        spec.data_source.source_stream_connector,
+        base.id,
+        base.id.sibling("StreamConnector", spec.data_source.source_stream_connector),
         embedding,
         columns,
         ChunkOptions(spec.chunking.max_tokens, spec.chunking.overlap),

@@ -18,7 +18,6 @@ from headrace.kinds.fields import (
     read_text,
     words,
 )
-from headrace.kinds.mistake import sentence
 from headrace.kinds.secret_fields import as_written
 from headrace.kinds.spec_model import SpecModel
 
@@ -36,7 +35,7 @@ def _read_type(value: object) -> str:
     try:
         arrow_type(text)
     except InvalidDeclarationError as error:
-        raise FieldError(error.message, hint=sentence(error.next_step)) from None
+        raise FieldError(error.message, hint=error.next_step) from None
     return text
 
 

@@ -6,6 +6,7 @@ from typing import cast
 from headrace.connectors.sink import SinkOptions
 from headrace.connectors.source import SourceOptions
 from headrace.events import topics
+from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.inputs import source_options
 from headrace.kinds.planning import Planned, Planning
 from headrace.kinds.resource import Resource
@@ -26,7 +27,7 @@ def opened_source(connector: Resource, sources: SecretSources) -> SourceOptions:
 
 
 PUSHED = frozenset({"http"})
-"""Source types whose door stands in the gateway."""
+"""Source types that the gateway serves."""
 
 
 def is_pushed(connector: Resource) -> bool:
@@ -42,40 +43,40 @@ def plan(connector: Resource, planning: Planning) -> Planned:
         for kind, name in (("StreamFinetuner", given.stream_finetuner), ("StreamConnector", given.stream_connector)):
             if name:
                 planning.needed(connector, kind, name)
-        return Planned((sink_spec(connector.id, sink(connector, planning.secrets)),))
+        return Planned((sink_spec(sink(connector, planning.secrets)),))
     source = opened_source(connector, planning.secrets)
     if spec.table is not None:
         return Planned(provides=source)
     pushed = is_pushed(connector)
     options = IngestOptions(source, spec.retention, unique_ids=bool(spec.id), pushed=pushed)
-    doors = (push_spec(connector.id, source),) if pushed else ()
-    return Planned((ingest_spec(connector.id, options), *doors), source)
+    doors = (push_spec(source),) if pushed else ()
+    return Planned((ingest_spec(options), *doors), source)
 
 
 def sink(connector: Resource, sources: SecretSources) -> SinkStageOptions:
     """What a sink writes, and how."""
     spec = cast("StreamConnectorSpec", connector.spec)
     options = SinkOptions(
-        connector.namespace,
-        connector.name,
+        connector.id,
         spec.type,
         resolved(spec.block, sources, connector.folder),
         connector.folder,
     )
-    return SinkStageOptions(options, topic(connector.namespace, cast("SinkInput", spec.input)))
+    return SinkStageOptions(options, topic(connector.id, cast("SinkInput", spec.input)))
 
 
-def topic(namespace: str, given: SinkInput) -> str:
+def topic(sink: ResourceId, given: SinkInput) -> str:
     """The topic that a sink's `input` names; left out: a finetuner's rows, a connector's events, the namespace's answers."""
     if given.stream_connector:
         name = topics.dead if given.topic == "dead" else topics.events
-        return name(namespace, given.stream_connector)
+        return name(sink.sibling("StreamConnector", given.stream_connector))
     if given.stream_finetuner is None:
-        return topics.feedback(namespace) if given.topic == "feedback" else topics.answers(namespace)
+        return topics.feedback(sink.namespace) if given.topic == "feedback" else topics.answers(sink.namespace)
+    finetuner = sink.sibling("StreamFinetuner", given.stream_finetuner)
     what = given.topic or "rows"
     if what.startswith("dead."):
-        return topics.stage_dead(namespace, given.stream_finetuner, what.removeprefix("dead."))
-    return _OF_FINETUNER[what](namespace, given.stream_finetuner)
+        return topics.stage_dead(finetuner, what.removeprefix("dead."))
+    return _OF_FINETUNER[what](finetuner)
 
 
 _OF_FINETUNER = {

@@ -15,7 +15,7 @@ _TEMPLATE = ("finetunerTemplate", "preProcessing")
 
 def check(draft: Draft, world: World) -> Iterator[Problem]:
     """One source, one kind of ground truth, one place of preProcessing, no circle, prompts that can be filled in."""
-    if world.find("BaseModel", draft.namespace, draft.name):
+    if world.find(draft.id.sibling("BaseModel", draft.name)):
         yield Problem(
             (), "a BaseModel has the same name, and both are served under theirs", hint="Rename one.", of_key=True
         )
@@ -59,7 +59,7 @@ def _one_source(draft: Draft, world: World) -> Iterator[Problem]:
     if isinstance(block, dict) and not connector and not finetuner:
         valid = ("sourceStreamConnector", "sourceStreamFinetuner")
         yield Problem(("finetunerInfo", "dataSource"), "names no source", valid, of_key=True)
-    source = world.find("StreamConnector", draft.namespace, connector) if connector else None
+    source = world.find(draft.id.sibling("StreamConnector", connector)) if connector else None
     if source and source.text("direction") == "sink":
         yield Problem(("finetunerInfo", "dataSource", "sourceStreamConnector"), f"{connector} is a sink, not a source")
     if source and source.given("table") is not None:
@@ -108,7 +108,7 @@ def _one_processing(draft: Draft) -> Iterator[Problem]:
 def _circle(draft: Draft, world: World) -> Iterator[Problem]:
     path, current = [draft.name], draft
     while name := current.text("finetunerInfo", "dataSource", "sourceStreamFinetuner"):
-        following = world.find("StreamFinetuner", draft.namespace, name)
+        following = world.find(draft.id.sibling("StreamFinetuner", name))
         path.append(name)
         if name == draft.name:
             yield Problem(
@@ -128,6 +128,6 @@ def _knowledge(draft: Draft) -> Iterator[Problem]:
     for location, name in prompt_fields(draft):
         if name == KNOWLEDGE:
             yield Problem(
-                location, "{knowledge} stands in the prompt, and no knowledgeBase is named",
+                location, "the prompt uses {knowledge}, and no knowledgeBase is named",
                 hint="Name one in finetunerInfo.knowledgeBase, or take {knowledge} out.",
             )  # fmt: skip

@@ -24,4 +24,4 @@ def check_prompts(draft: Draft, output: RowSchema) -> Iterator[Problem]:
         )
     for location, name in prompt_fields(draft):
         if name == truth:
-            yield Problem(location, f"the answer {{{truth}}} stands in the question", warning=True)
+            yield Problem(location, f"the question contains the answer {{{truth}}}", warning=True)

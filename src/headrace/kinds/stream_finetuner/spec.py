@@ -44,7 +44,7 @@ class FinetunerInfo(SpecModel):
     data_source: DataSource
     """What it learns from."""
     knowledge_base: Annotated[Name, Refers("KnowledgeBase")] | None = None
-    """The KnowledgeBase whose passages stand where `{knowledge}` stands in a prompt."""
+    """The KnowledgeBase whose passages replace `{knowledge}` in a prompt."""
     mega_model: Annotated[Name, Refers("MegaModel")] | None = None
     """The MegaModel that answers each prompt; in its place `groundTruth` may name a column."""
 
@@ -205,7 +205,7 @@ class StreamFinetunerSpec(SpecModel):
 
     @property
     def asks_for_knowledge(self) -> bool:
-        """Whether `{knowledge}` stands in a prompt."""
+        """Whether a prompt uses `{knowledge}`."""
         return any(
             KNOWLEDGE in text
             for entry in self.prompt_template

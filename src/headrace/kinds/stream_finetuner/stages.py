@@ -23,6 +23,7 @@ from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.label.options import AnswerCacheOptions, BudgetOptions, LabelOptions
 from headrace.stages.label.spec import label_spec
 from headrace.stages.limits import ResourceLimits
+from headrace.stages.mirror.options import MirrorOptions
 from headrace.stages.mirror.spec import mirror_spec
 from headrace.stages.prompt.options import PromptOptions, PromptTemplate
 from headrace.stages.prompt.spec import prompt_spec
@@ -60,15 +61,15 @@ def plan(finetuner: Resource, planning: Planning) -> Planned:
     labelling = label(finetuner, teacher)
     memory_acts = not planning.engine.in_process
     trainer = train(finetuner, folder, labelling, planning.cores, grounding)
-    mirrored = (mirror_spec(finetuner.id),) if planning.settings.tracking == "mlflow" else ()
+    mirrored = (mirror_spec(MirrorOptions(finetuner.id)),) if planning.settings.tracking == "mlflow" else ()
     return Planned(
         (
-            transform_spec(finetuner.id, transform(finetuner, inputs, memory_acts=memory_acts)),
-            prompt_spec(finetuner.id, prompt(finetuner, grounding)),
-            label_spec(finetuner.id, labelling),
-            train_spec(finetuner.id, trainer),
+            transform_spec(transform(finetuner, inputs, memory_acts=memory_acts)),
+            prompt_spec(prompt(finetuner, grounding)),
+            label_spec(labelling),
+            train_spec(trainer),
             *mirrored,
-            serve_spec(finetuner.id, served(finetuner, base, folder, grounding)),
+            serve_spec(served(finetuner, base, folder, grounding)),
         )
     )
 
@@ -115,8 +116,7 @@ def transform(finetuner: Resource, inputs: QueryInputs, *, memory_acts: bool) ->
         "managedMemorySize": template.managed_memory_size,
     }  # fmt: skip
     options = TransformOptions(
-        finetuner.namespace,
-        finetuner.name,
+        finetuner.id,
         spec.processing.pre_processing_sql,
         inputs.streams,
         inputs.tables,
@@ -133,8 +133,7 @@ def prompt(finetuner: Resource, knowledge: KnowledgeOptions | None) -> PromptOpt
     """How its rows become prompts, filled from `knowledge` where their templates have a place for it."""
     spec = spec_of(finetuner)
     return PromptOptions(
-        finetuner.namespace,
-        finetuner.name,
+        finetuner.id,
         tuple(PromptTemplate(entry.user_question, entry.system_context or "") for entry in spec.prompt_template),
         spec.processing.sample_ratio,
         spec.ground_truth.column if spec.ground_truth else None,
@@ -158,8 +157,7 @@ def label(finetuner: Resource, teacher: TeacherOptions | None) -> LabelOptions:
     spec = spec_of(finetuner)
     use = spec.teacher
     return LabelOptions(
-        finetuner.namespace,
-        finetuner.name,
+        finetuner.id,
         teacher,
         use.concurrency,
         use.requests_per_minute,
@@ -179,8 +177,7 @@ def train(
     given = spec.finetuner_template.finetuner_resources.limits
     promotion = spec.promotion
     options = TrainOptions(
-        finetuner.namespace,
-        finetuner.name,
+        finetuner.id,
         LearningOptions(
             _learner(spec, base, given.cpu, cores),
             spec.io_sequence_length.input_max,
@@ -212,11 +209,9 @@ def served(finetuner: Resource, base: Resource, folder: Path, knowledge: Knowled
     spec = spec_of(finetuner)
     template = cast("BaseModelSpec", base.spec).base_model_serving_template
     return ServedModel(
-        finetuner.namespace,
-        finetuner.name,
+        finetuner.id,
         folder,
-        base.name,
-        finetuner.name,
+        base.id,
         template.replicas,
         spec.prompt_template[0].system_context or "",
         spec.io_sequence_length.input_max,

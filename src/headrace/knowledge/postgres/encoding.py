@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.foundation.ids import derive_id
+from headrace.foundation.resource_id import ResourceId
 from headrace.knowledge.query import Vector
 from headrace.knowledge.revision import Scalar
 
@@ -37,8 +38,9 @@ def document_id(document: str) -> str:
     return derive_id("document", document)
 
 
-def schema_name(namespace: str, name: str) -> str:
+def schema_name(base: ResourceId) -> str:
     """One schema per knowledge base. InvalidDeclarationError where a name is empty or holds NUL."""
+    namespace, name = base.namespace, base.name
     if not namespace or not name or "\x00" in namespace + name:
         raise InvalidDeclarationError(
             f"{namespace!r}/{name!r} cannot name a knowledge base", next_step="give it a namespace and a name"

@@ -19,7 +19,7 @@ class PostgresStore:
     """A KnowledgeStore."""
 
     def __init__(self, options: StoreOptions) -> None:
-        self._server = Server(options.url, schema_name(options.namespace, options.name))
+        self._server = Server(options.url, schema_name(options.id))
         self._indexes = IndexBuilder(self._server)
         try:
             prepare(self._server)

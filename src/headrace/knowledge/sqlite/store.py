@@ -40,7 +40,7 @@ class SqliteKnowledgeStore:
 
     def __init__(self, options: StoreOptions) -> None:
         self._options = options
-        path = options.state / "knowledge" / f"{options.namespace}.{options.name}.sqlite"
+        path = options.state / "knowledge" / f"{options.id.path_name}.sqlite"
         self._database = Database(path)
         self._writer = Writer(self._database)
         self._indexes: OrderedDict[int, MemoryIndex] = OrderedDict()

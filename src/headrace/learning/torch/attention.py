@@ -26,7 +26,7 @@ class UnpackableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A group with its tensors: where each of its tokens stands in [count · longest], None where nothing is padded."""
+    """A group with its tensors: where each of its tokens is in [count · longest], None where nothing is padded."""
 
     tokens: int
     count: int

@@ -24,7 +24,7 @@ def open_embedder(options: EmbedOptions, state: Path) -> Embedder:
     if options.url:
         return connect_remote(options.url, options.api_key, options.remote_model, dimension=options.dimension)
     assert options.folder is not None
-    return connect_local(state, options.namespace, options.name, options.folder)
+    return connect_local(state, options.id, options.folder)
 
 
 class Embedders:

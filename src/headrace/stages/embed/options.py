@@ -11,8 +11,7 @@ from headrace.stages.limits import ResourceLimits
 class EmbedOptions:
     """One EmbeddingModel."""
 
-    namespace: str
-    name: str
+    id: ResourceId
     folder: Path | None = None
     """Of a checkpoint in Hugging Face's layout; None: a service elsewhere answers."""
     url: str = ""
@@ -26,8 +25,3 @@ class EmbedOptions:
     limits: ResourceLimits = ResourceLimits()
     golden: Path | None = None
     """Questions and graded answers that decide the precision; None: Headrace's own."""
-
-    @property
-    def id(self) -> ResourceId:
-        """The declared resource."""
-        return ResourceId("EmbeddingModel", self.namespace, self.name)

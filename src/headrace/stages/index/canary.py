@@ -21,7 +21,7 @@ from headrace.stages.index.options import KnowledgeOptions
 KIND = "canary/1"
 LEAST_PAUSE_SECONDS = 5.0
 WORDS = ("amber", "birch", "cobalt", "delta", "ember", "flint", "garnet", "hazel")
-"""Its text is made of these and a number, so that every writing is embedded anew."""
+"""Its text combines these with a number, so that every write is embedded again."""
 
 
 class Canary:
@@ -31,7 +31,7 @@ class Canary:
         self, options: KnowledgeOptions, store: KnowledgeStore, log: TopicLog, lease: Lease, clock: Clock
     ) -> None:
         self._store, self._log, self._lease, self._clock = store, log, lease, clock
-        self._topic = topics.canaries(options.namespace, options.name)
+        self._topic = topics.canaries(options.id)
         self._pause = max(LEAST_PAUSE_SECONDS, options.target_ms / 1000)
         self._sent_at = clock.monotonic()
         self.failure = ""

@@ -195,7 +195,7 @@ class Generations:
         """Generations that a served version, or the one before it, was trained with."""
         pinned: set[str] = set()
         for finetuner in self._options.finetuners:
-            if found := registry.load(self._log, self._options.namespace, finetuner):
+            if found := registry.load(self._log, finetuner):
                 known = found[0]
                 pinned |= {one.knowledge for one in known.versions if one.name in (known.served, known.previous)}
         return pinned

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.knowledge.changes import DocumentColumns
 from headrace.knowledge.chunking import ChunkOptions
 from headrace.knowledge.query import Mode
@@ -12,9 +13,8 @@ from headrace.stages.embed.options import EmbedOptions
 class KnowledgeOptions:
     """One KnowledgeBase: how it is indexed and searched."""
 
-    namespace: str
-    name: str
-    connector: str
+    id: ResourceId
+    source: ResourceId
     """The StreamConnector whose rows are its documents."""
     embedding: EmbedOptions
     columns: DocumentColumns = DocumentColumns()
@@ -29,7 +29,7 @@ class KnowledgeOptions:
     """The store's address, where it is a server."""
     unavailable_timeout_ms: int = 600_000
     """How long a run that ends when it is idle waits for embeddings."""
-    finetuners: tuple[str, ...] = ()
+    finetuners: tuple[ResourceId, ...] = ()
     """Those whose versions may have been trained with it."""
     pushed: bool = False
-    """The connector reads an inbox, which ingest must have read too before a moment is over."""
+    """Its source reads an inbox, which ingest must have read too before a moment is over."""

@@ -2,7 +2,6 @@
 
 from headrace.events import topics
 from headrace.events.dead_records import DEAD_RETENTION_MS
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.context import StageContext
 from headrace.stages.index.options import KnowledgeOptions
@@ -11,14 +10,14 @@ from headrace.stages.stage_spec import Read, StageSpec
 from headrace.stages.stage_type import IdleQuestion, StageType
 
 
-def index_spec(base: ResourceId, options: KnowledgeOptions) -> StageSpec:
+def index_spec(options: KnowledgeOptions) -> StageSpec:
     """Of a KnowledgeBase."""
-    store = f"knowledge/{base.path_name}.sqlite"
+    store = f"knowledge/{options.id.path_name}.sqlite"
     return StageSpec(
         "index",
-        base,
+        options.id,
         options,
-        reads=(Read(topics.events(options.namespace, options.connector), until="caught up"),),
+        reads=(Read(topics.events(options.source), until="caught up"),),
         writes=topics_of(options),
         holds=(store, f"{store}-wal", f"{store}-shm") if options.store == "sqlite" else (),
     )
@@ -27,9 +26,9 @@ def index_spec(base: ResourceId, options: KnowledgeOptions) -> StageSpec:
 def topics_of(options: KnowledgeOptions) -> tuple[TopicSpec, ...]:
     """Canaries, dead letters."""
     return (
-        TopicSpec(topics.canaries(options.namespace, options.name), retention_ms=0),
+        TopicSpec(topics.canaries(options.id), retention_ms=0),
         TopicSpec(
-            topics.stage_dead(options.namespace, options.name, "index"),
+            topics.stage_dead(options.id, "index"),
             retention_ms=DEAD_RETENTION_MS,
             unique_ids=True,
         ),
@@ -52,7 +51,7 @@ def _is_idle(spec: StageSpec, question: IdleQuestion) -> bool:
 
 
 def _empty(spec: StageSpec, context: StageContext, *, starts: bool) -> None:  # noqa: ARG001 - the same wherever a reset begins
-    """Every document and vector goes, in place: whoever searches sees it at once."""
+    """Deletes every document and vector in place; searches see it at once."""
     from headrace.knowledge.registry import open_store
     from headrace.stages.index.stage import store_options
 

@@ -41,7 +41,7 @@ BATCHES_PER_BUILDING = 16
 
 
 class IndexState(msgspec.Struct, frozen=True):
-    """What the index says of itself in the log, for whoever waits for it."""
+    """What the index reports of itself in the log, for its readers."""
 
     building: str = ""
     """A generation that is not complete yet."""
@@ -52,7 +52,7 @@ class IndexState(msgspec.Struct, frozen=True):
 
 
 def group(options: KnowledgeOptions) -> str:
-    return f"index/{options.namespace}.{options.name}"
+    return f"index/{options.id.path_name}"
 
 
 def read_index_state(log: TopicLog, options: KnowledgeOptions) -> IndexState | None:
@@ -62,7 +62,7 @@ def read_index_state(log: TopicLog, options: KnowledgeOptions) -> IndexState | N
 
 
 def store_options(options: KnowledgeOptions, state: Path) -> StoreOptions:
-    return StoreOptions(options.namespace, options.name, state, options.url)
+    return StoreOptions(options.id, state, options.url)
 
 
 class IndexStage:
@@ -79,17 +79,16 @@ class IndexStage:
         embedder: Embedder | None = None,
     ) -> None:
         """`embedder`: handed in by tests; else the declared model's processes."""
-        namespace, name = options.namespace, options.name
         self.name = group(options)
         self._options, self._log, self._clock = options, log, clock
-        self._events = topics.events(namespace, options.connector)
-        self._canaries = topics.canaries(namespace, name)
-        self._dead = topics.stage_dead(namespace, name, "index")
+        self._events = topics.events(options.source)
+        self._canaries = topics.canaries(options.id)
+        self._dead = topics.stage_dead(options.id, "index")
         log.ensure_exists(self._events)
         for topic in topics_of(options):
             log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"KnowledgeBase/{namespace}/{name}", "index", clock)
+        self._reporter = StageReporter(log, options.id, "index", clock)
         self._store: KnowledgeStore = open_store(options.store, store_options(options, state))
         self._epoch = self._store.acquire(holder)
         self._embedders = Embedders(options.embedding, state, embedder)
@@ -143,7 +142,7 @@ class IndexStage:
         return worked
 
     def _say_what_was_done(self) -> None:
-        """Once: whoever was here before may have died between the store's commit and the log's."""
+        """Once: the former writer may have died between the store's commit and the log's."""
         if self._told:
             return
         done = {topic: self._store.offset(topic) for topic in (self._events, self._canaries)}
@@ -225,7 +224,7 @@ class IndexStage:
         self._store.purge(self._epoch, self._clock.now_ms() - self._options.history_ms)
 
     def _say(self, offsets: dict[str, int] | None = None) -> None:
-        """Tells the log how far the index is: readers of the topic, retention and whoever waits go by it."""
+        """Reports the index's position to the log. Readers of the topic and retention use it."""
         self._said = msgspec.structs.replace(
             self._said, building=self._generations.building, freshness=self._freshness.state()
         )

@@ -2,7 +2,6 @@
 
 from headrace.events import topics
 from headrace.events.dead_records import DEAD_RETENTION_MS
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.context import StageContext
 from headrace.stages.ingest.options import IngestOptions
@@ -11,11 +10,11 @@ from headrace.stages.stage_spec import Read, StageSpec
 from headrace.stages.stage_type import IdleQuestion, StageType
 
 
-def ingest_spec(connector: ResourceId, options: IngestOptions) -> StageSpec:
+def ingest_spec(options: IngestOptions) -> StageSpec:
     """Of a source StreamConnector."""
     source = options.source
-    inbox = (Read(topics.inbox(source.namespace, source.name), until="caught up"),) if options.pushed else ()
-    return StageSpec("ingest", connector, options, reads=inbox, writes=topics_of(options))
+    inbox = (Read(topics.inbox(source.id), until="caught up"),) if options.pushed else ()
+    return StageSpec("ingest", source.id, options, reads=inbox, writes=topics_of(options))
 
 
 def topics_of(options: IngestOptions) -> tuple[TopicSpec, ...]:
@@ -23,11 +22,11 @@ def topics_of(options: IngestOptions) -> tuple[TopicSpec, ...]:
     source = options.source
     return (
         TopicSpec(
-            topics.events(source.namespace, source.name),
+            topics.events(source.id),
             retention_ms=options.retention_ms,
             unique_ids=options.unique_ids,
         ),
-        TopicSpec(topics.dead(source.namespace, source.name), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.dead(source.id), retention_ms=DEAD_RETENTION_MS),
     )
 
 
@@ -39,15 +38,15 @@ def _open(spec: StageSpec, context: StageContext) -> Stage:
 
 
 def _is_idle(spec: StageSpec, question: IdleQuestion) -> bool:
-    """Rows must have ended. Documents are watched for ever: that they were all read once is enough."""
+    """Rows must have ended. Documents are watched without end: one complete read is enough."""
     from headrace.stages.ingest.stage import caught_up, finished
 
     assert isinstance(spec.options, IngestOptions)
     source, written = spec.options.source, {one.name for one in spec.writes}
     readers = [read for one in question.specs for read in one.reads if read.topic in written]
     if readers and all(read.until == "caught up" for read in readers):
-        return caught_up(question.log, source.namespace, source.name, question.holder)
-    return finished(question.log, source.namespace, source.name, question.holder)
+        return caught_up(question.log, source.id, question.holder)
+    return finished(question.log, source.id, question.holder)
 
 
 STAGE = StageType(_open, is_idle=_is_idle)

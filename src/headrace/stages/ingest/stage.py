@@ -18,6 +18,7 @@ from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import HeadraceError
 from headrace.foundation.failpoints import failpoint
 from headrace.foundation.ids import derive_id
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, StateKey, TopicLog
 from headrace.stages.ingest.counting import RowCount
@@ -68,13 +69,13 @@ class IngestState(msgspec.Struct, frozen=True):
 EMPTY = IngestState(b"", [], 0, 0, ended=False)
 
 
-def state_key(namespace: str, connector: str) -> StateKey:
-    return StateKey(f"ingest/{namespace}.{connector}", "state")
+def state_key(connector: ResourceId) -> StateKey:
+    return StateKey(f"ingest/{connector.path_name}", "state")
 
 
-def read_state(log: TopicLog, namespace: str, connector: str) -> IngestState | None:
+def read_state(log: TopicLog, connector: ResourceId) -> IngestState | None:
     """What ingest last committed for a source; None before its first commit."""
-    key = state_key(namespace, connector)
+    key = state_key(connector)
     entry = log.state(key.owner, key.key).get(key.key)
     return msgspec.msgpack.decode(entry.value, type=IngestState) if entry else None
 
@@ -88,17 +89,17 @@ class IngestStage:
 
     def __init__(self, options: IngestOptions, log: TopicLog, holder: str, clock: Clock = SYSTEM_CLOCK) -> None:
         source = options.source
-        self.name = f"ingest/{source.namespace}.{source.name}"
+        self.name = f"ingest/{source.id.path_name}"
         self._options, self._log, self._clock = options, log, clock
-        self._key = state_key(source.namespace, source.name)
-        self._topic = topics.events(source.namespace, source.name)
-        self._dead = topics.dead(source.namespace, source.name)
+        self._key = state_key(source.id)
+        self._topic = topics.events(source.id)
+        self._dead = topics.dead(source.id)
         for topic in topics_of(options):
             log.ensure_topic(topic)
         self._read_outside = log.external_table(self._topic) is not None
         self._lease = take_lease(log, self.name, holder)
-        self._state = read_state(log, source.namespace, source.name) or EMPTY
-        self._reporter = StageReporter(log, f"StreamConnector/{source.namespace}/{source.name}", "ingest", clock)
+        self._state = read_state(log, source.id) or EMPTY
+        self._reporter = StageReporter(log, source.id, "ingest", clock)
         self._source: Source | None = None
         self._last_row = clock.monotonic()
         self._idle_written = self._state.idle
@@ -200,7 +201,7 @@ class IngestStage:
     def _recount(self) -> None:
         state = self._state
         count = RowCount(state.rows, state.duplicates, state.counted_from, state.counted_before)
-        count.recount(self._log, self._topic, self._options.source.name)
+        count.recount(self._log, self._topic, self._options.source.id.name)
         self._state = _counted(state, count)
         if count.rows != state.rows:
             self._keep(self._state)
@@ -234,12 +235,12 @@ class IngestStage:
 
     def _idle(self) -> NewRecord:
         source, now = self._options.source, self._clock.now_ms()
-        control = Control("idle", source.name, now)
+        control = Control("idle", source.id.name, now)
         return control_record(derive_id(self.name, "idle", now), control, now)
 
     def _end(self, position: bytes, latest: int) -> NewRecord:
         """Says nothing of the clock, so that every run of one input writes the same."""
-        control = Control("end", self._options.source.name)
+        control = Control("end", self._options.source.id.name)
         return control_record(derive_id(self.name, "end", position.decode()), control, latest)
 
     def _quiet_condition(self) -> Condition:
@@ -264,13 +265,13 @@ def _counted(state: IngestState, count: RowCount) -> IngestState:
     )
 
 
-def finished(log: TopicLog, namespace: str, connector: str, holder: str) -> bool:
+def finished(log: TopicLog, connector: ResourceId, holder: str) -> bool:
     """Whether a bounded source is in the log to its end, as this holder's ingest has seen."""
-    state = read_state(log, namespace, connector)
+    state = read_state(log, connector)
     return state is not None and state.ended and state.ended_for == holder
 
 
-def caught_up(log: TopicLog, namespace: str, connector: str, holder: str) -> bool:
+def caught_up(log: TopicLog, connector: ResourceId, holder: str) -> bool:
     """Whether this holder's ingest had read everything there was at some moment, however the source goes on."""
-    state = read_state(log, namespace, connector)
+    state = read_state(log, connector)
     return state is not None and state.caught_up_for == holder

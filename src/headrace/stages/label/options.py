@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.teachers.teacher import TeacherOptions
 
 
@@ -25,8 +26,8 @@ class AnswerCacheOptions:
 class LabelOptions:
     """How prompts become examples."""
 
-    namespace: str
-    finetuner: str
+    id: ResourceId
+    """The finetuner."""
     teacher: TeacherOptions | None = None
     """None: every prompt carries its ground truth."""
     concurrency: int = 16
@@ -35,7 +36,7 @@ class LabelOptions:
     unavailable_timeout_ms: int = 600_000
     output_max: int = 512
     retention_ms: int | None = None
-    """For how long examples are kept once every reader has passed them; None: for ever."""
+    """How long examples are kept once every reader has passed them; None: without limit."""
     max_attempts: int = 5
     """Failures of one prompt, while the teacher answers others, until it becomes a dead letter."""
     retry_seconds: float = 30.0

@@ -2,7 +2,6 @@
 
 from headrace.events import topics
 from headrace.events.dead_records import DEAD_RETENTION_MS
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.context import StageContext
 from headrace.stages.label.options import LabelOptions
@@ -11,17 +10,17 @@ from headrace.stages.stage_spec import Read, StageSpec
 from headrace.stages.stage_type import StageType
 
 
-def label_spec(owner: ResourceId, options: LabelOptions) -> StageSpec:
+def label_spec(options: LabelOptions) -> StageSpec:
     """Of a finetuner."""
-    reads = (Read(topics.prompts(options.namespace, options.finetuner)),)
-    return StageSpec("label", owner, options, reads=reads, writes=topics_of(options))
+    reads = (Read(topics.prompts(options.id)),)
+    return StageSpec("label", options.id, options, reads=reads, writes=topics_of(options))
 
 
 def topics_of(options: LabelOptions) -> tuple[TopicSpec, ...]:
     """Examples, dead letters."""
     return (
-        TopicSpec(topics.examples(options.namespace, options.finetuner), retention_ms=options.retention_ms),
-        TopicSpec(topics.stage_dead(options.namespace, options.finetuner, "label"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.examples(options.id), retention_ms=options.retention_ms),
+        TopicSpec(topics.stage_dead(options.id, "label"), retention_ms=DEAD_RETENTION_MS),
     )
 
 

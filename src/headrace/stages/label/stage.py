@@ -20,7 +20,6 @@ from headrace.events.prompt import Prompt
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FinalError, HeadraceError
 from headrace.foundation.failpoints import failpoint
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import Append, Commit, GroupOffset, StateKey, TopicLog
 from headrace.models.knowledge_text import fill_knowledge
 from headrace.stages.label.options import LabelOptions
@@ -53,18 +52,18 @@ class LabelStage:
         desk: RunDesk = run_desk,
     ) -> None:
         """`state`: the state directory, where the teachers' answers are kept. `desk`: opens the desk and runs it."""
-        namespace, finetuner = options.namespace, options.finetuner
-        self.name = f"label/{namespace}.{finetuner}"
+        finetuner = options.id
+        self.name = f"label/{finetuner.path_name}"
         self._options, self._log, self._clock = options, log, clock
-        self._owner = ResourceId("StreamFinetuner", namespace, finetuner)
-        self._prompts = topics.prompts(namespace, finetuner)
-        self._examples = topics.examples(namespace, finetuner)
-        self._dead = topics.stage_dead(namespace, finetuner, "label")
+        self._owner = finetuner
+        self._prompts = topics.prompts(finetuner)
+        self._examples = topics.examples(finetuner)
+        self._dead = topics.stage_dead(finetuner, "label")
         log.ensure_exists(self._prompts)
         for topic in topics_of(options):
             log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, str(self._owner), "label", clock)
+        self._reporter = StageReporter(log, self._owner, "label", clock)
         self._offset = self._read_offset = log.offset(self.name, self._prompts)
         saved = log.state(self.name).get("counts")
         self._counts = (
@@ -161,7 +160,7 @@ class LabelStage:
                 break
             if pending.changed and self._desk:
                 if batch.next_offset >= 0:
-                    break  # an answer is committed before it may be deleted: after a crash it is not asked for again
+                    break  # an answer may be deleted only after its commit: a crash must not cause a second request
                 changed = pending.changed
                 self._desk.run(lambda desk, changed=changed: desk.renew(self._owner, changed))
             self._settle(pending, batch)

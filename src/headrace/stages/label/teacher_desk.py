@@ -21,7 +21,7 @@ RunDesk = Callable[[LabelOptions, Path, Clock], RunningDesk]
 def open_desk(options: LabelOptions, state: Path, clock: Clock) -> TeacherDesk:
     """The desk with its cache and accounts in the state directory."""
     if options.teacher is None:
-        raise InvalidDeclarationError(f"the finetuner {options.finetuner} has no teacher")
+        raise InvalidDeclarationError(f"the finetuner {options.id.name} has no teacher")
     return TeacherDesk(
         open_teacher(options.teacher),
         options_of(options, options.teacher),
@@ -45,4 +45,4 @@ def options_of(options: LabelOptions, teacher: TeacherOptions) -> DeskOptions:
 
 def run_desk(options: LabelOptions, state: Path, clock: Clock) -> RunningDesk:
     """The same in a thread of its own."""
-    return DeskThread(open_desk(options, state, clock), f"label/{options.namespace}.{options.finetuner}")
+    return DeskThread(open_desk(options, state, clock), f"label/{options.id.path_name}")

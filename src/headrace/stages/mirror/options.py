@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from headrace.foundation.resource_id import ResourceId
+
 
 @dataclass(frozen=True, slots=True)
 class MirrorOptions:
     """Whose curves and versions are mirrored for people."""
 
-    namespace: str
-    finetuner: str
+    id: ResourceId

@@ -1,7 +1,6 @@
 """One finetuner's mirror, described and opened."""
 
 from headrace.events import topics
-from headrace.foundation.resource_id import ResourceId
 from headrace.stages.context import StageContext
 from headrace.stages.mirror.options import MirrorOptions
 from headrace.stages.stage import Stage
@@ -9,10 +8,10 @@ from headrace.stages.stage_spec import Read, StageSpec
 from headrace.stages.stage_type import StageType
 
 
-def mirror_spec(owner: ResourceId) -> StageSpec:
+def mirror_spec(options: MirrorOptions) -> StageSpec:
     """Of a finetuner."""
-    reads = (Read(topics.scores(owner.namespace, owner.name)), Read(topics.decisions(owner.namespace, owner.name)))
-    return StageSpec("mirror", owner, MirrorOptions(owner.namespace, owner.name), reads=reads)
+    reads = (Read(topics.scores(options.id)), Read(topics.decisions(options.id)))
+    return StageSpec("mirror", options.id, options, reads=reads)
 
 
 def _open(spec: StageSpec, context: StageContext) -> Stage:

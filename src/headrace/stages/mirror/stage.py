@@ -16,12 +16,6 @@ from headrace.stages.train import version_store
 
 NICE = 19
 PAUSE_SECONDS = 2.0
-PREFIX = "mirror/"
-
-
-def group(namespace: str, finetuner: str) -> str:
-    """The mirror's consumer group."""
-    return f"{PREFIX}{namespace}.{finetuner}"
 
 
 class MirrorStage:
@@ -31,11 +25,11 @@ class MirrorStage:
         self, options: MirrorOptions, log: TopicLog, holder: str, state: Path, clock: Clock = SYSTEM_CLOCK
     ) -> None:
         os.nice(max(0, NICE - os.nice(0)))
-        self.name = group(options.namespace, options.finetuner)
+        self.name = f"mirror/{options.id.path_name}"
         self._options, self._log, self._state, self._clock = options, log, state, clock
         self._topics = (
-            topics.scores(options.namespace, options.finetuner),
-            topics.decisions(options.namespace, options.finetuner),
+            topics.scores(options.id),
+            topics.decisions(options.id),
         )
         self._lease = take_lease(log, self.name, holder)
         self._mirror: MlflowMirror | None = None
@@ -48,10 +42,8 @@ class MirrorStage:
         ends = [(topic, known[topic]) for topic in self._topics]
         if all(self._log.offset(self.name, topic) >= end for topic, end in ends):
             return False
-        self._mirror = self._mirror or MlflowMirror(
-            self._state / "mlflow.db", self._options.namespace, self._options.finetuner
-        )
-        folder = version_store.versions_folder(self._state, self._options.namespace, self._options.finetuner)
+        self._mirror = self._mirror or MlflowMirror(self._state / "mlflow.db", self._options.id)
+        folder = version_store.versions_folder(self._state, self._options.id)
         self._mirror.catch_up(self._log, folder)
         offsets = [GroupOffset(self.name, topic, end) for topic, end in ends]
         self._log.commit(Commit(offsets=offsets, lease=self._lease))

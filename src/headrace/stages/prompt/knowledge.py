@@ -69,8 +69,8 @@ class PromptKnowledge:
         self._timeline: Timeline = timeline
         self._limit = limit
         self._view = KnowledgeView(options, state, clock, embedder)
-        self._events = topics.events(options.namespace, options.connector)
-        self._inbox = topics.inbox(options.namespace, options.connector)
+        self._events = topics.events(options.source)
+        self._inbox = topics.inbox(options.source)
         self._barrier: _Barrier | None = None
         self.state = msgspec.msgpack.decode(saved, type=PromptKnowledgeState) if saved else PromptKnowledgeState()
 
@@ -81,8 +81,8 @@ class PromptKnowledge:
             self._barrier = _Barrier(self._log.topic(self._inbox).end_offset if options.pushed else 0)
         barrier = self._barrier
         if barrier.events is None:
-            ingest = f"ingest/{options.namespace}.{options.connector}"
-            read = read_state(self._log, options.namespace, options.connector)
+            ingest = f"ingest/{options.source.path_name}"
+            read = read_state(self._log, options.source)
             if read is None or not read.caught_up_for:
                 return False
             if options.pushed and self._log.offset(ingest, self._inbox) < (barrier.inbox or 0):
@@ -105,7 +105,7 @@ class PromptKnowledge:
         return AsOf(max(record.ingested_at, self.state.floor_ms), "arrival")
 
     def signs(self, upto: AsOf) -> list[Control]:
-        """What changed since the row before, for whoever learned from the former versions."""
+        """What changed since the row before, for students that learned from the former versions."""
         state = self.state
         generation = self._view.generation
         if upto.at_ms <= state.upto_ms and generation == state.generation:
@@ -118,7 +118,7 @@ class PromptKnowledge:
         if not changes and generation == state.generation:
             return []
         pieces = [changes[at : at + CHANGES_PER_SIGN] for at in range(0, len(changes), CHANGES_PER_SIGN)] or [[]]
-        return [Control("documents", self._options.name, upto.at_ms, piece, generation) for piece in pieces]
+        return [Control("documents", self._options.id.name, upto.at_ms, piece, generation) for piece in pieces]
 
     def passages(self, questions: Sequence[str], moments: Sequence[AsOf]) -> list[list[Passage]]:
         """For each question the best passages of its moment, all of one generation."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.timeline import Timeline
 
@@ -18,8 +19,8 @@ class PromptTemplate:
 class PromptOptions:
     """How rows become prompts."""
 
-    namespace: str
-    finetuner: str
+    id: ResourceId
+    """The finetuner."""
     templates: tuple[PromptTemplate, ...]
     sample_ratio: float = 1.0
     ground_truth_column: str | None = None
@@ -29,4 +30,4 @@ class PromptOptions:
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"
     retention_ms: int | None = None
-    """For how long prompts are kept once every reader has passed them; None: for ever."""
+    """How long prompts are kept once every reader has passed them; None: without limit."""

@@ -2,7 +2,6 @@
 
 from headrace.events import topics
 from headrace.events.dead_records import DEAD_RETENTION_MS
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.context import StageContext
 from headrace.stages.prompt.options import PromptOptions
@@ -11,13 +10,13 @@ from headrace.stages.stage_spec import Read, StageSpec
 from headrace.stages.stage_type import StageType
 
 
-def prompt_spec(owner: ResourceId, options: PromptOptions) -> StageSpec:
+def prompt_spec(options: PromptOptions) -> StageSpec:
     """Of a finetuner. It shares the process of `label`, which reads what it writes."""
     return StageSpec(
         "prompt",
-        owner,
+        options.id,
         options,
-        reads=(Read(topics.rows(options.namespace, options.finetuner)),),
+        reads=(Read(topics.rows(options.id)),),
         writes=topics_of(options),
         role="label",
     )
@@ -26,8 +25,8 @@ def prompt_spec(owner: ResourceId, options: PromptOptions) -> StageSpec:
 def topics_of(options: PromptOptions) -> tuple[TopicSpec, ...]:
     """Prompts, dead letters."""
     return (
-        TopicSpec(topics.prompts(options.namespace, options.finetuner), retention_ms=options.retention_ms),
-        TopicSpec(topics.stage_dead(options.namespace, options.finetuner, "prompt"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.prompts(options.id), retention_ms=options.retention_ms),
+        TopicSpec(topics.stage_dead(options.id, "prompt"), retention_ms=DEAD_RETENTION_MS),
     )
 
 

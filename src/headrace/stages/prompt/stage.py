@@ -69,17 +69,17 @@ class PromptStage:
         embedder: Embedder | None = None,
     ) -> None:
         """`state`: the state directory, where there is a knowledge base; `embedder`: handed in by tests."""
-        namespace, finetuner = options.namespace, options.finetuner
-        self.name = f"prompt/{namespace}.{finetuner}"
+        finetuner = options.id
+        self.name = f"prompt/{finetuner.path_name}"
         self._options, self._log, self._clock = options, log, clock
-        self._rows = topics.rows(namespace, finetuner)
-        self._prompts = topics.prompts(namespace, finetuner)
-        self._dead = topics.stage_dead(namespace, finetuner, "prompt")
+        self._rows = topics.rows(finetuner)
+        self._prompts = topics.prompts(finetuner)
+        self._dead = topics.stage_dead(finetuner, "prompt")
         log.ensure_exists(self._rows)
         for topic in topics_of(options):
             log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "prompt", clock)
+        self._reporter = StageReporter(log, finetuner, "prompt", clock)
         self._offset = log.offset(self.name, self._rows)
         kept = log.state(self.name)
         saved = kept.get("counts")
@@ -198,7 +198,7 @@ class PromptStage:
             teacher=teacher,
         )
         return NewRecord(
-            derive_id(self._options.finetuner, record.id, index),
+            derive_id(self._options.id.name, record.id, index),
             codec.kind_of(prompt),
             codec.encode(prompt),
             record.event_time,

@@ -20,7 +20,6 @@ from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.prompt.knowledge import passage
 from headrace.stages.serve.options import ServedModel
 
-KIND = "KnowledgeBase"
 SEARCHES_AT_ONCE = 4
 Found = TypeVar("Found")
 
@@ -44,7 +43,7 @@ class Library:
         state: Path,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._options = {_id(one): one for one in bases}
+        self._options = {one.id: one for one in bases}
         self._models = {one.id: one for one in models if one.knowledge}
         self._state, self._clock = state, clock
         self._views: dict[ResourceId, KnowledgeView] = {}
@@ -56,16 +55,16 @@ class Library:
         if model is None or model.knowledge is None:
             return Grounded()
         given = parse_filter(wishes.filter, names=model.knowledge.columns.metadata)
-        view = await self._view(_id(model.knowledge))
+        view = await self._view(model.knowledge.id)
         limit = wishes.limit or model.knowledge_limit
         found = await self._run(
             lambda: view.search(question, limit=limit, where=given, generation=version.knowledge_version, degrade=True)
         )
         return Grounded(tuple(passage(hit) for hit in found.hits), found.generation, found.degraded)
 
-    async def search(self, namespace: str, name: str, question: str, wishes: SearchWishes) -> Retrieved:
+    async def search(self, base: ResourceId, question: str, wishes: SearchWishes) -> Retrieved:
         """For people. NotFoundError, InvalidDeclarationError, UnavailableError."""
-        view = await self._view(ResourceId(KIND, namespace, name))
+        view = await self._view(base)
         given = parse_filter(wishes.filter or {}, names=view.options.columns.metadata)
         return await self._run(
             lambda: view.search(question, limit=wishes.limit, mode=wishes.mode, where=given, degrade=True)
@@ -88,7 +87,3 @@ class Library:
 
     async def _run(self, work: Callable[[], Found]) -> Found:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def _id(base: KnowledgeOptions) -> ResourceId:
-    return ResourceId(KIND, base.namespace, base.name)

@@ -21,7 +21,7 @@ class LogVersions:
 
     def __init__(self, models: Sequence[ServedModel], log: TopicLog, state: Path) -> None:
         """Of a finetuner and a BaseModel with one full name, the name means the finetuner."""
-        ordered = sorted(models, key=lambda one: (one.finetuner is None, one.id))
+        ordered = sorted(models, key=lambda one: (not one.learns, one.id))
         self._models = {one.id: one for one in ordered}
         self._names = ShortNames(self._models, "model")
         self._log, self._state = log, state
@@ -36,7 +36,7 @@ class LogVersions:
         problems: dict[ResourceId, FinalError] = {}
         for one in self._models.values():
             try:
-                if one.finetuner and (entry := registry.load(self._log, one.id.namespace, one.finetuner)):
+                if one.learns and (entry := registry.load(self._log, one.id)):
                     found[one.id] = entry[0]
             except FinalError as error:
                 problems[one.id] = error
@@ -54,15 +54,15 @@ class LogVersions:
     def _card(self, one: ServedModel) -> ModelCard:
         known, name = self._registries.get(one.id), self._names.shown(one.id)
         if known is None:
-            return ModelCard(one.id, name, BASE_VERSION, base=one.base_name if one.finetuner else "")
-        return ModelCard(one.id, name, known.served, known.version(known.served).created_ms, one.base_name)
+            return ModelCard(one.id, name, BASE_VERSION, base=one.base_model.name if one.learns else "")
+        return ModelCard(one.id, name, known.served, known.version(known.served).created_ms, one.base_model.name)
 
     def _of_model(self, one: ServedModel, pinned: str) -> VersionRef:
         known = self._registries.get(one.id)
         if known is None:
             return self._without_registry(one, pinned)
         version = pinned or known.served
-        path = version_path(self._state, one.id.namespace, one.finetuner or one.id.name, known, version)
+        path = version_path(self._state, one.id, known, version)
         return VersionRef(one.id, version, path, known.version(version).knowledge)
 
     def _without_registry(self, one: ServedModel, pinned: str) -> VersionRef:
@@ -72,4 +72,4 @@ class LogVersions:
             raise NotFoundError(
                 f"{one.id.full_name} has no version {pinned!r} yet", next_step="ask for the model without a version"
             )
-        return VersionRef(one.id, registry.BASE if one.finetuner else BASE_VERSION, one.base)
+        return VersionRef(one.id, registry.BASE if one.learns else BASE_VERSION, one.base)

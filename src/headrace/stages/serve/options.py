@@ -18,12 +18,11 @@ AnswersKept = Literal["best-effort", "required"]
 class ServedModel:
     """A finetuner or a bare BaseModel behind the gateway."""
 
-    namespace: str
-    name: str
+    id: ResourceId
+    """The resource that is asked."""
     base: Path
-    base_name: str
-    finetuner: str | None = None
-    """None: the base alone."""
+    base_model: ResourceId
+    """Its own id where the base is asked by itself."""
     replicas: int = 1
     system_context: str = ""
     """Added when the client sends none."""
@@ -36,12 +35,12 @@ class ServedModel:
     user_question: str = ""
     """The template that its questions were trained in."""
     answers_retention_ms: int | None = None
-    """For how long the namespace keeps answers and feedback; None: for ever."""
+    """How long the namespace keeps answers and feedback; None: without limit."""
 
     @property
-    def id(self) -> ResourceId:
-        """The resource that is asked."""
-        return ResourceId("StreamFinetuner" if self.finetuner else "BaseModel", self.namespace, self.name)
+    def learns(self) -> bool:
+        """Whether it is a finetuner, with versions, rather than the base by itself."""
+        return self.id != self.base_model
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from headrace.connectors.source import SourceOptions
 from headrace.events import topics
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.embed.options import EmbedOptions
 from headrace.stages.index.options import KnowledgeOptions
@@ -15,10 +14,14 @@ from headrace.stages.stage_type import StageType
 ROLE = "serve"
 
 
-def serve_spec(model: ResourceId, options: ServedModel) -> StageSpec:
+def serve_spec(options: ServedModel) -> StageSpec:
     """Of a finetuner, or of a base model by itself."""
     return StageSpec(
-        "serve", model, options, shares=shared_topics(model.namespace, options.answers_retention_ms), role=ROLE
+        "serve",
+        options.id,
+        options,
+        shares=shared_topics(options.id.namespace, options.answers_retention_ms),
+        role=ROLE,
     )
 
 
@@ -40,21 +43,21 @@ def longest_retention(models: Sequence[ServedModel]) -> dict[str, int | None]:
     return found
 
 
-def push_spec(connector: ResourceId, source: SourceOptions) -> StageSpec:
+def push_spec(source: SourceOptions) -> StageSpec:
     """The door through which a connector's rows are pushed."""
     from headrace.connectors.http.inbox import inbox_topic
 
-    return StageSpec("push", connector, PushDoor(source), writes=(inbox_topic(source),), role=ROLE)
+    return StageSpec("push", source.id, PushDoor(source), writes=(inbox_topic(source),), role=ROLE)
 
 
-def search_spec(base: ResourceId, options: KnowledgeOptions) -> StageSpec:
+def search_spec(options: KnowledgeOptions) -> StageSpec:
     """The door at which a knowledge base is searched."""
-    return StageSpec("search", base, SearchDoor(options), role=ROLE)
+    return StageSpec("search", options.id, SearchDoor(options), role=ROLE)
 
 
-def embedding_door_spec(model: ResourceId, options: EmbedOptions) -> StageSpec:
+def embedding_door_spec(options: EmbedOptions) -> StageSpec:
     """The door that embeds for clients."""
-    return StageSpec("embedding-door", model, EmbeddingDoor(options), role=ROLE)
+    return StageSpec("embedding-door", options.id, EmbeddingDoor(options), role=ROLE)
 
 
 def gateway_options(specs: Sequence[StageSpec], doors: DoorOptions) -> ServeOptions:

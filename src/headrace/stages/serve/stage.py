@@ -38,7 +38,7 @@ class ServeStage:
         self._retention = longest_retention(options.models)
         self._ensure({one.id.namespace for one in options.models})
         self._lease = take_lease(log, self.name, holder)
-        self._reporters = [(one, StageReporter(log, str(one.id), "serve", clock)) for one in options.models]
+        self._reporters = [(one, StageReporter(log, one.id, "serve", clock)) for one in options.models]
 
     def step(self) -> bool:
         """Refreshes the aliases and commits what was answered since."""

@@ -27,13 +27,13 @@ class SinkStage:
 
     def __init__(self, options: SinkStageOptions, log: TopicLog, holder: str, clock: Clock = SYSTEM_CLOCK) -> None:
         sink = options.sink
-        self.name = f"sink/{sink.namespace}.{sink.name}"
+        self.name = f"sink/{sink.id.path_name}"
         self._log, self._topic = log, options.topic
-        self._dead = topics.dead(sink.namespace, sink.name)
+        self._dead = topics.dead(sink.id)
         log.ensure_exists(self._topic)
         log.ensure_topic(TopicSpec(self._dead, retention_ms=DEAD_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"StreamConnector/{sink.namespace}/{sink.name}", "sink", clock)
+        self._reporter = StageReporter(log, sink.id, "sink", clock)
         self._offset = log.offset(self.name, self._topic)
         self._bound_key = StateKey(self.name, "bound")
         state = log.state(self.name)

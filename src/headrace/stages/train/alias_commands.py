@@ -9,6 +9,7 @@ from headrace.events.decision import Command
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import ConflictError, NotFoundError
 from headrace.foundation.ids import derive_id
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.promotion.registry import Registry, load, save
@@ -18,20 +19,19 @@ ATTEMPTS = 5
 
 
 def promote_now(
-    log: TopicLog, namespace: str, finetuner: str, version: str | None, reason: str, *, clock: Clock = SYSTEM_CLOCK
+    log: TopicLog, finetuner: ResourceId, version: str | None, reason: str, *, clock: Clock = SYSTEM_CLOCK
 ) -> Registry:
     """A person's promotion: moves the alias at once and records the command for the trainer. None: the newest version."""
 
     def move(registry: Registry) -> Registry:
         return registry.promote(version or registry.versions[-1].name)
 
-    return _command(_Place(log, namespace, finetuner, clock), move, "promote", reason)
+    return _command(_Place(log, finetuner, clock), move, "promote", reason)
 
 
 def rollback_now(
     log: TopicLog,
-    namespace: str,
-    finetuner: str,
+    finetuner: ResourceId,
     reason: str,
     *,
     version: str | None = None,
@@ -42,14 +42,13 @@ def rollback_now(
     def move(registry: Registry) -> Registry:
         return registry.promote(version) if version else registry.rollback()
 
-    return _command(_Place(log, namespace, finetuner, clock), move, "rollback", reason)
+    return _command(_Place(log, finetuner, clock), move, "rollback", reason)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
     log: TopicLog
-    namespace: str
-    finetuner: str
+    finetuner: ResourceId
     clock: Clock
 
 
@@ -57,7 +56,7 @@ def _command(
     place: _Place, move: Callable[[Registry], Registry], action: Literal["promote", "rollback"], reason: str
 ) -> Registry:
     """Commits the move, made again from the newer registry where the trainer was first."""
-    place.log.ensure_topic(TopicSpec(topics.commands(place.namespace, place.finetuner)))
+    place.log.ensure_topic(TopicSpec(topics.commands(place.finetuner)))
     for _ in range(ATTEMPTS - 1):
         try:
             return _try_command(place, move, action, reason)
@@ -70,17 +69,17 @@ def _try_command(
     place: _Place, move: Callable[[Registry], Registry], action: Literal["promote", "rollback"], reason: str
 ) -> Registry:
     """One Commit: the moved alias, expecting that nobody moved it meanwhile, and the command's record."""
-    namespace, finetuner = place.namespace, place.finetuner
-    found = load(place.log, namespace, finetuner)
+    finetuner = place.finetuner
+    found = load(place.log, finetuner)
     if found is None:
-        raise NotFoundError(f"{namespace}/{finetuner} has no versions yet", next_step="start its train role first")
+        raise NotFoundError(f"{finetuner.full_name} has no versions yet", next_step="start its train role first")
     moved = move(found[0])
-    key, value, expected = save(moved, namespace, finetuner, found[1])
+    key, value, expected = save(moved, finetuner, found[1])
     command = Command(action, moved.served, reason)
     record = NewRecord(
-        id=derive_id(namespace, finetuner, action, moved.served, expected), kind=codec.kind_of(command),
-        value=codec.encode(command), event_time=place.clock.now_ms(), key=finetuner,
+        id=derive_id(finetuner.namespace, finetuner.name, action, moved.served, expected), kind=codec.kind_of(command),
+        value=codec.encode(command), event_time=place.clock.now_ms(), key=finetuner.name,
     )  # fmt: skip
-    appends = [Append(topics.commands(namespace, finetuner), [record])]
+    appends = [Append(topics.commands(finetuner), [record])]
     place.log.commit(Commit(appends=appends, state={key: value}, expect={key: expected}))
     return moved

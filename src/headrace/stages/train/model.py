@@ -85,15 +85,14 @@ def open_registry(
     """The registry and its state's version. A model that `begins` has the declared base: v0 at first, a version of its own after
     a reset with another base.
     """
-    namespace, finetuner = options.namespace, options.finetuner
-    found = registry.load(log, namespace, finetuner)
+    found = registry.load(log, options.id)
     base = options.learning.learner.base
     if found and not (begins and declared_digest(base) not in (None, found[0].version(found[0].base).digest)):
         return found
     digest = keep_base(versions, base)
     now = clock.now_ms()
     made = found[0].with_base(digest, digest, now) if found else Registry.of_base(digest, digest, now)
-    key, value, expected = registry.save(made, namespace, finetuner, found[1] if found else 0)
+    key, value, expected = registry.save(made, options.id, found[1] if found else 0)
     failpoint("train.registry.before")
     log.commit(Commit(state={key: value}, expect={key: expected}, lease=lease))
     failpoint("train.registry.after")
@@ -102,7 +101,7 @@ def open_registry(
 
 def load_registry(options: TrainOptions, log: TopicLog) -> tuple[Registry, int]:
     """The registry and its state's version. CorruptDataError where it is gone."""
-    found = registry.load(log, options.namespace, options.finetuner)
+    found = registry.load(log, options.id)
     if found is None:
-        raise CorruptDataError(f"the registry of {options.finetuner} is gone")
+        raise CorruptDataError(f"the registry of {options.id.name} is gone")
     return found

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.learning.options import LearningOptions
 from headrace.promotion.gate import GateOptions
 from headrace.promotion.metric import MetricChoice
@@ -15,8 +16,8 @@ from headrace.stages.timeline import Timeline
 class TrainOptions:
     """One finetuner's learner."""
 
-    namespace: str
-    finetuner: str
+    id: ResourceId
+    """The finetuner."""
     learning: LearningOptions
     gate: GateOptions = GateOptions()
     metric: MetricChoice = "auto"
@@ -30,4 +31,4 @@ class TrainOptions:
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"
     retention_ms: int | None = None
-    """For how long scores are kept once every reader has passed them; None: for ever."""
+    """How long scores are kept once every reader has passed them; None: without limit."""

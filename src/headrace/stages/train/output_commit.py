@@ -27,16 +27,16 @@ class OutputCommit:
 
     def appends(self) -> list[Append]:
         """Records that are not in their topics yet."""
-        namespace, finetuner = self.options.namespace, self.options.finetuner
+        finetuner = self.options.id
         published = self.before.published
         ends = [end for offset, end in self.output.ends if offset >= published]
         scores = [record for offset, record in self.output.scores if offset >= published]
         decisions = [self._decision(one) for one in self.output.decisions if one.manual or self._is_new(one)]
         dead = [self._dead_letter(one) for one in self.output.dead if one.source_offset >= self.before.taken]
         appends = [
-            Append(topics.scores(namespace, finetuner), [*scores, *ends]),
-            Append(topics.decisions(namespace, finetuner), [*decisions, *ends]),
-            Append(topics.stage_dead(namespace, finetuner, "train"), dead),
+            Append(topics.scores(finetuner), [*scores, *ends]),
+            Append(topics.decisions(finetuner), [*decisions, *ends]),
+            Append(topics.stage_dead(finetuner, "train"), dead),
         ]
         return [append for append in appends if append.records]
 
@@ -51,12 +51,12 @@ class OutputCommit:
         return decision.last_offset >= (self.before.taken if of_sign else self.before.published)
 
     def _decision(self, decision: Decision) -> NewRecord:
-        owner = f"train/{self.options.namespace}.{self.options.finetuner}"
+        owner = f"train/{self.options.id.path_name}"
         record_id = derive_id(owner, decision.kind, decision.subject, decision.last_offset)
         return NewRecord(
             record_id, codec.kind_of(decision), codec.encode(decision), self.clock.now_ms(), key=decision.subject
         )
 
     def _dead_letter(self, letter: DeadLetter) -> NewRecord:
-        examples = topics.examples(self.options.namespace, self.options.finetuner)
+        examples = topics.examples(self.options.id)
         return dead_record(derive_id(examples, letter.source_offset, "train"), letter, self.clock.now_ms())

@@ -15,7 +15,6 @@ from headrace.events.message import Message, Passage
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import CorruptDataError, FinalError, NotFoundError, RetryableError
 from headrace.foundation.failpoints import failpoint
-from headrace.foundation.resource_id import ResourceId
 from headrace.knowledge.query import AsOf
 from headrace.learning.fresh import Fresh
 from headrace.learning.reask import Reasked, Reasking
@@ -58,8 +57,7 @@ class TeacherReasker:
         """`embedder`: handed in by tests; else the knowledge base's own, opened when it is needed. `desk`: opens the teacher's."""
         self._options, self._log, self._owner, self._lease = options, log, owner, lease
         self._state_dir, self._clock, self._embedder = state, clock, embedder
-        self._teacher_owner = ResourceId("StreamFinetuner", options.namespace, options.finetuner)
-        self._examples = topics.examples(options.namespace, options.finetuner)
+        self._examples = topics.examples(options.id)
         self._desk: TeacherDesk | None = (
             desk(options.teacher, state, clock) if options.teacher and options.teacher.teacher else None
         )
@@ -215,7 +213,7 @@ class TeacherReasker:
             return NotFoundError("there is no teacher any more")
         try:
             answer = await self._desk.ask(
-                fill_knowledge(example.messages, example.passages), owner=self._teacher_owner,
+                fill_knowledge(example.messages, example.passages), owner=self._options.id,
                 max_output_tokens=self._options.teacher.output_max, ask_id=ask_id, fresh=fresh, apart=not fresh,
                 cites=[(passage.document, passage.version) for passage in example.passages],
             )  # fmt: skip

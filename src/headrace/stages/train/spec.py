@@ -2,7 +2,6 @@
 
 from headrace.events import topics
 from headrace.events.dead_records import DEAD_RETENTION_MS
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import Commit, TopicSpec
 from headrace.stages.context import StageContext
 from headrace.stages.stage import Stage
@@ -11,29 +10,29 @@ from headrace.stages.stage_type import StageType
 from headrace.stages.train.options import TrainOptions
 
 
-def train_spec(owner: ResourceId, options: TrainOptions) -> StageSpec:
+def train_spec(options: TrainOptions) -> StageSpec:
     """Of a finetuner. Each is a process of its own, so that its limits are its own."""
-    namespace, name = options.namespace, options.finetuner
+    finetuner = options.id
     return StageSpec(
         "train",
-        owner,
+        finetuner,
         options,
-        reads=(Read(topics.examples(namespace, name)), Read(topics.commands(namespace, name), until="caught up")),
+        reads=(Read(topics.examples(finetuner)), Read(topics.commands(finetuner), until="caught up")),
         writes=topics_of(options),
-        shares=(TopicSpec(topics.commands(namespace, name)),),
-        holds=(f"versions/{owner.path_name}", f"checkpoints/{owner.path_name}"),
-        partition=owner.path_name,
+        shares=(TopicSpec(topics.commands(finetuner)),),
+        holds=(f"versions/{finetuner.path_name}", f"checkpoints/{finetuner.path_name}"),
+        partition=finetuner.path_name,
         limits=options.limits,
     )
 
 
 def topics_of(options: TrainOptions) -> tuple[TopicSpec, ...]:
     """Scores, decisions, dead letters."""
-    namespace, name = options.namespace, options.finetuner
+    finetuner = options.id
     return (
-        TopicSpec(topics.scores(namespace, name), retention_ms=options.retention_ms),
-        TopicSpec(topics.decisions(namespace, name)),
-        TopicSpec(topics.stage_dead(namespace, name, "train"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.scores(finetuner), retention_ms=options.retention_ms),
+        TopicSpec(topics.decisions(finetuner)),
+        TopicSpec(topics.stage_dead(finetuner, "train"), retention_ms=DEAD_RETENTION_MS),
     )
 
 
@@ -48,7 +47,7 @@ def _purge(spec: StageSpec, context: StageContext) -> int:
     """The registry of its versions; their folders are in `holds`."""
     from headrace.promotion.registry import registry_key
 
-    context.log.commit(Commit(state={registry_key(spec.id.namespace, spec.id.name): None}))
+    context.log.commit(Commit(state={registry_key(spec.id): None}))
     return 0
 
 

@@ -70,20 +70,20 @@ class TrainStage:
 
         `desk`: opens the teacher's desk, for questions that are asked again.
         """
-        namespace, finetuner = options.namespace, options.finetuner
-        self.name = f"train/{namespace}.{finetuner}"
+        finetuner = options.id
+        self.name = f"train/{finetuner.path_name}"
         self._options, self._log, self._clock = options, log, clock
-        self._examples = topics.examples(namespace, finetuner)
-        self._commands = topics.commands(namespace, finetuner)
+        self._examples = topics.examples(finetuner)
+        self._commands = topics.commands(finetuner)
         log.ensure_exists(self._examples)
         for topic in (*topics_of(options), TopicSpec(self._commands)):
             log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{finetuner}", "train", clock)
+        self._reporter = StageReporter(log, finetuner, "train", clock)
         self._reporter.say(Condition("Learning", "False", "Starting", "loading the model"), now=True)
-        self._store = version_store.checkpoints(state, namespace, finetuner)
-        self._versions = version_store.versions(state, namespace, finetuner)
-        self._state = read_train_state(log, namespace, finetuner) or TrainState()
+        self._store = version_store.checkpoints(state, finetuner)
+        self._versions = version_store.versions(state, finetuner)
+        self._state = read_train_state(log, finetuner) or TrainState()
         self._pending = LoopOutput()
         self._keep_alias = False
         self._taken_up = dict(self._state.taken_up)
@@ -217,8 +217,8 @@ class TrainStage:
             return self._resume(checkpoint, broken)
         if broken:
             raise CorruptDataError(
-                f"no checkpoint of {self._options.finetuner} is whole: {'; '.join(broken)}",
-                next_step=f"run `headrace reset StreamFinetuner/{self._options.finetuner} --from model`",
+                f"no checkpoint of {self._options.id.name} is whole: {'; '.join(broken)}",
+                next_step=f"run `headrace reset StreamFinetuner/{self._options.id.name} --from model`",
             )
         self._loop.start(self._registry)
         place = self._log.offset(self.name, self._examples), self._log.offset(self.name, self._commands)
@@ -277,7 +277,7 @@ class TrainStage:
         output = OutputCommit(self._options, self._pending, self._state, self._clock)
         key, value, expected = registry.save(
             output.registry(self._registry, keep_alias=self._keep_alias),
-            self._options.namespace, self._options.finetuner, self._registry_version,
+            self._options.id, self._registry_version,
         )  # fmt: skip
         oldest = state.checkpoints[0]
         return Commit(
@@ -313,6 +313,6 @@ class TrainStage:
         )
         self._reporter.say(
             condition,
-            self._model.condition(self._options.finetuner),
+            self._model.condition(self._options.id.name),
             progress={"offset": self._offset, "examplesPerSecond": round(rate, 1), **self._loop.progress()},
         )

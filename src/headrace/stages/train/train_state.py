@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.learning.learner import LearnerOptions
 from headrace.log.topic_log import TopicLog
 from headrace.stages.train.declaration import Declared
@@ -84,9 +85,9 @@ def decode_train_state(data: bytes) -> TrainState:
     return msgspec.json.decode(data, type=TrainState, dec_hook=_path)
 
 
-def read_train_state(log: TopicLog, namespace: str, finetuner: str) -> TrainState | None:
+def read_train_state(log: TopicLog, finetuner: ResourceId) -> TrainState | None:
     """What the trainer last committed; None before its first commit."""
-    entry = log.state(f"train/{namespace}.{finetuner}").get("state")
+    entry = log.state(f"train/{finetuner.path_name}").get("state")
     return decode_train_state(entry.value) if entry else None
 
 

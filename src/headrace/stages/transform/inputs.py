@@ -51,7 +51,7 @@ class QueryInputs:
             return StreamInput(binding.name, EXAMPLE_COLUMNS, binding.topic, "event_time", binding.out_of_orderness_ms)
         schema = source.schema
         if schema is None:
-            state = ingest.read_state(self.log, source.namespace, source.name)
+            state = ingest.read_state(self.log, source.id)
             schema = ingest.schema_of(state) if state else None
         if schema is None:
             return None

@@ -63,17 +63,17 @@ class TransformJobStage:
         suspend: bool = False,
     ) -> None:
         """`suspend`: closing the stage stops the job with a savepoint; otherwise the job keeps running."""
-        namespace, owner = options.namespace, options.finetuner
-        self.name = f"transform/{namespace}.{owner}"
+        owner = options.id
+        self.name = f"transform/{owner.path_name}"
         self._options, self._log, self._clock, self._engine, self._suspend = options, log, clock, engine, suspend
         self._inputs = QueryInputs(options, log, clock)
-        self._output = topics.job(namespace, owner)
-        self._dead = topics.stage_dead(namespace, owner, "transform")
+        self._output = topics.job(owner)
+        self._dead = topics.stage_dead(owner, "transform")
         for topic in topics_of(options):
             log.ensure_topic(topic)
         log.ensure_topic(TopicSpec(self._output, retention_ms=JOB_RETENTION_MS))
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{owner}", "transform", clock)
+        self._reporter = StageReporter(log, owner, "transform", clock)
         self._read_inputs = JobInputs(self.name, options, log)
         self._written = JobOutputReader(self.name, options, self._output, log, self._lease, engine, self._read_inputs)
         self._job: Job | None = read_job(log, self.name)

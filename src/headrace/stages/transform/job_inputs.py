@@ -30,7 +30,7 @@ class JobInputs:
             end = self._log.topic(
                 one.topic
             ).end_offset  # before the state, which may then speak of more rows and never of fewer
-            state = read_state(self._log, self._options.namespace, one.origin)
+            state = read_state(self._log, one.origin)
             looks = self._looks[one.name]
             if state is not None and state.latest is not None and (not looks or looks[-1][0] < end):
                 looks.append((end, state.latest))

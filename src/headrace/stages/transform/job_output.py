@@ -40,10 +40,10 @@ class JobOutputReader:
         inputs: JobInputs,
     ) -> None:
         """`output`: the topic that the job writes."""
-        namespace, owner = options.namespace, options.finetuner
+        owner = options.id
         self.name, self._options, self._output, self._log, self._lease = stage, options, output, log, lease
         self._engine, self._inputs = engine, inputs
-        self._rows, self._late = topics.rows(namespace, owner), topics.late(namespace, owner)
+        self._rows, self._late = topics.rows(owner), topics.late(owner)
         self._offset = log.offset(stage, output)
         self.counts = {"rows": 0, "late": 0, "ends": 0, "latest": 0, "furthest": -1, "closed": -1}
         """`latest`: the largest event time of a row; `closed`: the same at the last end of an input."""
@@ -155,7 +155,7 @@ class JobOutputReader:
             if ended >= set(spec.plan.inputs):
                 counts["ends"] += 1
                 record_id = derive_id(self.name, "end", counts["ends"])
-                found.append(control_record(record_id, Control("end", self._options.finetuner), counts["latest"]))
+                found.append(control_record(record_id, Control("end", self._options.id.name), counts["latest"]))
         return found[-1:]
 
     def _late_records(self, output: JobOutput) -> list[NewRecord]:

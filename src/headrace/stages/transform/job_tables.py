@@ -31,7 +31,7 @@ def write_tables(
         digest = hashlib.blake2b(digest_size=8)
         for record in records:
             digest.update(record.value)
-        topic = topics.table(options.namespace, options.finetuner, table.name, digest.hexdigest())
+        topic = topics.table(options.id, table.name, digest.hexdigest())
         log.ensure_topic(TopicSpec(topic))
         done = log.topic(topic).end_offset
         if not done or log.find(topic, "end") is None:
@@ -49,7 +49,7 @@ def write_tables(
 
 
 def table_records(table: StaticTable) -> list[NewRecord]:
-    """A table as canonical rows, event time: since when the row is true (0: for ever), then an `end`."""
+    """A table as canonical rows, event time: since when the row is true (0: always), then an `end`."""
     rows = table.table.combine_chunks()
     times = (
         [_moment(value) for value in rows[table.valid_from].to_pylist()] if table.valid_from else [0] * rows.num_rows

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headrace.connectors.source import SourceOptions
+from headrace.foundation.resource_id import ResourceId
 from headrace.stages.timeline import Timeline
 
 
@@ -15,15 +16,18 @@ class StreamBinding:
     topic: str
     source: SourceOptions | None = None
     """The StreamConnector whose schema and event time it has; None for a finetuner's examples."""
-    finetuner: str = ""
+    finetuner: ResourceId | None = None
     """The finetuner whose `examples` it is (`sourceStreamFinetuner`)."""
     out_of_orderness_ms: int = 0
     """Of a finetuner's examples: what the connector at the root of the chain declares. A connector's own comes with its options."""
 
     @property
-    def origin(self) -> str:
-        """The name of the connector or finetuner that it comes from."""
-        return self.source.name if self.source else self.finetuner
+    def origin(self) -> ResourceId:
+        """The connector or finetuner that it comes from."""
+        if self.source is not None:
+            return self.source.id
+        assert self.finetuner is not None, "a stream comes from a connector or a finetuner"
+        return self.finetuner
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,8 @@ class TableBinding:
 class TransformOptions:
     """`preProcessingSQL` of one finetuner."""
 
-    namespace: str
-    finetuner: str
+    id: ResourceId
+    """The resource that owns the query."""
     sql: str
     streams: tuple[StreamBinding, ...]
     tables: tuple[TableBinding, ...] = ()
@@ -53,4 +57,4 @@ class TransformOptions:
     sizes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Sizes declared for an engine's own processes, by their keys in `dataProcessorTemplate`, such as 2048m."""
     retention_ms: int | None = None
-    """For how long rows are kept once every reader has passed them; None: for ever."""
+    """How long rows are kept once every reader has passed them; None: without limit."""

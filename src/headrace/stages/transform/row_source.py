@@ -10,6 +10,7 @@ from headrace.events.example import Example
 from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import records_to_batch
 from headrace.events.schema import Column, RowSchema
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import NewRecord, Record
 from headrace.models.knowledge_text import fill_knowledge
 
@@ -58,12 +59,12 @@ def cut_at_controls(records: Sequence[Record]) -> Iterator[Sequence[Record] | Co
         yield records[start:]
 
 
-def to_batch(records: Sequence[Record], schema: RowSchema, finetuner: str = "") -> RowBatch:
+def to_batch(records: Sequence[Record], schema: RowSchema, finetuner: ResourceId | None = None) -> RowBatch:
     """Typed rows; with `finetuner`, of that finetuner's examples."""
     return _examples_to_batch(records, finetuner) if finetuner else records_to_batch(records, schema)
 
 
-def _examples_to_batch(records: Sequence[Record], finetuner: str) -> RowBatch:
+def _examples_to_batch(records: Sequence[Record], finetuner: ResourceId) -> RowBatch:
     examples = [codec.decode(record, Example) for record in records]
     table = pa.table(
         {
@@ -81,7 +82,7 @@ def _examples_to_batch(records: Sequence[Record], finetuner: str) -> RowBatch:
     return RowBatch(
         table,
         EXAMPLE_COLUMNS,
-        pa.array([chained_row_id(example, finetuner) for example in examples], pa.string()),
+        pa.array([chained_row_id(example, finetuner.name) for example in examples], pa.string()),
         pa.array([record.key for record in records], pa.string()),
         pa.array([record.event_time for record in records], pa.int64()),
         pa.array([record.ingested_at for record in records], pa.int64()),

@@ -2,7 +2,6 @@
 
 from headrace.events import topics
 from headrace.events.dead_records import DEAD_RETENTION_MS
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.context import StageContext
 from headrace.stages.stage import Stage
@@ -11,20 +10,24 @@ from headrace.stages.stage_type import StageType
 from headrace.stages.transform.options import TransformOptions
 
 
-def transform_spec(owner: ResourceId, options: TransformOptions) -> StageSpec:
+def transform_spec(options: TransformOptions) -> StageSpec:
     """Of the resource that owns the query."""
     return StageSpec(
-        "transform", owner, options, reads=tuple(Read(one.topic) for one in options.streams), writes=topics_of(options)
+        "transform",
+        options.id,
+        options,
+        reads=tuple(Read(one.topic) for one in options.streams),
+        writes=topics_of(options),
     )
 
 
 def topics_of(options: TransformOptions) -> tuple[TopicSpec, ...]:
     """Rows, late rows, dead letters."""
-    namespace, owner = options.namespace, options.finetuner
+    owner = options.id
     return (
-        TopicSpec(topics.rows(namespace, owner), retention_ms=options.retention_ms),
-        TopicSpec(topics.late(namespace, owner), retention_ms=DEAD_RETENTION_MS),
-        TopicSpec(topics.stage_dead(namespace, owner, "transform"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.rows(owner), retention_ms=options.retention_ms),
+        TopicSpec(topics.late(owner), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.stage_dead(owner, "transform"), retention_ms=DEAD_RETENTION_MS),
     )
 
 
@@ -52,12 +55,12 @@ def _purge(spec: StageSpec, context: StageContext) -> int:
     options, log = spec.options, context.log
     assert isinstance(options, TransformOptions)
     jobs = open_job_engine(context.backends.streams, context.backends.stream_options)
-    output = topics.job(options.namespace, options.finetuner)
+    output = topics.job(options.id)
     known = {info.spec.name: info for info in log.topics()}
     table = log.external_table(output) if jobs is not None and output in known else None
     if jobs is not None and table is not None:
         discard_job(log, jobs, spec.name, table.topic)
-    tables = topics.tables_prefix(options.namespace, options.finetuner)
+    tables = topics.tables_prefix(options.id)
     return sum(log.delete_topic(name).bytes or 0 for name in known if name == output or name.startswith(tables))
 
 

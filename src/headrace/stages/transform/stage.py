@@ -68,18 +68,18 @@ class TransformStage:
         *,
         engine: str = "duckdb",
     ) -> None:
-        namespace, owner = options.namespace, options.finetuner
-        self.name = f"transform/{namespace}.{owner}"
+        owner = options.id
+        self.name = f"transform/{owner.path_name}"
         self._options, self._log, self._clock = options, log, clock
         self._inputs = QueryInputs(options, log, clock)
         self._engine = open_process_engine(engine)
-        self._rows = topics.rows(namespace, owner)
-        self._late = topics.late(namespace, owner)
-        self._dead = topics.stage_dead(namespace, owner, "transform")
+        self._rows = topics.rows(owner)
+        self._late = topics.late(owner)
+        self._dead = topics.stage_dead(owner, "transform")
         for topic in topics_of(options):
             log.ensure_topic(topic)
         self._lease = take_lease(log, self.name, holder)
-        self._reporter = StageReporter(log, f"StreamFinetuner/{namespace}/{owner}", "transform", clock)
+        self._reporter = StageReporter(log, owner, "transform", clock)
         self._offsets: dict[str, int] = {}
         self._query: StreamQuery | None = None
         self._counts = {"rows": 0, "late": 0, "ends": 0, "endsDue": 0}
@@ -211,7 +211,7 @@ class TransformStage:
 
     def _end(self) -> NewRecord:
         self._counts["ends"] += 1
-        end = Control("end", self._options.finetuner)
+        end = Control("end", self._options.id.name)
         return control_record(derive_id(self.name, "end", self._counts["ends"]), end, 0)
 
     def _commit(self, query: StreamQuery, collected: _Collected, offsets: dict[str, int]) -> None:

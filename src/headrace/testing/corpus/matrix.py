@@ -56,7 +56,7 @@ def render(queries: Sequence[CorpusQuery], known: Mapping[str, Known]) -> str:
 
 
 def page() -> str:
-    """As it stands in the documentation."""
+    """As the documentation has it."""
     return render([*corpus(), *generated_queries()], FLINK)
 
 

@@ -29,7 +29,7 @@ SLOTS = 8
 LOOK_SECONDS = 3.0
 """A job that has written nothing new for so long is asked how it is."""
 MOST_RESTARTS = 2
-"""A row that a job cannot take restarts it for ever."""
+"""A row that a job cannot take restarts it again and again."""
 _PIECE = 50_000
 """Rows to a transaction."""
 

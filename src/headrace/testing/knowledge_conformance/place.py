@@ -14,6 +14,7 @@ from headrace.foundation.errors import HeadraceError
 from headrace.knowledge.registry import open_store
 from headrace.knowledge.store import KnowledgeStore, OpenStore, StoreOptions
 from headrace.testing.knowledge_conformance.builders import GENERATION
+from headrace.testing.resource_ids import knowledge_base_id
 
 _names = count()
 
@@ -36,7 +37,7 @@ class Stores:
 
     def options(self, exact_up_to: int = 200_000) -> StoreOptions:
         """Of a knowledge base that is not there yet."""
-        return StoreOptions("ns", f"kb{next(_names)}", self.folder, self.url, exact_up_to)
+        return StoreOptions(knowledge_base_id(f"kb{next(_names)}", "ns"), self.folder, self.url, exact_up_to)
 
     def open(self, options: StoreOptions) -> KnowledgeStore:
         self._opened.append(open_technology(self.technology, options))

@@ -75,7 +75,7 @@ class ProcessConformance(StorePlace):
 
     @contextmanager
     def _child(self, options: StoreOptions, failpoint: str = "") -> Generator["subprocess.Popen[bytes]"]:
-        arguments = [self.technology, options.name, str(options.state), options.url]
+        arguments = [self.technology, options.id.name, str(options.state), options.url]
         environment = {**os.environ, **({"HEADRACE_FAILPOINT": failpoint} if failpoint else {})}
         process = subprocess.Popen([sys.executable, "-m", writer.__name__, *arguments], env=environment)
         try:

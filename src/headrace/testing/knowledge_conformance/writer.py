@@ -1,6 +1,6 @@
 """What the suite runs in a process of its own, to kill it: `python -m … TECHNOLOGY NAME STATE [URL]`.
 
-Each batch replaces every document of a set by its next version, so that whoever reads sees one number everywhere.
+Each batch replaces every document of a set by its next version, so that a reader sees one number everywhere.
 """
 
 import sys
@@ -13,6 +13,7 @@ from headrace.foundation.failpoints import arm_from_environment
 from headrace.knowledge.store import StoreBatch, StoreOptions
 from headrace.testing.knowledge_conformance.builders import batch, revision
 from headrace.testing.knowledge_conformance.place import open_technology
+from headrace.testing.resource_ids import knowledge_base_id
 
 DOCUMENTS = 6
 
@@ -42,7 +43,7 @@ def write_for_ever(technology: str, options: StoreOptions) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     technology, name, state, url = arguments
-    write_for_ever(technology, StoreOptions("ns", name, Path(state), url))
+    write_for_ever(technology, StoreOptions(knowledge_base_id(name, "ns"), Path(state), url))
 
 
 if __name__ == "__main__":

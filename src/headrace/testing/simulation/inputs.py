@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from headrace.foundation.resource_id import ResourceId
 from headrace.models.tiny import new_checkpoint
 from headrace.testing.simulation.declarations import NAMESPACES, Declared, Shape, declarations
 
@@ -24,8 +25,7 @@ WORDS = "late again card refund rate fee cash transfer please"
 class Feed:
     """Bytes are appended to an input's file; the last line may be cut."""
 
-    namespace: str
-    connector: str
+    connector: ResourceId
     data: bytes
     lines: int
     """Whole lines of the file from here on."""
@@ -35,8 +35,7 @@ class Feed:
 class Quiet:
     """An input gets nothing for its idle timeout, and its topic says so."""
 
-    namespace: str
-    connector: str
+    connector: ResourceId
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,11 @@ def draw_inputs(number: int) -> Inputs:
         bounded_quotes=join and draw.random() < 0.2,
     )
     connectors = ("trades", "quotes") if join else ("trades",)
-    files = [_File(draw, namespace, one, shape) for namespace in NAMESPACES for one in connectors]
+    files = [
+        _File(draw, ResourceId("StreamConnector", namespace, one), shape)
+        for namespace in NAMESPACES
+        for one in connectors
+    ]
     now_ms = 1_700_000_000_000
     bounded = [one for one in files if one.bounded]  # a source that ends is whole when it is first read
     moments = [Moment(now_ms, tuple(happening for one in bounded or files[:1] for happening in one.next()))]
@@ -124,10 +127,10 @@ def _edited(draw: random.Random) -> Declared:
 class _File:
     """What one input is given."""
 
-    def __init__(self, draw: random.Random, namespace: str, connector: str, shape: Shape) -> None:
-        self._draw, self._namespace, self._connector = draw, namespace, connector
-        self.bounded = connector == "quotes" and shape.bounded_quotes
-        count = draw.randrange(12, 26) if connector == "trades" else draw.randrange(5, 14)
+    def __init__(self, draw: random.Random, connector: ResourceId, shape: Shape) -> None:
+        self._draw, self._connector = draw, connector
+        self.bounded = connector.name == "quotes" and shape.bounded_quotes
+        count = draw.randrange(12, 26) if connector.name == "trades" else draw.randrange(5, 14)
         self._data = b"".join(self._line(place, count) for place in range(count))
         self._given = 0
         self._silent = True
@@ -146,7 +149,7 @@ class _File:
         if self._silent or self.bounded:
             return []
         self._silent = True
-        return [Quiet(self._namespace, self._connector)]
+        return [Quiet(self._connector)]
 
     def _feed(self) -> Feed:
         rest = len(self._data) - self._given
@@ -156,7 +159,7 @@ class _File:
         piece = self._data[self._given : self._given + size]
         self._given += size
         self._silent = self._silent and b"\n" not in piece
-        return Feed(self._namespace, self._connector, piece, self._data[: self._given].count(b"\n"))
+        return Feed(self._connector, piece, self._data[: self._given].count(b"\n"))
 
     def _line(self, place: int, count: int) -> bytes:
         draw = self._draw
@@ -168,12 +171,12 @@ class _File:
         seconds = place * (60 / count) - behind
         words = WORDS.split()
         row = {
-            "id": f"{self._namespace}-{self._connector}-{place}",
+            "id": f"{self._connector.namespace}-{self._connector.name}-{place}",
             "event_time": f"{START + timedelta(milliseconds=int(seconds * 1000)):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
-            "symbol": f"{self._namespace}{draw.randrange(SYMBOLS)}",
-            "price" if self._connector == "trades" else "bid": draw.randrange(10),
-            "text": f"{self._namespace} {draw.choice(words)} {draw.choice(words)} {draw.randrange(10)}"
+            "symbol": f"{self._connector.namespace}{draw.randrange(SYMBOLS)}",
+            "price" if self._connector.name == "trades" else "bid": draw.randrange(10),
+            "text": f"{self._connector.namespace} {draw.choice(words)} {draw.choice(words)} {draw.randrange(10)}"
             if draw.random() < 0.8
-            else f"{self._namespace} {draw.choice(words)}",  # the same words come again
+            else f"{self._connector.namespace} {draw.choice(words)}",  # the same words come again
         }
         return json.dumps(row).encode() + b"\n"

@@ -87,7 +87,7 @@ class Teachers:
 
     def _run_desk(self, options: LabelOptions, state: Path, clock: Clock) -> SteppedDesk:
         assert options.teacher
-        self._state, namespace = state, options.namespace
+        self._state, namespace = state, options.id.namespace
         self._note_cut_off(namespace)
         service, executor = self.services[namespace], MortalExecutor()
         store = AnswerStore(state / "teachers.sqlite", executor=executor)
@@ -98,7 +98,7 @@ class Teachers:
     def _desk_at_once(self, options: LabelOptions, state: Path, clock: Clock) -> TeacherDesk:
         """For questions that a trainer asks again: what is not answered then changes what is learned, so all are."""
         assert options.teacher
-        teacher = SimulatedTeacher(self.services[options.namespace], at_once=True)
+        teacher = SimulatedTeacher(self.services[options.id.namespace], at_once=True)
         store = AnswerStore(state / "teachers.sqlite", executor=InlineExecutor())
         return TeacherDesk(teacher, options_of(options, options.teacher), store, clock)
 

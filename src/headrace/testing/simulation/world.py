@@ -9,6 +9,7 @@ from headrace.control.idleness import lags
 from headrace.control.stage_thread import ReopenedStage
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import RetryableError
+from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicLog
 from headrace.stages.ingest import stage as ingest
 from headrace.stages.ingest.options import IngestOptions
@@ -44,8 +45,8 @@ class World:
         self.clock = WorldClock()
         self._trainers_clock = WaitingClock(self.clock)
         self.checkpoint_interval_ms = draw.choice(CHECKPOINT_INTERVALS_MS) if draw else CHECKPOINT_INTERVALS_MS[-1]
-        self._clocks: dict[str, WaitingClock] = {}
-        self._lines: dict[str, int] = {}
+        self._clocks: dict[ResourceId, WaitingClock] = {}
+        self._lines: dict[ResourceId, int] = {}
         self._dead: list[Pipeline | ReopenedStage] = []
         self.teachers = Teachers(draw)
         self._starts = 0
@@ -100,13 +101,13 @@ class World:
 
     def _clock_of(self, spec: StageSpec) -> Clock:
         if isinstance(spec.options, IngestOptions):
-            return self._input_clock(spec.id.namespace, spec.id.name)
+            return self._input_clock(spec.id)
         if isinstance(spec.options, LabelOptions):
             return self.teachers.services[spec.id.namespace].clock
         return self._trainers_clock if isinstance(spec.options, TrainOptions) else self.clock
 
-    def _input_clock(self, namespace: str, connector: str) -> WaitingClock:
-        return self._clocks.setdefault(f"{namespace}/{connector}", WaitingClock(self.clock))
+    def _input_clock(self, connector: ResourceId) -> WaitingClock:
+        return self._clocks.setdefault(connector, WaitingClock(self.clock))
 
     # --- what happens outside ---
 
@@ -115,9 +116,9 @@ class World:
         self.clock.reach(moment.at_ms)
         for one in moment.happenings:
             if isinstance(one, Feed):
-                with (self._folder / f"{one.namespace}-{one.connector}.jsonl").open("ab") as file:
+                with (self._folder / f"{one.connector.namespace}-{one.connector.name}.jsonl").open("ab") as file:
                     file.write(one.data)
-                self._lines[f"{one.namespace}/{one.connector}"] = one.lines
+                self._lines[one.connector] = one.lines
             elif isinstance(one, Edit):
                 self.drain()
                 text = declarations(self.inputs.shape, one.declared)
@@ -139,13 +140,13 @@ class World:
     def _has(self, happening: Feed | Quiet | Edit) -> bool:
         if isinstance(happening, Edit):
             return True
-        found = ingest.read_state(self.pipeline.log, happening.namespace, happening.connector)
+        found = ingest.read_state(self.pipeline.log, happening.connector)
         if isinstance(happening, Feed):
             taken = found.rows + found.dead + found.duplicates if found else 0
-            return taken >= self._lines[f"{happening.namespace}/{happening.connector}"]
+            return taken >= self._lines[happening.connector]
         if found is not None and found.idle:
             return True
-        self._input_clock(happening.namespace, happening.connector).sleep(IDLE_SECONDS)
+        self._input_clock(happening.connector).sleep(IDLE_SECONDS)
         return False
 
     # --- steps ---

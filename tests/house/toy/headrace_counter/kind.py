@@ -23,8 +23,8 @@ class CounterSpec(SpecModel):
 def plan(counter: Resource, planning: Planning) -> Planned:
     """One stage."""
     spec = cast("CounterSpec", counter.spec)
-    planning.needed(counter, "StreamConnector", spec.source_stream_connector)
-    return Planned((count_spec(counter.id, CountOptions(spec.source_stream_connector, spec.step)),))
+    source = planning.needed(counter, "StreamConnector", spec.source_stream_connector)
+    return Planned((count_spec(CountOptions(counter.id, source.id, spec.step)),))
 
 
 KIND = Kind(

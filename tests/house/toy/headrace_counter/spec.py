@@ -15,14 +15,15 @@ from headrace.stages.stage_type import StageType
 class CountOptions:
     """What is counted."""
 
-    connector: str
+    id: ResourceId
+    source: ResourceId
     step: int
 
 
-def count_spec(owner: ResourceId, options: CountOptions) -> StageSpec:
+def count_spec(options: CountOptions) -> StageSpec:
     """Of a Counter."""
-    events = topics.events(owner.namespace, options.connector)
-    return StageSpec("count", owner, options, reads=(Read(events),), writes=(TopicSpec(f"{owner.path_name}.counts"),))
+    events, counts = topics.events(options.source), TopicSpec(f"{options.id.path_name}.counts")
+    return StageSpec("count", options.id, options, reads=(Read(events),), writes=(counts,))
 
 
 def _open(spec: StageSpec, context: StageContext) -> Stage:

@@ -29,7 +29,7 @@ class CountStage:
         self._key = StateKey(self.name, "count")
         entry = self._log.state(self.name, "count").get("count")
         self._count = int(entry.value) if entry else 0
-        self._reporter = StageReporter(self._log, str(spec.id), "count", context.clock)
+        self._reporter = StageReporter(self._log, spec.id, "count", context.clock)
 
     def step(self) -> bool:
         records = self._log.read(self._input, self._log.offset(self.name, self._input), max_records=AT_MOST)

@@ -18,7 +18,7 @@ ROW, SIGN = "row/1", "control/1"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: what stands in parentheses, and its options; those under `properties.` may hold secrets."""
+    """A table: its columns in parentheses, and its options; those under `properties.` may hold secrets."""
 
     name: str
     columns: tuple[str, ...]

@@ -116,7 +116,7 @@ class Views:
         return self.add("windowed", f"SELECT {', '.join(items)}\nFROM TABLE({table}){where}", columns)
 
     def _of_one_key(self, source: View, keys: Sequence[Ref]) -> View:
-        """Several keys in one, `_p`: Flink does not find the second key of a SESSION that stands in a view."""
+        """Several keys in one, `_p`: Flink does not find the second key of a SESSION inside a view."""
         values = [f"CAST({key_sql(one)} AS STRING)" for one in keys]
         texts = [f"COALESCE(CAST(CHAR_LENGTH({one}) AS STRING) || ':' || {one}, '')" for one in values]
         columns, joined = [*source.columns, "_p"], " || ' ' || ".join(texts)
