@@ -38,11 +38,12 @@ def test_a_call_that_is_charged_short_is_found(simulation: Simulation, asks: int
     assert any("calls billed" in line for line in found)
 
 
-def test_an_answer_that_is_not_kept_is_found(simulation: Simulation, asks: int, monkeypatch: pytest.MonkeyPatch):
+def test_an_answer_that_is_not_found_again_is_found(simulation: Simulation, asks: int, monkeypatch: pytest.MonkeyPatch):
     def nothing(_db: sqlite3.Connection, _ask: AskRecord) -> None:
         return None
 
     simulation.undisturbed(asks // SEEDS_OF_ONE_INPUT)
     monkeypatch.setattr(answer_cache, "cached", nothing)
+    monkeypatch.setattr(answer_cache, "given", nothing)
     found = simulation.run(asks).wrong
     assert any("are paid for" in line for line in found)

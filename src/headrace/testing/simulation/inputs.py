@@ -93,7 +93,7 @@ def draw_inputs(number: int) -> Inputs:
         timeline=draw.choice(("arrival", "event")),
         out_of_orderness=draw.choice((0, 1, 3)),
         chained=draw.random() < 0.2,
-        teacher=draw.random() < 0.5,
+        teacher=draw.random() < 0.4,
         bounded_quotes=join and draw.random() < 0.2,
     )
     connectors = ("trades", "quotes") if join else ("trades",)
@@ -177,6 +177,6 @@ class _File:
             "price" if self._connector.name == "trades" else "bid": draw.randrange(10),
             "text": f"{self._connector.namespace} {draw.choice(words)} {draw.choice(words)} {draw.randrange(10)}"
             if draw.random() < 0.8
-            else f"{self._connector.namespace} {draw.choice(words)}",  # the same words come again
+            else f"{self._connector.namespace} {draw.choice(words[:2])}",  # the same words come again
         }
         return json.dumps(row).encode() + b"\n"
