@@ -69,7 +69,7 @@ times: setup ## Shows where the last `make test` spent its time, by folder; INTO
 bench: setup $(if $(ENGINE),,.venv-bench/.installed) ## Measures everything against its peers, into benchmarks/RESULTS.md (needs a quiet machine); ENGINE=cluster: what runs on Kafka and Flink
 	@$(BIN)/python benchmarks/run.py $(if $(ENGINE),--engine $(ENGINE)) $(NAMES)
 
-simulate: setup ## Runs the pipeline under seeded schedules of steps, kills and full disks; SEEDS=N for another number than 100
+simulate: setup ## Runs the pipeline under seeded schedules of steps, kills, full disks and a bad teacher; SEEDS=N for another number than 100
 	@$(BIN)/python -m headrace.testing.simulation $(if $(SEEDS),--seeds $(SEEDS))
 
 crash: setup ## Kills the running job 500 times at random points; KILLS=N for another number

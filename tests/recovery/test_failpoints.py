@@ -25,6 +25,7 @@ POINTS = {
     },
     "teacher": {
         "teacher.reserve.before": (40,), "teacher.reserve.after": (1,), "teacher.answer.before": (64,), "teacher.answer.after": (120,),
+        "teacher.commit.within": (30,),
         "label.commit.before": (2,), "label.commit.after": (4,), "train.reask.before": (1,), "train.reask.after": (1,),
         "train.commit.before": (3,), "store.put.after": (4,),
     },

@@ -366,6 +366,18 @@ def test_the_first_declaration_is_recorded_with_all_its_values(desk: DeclaredDes
     assert first.details["baseVersion"] == "v0"
 
 
+def test_the_first_declaration_is_recorded_before_any_example_however_seldom_checkpoints_are_made(
+    desk: DeclaredDesk,
+) -> None:
+    desk.declare("checkpoint_interval_ms", 3_600_000)
+    desk.run()
+    [first] = desk.decisions("declaration")
+    assert (first.subject, first.last_offset) == ("declaration-1", 0)
+    desk.declare("learning.learner.batch_size", 32)
+    desk.run()
+    assert [one.subject for one in desk.decisions("declaration")] == ["declaration-1", "declaration-2"]
+
+
 def test_nothing_is_recorded_where_nothing_changed(desk: DeclaredDesk) -> None:
     for _ in range(3):
         learned(desk, 16)

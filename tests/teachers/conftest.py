@@ -1,9 +1,7 @@
 """Virtual time for asyncio, and a teacher that follows a script."""
 
 import asyncio
-import selectors
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,62 +12,9 @@ from headrace.teachers.answer_store import AnswerStore
 from headrace.teachers.desk import TeacherDesk
 from headrace.teachers.desk_options import DeskOptions
 from headrace.teachers.teacher import RateLimits, TeacherAnswer
+from headrace.testing.virtual_loop import InlineExecutor, LoopClock, run_virtually
 
 Result = TypeVar("Result")
-START_MS = 1_700_000_000_000
-
-
-class JumpingSelector(selectors.SelectSelector):
-    """Instead of waiting, moves the loop's time on."""
-
-    now = 1000.0
-
-    def select(self, timeout: float | None = None):
-        ready = super().select(0)
-        if ready or timeout == 0:
-            return ready
-        if timeout is None:
-            return super().select(None)
-        self.now += timeout
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose sleeps take no time."""
-
-    def __init__(self) -> None:
-        self.jumping = JumpingSelector()
-        super().__init__(self.jumping)
-
-    def time(self) -> float:
-        return self.jumping.now
-
-
-class LoopClock:
-    """The virtual loop's time as a Clock."""
-
-    def now_ms(self) -> int:
-        return START_MS + round(self.monotonic() * 1000)
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("a blocking sleep inside the event loop")
-
-
-class InlineExecutor(Executor):
-    """Runs what it is given at once, so that virtual time has no thread to wait for."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 an executor hands over whatever it was
-            future.set_exception(error)
-        return future
-
-
 Step = str | Exception | Callable[[], Awaitable[str]]
 
 
@@ -111,16 +56,6 @@ class ScriptedTeacher:
 
     async def close(self) -> None:
         self.closed = True
-
-
-def run_virtually(main: Callable[[], Awaitable[Result]]) -> Result:
-    """Runs a coroutine on a virtual loop."""
-
-    async def wrapped() -> Result:
-        return await main()
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(wrapped())
 
 
 @pytest.fixture

@@ -21,12 +21,16 @@ def failpoint(name: str) -> None:
 
 @contextmanager
 def armed(name: str, action: Callable[[], None]) -> Generator[None]:
-    """Runs `action` whenever `name` is passed, while the context lasts."""
+    """Runs `action` whenever `name` is passed, while the context lasts; then what was armed before is armed again."""
+    before = _actions.get(name)
     _actions[name] = action
     try:
         yield
     finally:
-        del _actions[name]
+        if before is None:
+            del _actions[name]
+        else:
+            _actions[name] = before
 
 
 def arm_from_environment() -> None:

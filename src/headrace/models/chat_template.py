@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -32,18 +33,24 @@ def _to_json(value: object, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
+@lru_cache(maxsize=16)
+def _compiled(source: str) -> Template:
+    """The template of a text, which many checkpoints share. TemplateError."""
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.filters["tojson"] = _to_json
+    cast("dict[str, object]", environment.globals)["raise_exception"] = _refuse
+    return environment.from_string(source)
+
+
 class ChatTemplate:
     """Renders messages to text. Templates get no clock: the same messages give the same text on every day."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str], where: str) -> None:
         """`special_tokens`: `eos_token`, `bos_token` … as the template names them; `where` is shown in errors."""
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        environment.filters["tojson"] = _to_json
-        cast("dict[str, object]", environment.globals)["raise_exception"] = _refuse
         self._where = where
         self._names = {"bos_token": "", "eos_token": "", **special_tokens}
         try:
-            self._template: Template = environment.from_string(source)
+            self._template = _compiled(source)
         except TemplateError as error:
             raise InvalidDeclarationError(f"the chat template does not parse: {error}", where=where) from error
 

@@ -4,6 +4,7 @@ sqlglot has no Flink dialect, and none of its dialects knows window table functi
 arguments that were written (`exp.Anonymous`), so that the allow-list alone decides what they mean.
 """
 
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import sqlglot
@@ -155,8 +156,12 @@ class Flink(Dialect):
     Parser = FlinkParser
 
 
+@lru_cache(maxsize=64)
 def parse_query(sql: str) -> exp.Select:
-    """The one SELECT of a query; a trailing `;` may stand. InvalidQueryError says the place."""
+    """The one SELECT of a query; a trailing `;` may stand. InvalidQueryError says the place.
+
+    A declaration's query is read many times, by its checks, by planning and at each start: all share one tree and change nothing in it.
+    """
     if len(sql) > MAX_QUERY_LENGTH:
         raise InvalidQueryError(f"the query is longer than {MAX_QUERY_LENGTH:,} characters", next_step="shorten it")
     _must_be_a_query(sql)

@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, wait
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Coroutine
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, Protocol, TypeVar
 
 from headrace.teachers.desk import TeacherDesk
 
@@ -12,8 +12,42 @@ _CHECK_SECONDS = 0.1
 Result = TypeVar("Result")
 
 
+class RunningDesk(Protocol):
+    """A desk whose event loop somebody runs."""
+
+    @property
+    def calls_left(self) -> int:
+        """As the desk's."""
+        ...
+
+    @property
+    def last_answered(self) -> int:
+        """As the desk's."""
+        ...
+
+    def submit(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> "Future[Result]":
+        """Starts the work on the loop, in the order of submission."""
+        ...
+
+    def run(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
+        """Does the work on the loop and waits for it."""
+        ...
+
+    def wait(self, futures: "Collection[Future[Any]]", timeout_seconds: float) -> None:
+        """Until one of them is done, or the time is up."""
+        ...
+
+    def check(self) -> None:
+        """Raises what ended the loop, where something did that is no `Exception`."""
+        ...
+
+    def close(self, grace_seconds: float) -> None:
+        """Gives calls that have left so long to arrive and be stored, then ends everything."""
+        ...
+
+
 class DeskThread:
-    """Owns its desk. Used from one other thread."""
+    """Runs its desk in a thread. Owns the desk. Used from one other thread."""
 
     def __init__(self, desk: TeacherDesk, name: str) -> None:
         self._desk = desk
@@ -25,40 +59,38 @@ class DeskThread:
 
     @property
     def calls_left(self) -> int:
-        """As the desk's."""
         return self._desk.calls_left
 
     @property
     def last_answered(self) -> int:
-        """As the desk's."""
         return self._desk.last_answered
 
     def submit(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> "Future[Result]":
-        """Starts the work on the loop, in the order of submission."""
         self.check()
         return asyncio.run_coroutine_threadsafe(self._guarded(work), self._loop)
 
     def run(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
-        """Does the work on the loop and waits for it."""
         future = self.submit(work)
         while not wait([future], timeout=_CHECK_SECONDS).done:
             self.check()
         return future.result()
 
+    def wait(self, futures: "Collection[Future[Any]]", timeout_seconds: float) -> None:
+        wait(futures, timeout=timeout_seconds, return_when=FIRST_COMPLETED)
+        self.check()
+
     def check(self) -> None:
-        """Raises what ended the loop, where something did that is no `Exception`."""
         if self._fatal is not None:
             raise self._fatal
 
     def close(self, grace_seconds: float) -> None:
-        """Gives calls that have left so long to arrive and be stored, then ends everything."""
         if self._loop.is_closed():
             return
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
         try:
             self._loop.run_until_complete(self._desk.close(0.0 if self._fatal else grace_seconds))
-            self._loop.run_until_complete(_end_tasks())
+            self._loop.run_until_complete(end_tasks())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self._loop.close()
@@ -78,7 +110,7 @@ class DeskThread:
             raise
 
 
-async def _end_tasks() -> None:
+async def end_tasks() -> None:
     """Cancels what still waits, such as asks that nobody collects any more."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from headrace.foundation.failpoints import failpoint
 from headrace.teachers.store_file import StoreFile, store_error
 
 Result = TypeVar("Result")
@@ -57,7 +58,9 @@ class GroupCommit:
             group, self._waiting = self._waiting, []
             try:
                 results = await loop.run_in_executor(self._executor, self._commit, [work for work, _ in group])
-            except Exception as error:  # noqa: BLE001 every caller must hear of it
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 every caller must hear of it
                 for _, future in group:
                     future.set_exception(error)
             else:
@@ -72,6 +75,7 @@ class GroupCommit:
             writer.execute("BEGIN IMMEDIATE")
             try:
                 results = [work(writer) for work in group]
+                failpoint("teacher.commit.within")
                 writer.execute("COMMIT")
             except BaseException:
                 if writer.in_transaction:

@@ -25,6 +25,7 @@ COMMITS = (
 NAMES = (
     *(f"{name}.{side}" for name in COMMITS for side in ("before", "after")),
     "log.commit.within",
+    "teacher.commit.within",
     "sink.prepared",
     "sink.renamed",
 )

@@ -77,10 +77,12 @@ class Pipeline:
         at_most: int | None = None,
         clock_of: Callable[[StageSpec], Clock] | None = None,
         seen: Callable[[TopicLog], Any] | None = None,
+        opened: Callable[[StageSpec, StageContext], Stage | None] | None = None,
     ) -> None:
         """`learner`: opens each trainer's learner; None: PyTorch's. `at_most`: records that a stage reads from the log at once.
 
         `clock_of`: each stage's own clock; None: all go by `clock`. `seen`: the log as a stage sees it, in place of `at_most`.
+        `opened`: opens a stage in a way of its own; None from it: as ever.
         """
         self.topology, self.state, self.holder = topology.only(STEPPED), state, holder
         self.specs = sorted(self.topology.specs, key=lambda one: STEPPED.index(one.kind))
@@ -88,6 +90,7 @@ class Pipeline:
         self._clock, self._learner = clock, learner
         self._clock_of = clock_of or (lambda _: clock)
         self._seen = seen or (lambda log: _as_read(log, at_most))
+        self._opened = opened or (lambda _spec, _context: None)
         self._log: TopicLog | None = None
         self.stages: list[ReopenedStage] = []
         self.errors: list[str] = []
@@ -169,6 +172,8 @@ class Pipeline:
         return StageContext(self._seen(log), self.holder, self.state, clock=self._clock_of(spec))
 
     def _open(self, spec: StageSpec, context: StageContext) -> Stage:
+        if (stage := self._opened(spec, context)) is not None:
+            return stage
         if self._learner and isinstance(spec.options, TrainOptions):
             return TrainStage(
                 spec.options, context.log, context.holder, context.state, context.clock, learner=self._learner

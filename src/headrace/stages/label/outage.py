@@ -21,7 +21,7 @@ from headrace.foundation.errors import HeadraceError
 from headrace.foundation.resource_id import ResourceId
 from headrace.stages.label.pending import Failed, Pending
 from headrace.teachers.desk import TeacherDesk
-from headrace.teachers.desk_thread import DeskThread
+from headrace.teachers.desk_thread import RunningDesk
 from headrace.teachers.teacher import (
     AnsweredError,
     BudgetSpentError,
@@ -40,7 +40,7 @@ TROUBLE = (TeacherUnavailableError, TeacherRejectedError, BudgetSpentError)
 class OutageJudge:
     """Judges the failures of one finetuner's prompts."""
 
-    def __init__(self, desk: DeskThread, owner: ResourceId, max_attempts: int, clock: Clock) -> None:
+    def __init__(self, desk: RunningDesk, owner: ResourceId, max_attempts: int, clock: Clock) -> None:
         self._desk, self._owner, self._max_attempts, self._clock = desk, owner, max_attempts, clock
         self._probe: Future[Failed | None] | None = None
         self._away_until_call = 0

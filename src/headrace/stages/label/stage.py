@@ -9,7 +9,7 @@ deleted, then the sign passes. Prompts behind it that cite one of these document
 """
 
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,11 @@ from headrace.stages.label.outage import TROUBLE, OutageJudge
 from headrace.stages.label.output import Batch, LabelOutput
 from headrace.stages.label.pending import Failed, Outcome, Pending, pending_of
 from headrace.stages.label.spec import topics_of
-from headrace.stages.label.teacher_desk import open_desk
+from headrace.stages.label.teacher_desk import RunDesk, run_desk
 from headrace.stages.label.without_teacher import settled
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.teachers.desk import TeacherDesk
-from headrace.teachers.desk_thread import DeskThread
+from headrace.teachers.desk_thread import RunningDesk
 from headrace.teachers.teacher import AnsweredError, BudgetSpentError, TeacherRejectedError
 
 WAIT_SECONDS = 0.02
@@ -44,9 +44,16 @@ class LabelStage:
     """Owns `label/NAMESPACE.FINETUNER`. Opened and closed by itself; others use the same store of answers meanwhile."""
 
     def __init__(
-        self, options: LabelOptions, log: TopicLog, holder: str, state: Path, clock: Clock = SYSTEM_CLOCK
+        self,
+        options: LabelOptions,
+        log: TopicLog,
+        holder: str,
+        state: Path,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        desk: RunDesk = run_desk,
     ) -> None:
-        """`state`: the state directory, where the teachers' answers are kept."""
+        """`state`: the state directory, where the teachers' answers are kept. `desk`: opens the desk and runs it."""
         finetuner = options.id
         self.name = f"label/{finetuner.path_name}"
         self._options, self._log, self._clock = options, log, clock
@@ -66,7 +73,7 @@ class LabelStage:
         )
         self._output = LabelOutput(self.name, self._prompts, options.teacher.name if options.teacher else "")
         self._queue: deque[Pending] = deque()
-        self._desk = DeskThread(open_desk(options, state, clock), self.name) if options.teacher else None
+        self._desk = desk(options, state, clock) if options.teacher else None
         self._judge = OutageJudge(self._desk, self._owner, options.max_attempts, clock) if self._desk else None
         self._tidied_at: float | None = None
 
@@ -149,9 +156,8 @@ class LabelStage:
         if front.waits:
             shows = [one.asked for one in self._queue if one.in_flight] if front.failure else [front.asked]
             futures: list[Future[Any]] = [one for one in (*shows, judge.probe) if one]
-            wait(futures, timeout=WAIT_SECONDS, return_when=FIRST_COMPLETED)
-        if self._desk:
-            self._desk.check()
+            assert self._desk
+            self._desk.wait(futures, WAIT_SECONDS)
 
     def _collect(self) -> Batch:
         batch = Batch()
@@ -218,7 +224,7 @@ class LabelStage:
         said = f"prompt {front.record.id} failed {front.attempts} of {self._options.max_attempts} times, others are answered"
         self._reporter.say(Condition("TeacherAvailable", "True", "Retrying", said), progress=self._progress())
 
-    def _tidy(self, desk: DeskThread) -> None:
+    def _tidy(self, desk: RunningDesk) -> None:
         """At first and then once an hour: accounts for what dead processes left, and keeps the store within its bounds."""
         now = self._clock.monotonic()
         if self._tidied_at is None or now - self._tidied_at >= PRUNE_SECONDS:

@@ -23,7 +23,7 @@ from headrace.log.topic_log import Commit, Lease, StateKey, TopicLog
 from headrace.models.embedder import Embedder
 from headrace.models.knowledge_text import fill_knowledge
 from headrace.models.prompt_renderer import KNOWLEDGE
-from headrace.stages.label.teacher_desk import open_desk
+from headrace.stages.label.teacher_desk import OpenDesk, open_desk
 from headrace.stages.train.options import TrainOptions
 from headrace.teachers.desk import TeacherDesk
 
@@ -53,13 +53,14 @@ class TeacherReasker:
         clock: Clock,
         *,
         embedder: Embedder | None = None,
+        desk: OpenDesk = open_desk,
     ) -> None:
-        """`embedder`: handed in by tests; else the knowledge base's own, opened when it is needed."""
+        """`embedder`: handed in by tests; else the knowledge base's own, opened when it is needed. `desk`: opens the teacher's."""
         self._options, self._log, self._owner, self._lease = options, log, owner, lease
         self._state_dir, self._clock, self._embedder = state, clock, embedder
         self._examples = topics.examples(options.id)
         self._desk: TeacherDesk | None = (
-            open_desk(options.teacher, state, clock) if options.teacher and options.teacher.teacher else None
+            desk(options.teacher, state, clock) if options.teacher and options.teacher.teacher else None
         )
         self._loop = asyncio.new_event_loop()
         self._kept = {*log.state(owner, ANSWERS), *log.state(owner, WITH_PASSAGES)}

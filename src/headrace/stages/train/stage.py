@@ -26,6 +26,7 @@ from headrace.log.topic_log import Commit, GroupOffset, StateKey, TopicLog, Topi
 from headrace.models.embedder import Embedder
 from headrace.models.renderer import open_renderer
 from headrace.promotion import registry
+from headrace.stages.label.teacher_desk import OpenDesk, open_desk
 from headrace.stages.stage import Condition, StageReporter, take_lease
 from headrace.stages.train import version_store
 from headrace.stages.train.declaration import Declared, decision_of
@@ -64,8 +65,12 @@ class TrainStage:
         *,
         learner: OpenLearner = open_torch,
         embedder: Embedder | None = None,
+        desk: OpenDesk = open_desk,
     ) -> None:
-        """`learner`: opens the numerical side. `embedder`: handed in by tests; else opened as the options say."""
+        """`learner`: opens the numerical side. `embedder`: handed in by tests; else opened as the options say.
+
+        `desk`: opens the teacher's desk, for questions that are asked again.
+        """
         finetuner = options.id
         self.name = f"train/{finetuner.path_name}"
         self._options, self._log, self._clock = options, log, clock
@@ -84,7 +89,8 @@ class TrainStage:
         self._keep_alias = False
         self._taken_up = dict(self._state.taken_up)
         self._history = History(self._state.declared)
-        self._begin(learner, TeacherReasker(options, log, self.name, self._lease, state, clock, embedder=embedder))
+        reasker = TeacherReasker(options, log, self.name, self._lease, state, clock, embedder=embedder, desk=desk)
+        self._begin(learner, reasker)
         self._checkpointed_at = clock.monotonic()
         self._started_at: float | None = None
         self._started_examples = self._loop.learning.examples
@@ -148,10 +154,10 @@ class TrainStage:
         self._pending.extend(self._loop.take(record, example))
 
     def _due(self) -> bool:
-        committed = self._state.checkpoints[-1].offset if self._state.checkpoints else -1
-        if self._pending.must_commit:
+        """The first checkpoint is due at once: which declaration was the first must not depend on when an example comes."""
+        if self._pending.must_commit or not self._state.checkpoints:
             return True
-        if self._offset == committed:
+        if self._offset == self._state.checkpoints[-1].offset:
             return False
         elapsed_ms = (self._clock.monotonic() - self._checkpointed_at) * 1000
         return elapsed_ms >= self._options.checkpoint_interval_ms

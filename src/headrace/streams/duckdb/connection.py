@@ -8,26 +8,33 @@ from headrace.streams.duckdb.macros import MACRO_NAMES, MACROS
 from headrace.streams.stream_engine import EngineOptions
 
 Error = duckdb.Error
+Connection = duckdb.DuckDBPyConnection
 DEFAULT_MEMORY_BYTES = 1 << 30
+
+
+def connect(options: EngineOptions) -> Connection:
+    """An instance of its own. What is set holds for every connection to it."""
+    connection = duckdb.connect(":memory:", config={"threads": max(1, options.parallelism)})
+    memory = options.memory_bytes or DEFAULT_MEMORY_BYTES
+    for setting in (
+        "SET GLOBAL TimeZone = 'UTC'",
+        f"SET memory_limit = '{max(memory, 64 << 20)}B'",
+        "SET temp_directory = ''",
+        "SET enable_external_access = false",
+        "SET autoinstall_known_extensions = false",
+        "SET autoload_known_extensions = false",
+        "SET GLOBAL python_enable_replacements = false",
+        "SET lock_configuration = true",
+    ):
+        connection.execute(setting)
+    return connection
 
 
 class Database:
     """Runs SQL over Arrow tables. One thread."""
 
     def __init__(self, options: EngineOptions) -> None:
-        self._connection = duckdb.connect(":memory:", config={"threads": max(1, options.parallelism)})
-        memory = options.memory_bytes or DEFAULT_MEMORY_BYTES
-        for setting in (
-            "SET TimeZone = 'UTC'",
-            f"SET memory_limit = '{max(memory, 64 << 20)}B'",
-            "SET temp_directory = ''",
-            "SET enable_external_access = false",
-            "SET autoinstall_known_extensions = false",
-            "SET autoload_known_extensions = false",
-            "SET python_enable_replacements = false",
-            "SET lock_configuration = true",
-        ):
-            self._connection.execute(setting)
+        self._connection = connect(options)
         self._has_macros = False
 
     def register(self, name: str, table: pa.Table) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-NAMESPACES = ("red", "blue")
+NAMESPACES = ("north", "south")
+"""Words that stand in no message: a record that holds the other one's is found by it."""
 
 JOIN = """SELECT t.id AS id, t.event_time AS event_time, t.text AS text,
           CASE WHEN q.bid IS NULL THEN 'fee' WHEN q.bid > t.price THEN 'card' ELSE 'rate' END AS move
@@ -12,6 +13,9 @@ WINDOW = """SELECT symbol, window_end, LAST_VALUE(text) AS text,
           CASE WHEN LAST_VALUE(price) > FIRST_VALUE(price) THEN 'card' ELSE 'rate' END AS move
         FROM TABLE(TUMBLE(TABLE source_stream, DESCRIPTOR(event_time), INTERVAL '5' SECOND))
         GROUP BY window_start, window_end, symbol"""
+
+MAX_ATTEMPTS = 3
+"""Failures that make a dead letter of a prompt. An outage of the teacher may count as one, so a run has fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class Shape:
     """Seconds."""
     chained: bool
     """A second finetuner learns from the first one's examples."""
+    teacher: bool
+    """A teacher says what is right; otherwise the rows do."""
     bounded_quotes: bool
     """The right side of the join is read to its end; otherwise it is followed, as the left side is."""
 
@@ -35,6 +41,8 @@ class Declared:
     batch_size: int = 4
     approval: Literal["auto", "manual"] = "auto"
     candidate_every: int = 16
+    concurrency: int = 6
+    """Calls to the teacher under way at once."""
 
 
 def declarations(shape: Shape, declared: Declared) -> str:
@@ -47,6 +55,7 @@ def _namespace(namespace: str, shape: Shape, declared: Declared) -> str:
     parts = [
         _connector(namespace, "trades", "price", shape, follow=True),
         *([quotes] if shape.query == "join" else []),
+        *([_teacher(namespace)] if shape.teacher else []),
         _finetuner(namespace, shape, declared),
         *([_chained(namespace, shape)] if shape.chained else []),
         _sink(namespace),
@@ -74,7 +83,20 @@ spec:
 """
 
 
+def _teacher(namespace: str) -> str:
+    return f"""\
+apiVersion: llm.nstream.ai/v1
+kind: MegaModel
+metadata: {{name: lead, namespace: {namespace}}}
+spec:
+  modelProvider: OpenAI
+  modelTemplate: {{openAI: {{model: simulated, endpoint: "http://127.0.0.1:9/v1"}}}}
+  price: {{inputPerMillion: 2.5, outputPerMillion: 10}}
+"""
+
+
 def _finetuner(namespace: str, shape: Shape, declared: Declared) -> str:
+    teacher, question = ("megaModel: lead, ", "{text} {move}") if shape.teacher else ("", "{text}")
     return f"""\
 apiVersion: llm.nstream.ai/v1
 kind: BaseModel
@@ -87,20 +109,26 @@ apiVersion: llm.nstream.ai/v1
 kind: StreamFinetuner
 metadata: {{name: desk, namespace: {namespace}}}
 spec:
-  finetunerInfo: {{baseModel: tiny, dataSource: {{sourceStreamConnector: trades}}}}
+  finetunerInfo: {{baseModel: tiny, {teacher}dataSource: {{sourceStreamConnector: trades}}}}
   finetunerTemplate:
     preProcessing:
       preProcessingSQL: >-
         {JOIN if shape.query == "join" else WINDOW}
       sampleRatio: 0.9
   ioSequenceLength: {{inputMax: 32, outputMax: 8}}
-  promptTemplate: [{{userQuestion: "{{text}}"}}]
-  groundTruth: {{column: move}}
+  promptTemplate: [{{userQuestion: "{question}"}}]
+  {_labels(shape, declared)}
   trainer: {{batchSize: {declared.batch_size}, learningRate: 0.005}}
   timeline: {shape.timeline}
   learning: {{warmupSteps: 2}}
   promotion: {{approval: {declared.approval}, candidateEvery: {declared.candidate_every}, anchors: {{max: 4, maxDrop: 0.5}}}}
 """
+
+
+def _labels(shape: Shape, declared: Declared) -> str:
+    if not shape.teacher:
+        return "groundTruth: {column: move}"
+    return f"teacher: {{concurrency: {declared.concurrency}, maxAttempts: {MAX_ATTEMPTS}}}"
 
 
 def _chained(namespace: str, shape: Shape) -> str:

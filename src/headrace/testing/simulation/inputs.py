@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from headrace.foundation.resource_id import ResourceId
 from headrace.models.tiny import new_checkpoint
@@ -91,7 +92,8 @@ def draw_inputs(number: int) -> Inputs:
         query="join" if join else "window",
         timeline=draw.choice(("arrival", "event")),
         out_of_orderness=draw.choice((0, 1, 3)),
-        chained=draw.random() < 0.3,
+        chained=draw.random() < 0.2,
+        teacher=draw.random() < 0.4,
         bounded_quotes=join and draw.random() < 0.2,
     )
     connectors = ("trades", "quotes") if join else ("trades",)
@@ -103,19 +105,23 @@ def draw_inputs(number: int) -> Inputs:
     now_ms = 1_700_000_000_000
     bounded = [one for one in files if one.bounded]  # a source that ends is whole when it is first read
     moments = [Moment(now_ms, tuple(happening for one in bounded or files[:1] for happening in one.next()))]
-    edit_at = draw.randrange(3, 9)
+    edit_at = draw.randrange(3, 7)
     while any(one.left for one in files):
         now_ms += draw.choice((1, 40, 900, 5_000))
         chosen = draw.sample(files, k=min(len(files), draw.choice((1, 1, 1, 2))))
         moments.append(Moment(now_ms, tuple(happening for one in chosen for happening in one.next())))
         if len(moments) == edit_at:
             now_ms += 1
-            edited = Declared(draw.choice((2, 4, 6)), draw.choice(("auto", "manual")), draw.choice((8, 16, 24)))
-            moments.append(Moment(now_ms, (Edit(edited),)))
+            moments.append(Moment(now_ms, (Edit(_edited(draw)),)))
     for one in files:  # all are quiet in the end, so that every row of a join comes out
         now_ms += 10
         moments.append(Moment(now_ms, tuple(one.silence())))
     return Inputs(shape, tuple(one for one in moments if one.happenings))
+
+
+def _edited(draw: random.Random) -> Declared:
+    approval: Literal["auto", "manual"] = "auto" if draw.random() < 0.5 else "manual"
+    return Declared(draw.choice((2, 4, 6)), approval, draw.choice((8, 16, 24)), draw.choice((1, 3, 6)))
 
 
 class _File:
@@ -124,7 +130,7 @@ class _File:
     def __init__(self, draw: random.Random, connector: ResourceId, shape: Shape) -> None:
         self._draw, self._connector = draw, connector
         self.bounded = connector.name == "quotes" and shape.bounded_quotes
-        count = draw.randrange(24, 40) if connector.name == "trades" else draw.randrange(8, 24)
+        count = draw.randrange(12, 26) if connector.name == "trades" else draw.randrange(5, 14)
         self._data = b"".join(self._line(place, count) for place in range(count))
         self._given = 0
         self._silent = True
@@ -147,7 +153,7 @@ class _File:
 
     def _feed(self) -> Feed:
         rest = len(self._data) - self._given
-        size = rest if self.bounded else min(rest, self._draw.randrange(60, 1_200))
+        size = rest if self.bounded else min(rest, self._draw.randrange(60, 1_500))
         if not self.bounded and self._draw.random() < 0.6:  # most often whole lines
             size = self._data.index(b"\n", self._given + size - 1) + 1 - self._given
         piece = self._data[self._given : self._given + size]
@@ -169,6 +175,8 @@ class _File:
             "event_time": f"{START + timedelta(milliseconds=int(seconds * 1000)):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
             "symbol": f"{self._connector.namespace}{draw.randrange(SYMBOLS)}",
             "price" if self._connector.name == "trades" else "bid": draw.randrange(10),
-            "text": f"{self._connector.namespace} {draw.choice(words)} {draw.choice(words)} {place % 10}",
+            "text": f"{self._connector.namespace} {draw.choice(words)} {draw.choice(words)} {draw.randrange(10)}"
+            if draw.random() < 0.8
+            else f"{self._connector.namespace} {draw.choice(words[:2])}",  # the same words come again
         }
         return json.dumps(row).encode() + b"\n"

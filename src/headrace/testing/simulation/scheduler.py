@@ -1,36 +1,19 @@
-"""One seed, one run: which stage steps next, who stands still, what goes wrong and when."""
+"""One disturbed run: which stage steps next, who stands still, what goes wrong and when. All is drawn from one seed."""
 
 import random
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from headrace.stages.topology import Topology
 from headrace.testing.failpoints import Kill, Killed, killing
-from headrace.testing.pipeline import declared
+from headrace.testing.simulation.declarations import MAX_ATTEMPTS, NAMESPACES
 from headrace.testing.simulation.faults import disk_full
-from headrace.testing.simulation.inputs import Inputs, Moment, draw_inputs, make_model
+from headrace.testing.simulation.inputs import Moment
 from headrace.testing.simulation.oracle import disagreements, outcome, violations
-from headrace.testing.simulation.world import World
-
-INPUT_SETS = 24
-"""So many different inputs; each has one undisturbed run."""
-MAX_ACTIONS = 400
-"""Within one moment; an input that is not taken in after so many is stuck."""
-
-
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """An undisturbed run."""
-
-    inputs: Inputs
-    result: dict[str, Any]
-    passed: tuple[str, ...]
-    """The failpoints on its way."""
+from headrace.testing.simulation.teacher import Mood
+from headrace.testing.simulation.undisturbed import MAX_ACTIONS, Undisturbed
+from headrace.testing.simulation.world import CHECKPOINT_INTERVALS_MS, World
 
 
 @dataclass(slots=True)
@@ -44,88 +27,31 @@ class Report:
     """How often the scheduler did what."""
 
 
-class Simulation:
-    """Runs seeds; keeps the undisturbed runs that they are compared with."""
+class DisturbedRun:
+    """Of the inputs of an undisturbed run."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder`: everything is written there."""
-        self._folder = folder
-        self._model = make_model(folder / "model")
-        self._twins: dict[int, Twin] = {}
-        self._topologies: dict[str, Topology] = {}
-
-    def _topology(self, file: Path, state: Path) -> Topology:
-        """Every run has the same folder, so that equal declarations are checked once."""
-        text = file.read_text("utf-8")
-        if text not in self._topologies:
-            self._topologies[text] = declared(file, state)
-        return self._topologies[text]
-
-    def run(self, seed: int) -> Report:
-        """One disturbed run. Whatever a stage raises that would end it for good is an error of the run."""
-        twin = self.twin(seed % INPUT_SETS)
-        folder = self._folder / "run"
-        twin.inputs.lay_out(folder, self._model)
-        report = Report(seed)
-        draw = random.Random(seed)
-        world = World(twin.inputs, folder, self._topology, draw)
-        try:
-            _Run(world, twin, draw, report).to_the_end()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is what this seed found
-            report.wrong.append(f"{type(error).__name__}: {error}")
-        finally:
-            world.close()
-            shutil.rmtree(folder)
-        return report
-
-    def twin(self, number: int) -> Twin:
-        """The undisturbed run of an input set: everything is read as soon as it arrives."""
-        if number not in self._twins:
-            inputs = draw_inputs(number)
-            folder = self._folder / "run"
-            inputs.lay_out(folder, self._model)
-            world = World(inputs, folder, self._topology)
-            with killing(Kill()) as counted:
-                for moment in inputs.moments:
-                    world.begin(moment)
-                    self._take_in(world, moment)
-                world.drain()
-            passed = tuple(sorted(name for name, times in counted.passed.items() if times))
-            found = outcome(world.pipeline.topology, world.state)
-            world.close()
-            shutil.rmtree(folder)
-            self._twins[number] = Twin(inputs, found, passed)
-        return self._twins[number]
-
-    @staticmethod
-    def _take_in(world: World, moment: Moment) -> None:
-        for _ in range(MAX_ACTIONS):
-            world.drain()
-            if world.taken_in(moment):
-                return
-        raise TimeoutError(f"undisturbed and not taken in: {moment}")
-
-
-class _Run:
-    def __init__(self, world: World, twin: Twin, draw: random.Random, report: Report) -> None:
-        self._world, self._twin, self._draw, self._report = world, twin, draw, report
+    def __init__(self, world: World, calm: Undisturbed, draw: random.Random, report: Report) -> None:
+        self._world, self._calm, self._draw, self._report = world, calm, draw, report
         self._standing: dict[int, int] = {}
         """Stages that stand still, by place, and for how many actions yet."""
-        calm = draw.choice((1.0, 1.0, 0.3))
+        often = draw.choice((1.0, 1.0, 0.3))
         self._actions: dict[Callable[[], None], float] = {
-            self._steps: 10.0, self._turn: 3.0, self._pause: 1.0, self._kill_a_stage: 0.3 * calm,
-            self._kill_at_a_commit: 0.8 * calm, self._kill_all: 0.04 * calm, self._kill_while_opening: 0.02 * calm,
-            self._fill_the_disk: 0.3 * calm, self._change_what_must_not_matter: 0.03 * calm,
+            self._steps: 8.0, self._turn: 2.0, self._pause: 1.0, self._kill_a_stage: 0.8 * often,
+            self._kill_at_a_commit: 1.6 * often, self._kill_all: 0.08 * often, self._kill_while_opening: 0.05 * often,
+            self._fill_the_disk: 0.5 * often, self._fail_twice: 0.4 * often, self._change_what_must_not_matter: 0.06 * often,
         }  # fmt: skip
+        if calm.inputs.shape.teacher:
+            self._actions |= {self._teacher_goes_on: 2.0, self._teacher_fails: 0.8 * often}
 
     def to_the_end(self) -> None:
-        for moment in self._twin.inputs.moments:
+        for moment in self._calm.inputs.moments:
             self._world.begin(moment)
             self._until_taken_in(moment)
         self._world.drain()
         log, topology = self._world.pipeline.log, self._world.pipeline.topology
         self._report.wrong += violations(log, topology)
-        self._report.wrong += disagreements(outcome(topology, self._world.state), self._twin.result)
+        self._report.wrong += disagreements(outcome(topology, self._world.state), self._calm.result)
+        self._report.wrong += self._world.teachers.settle()
 
     def _until_taken_in(self, moment: Moment) -> None:
         for _ in range(MAX_ACTIONS):
@@ -178,10 +104,18 @@ class _Run:
 
     def _kill_at_a_commit(self) -> None:
         """The process of one stage ends at a failpoint, if it comes there."""
-        kill = Kill(self._draw.choice(self._twin.passed), self._draw.choice((1, 1, 2, 3)))
-        with suppress(Killed), killing(kill):
-            self._turn()
-            self._turn()
+        with suppress(Killed), killing(self._drawn_kill()):
+            self._two_turns()
+
+    def _drawn_kill(self) -> Kill:
+        return Kill(self._draw.choice(self._calm.passed), self._draw.choice((1, 1, 2, 3)))
+
+    def _two_turns(self) -> None:
+        """With time for the teacher between them, where there is one."""
+        self._turn()
+        if self._calm.inputs.shape.teacher:
+            self._teacher_goes_on()
+        self._turn()
 
     def _kill_all(self) -> None:
         self._world.kill()
@@ -198,11 +132,47 @@ class _Run:
 
     def _fill_the_disk(self) -> None:
         with disk_full(self._draw.choice((1, 1, 3, 10))):
-            for _ in range(2):
-                self._turn()
+            self._two_turns()
+
+    def _fail_twice(self) -> None:
+        """The disk is full, or the teacher away, and then the process is killed as well."""
+        if self._calm.inputs.shape.teacher and self._draw.random() < 0.5:
+            self._teacher_fails()
+        with disk_full(self._draw.choice((1, 2, 3))):
+            self._turn()
+            with suppress(Killed), killing(self._drawn_kill()):
+                self._two_turns()
+            self._kill_a_stage()
+
+    def _teacher_goes_on(self) -> None:
+        """Answers arrive while nobody steps the stage that waits for them."""
+        namespace = self._draw.choice(NAMESPACES)
+        try:
+            self._world.teachers.pass_time(namespace, self._draw.choice((0.1, 1.0, 10.0, 100.0)))
+        except Killed:
+            self._kill_the_label_stage(namespace)
+            raise
+
+    def _kill_the_label_stage(self, namespace: str) -> None:
+        specs = self._world.pipeline.specs
+        self._world.kill_stage(
+            next(
+                place
+                for place, one in enumerate(specs)
+                if one.kind == "label" and one.id.namespace == namespace and one.id.name == "desk"
+            )
+        )
+
+    def _teacher_fails(self) -> None:
+        """It is away, its answers are cut, or it limits the rate."""
+        service = self._world.teachers.services[self._draw.choice(NAMESPACES)]
+        mood: Mood = self._draw.choice(("down", "cut", "limited"))
+        if service.mood_now is None and (mood == "limited" or service.outages < MAX_ATTEMPTS - 1):
+            self._report.did[f"teacher {mood}"] += 1
+            service.fall_into(mood, self._draw.choice((1.0, 15.0, 90.0)))
 
     def _change_what_must_not_matter(self) -> None:
-        self._world.checkpoint_interval_ms = self._draw.choice((0, 1_000, 60_000))
+        self._world.checkpoint_interval_ms = self._draw.choice(CHECKPOINT_INTERVALS_MS)
         self._world.restart()
 
     def _start(self) -> None:

@@ -10,64 +10,26 @@ from headrace.control.stage_thread import ReopenedStage
 from headrace.foundation.clock import Clock
 from headrace.foundation.errors import RetryableError
 from headrace.foundation.resource_id import ResourceId
-from headrace.log.record import Record
 from headrace.log.topic_log import TopicLog
 from headrace.stages.ingest import stage as ingest
 from headrace.stages.ingest.options import IngestOptions
+from headrace.stages.label.options import LabelOptions
 from headrace.stages.stage_spec import StageSpec
 from headrace.stages.topology import Topology
-from headrace.testing.clock import VirtualClock
+from headrace.stages.train.options import TrainOptions
 from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import MAX_TURNS, Pipeline, declared, with_interval
-from headrace.testing.simulation.declarations import declarations
+from headrace.testing.simulation.clocks import WaitingClock, WorldClock
+from headrace.testing.simulation.declarations import NAMESPACES, declarations
+from headrace.testing.simulation.drawn_reads import DrawnReads
 from headrace.testing.simulation.inputs import Edit, Feed, Inputs, Moment, Quiet
+from headrace.testing.simulation.teachers import Teachers
 
 TopologyOf = Callable[[Path, Path], Topology]
 IDLE_SECONDS = 3_700.0
 """More than the idle timeout that is declared."""
-
-
-class WorldClock(VirtualClock):
-    """Moves with what happens outside and with nothing else, so that arrivals have the same moments in every run."""
-
-    def sleep(self, seconds: float) -> None:
-        """Returns at once."""
-
-    def reach(self, now_ms: int) -> None:
-        """It is so late now."""
-        super().sleep((now_ms - self.now_ms()) / 1000)
-
-
-class InputClock:
-    """One ingest's: the time of day is the world's; how long it has waited is its own."""
-
-    def __init__(self, world: WorldClock) -> None:
-        self._world, self._waited = world, 0.0
-
-    def now_ms(self) -> int:
-        return self._world.now_ms()
-
-    def monotonic(self) -> float:
-        return self._waited
-
-    def sleep(self, seconds: float) -> None:
-        self._waited += seconds
-
-
-class DrawnReads:
-    """The log, of which a stage gets at each read a drawn number of records, or none yet. Else the log itself."""
-
-    def __init__(self, log: TopicLog, draw: random.Random) -> None:
-        self._log, self._draw = log, draw
-        self.whole = False
-        """Everything there is is given."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
-
-    def read(self, topic: str, offset: int, *, max_records: int = 10_000, **limits: int) -> list[Record]:
-        at_most = max_records if self.whole else self._draw.choice((0, 1, 3, 10, max_records))
-        return self._log.read(topic, offset, max_records=min(max_records, at_most), **limits) if at_most else []
+KEEPING_UP = ("ingest", "transform")
+CHECKPOINT_INTERVALS_MS = (0, 1_000, 60_000)
 
 
 class World:
@@ -81,10 +43,12 @@ class World:
         self._topology_of = topology_of
         self.state = folder / "state"
         self.clock = WorldClock()
-        self.checkpoint_interval_ms = 0
-        self._clocks: dict[ResourceId, InputClock] = {}
+        self._trainers_clock = WaitingClock(self.clock)
+        self.checkpoint_interval_ms = draw.choice(CHECKPOINT_INTERVALS_MS) if draw else CHECKPOINT_INTERVALS_MS[-1]
+        self._clocks: dict[ResourceId, WaitingClock] = {}
         self._lines: dict[ResourceId, int] = {}
         self._dead: list[Pipeline | ReopenedStage] = []
+        self.teachers = Teachers(draw)
         self._starts = 0
         self._reads: list[DrawnReads] = []
         self.pipeline = self._new()
@@ -103,11 +67,16 @@ class World:
 
     def kill(self) -> None:
         """Drops the stages as a kill would. `open` starts others."""
+        for namespace in NAMESPACES:
+            self.teachers.kill(namespace)
         self._dead.append(self.pipeline)
         self.pipeline = self._new()
 
     def kill_stage(self, place: int) -> None:
         """Drops one stage, as the kill of its process would; its next step opens another."""
+        spec = self.pipeline.specs[place]
+        if spec.kind == "label" and spec.id.name == "desk":
+            self.teachers.kill(spec.id.namespace)
         self._dead.append(self.pipeline.replace(place))
 
     def close(self) -> None:
@@ -120,7 +89,7 @@ class World:
         found = self._topology_of(self._folder / "job.yaml", self.state)
         return Pipeline(
             with_interval(found, self.checkpoint_interval_ms), self.state, learner=open_light_learner, clock=self.clock, holder=f"process {self._starts}",
-            clock_of=self._clock_of, seen=self._seen,
+            clock_of=self._clock_of, seen=self._seen, opened=self.teachers.opened,
         )  # fmt: skip
 
     def _seen(self, log: TopicLog) -> Any:
@@ -133,10 +102,12 @@ class World:
     def _clock_of(self, spec: StageSpec) -> Clock:
         if isinstance(spec.options, IngestOptions):
             return self._input_clock(spec.id)
-        return self.clock
+        if isinstance(spec.options, LabelOptions):
+            return self.teachers.services[spec.id.namespace].clock
+        return self._trainers_clock if isinstance(spec.options, TrainOptions) else self.clock
 
-    def _input_clock(self, connector: ResourceId) -> InputClock:
-        return self._clocks.setdefault(connector, InputClock(self.clock))
+    def _input_clock(self, connector: ResourceId) -> WaitingClock:
+        return self._clocks.setdefault(connector, WaitingClock(self.clock))
 
     # --- what happens outside ---
 
@@ -187,22 +158,39 @@ class World:
     def ingests(self) -> list[ReopenedStage]:
         return [stage for stage, spec in zip(self.stages, self.pipeline.specs, strict=True) if spec.kind == "ingest"]
 
-    def step(self, stage: ReopenedStage) -> None:
-        self.pipeline.step(stage)
+    def step(self, stage: ReopenedStage) -> bool:
+        return self.pipeline.step(stage)
+
+    def keep_up(self) -> None:
+        """Steps inputs and queries until nothing that has arrived is left to them."""
+        stages = [one for one, spec in zip(self.stages, self.pipeline.specs, strict=True) if spec.kind in KEEPING_UP]
+        for _ in range(MAX_TURNS):
+            worked = [self.step(one) for one in stages]
+            if not any(worked):
+                return
+        raise TimeoutError(f"inputs and queries do not come to an end in {MAX_TURNS} turns")
 
     def drain(self) -> None:
         """Steps everything until nothing is left to read; followed inputs have no end of their own."""
-        for one in self._reads:
-            one.whole = True
+        self._patient(patient=True)
         for _ in range(MAX_TURNS):
-            if not self.pipeline.turn() and not any(self.behind().values()):
+            if self.pipeline.turn():
+                continue
+            if not any(self.behind().values()):
                 break
+            self.teachers.rest()
+            self._trainers_clock.sleep(CHECKPOINT_INTERVALS_MS[-1] / 1000)
         else:
             raise TimeoutError(
                 f"not done after {MAX_TURNS} turns; behind: {self.behind()}; {self.pipeline.errors[-1:]}"
             )
+        self._patient(patient=False)
+
+    def _patient(self, *, patient: bool) -> None:
+        """Everything that is there is read, and the first answer is waited for."""
+        self.teachers.patient = patient
         for one in self._reads:
-            one.whole = False
+            one.whole = patient
 
     def behind(self) -> dict[str, int]:
         """Records that each stage has still to read."""
