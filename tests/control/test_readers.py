@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.control.readers import RELEASED, release_readers, restore_readers, settle_readers
+from headrace.control.readers import RELEASED, missed, release_readers, restore_readers, settle_readers
 from headrace.foundation.resource_id import ResourceId
 from headrace.log.registry import open_log
 from headrace.log.topic_log import Commit, GroupOffset, TopicLog, TopicSpec
@@ -68,7 +68,31 @@ def test_a_reader_that_comes_back_behind_the_start_says_how_much_it_missed(log: 
     [status] = read_statuses(log)
     assert status.resource == str(DESK)
     assert status.conditions[0].reason == "BehindRetention"
-    assert "4 records of t" in status.conditions[0].message
+    assert status.conditions[0].message == (
+        "4 records of t are gone from the log; train/default.desk starts behind them and never reads them"
+    )
+
+
+def test_a_new_reader_of_a_topic_whose_start_is_gone_says_how_much_it_misses(
+    log: TopicLog, clock: VirtualClock
+) -> None:
+    log.commit(Commit(offsets=[GroupOffset(SPEC.name, "t", 6)]))
+    settle_readers(log, Topology((SPEC,)), "h", clock)
+    assert start_after_retention(log, clock) == 6
+    sink = StageSpec("sink", DESK.sibling("StreamConnector", "out"), None, reads=(Read("t"), Read("not there yet")))
+    assert [(one.spec, one.topic, one.records) for one in missed(log, (SPEC, sink))] == [(sink, "t", 6)]
+    restore_readers(log, (SPEC, sink), "h", clock)
+    [status] = read_statuses(log)
+    assert (status.resource, status.conditions[0].reason) == (str(sink.id), "BehindRetention")
+
+
+def test_a_new_reader_of_a_compacted_topic_misses_no_key_and_is_told_nothing(
+    log: TopicLog, clock: VirtualClock
+) -> None:
+    log.ensure_topic(TopicSpec("t", retention_ms=1000, compacted=True))
+    log.forget_group(SPEC.name)
+    assert start_after_retention(log, clock) > 0
+    assert missed(log, (SPEC,)) == []
 
 
 def test_a_reader_whose_resource_is_not_ready_holds_on(log: TopicLog, clock: VirtualClock) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from headrace.connectors.source import SourceOptions
+from headrace.control.role_log import LIMIT_BYTES, RoleLog
 from headrace.control.supervisor import StateLock, Supervisor, orders
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import BusyError
@@ -106,3 +107,13 @@ def test_each_role_is_told_its_own_part_and_nothing_is_started_for_nothing(tmp_p
     assert list(orders((), tmp_path, "me")) == []
     one = list(orders((INGEST,), tmp_path, "me"))
     assert [order.process for order in one] == ["ingest"]
+
+
+def test_the_logs_of_all_roles_are_bounded_also_of_those_that_are_gone(log: TopicLog, tmp_path: Path):
+    gone = RoleLog(tmp_path, "train/default.former")
+    with gone.open() as output:
+        output.truncate(LIMIT_BYTES + 1)
+    supervisor = Supervisor((), log, tmp_path)
+    supervisor.poll()
+    supervisor.stop()
+    assert (gone.path.stat().st_size, gone.former.stat().st_size) == (0, LIMIT_BYTES)

@@ -86,7 +86,7 @@ CASES: list[Case] = [
         "  trainer:\n",
         "  trainers:\n",
         [
-            "base.yaml:68:3: StreamFinetuner/desk: spec.trainers: unknown key 'trainers'; did you mean 'trainer'? (valid: finetunerInfo, finetunerTemplate, preProcessing, ioSequenceLength, promptTemplate, trainer, groundTruth, timeline, learning, promotion, teacher)",
+            "base.yaml:68:3: StreamFinetuner/desk: spec.trainers: unknown key 'trainers'; did you mean 'trainer'? (valid: finetunerInfo, finetunerTemplate, preProcessing, ioSequenceLength, promptTemplate, trainer, groundTruth, timeline, learning, promotion, teacher, retention)",
         ],
     ),
     Case(
@@ -686,7 +686,7 @@ CASES: list[Case] = [
         "  trainer:\n",
         "  batchSize: 8\n  trainer:\n",
         [
-            "base.yaml:68:3: StreamFinetuner/desk: spec.batchSize: unknown key 'batchSize' (valid: finetunerInfo, finetunerTemplate, preProcessing, ioSequenceLength, promptTemplate, trainer, groundTruth, timeline, learning, promotion, teacher) — It belongs under trainer.",
+            "base.yaml:68:3: StreamFinetuner/desk: spec.batchSize: unknown key 'batchSize' (valid: finetunerInfo, finetunerTemplate, preProcessing, ioSequenceLength, promptTemplate, trainer, groundTruth, timeline, learning, promotion, teacher, retention) — It belongs under trainer.",
         ],
     ),
     Case(
@@ -746,6 +746,22 @@ CASES: list[Case] = [
             "base.yaml:83:28: KnowledgeBase/kb: spec.document.text: the source has no column 'txt'; did you mean 'text'? (valid: asked_at, id, text, category)",
             "base.yaml:84:38: KnowledgeBase/kb: spec.chunking.overlap: an overlap of 20 leaves nothing of a chunk of 20 tokens",
         ],
+    ),
+    Case(
+        "retention of what is no topic, for no time, and of nothing",
+        "    metric: exact\n",
+        "    metric: exact\n  retention:\n    answer: 7d\n    rows: 0s\n    prompts: a week\n",
+        [
+            "base.yaml:77:5: StreamFinetuner/desk: spec.retention.answer: unknown key 'answer'; did you mean 'answers'? (valid: rows, late, prompts, examples, scores, deadLetters, answers, feedback)",
+            "base.yaml:78:11: StreamFinetuner/desk: spec.retention.rows: must be more than 0",
+            "base.yaml:79:14: StreamFinetuner/desk: spec.retention.prompts: 'a week' is not a duration; write a number and ms, s, m, h or d, such as 30s or 5m",
+        ],
+    ),
+    Case(
+        "retention of everything at once",
+        "    metric: exact\n",
+        "    metric: exact\n  retention: 7d\n",
+        ["base.yaml:76:14: StreamFinetuner/desk: spec.retention: must be a mapping"],
     ),
 ]
 

@@ -16,8 +16,8 @@ from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.label.options import LabelOptions
 from headrace.stages.prompt.options import PromptOptions
-from headrace.stages.serve.options import LOOPBACK, DoorOptions
-from headrace.stages.serve.spec import gateway_options
+from headrace.stages.serve.options import LOOPBACK, DoorOptions, ServedModel
+from headrace.stages.serve.spec import gateway_options, shared_topics
 from headrace.stages.sink.options import SinkStageOptions
 from headrace.stages.topology import Topology
 from headrace.stages.train.options import TrainOptions
@@ -308,6 +308,54 @@ def test_a_knowledge_base_is_kept_by_index_and_reaches_prompt_train_and_serve(
         base,
         "Which intent is this? {knowledge} {text}",
     )
+
+
+def test_a_source_keeps_the_newest_record_of_each_document_of_its_knowledge_bases(
+    base_text: str, folder: Path, settings: Settings
+) -> None:
+    other = KNOWLEDGE.split("---")[2].replace("policies", "others").replace("{id: id,", "{id: text,")
+    [plain] = build(base_text, folder, settings).options(IngestOptions)
+    [one] = build(grounded(base_text), folder, settings).of_kind("ingest")
+    [both] = build(f"{grounded(base_text)}---{other}", folder, settings).options(IngestOptions)
+    assert plain.documents_by == ()
+    assert isinstance(one.options, IngestOptions)
+    assert one.options.documents_by == ("id",)
+    assert [topic.compacted for topic in one.writes] == [True, False], "events, and no dead letters"
+    assert both.documents_by == ("id", "text")
+
+
+def test_what_a_namespace_shares_is_kept_as_long_as_one_of_its_finetuners_wants(
+    base_text: str, folder: Path, settings: Settings
+) -> None:
+    def shared(desk: str, other: str) -> tuple[list[int | None], list[str]]:
+        first = base_text.replace("    metric: exact\n", f"    metric: exact\n  retention: {{{desk}}}\n")
+        second = first.rpartition("---")[2].replace("name: desk", "name: other").replace(f"{{{desk}}}", f"{{{other}}}")
+        built = build(f"{first}---{second}", folder, settings)
+        kept = [one.retention_ms for one in shared_topics("default", built.options(ServedModel))]
+        return kept, [f"{note.id.name}: {note.message}" for note in built.notes]
+
+    day = 86_400_000
+    assert shared("answers: 1d, feedback: 2d", "answers: 3d, feedback: 2d") == (
+        [3 * day, 2 * day],
+        [
+            "desk: retention.answers cannot act: StreamFinetuner/other keeps what the namespace shares longer",
+        ],
+    )
+    assert shared("answers: 1d", "scores: 1d") == (
+        [None, None],
+        ["desk: retention.answers cannot act: StreamFinetuner/other keeps what the namespace shares longer"],
+    )
+
+
+def test_a_folder_of_documents_is_kept_for_the_knowledge_base_that_is_yet_to_come(
+    folder: Path, settings: Settings
+) -> None:
+    text = """apiVersion: llm.nstream.ai/v1
+kind: StreamConnector
+metadata: {name: docs}
+spec: {type: documents, documents: {path: docs}}
+"""
+    assert [one.documents_by for one in build(text, folder, settings).options(IngestOptions)] == [("path",)]
 
 
 def test_a_knowledge_base_without_its_models_weights_is_not_ready_and_whoever_needs_it_neither(

@@ -2,13 +2,22 @@
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from headrace.control.readers import settle_readers
+from headrace.control.resource_store import ResourceStore
+from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.kinds.catalog import load
 from headrace.log.registry import open_log
 from headrace.promotion import registry
+from headrace.stages.stage import read_statuses
+from headrace.stages.topology import Topology
 from headrace.stages.train.train_state import read_train_state
+from headrace.testing.light_learner import open_light_learner
+from headrace.testing.pipeline import Pipeline
 from headrace.testing.resource_ids import finetuner_id
 
 from .reset_desk import LayOut, ResetDesk
@@ -143,3 +152,38 @@ def test_a_purge_leaves_nothing_of_a_finetuner_and_everything_of_its_source(
     assert len(desk.records("default.questions.events")) == events
     desk.run()
     assert desk.spent().calls == 20
+
+
+def test_a_finetuner_that_is_deleted_and_applied_again_makes_every_row_prompt_and_example_once(
+    tmp_path: Path, lay_out_job: LayOut
+) -> None:
+    desk = ResetDesk("kills", tmp_path / "job", lay_out_job, questions=30)
+    file = desk.folder / "questions-1.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:20]))
+    desk.run()
+    before = desk.contents()
+    with closing(open_log(desk.state)) as log:
+        store = ResourceStore(log)
+        store.apply(load([str(desk.folder / "job.yaml")]).resources, 0)
+        deleted = next(one for one in store.all() if one.kind == "StreamFinetuner")
+        store.delete(deleted.id)
+        without = Topology(tuple(one for one in desk.topology.specs if one.id != deleted.id))
+        settle_readers(log, without, "t", SYSTEM_CLOCK)
+    file.write_text("".join(lines))
+    with Pipeline(without, desk.state, learner=open_light_learner) as pipeline:
+        pipeline.run()
+    assert {name: len(made) for name, made in desk.contents().items()} == {
+        name: 30 if name.endswith(".events") else len(made) for name, made in before.items()
+    }
+    with closing(open_log(desk.state)) as log:
+        ResourceStore(log).apply([deleted], 0)
+        settle_readers(log, desk.topology, "t", SYSTEM_CLOCK)
+        assert [one for one in read_statuses(log) if "input" in one.stage] == []
+    desk.run()
+    after = desk.contents()
+    for name in ("default.desk.rows", "default.desk.prompts", "default.desk.examples"):
+        assert len(before[name]) == 20
+        assert after[name][:20] == before[name]
+        assert len(after[name]) == len({one[0] for one in after[name]}) == 30
+    assert desk.spent().calls == 30

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from headrace.events import codec, topics
 from headrace.events.example import Example
@@ -11,6 +12,7 @@ from headrace.log.record import NewRecord
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.transform.options import StreamBinding, TransformOptions
+from headrace.stages.transform.row_source import chained_row_id, root_of
 from headrace.stages.transform.stage import TransformStage
 from headrace.testing.builders import append, read_all
 from headrace.testing.resource_ids import finetuner_id
@@ -40,3 +42,12 @@ def test_examples_within_the_declared_disorder_are_not_late(tmp_path: Path):
         assert found[:1] == counts
         assert len(read_all(log, topics.late(finetuner_id("second")))) == late
         log.close()
+
+
+@pytest.mark.parametrize("root", ["trades:1", "trades:a~b", "trades:~", "trades:back\\~slash\\"])
+def test_the_event_at_the_root_is_known_by_its_whole_id_through_every_finetuner_of_a_chain(root: str):
+    row_id = root
+    for chained in (False, True, True):
+        found = root_of(row_id, chained=chained)
+        assert found == root
+        row_id = chained_row_id(Example(row_id, found, 0, 1, [], "yes", "teacher"), "first~")

@@ -2,13 +2,23 @@
 
 from collections.abc import Generator
 from pathlib import Path
+from unittest.mock import ANY
 from urllib.parse import urlsplit
 
 import pytest
 
 from headrace.cluster import LocalCluster
+from headrace.control.deletion import runs_elsewhere
+from headrace.control.performing import perform
+from headrace.control.requests import Request, RequestOutcome, fetch_outcome, submit
 from headrace.events.schema import Column, RowSchema
+from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.resource_id import ResourceId
+from headrace.stages.context import Backends, StageContext
+from headrace.stages.topology import Topology
+from headrace.stages.transform.options import TransformOptions
 from headrace.stages.transform.running_job import discard_job, read_job
+from headrace.stages.transform.spec import transform_spec
 from headrace.testing.query_desk import COUNTS, MINUTE, SCHEMA, SUMS, Desk, numbers
 
 STAGE = "transform/default.desk"
@@ -101,6 +111,33 @@ def test_no_savepoint_is_left_of_a_job_that_was_replaced_and_none_of_one_that_is
         assert discard_job(desk.log, desk.jobs, STAGE, desk.job_name()) > 0
         assert read_job(desk.log, STAGE) is None
         assert not (Path(urlsplit(job.checkpoint).path) / "_metadata").exists()
+    finally:
+        desk.close()
+
+
+@pytest.mark.slow
+def test_a_deleted_query_leaves_no_job_behind_and_goes_on_once_it_is_applied_again(
+    tmp_path: Path, flink_cluster: LocalCluster
+) -> None:
+    desk = Desk.on_the_cluster(tmp_path, flink_cluster)
+    try:
+        desk.feed(1, 1, 2)
+        desk.run(COUNTS, [2])
+        assert desk.stage is not None
+        desk.stage.close()
+        assert desk.running_job() is not None, "closing the stage leaves it running"
+        found = flink_cluster.addresses
+        streams = {"gateway": found.flink_gateway, "jobmanager": found.flink_rest}
+        context = StageContext(desk.log, "t", tmp_path, Backends("kafka", {}, "flink", streams))
+        owner = ResourceId("StreamFinetuner", "default", "desk")
+        topology = Topology((transform_spec(owner, TransformOptions("default", "desk", COUNTS, ())),))
+        assert runs_elsewhere(topology, owner, context.backends)
+        key = submit(desk.log, Request("delete", str(owner)), SYSTEM_CLOCK)
+        perform(key, Request("delete", str(owner)), topology, context)
+        assert fetch_outcome(desk.log, key) == RequestOutcome("StreamFinetuner/desk deleted", 0, ANY)
+        assert desk.running_job() is None
+        desk.feed(2, 3)
+        assert numbers(desk.run(COUNTS, [2, 2])) == [2, 2], "each window once, also the one that was open"
     finally:
         desk.close()
 

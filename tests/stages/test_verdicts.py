@@ -14,13 +14,18 @@ import yaml
 
 from headrace.events import codec, topics
 from headrace.events.prompt import Prompt
+from headrace.foundation.settings import Settings
 from headrace.kinds.catalog import Resource, read_text
 from headrace.kinds.reference import rows
 from headrace.kinds.registry import KINDS
 from headrace.kinds.stream_finetuner import stages
+from headrace.kinds.topology import topology
 from headrace.log.registry import open_log
+from headrace.log.topic_log import TopicSpec
 from headrace.models.tiny import new_checkpoint
 from headrace.stages.prompt.stage import PromptStage
+from headrace.stages.serve.options import ServedModel
+from headrace.stages.serve.spec import shared_topics
 from headrace.stages.train.options import TrainOptions
 from headrace.testing.builders import append, new_record, read_all
 from headrace.testing.clock import VirtualClock
@@ -109,6 +114,20 @@ PROMPTED: dict[str, tuple[Any, Callable[[list[Prompt]], bool]]] = {
 }
 """A value, and what is true of the prompts of rows that come afterwards."""
 
+RETAINED: dict[str, tuple[str, ...]] = {
+    "retention.rows": (topics.rows("default", "desk"),),
+    "retention.late": (topics.late("default", "desk"),),
+    "retention.prompts": (topics.prompts("default", "desk"),),
+    "retention.examples": (topics.examples("default", "desk"),),
+    "retention.scores": (topics.scores("default", "desk"),),
+    "retention.deadLetters": tuple(
+        topics.stage_dead("default", "desk", stage) for stage in ("transform", "prompt", "label", "train")
+    ),
+    "retention.answers": (topics.answers("default"),),
+    "retention.feedback": (topics.feedback("default"),),
+}
+"""The topics that forget."""
+
 _QUERY = "observed for both engines in test_changed_queries and test_job_inputs"
 _LABEL = "the label stage is opened with it; its effect on calls is observed in tests/teachers and test_label_money"
 _SUPERVISED = "acts on processes, not on a stage; observed in tests/control/test_supervisor"
@@ -144,7 +163,7 @@ NOT_IN_THIS_TABLE: dict[str, str] = {
 
 
 def test_every_field_has_a_case_or_a_reason_why_it_has_none() -> None:
-    cases = {*LEARNED, *AFTER_A_RESET, *PROMPTED}
+    cases = {*LEARNED, *AFTER_A_RESET, *PROMPTED, *RETAINED}
     paths = {row.path.replace("[]", "") for row in rows(KIND.variant(""), KIND)}
     fields = {path for path in paths if not any(other.startswith(f"{path}.") for other in paths)}
     assert sorted(fields - cases - set(NOT_IN_THIS_TABLE)) == [], "without a case"
@@ -246,4 +265,35 @@ def test_a_change_of_prompts_acts_from_the_next_row_and_leaves_the_others(path: 
     assert len(before) == 4
     assert not holds(before)
     assert holds(after[4:])
+    log.close()
+
+
+def planned_topics(folder: Path, declared: Resource) -> dict[str, TopicSpec]:
+    """As the finetuner's stages keep them."""
+    declared_with = read_text(SOURCE, "headrace.yaml", str(folder)).resources
+    built = topology([*declared_with, declared], Settings(state=folder / "state"), {"HF_HOME": str(folder / "hf")})
+    assert built.not_ready == ()
+    shared = shared_topics("default", built.options(ServedModel))
+    return {one.name: one for one in (*(one for spec in built.specs for one in spec.writes), *shared)}
+
+
+@pytest.mark.parametrize("path", RETAINED)
+def test_a_change_of_retention_acts_at_the_next_trim_and_on_its_topics_alone(
+    path: str, tmp_path: Path, base: Path
+) -> None:
+    assert KIND.verdict(path, "").text == "at once"
+    clock = VirtualClock()
+    log = open_log(tmp_path / "state", clock=clock)
+    every = [name for names in RETAINED.values() for name in names]
+    forgotten = list[list[str]]()
+    for declared in (finetuner(base.parent), finetuner(base.parent, path, "1h")):
+        for name, spec in planned_topics(base.parent, declared).items():
+            if name in every:
+                log.ensure_topic(spec)
+        for name in every:
+            append(log, name, [new_record(f"{name}/{clock.now_ms()}")])
+        clock.advance(7_200)
+        log.trim(clock.now_ms())
+        forgotten.append([name for name in every if not read_all(log, name)])
+    assert forgotten == [[], list(RETAINED[path])]
     log.close()

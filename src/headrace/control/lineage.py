@@ -168,7 +168,7 @@ def _window_rows(log: TopicLog, rows_topic: str, origin: Origin) -> Iterator[dic
 
 def _is_in_window(record: Record, topic: str, origin: Origin) -> bool:
     """Whether a row made by a window was made of this record too, as far as time and key tell."""
-    if topic not in origin.topics or record.kind == codec.CONTROL:
+    if topic not in origin.topics or not codec.is_data(record):
         return False
     if not origin.window_start <= record.event_time < origin.window_end:
         return False

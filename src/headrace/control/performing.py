@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from headrace.control import purge, reset
+from headrace.control import deletion, purge, reset
 from headrace.control.requests import Request, RequestOutcome, answered, pending
 from headrace.foundation.errors import HeadraceError
 from headrace.foundation.failpoints import failpoint
@@ -31,6 +31,8 @@ def concerned(topology: Topology, request: Request) -> set[str]:
     try:
         if request.verb == "purge":
             return {one.name for one in purge.scope(topology, request.id).stopped}
+        if request.verb == "delete":
+            return {one.name for one in topology.of_resource(request.id)}
         return {one.name for one in reset.scope(topology, request.id, request.start).stages}
     except HeadraceError:  # performing it says why
         return set()
@@ -38,7 +40,7 @@ def concerned(topology: Topology, request: Request) -> set[str]:
 
 def perform(key: str, request: Request, topology: Topology, context: StageContext) -> None:
     """Ends with the request's one commit. A step that fails leaves its reason as the outcome; the request may be repeated."""
-    work = purge.purge if request.verb == "purge" else reset.reset
+    work = {"purge": purge.purge, "delete": deletion.delete, "reset": reset.reset}[request.verb]
     try:
         commit, words = work(request, topology, context)
         outcome = RequestOutcome(words)

@@ -63,7 +63,7 @@ class FinetunerProgress:
         scores = topics.scores(self.id)
         for record in log.read(scores, self._score_offset, max_records=20_000) if known.get(scores) else ():
             self._score_offset = record.offset + 1
-            if record.kind == codec.CONTROL:
+            if not codec.is_data(record):
                 continue
             score = codec.decode(record, Score)
             if not score.anchor:
@@ -71,7 +71,7 @@ class FinetunerProgress:
         decisions = topics.decisions(self.id)
         for record in log.read(decisions, self._decision_offset) if known.get(decisions) else ():
             self._decision_offset = record.offset + 1
-            if record.kind == codec.CONTROL:
+            if not codec.is_data(record):
                 continue
             self.decisions.append(codec.decode(record, Decision))
         self._read_last(log, topics.examples(self.id), known)

@@ -6,6 +6,7 @@ inside the new one, and comes back before the stage starts.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from headrace.foundation.clock import Clock
 from headrace.log.topic_log import Commit, GroupOffset, TopicLog
@@ -52,20 +53,43 @@ def undeclared(log: TopicLog, topology: Topology) -> list[GroupOffset]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What a stage that is about to start will never see of a topic."""
+
+    spec: StageSpec
+    topic: str
+    records: int
+
+    def __str__(self) -> str:
+        return f"{self.records:,} records of {self.topic} are gone from the log; {self.spec.name} starts behind them and never reads them"
+
+
+def missed(log: TopicLog, specs: Iterable[StageSpec]) -> list[Missed]:
+    """Of stages that start, or start again, behind the first records of their inputs. One that runs misses nothing: retention waits.
+
+    A compacted topic still has the newest record of every key.
+    """
+    starts = {info.spec.name: info.start_offset for info in log.topics() if not info.spec.compacted}
+    reached = {(one.group, one.topic): one.next_offset for one in log.groups()}
+    found = [
+        Missed(spec, read.topic, starts.get(read.topic, 0) - reached.get((spec.name, read.topic), 0))
+        for spec in specs
+        for read in spec.reads
+    ]
+    return [one for one in found if one.records > 0]
+
+
 def restore_readers(log: TopicLog, specs: Iterable[StageSpec], holder: str, clock: Clock) -> None:
-    """Before these stages start: their groups hold retention back as before. Says where it has passed them meanwhile."""
-    declared = {(one.name, read.topic): one for one in specs for read in one.reads}
+    """Before these stages start: their groups hold retention back as before. Says what is gone that they have not read."""
+    everything = list(specs)
+    declared = {(one.name, read.topic) for one in everything for read in one.reads}
+    for one in missed(log, everything):
+        reporter = StageReporter(log, one.spec.id, f"{one.spec.kind}-input", clock)
+        reporter.say(Condition("InputComplete", "False", "BehindRetention", str(one)), now=True)
     for one in log.groups():
-        spec = declared.get((one.group, one.topic))
-        if spec is None or one.hold is None or one.hold < RELEASED:
-            continue
-        hold = one.hold - RELEASED
-        missed = log.topic(one.topic).start_offset - one.next_offset
-        _commit(log, one, holder, hold)
-        reporter = StageReporter(log, spec.id, f"{spec.kind}-input", clock)
-        if missed > 0:
-            message = f"retention dropped {missed:,} records of {one.topic} while {spec.id} was not applied; they are not read"
-            reporter.say(Condition("InputComplete", "False", "BehindRetention", message), now=True)
+        if (one.group, one.topic) in declared and one.hold is not None and one.hold >= RELEASED:
+            _commit(log, one, holder, one.hold - RELEASED)
 
 
 def _commit(log: TopicLog, one: GroupOffset, holder: str, hold: int) -> None:

@@ -1,4 +1,4 @@
-"""Sends dead letters again to the topic in which they failed, each letter once.
+"""Sends dead letters again to the topic in which they failed, each letter once, and for the stage that failed alone.
 
 Which letters were sent is an entry of the log's state, compared when it is written, in the commit that sends them: of two
 replays at once one sends a letter, and the other reads again. There is no consumer group, so retention waits for nobody.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headrace.events import codec
+from headrace.events.addressing import addressed, opened
 from headrace.events.dead_letter import DeadLetter
 from headrace.foundation.errors import ConflictError, InvalidDeclarationError
 from headrace.foundation.ids import derive_id
@@ -122,6 +123,8 @@ def _sent(log: TopicLog, topic: str) -> tuple[_Sent, int]:
 
 def _letters(topic: str, records: Sequence[Record]) -> Iterator[tuple[Record, DeadLetter]]:
     for record in records:
+        if record.kind == codec.REDACTED:
+            continue
         if record.kind != codec.KINDS[DeadLetter]:
             raise InvalidDeclarationError(
                 f"{topic} is not a dead-letter topic", next_step="`headrace topics` lists them as ….dead…"
@@ -139,6 +142,7 @@ def _batch(log: TopicLog, topic: str, letters: Sequence[tuple[Record, DeadLetter
             batch.report += ReplayReport(not_asked=1)
         else:
             again = msgspec.structs.replace(original, id=derive_id("replay", topic, record.offset, record.id))
+            again = addressed(again, letter.reader) if letter.reader else again
             batch.appends.setdefault(letter.source_topic, []).append(again)
             batch.offsets.append(record.offset)
             batch.report += ReplayReport(sent=1, targets=(letter.source_topic,))
@@ -152,7 +156,9 @@ def _original(log: TopicLog, letter: DeadLetter) -> NewRecord | None:
     found = log.read(letter.source_topic, letter.source_offset, max_records=1)
     if not found or found[0].offset != letter.source_offset:
         return None
-    record = found[0]
+    [record] = opened(found, letter.reader)
+    if codec.is_passed(record):
+        return None
     return NewRecord(
         record.id, record.kind, record.value, record.event_time, record.key, record.origin, record.ingested_at
     )

@@ -1,4 +1,4 @@
-"""What people ask of the stages, kept in the log until it is done: a reset, a purge.
+"""What people ask of the stages, kept in the log until it is done: a reset, a purge, a deletion.
 
 The stages concerned must not run meanwhile. The holder of the state directory performs it: the supervisor between two looks, or the
 command itself where nothing runs. A request that a kill interrupts is performed again at the next start, so every step of it may
@@ -22,7 +22,7 @@ OUTCOME_KEPT_MS = 86_400_000
 class Request(msgspec.Struct, frozen=True):
     """What is asked."""
 
-    verb: Literal["reset", "purge"]
+    verb: Literal["reset", "purge", "delete"]
     resource: str
     """`Kind/namespace/name`"""
     start: str = ""

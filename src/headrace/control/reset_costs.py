@@ -62,10 +62,10 @@ def _cost(spec: StageSpec, found: Scope, known: dict[str, TopicInfo], log: Topic
 
 
 def _prompts(log: TopicLog, topic: str) -> int:
-    """Counted one by one, because they cost money: without the signs between them."""
+    """Counted one by one, because they cost money: without what asks nothing."""
     count = offset = 0
     while records := log.read(topic, offset):
-        count += sum(one.kind != codec.CONTROL for one in records)
+        count += sum(codec.is_data(one) for one in records)
         offset = records[-1].offset + 1
     return count
 

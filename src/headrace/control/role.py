@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
+from headrace.control.at_work import AtWork
 from headrace.control.orders import RoleOrder, received
 from headrace.control.stage_thread import StageThread
 from headrace.foundation.failpoints import arm_from_environment
@@ -46,7 +47,8 @@ def thread_of(spec: StageSpec, context: StageContext, on_fenced: Callable[[], No
     opener = stage_type(spec.kind).open
     assert opener is not None, f"{spec.kind} runs in a program of its own"
     reporter = StageReporter(context.log, spec.id, f"{spec.kind}{HEALTH_STAGE}", context.clock)
-    return StageThread(lambda: opener(spec, context), context.log, on_fenced, reporter)
+    at_work = AtWork(context.state, spec.name)
+    return StageThread(lambda: opener(spec, context), context.log, on_fenced, reporter, at_work)
 
 
 class StageThreads:

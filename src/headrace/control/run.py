@@ -11,7 +11,7 @@ from typing import Protocol, Self, cast
 from headrace.control.health import HOPELESS_FAILURES, failing
 from headrace.control.idleness import is_idle
 from headrace.control.performing import perform_pending
-from headrace.control.readers import release_readers, restore_readers
+from headrace.control.readers import release_readers, restore_readers, settle_readers
 from headrace.control.supervisor import RoleProcess, Supervisor
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FencedError, RetryableError, UnavailableError
@@ -94,6 +94,7 @@ def run_until(
     context = StageContext(log, supervisor.holder, settings.state, backends_of(settings), clock)
     with _stop_requests() as stop_requests:
         try:
+            settle_readers(log, topology, supervisor.holder, clock)
             supervisor.start()
             with view:
                 outcome = _watch(

@@ -9,10 +9,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 
+from headrace.control.at_work import AtWork
 from headrace.foundation.errors import FencedError, HeadraceError, RetryableError
 from headrace.log.topic_log import TopicLog
-from headrace.stages.stage import Condition, Stage, StageReporter
+from headrace.stages.stage import Condition, Reporting, Stage, StageReporter
 
 WAIT_SECONDS = 0.2
 RETRY_SECONDS = 1.0
@@ -50,6 +52,11 @@ class ReopenedStage:
             self.close()
             raise
 
+    def say_last(self) -> None:
+        """What it said last is written; nothing where it failed just now."""
+        if isinstance(self._stage, Reporting):
+            self._stage.say_last()
+
     def close(self) -> None:
         stage, self._stage = self._stage, None
         if stage is not None:
@@ -65,9 +72,14 @@ class StageThread(threading.Thread):
         log: TopicLog,
         on_fenced: Callable[[], None],
         reporter: StageReporter | None = None,
+        at_work: AtWork | None = None,
     ) -> None:
-        """`opener` is called in the thread itself. `reporter`: where its health is written; None: on standard error alone."""
+        """`opener` is called in the thread itself. `reporter`: where its health is written; None: on standard error alone.
+
+        `at_work`: tells whoever survives the process that it died within a step.
+        """
         super().__init__(daemon=True)
+        self._at_work = at_work
         self._opener, self._log, self._on_fenced, self._reporter = opener, log, on_fenced, reporter
         self._ending = threading.Event()
         self._last_error = ""
@@ -82,12 +94,15 @@ class StageThread(threading.Thread):
         try:
             while not self._ending.is_set():
                 self._turn(stage)
+            stage.say_last()
         except FencedError as error:
             _say(f"error: {error}")
             self.exit_code = error.exit_code
             self._on_fenced()
         finally:
             self._close(stage)
+            if self._at_work:
+                self._at_work.close()
 
     def ask_to_end(self) -> None:
         """It ends after its step."""
@@ -101,7 +116,8 @@ class StageThread(threading.Thread):
     def _turn(self, stage: ReopenedStage) -> None:
         """One step, and what its outcome calls for. FencedError leaves it."""
         try:
-            worked = stage.step()
+            with self._at_work or nullcontext():
+                worked = stage.step()
         except FencedError:
             raise
         except RetryableError as error:

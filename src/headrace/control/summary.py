@@ -45,7 +45,7 @@ def read_scores(log: TopicLog, finetuner: ResourceId, start: int = 0, limit: int
         return []
     found: list[Score] = []
     for record in read_all(log, topic, start):
-        if record.kind == codec.CONTROL:
+        if not codec.is_data(record):
             continue
         score = codec.decode(record, Score)
         if not score.anchor:
@@ -76,10 +76,10 @@ def _exact_match(log: TopicLog, one: ResourceId) -> dict[str, float | None]:
 
 
 def _count(log: TopicLog, topic: str) -> int:
-    """Data records of a topic: all, without the stream's own signs."""
+    """Data records of a topic: all, without the stream's own signs and what was redacted."""
     if topic_length(log, topic) == 0:
         return 0
-    return sum(record.kind != codec.CONTROL for record in read_all(log, topic))
+    return sum(codec.is_data(record) for record in read_all(log, topic))
 
 
 def finetuner_summary(log: TopicLog, one: ResourceId) -> dict[str, Any]:

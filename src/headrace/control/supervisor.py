@@ -14,11 +14,15 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import IO
 
 import psutil
 
+from headrace.control.at_work import was_at_work
 from headrace.control.orders import PROGRAM, RoleOrder, send
+from headrace.control.role import HEALTH_STAGE
+from headrace.control.role_log import RoleLog, role_logs
+from headrace.control.stage_thread import HEALTH
+from headrace.control.suspects import Suspects
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import BusyError, RetryableError
 from headrace.foundation.resource_id import ResourceId
@@ -33,6 +37,7 @@ BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 HEALTHY_AFTER_SECONDS = 60.0
 GRACE_SECONDS = 40.0
 MEMORY_CHECK_SECONDS = 1.0
+LOG_CHECK_SECONDS = 5.0
 ROLES = "headrace.roles"
 """Entry points of roles with a program of their own, which is started by name: doors are above this room and never imported here."""
 
@@ -69,13 +74,16 @@ class RoleProcess:
 
     order: RoleOrder
     process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
     restarts: int = 0
-    """In a row, without a healthy minute between."""
+    """In a row, without a healthy minute between; those that a stage is held back for count as that stage's failures."""
     due_at: float = 0.0
     last_exit: int | None = None
     reason: str = ""
     reporter: StageReporter | None = field(default=None, repr=False)
+    suspects: Suspects = field(default_factory=Suspects)
+    given: tuple[StageSpec, ...] = ()
+    """What the process was told to run: the order's stages without those that are held back."""
+    given_at: float = 0.0
 
     @property
     def alive(self) -> bool:
@@ -120,8 +128,7 @@ class Supervisor:
         self._lock = StateLock(state)
         self.roles: list[RoleProcess] = []
         self.plan(specs)
-        (state / "logs").mkdir(exist_ok=True)
-        self._memory_checked = 0.0
+        self._memory_checked = self._logs_checked = 0.0
 
     def plan(self, specs: Sequence[StageSpec]) -> None:
         """What `start` will start."""
@@ -183,19 +190,25 @@ class Supervisor:
         finally:
             self.reconcile(applied())
 
-    @staticmethod
-    def _tell(role: RoleProcess, order: RoleOrder) -> bool:
+    def _tell(self, role: RoleProcess, order: RoleOrder) -> bool:
         """Hands a running process its new stages. False: it must be restarted for them."""
         if order.program != PROGRAM or replace(role.order, specs=order.specs) != order:
             return False
         role.order = order
-        if role.process is None or role.process.stdin is None:
-            return True  # it is started with the new order when it is due
+        if role.process is not None:  # else it is started with the new order when it is due
+            self._send(role)
+        return True
+
+    def _send(self, role: RoleProcess) -> None:
+        """Tells the process what to run."""
+        assert role.process is not None
+        assert role.process.stdin is not None
+        role.given_at = self._clock.monotonic()
+        role.given = role.suspects.allowed(role.order.specs, role.given_at)
         try:
-            send(role.process.stdin, order)
+            send(role.process.stdin, replace(role.order, specs=role.given))
         except BrokenPipeError:
             role.reason = "ended before it read its order"
-        return True
 
     def poll(self) -> list[RoleProcess]:
         """Restarts what has died and is due; returns the roles that died since the last call."""
@@ -203,8 +216,7 @@ class Supervisor:
         now = self._clock.monotonic()
         for role in self.roles:
             if role.alive:
-                if role.restarts and now - role.started_at > HEALTHY_AFTER_SECONDS:
-                    role.restarts = 0
+                self._look_after(role, now)
             elif role.process is not None:
                 self._bury(role, now)
                 died.append(role)
@@ -213,7 +225,19 @@ class Supervisor:
         if now - self._memory_checked >= MEMORY_CHECK_SECONDS:
             self._memory_checked = now
             self._enforce_memory()
+        if now - self._logs_checked >= LOG_CHECK_SECONDS:
+            self._logs_checked = now
+            for name in role_logs(self._state):
+                RoleLog(self._state, name).bound()
         return died
+
+    def _look_after(self, role: RoleProcess, now: float) -> None:
+        """Of a process that runs: a stage whose time is over joins the others; a healthy while ends the row of restarts."""
+        if role.suspects.allowed(role.order.specs, now) != role.given:
+            self._send(role)
+        elif not role.suspects.holds and role.restarts and now - role.given_at > HEALTHY_AFTER_SECONDS:
+            role.restarts = 0
+            role.suspects.clear()
 
     def stop(self) -> None:
         """Ends every role and gives the state directory up."""
@@ -234,23 +258,14 @@ class Supervisor:
                 process.wait()
             _hang_up(process)
 
-    def log_path(self, role: str) -> Path:
-        return self._state / "logs" / f"{role.replace('/', '.')}.log"
-
     def _start(self, role: RoleProcess) -> None:
-        output: IO[bytes]
-        with self.log_path(role.order.process).open("ab") as output:
+        with RoleLog(self._state, role.order.process).open() as output:
             role.process = subprocess.Popen(
                 [sys.executable, "-m", role.order.program],
                 stdin=subprocess.PIPE, stdout=output, stderr=output, env=_environment(role.order.limits),
                 start_new_session=False,
             )  # fmt: skip
-        role.started_at = self._clock.monotonic()
-        assert role.process.stdin is not None
-        try:
-            send(role.process.stdin, role.order)
-        except BrokenPipeError:
-            role.reason = "ended before it read its order"
+        self._send(role)
         self._report(role, Condition("Running", "True", "Started", f"process {role.process.pid}"))
 
     def _bury(self, role: RoleProcess, now: float) -> None:
@@ -258,30 +273,47 @@ class Supervisor:
         role.last_exit = role.process.returncode
         _hang_up(role.process)
         role.process = None
-        role.due_at = now + BACKOFF_SECONDS[min(role.restarts, len(BACKOFF_SECONDS) - 1)]
-        role.restarts += 1
         last = self.last_words(role.order.process)
         reason = role.reason or _exit_reason(role.last_exit)
         role.reason = ""
+        held = self._hold_back(role, reason, now)
+        role.due_at = now + BACKOFF_SECONDS[0 if held else min(role.restarts, len(BACKOFF_SECONDS) - 1)]
+        role.restarts += not held
         self._report(role, Condition("Running", "False", "Restarting", f"{reason}. {last}".strip()))
+
+    def _hold_back(self, role: RoleProcess, reason: str, now: float) -> bool:
+        """Whether stages are held back, within whose steps the process died again; their resources say so."""
+        at_work = [one for one in role.given if was_at_work(self._state, one.name)]
+        held = role.suspects.died([one.name for one in at_work], now)
+        for spec in at_work:
+            if spec.name in held:
+                deaths = role.suspects.deaths[spec.name]
+                message = (
+                    f"its process died within its step {deaths} times in a row ({reason}); "
+                    f"it is tried again in {held[spec.name]:g} s, and the other stages go on"
+                )
+                self._say(
+                    StageReporter(self._log, spec.id, f"{spec.kind}{HEALTH_STAGE}", self._clock),
+                    Condition(HEALTH, "False", "ProcessDied", message),
+                    {"failures": deaths, "exitCode": 1},
+                )
+        return bool(held)
 
     def last_words(self, role: str) -> str:
         """The last error line that a role wrote."""
-        path = self.log_path(role)
-        if not path.exists():
-            return ""
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16_384))
-            lines = file.read().decode(errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith("error: ")]
+        errors = RoleLog(self._state, role).errors()
         return errors[-1] if errors else ""
 
     def _report(self, role: RoleProcess, condition: Condition) -> None:
         assert role.reporter is not None
+        self._say(role.reporter, condition, {"restarts": role.restarts})
+
+    @staticmethod
+    def _say(reporter: StageReporter, condition: Condition, progress: dict[str, int]) -> None:
         try:
-            role.reporter.say(condition, progress={"restarts": role.restarts}, now=True)
+            reporter.say(condition, progress=progress, now=True)
         except RetryableError as error:  # a full disk must not end the supervisor; the next report says it again
-            sys.stderr.write(f"the status of {role.order.process} could not be written: {error}\n")
+            sys.stderr.write(f"the status of {reporter.resource} could not be written: {error}\n")
 
     def _enforce_memory(self) -> None:
         for role in self.roles:

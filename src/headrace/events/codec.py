@@ -4,6 +4,7 @@ from typing import TypeVar, cast
 
 import msgspec
 
+from headrace.events.addressed import Addressed
 from headrace.events.answer import Answer, Feedback
 from headrace.events.control import Control
 from headrace.events.dead_letter import DeadLetter
@@ -12,9 +13,12 @@ from headrace.events.example import Example
 from headrace.events.prompt import Prompt
 from headrace.events.score import Score
 from headrace.foundation.errors import CorruptDataError
-from headrace.log.record import Record
+from headrace.log.record import NewRecord, Record
+from headrace.log.redaction import REDACTED_KIND
 
 ROW = "row/1"
+REDACTED = REDACTED_KIND
+"""A record that says nothing any more and keeps its place: every reader passes it."""
 KINDS: dict[type[msgspec.Struct], str] = {
     Prompt: "prompt/1",
     Example: "example/1",
@@ -25,14 +29,26 @@ KINDS: dict[type[msgspec.Struct], str] = {
     Feedback: "feedback/1",
     DeadLetter: "dead/1",
     Control: "control/1",
+    Addressed: "addressed/1",
 }
 CONTROL = KINDS[Control]
+ADDRESSED = KINDS[Addressed]
 _ENCODER = msgspec.json.Encoder()
 _DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[msgspec.Struct]] = {
     payload: msgspec.json.Decoder(payload) for payload in KINDS
 }
 
 Payload = TypeVar("Payload", bound=msgspec.Struct)
+
+
+def is_data(record: Record | NewRecord) -> bool:
+    """Whether it carries a payload: it is no sign of the stream, and none to be passed."""
+    return record.kind != CONTROL and not is_passed(record)
+
+
+def is_passed(record: Record | NewRecord) -> bool:
+    """Whether it says nothing to whom it reaches: it was redacted, or is for another reader."""
+    return record.kind in (REDACTED, ADDRESSED)
 
 
 def kind_of(payload: msgspec.Struct) -> str:

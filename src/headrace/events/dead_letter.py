@@ -24,3 +24,5 @@ class DeadLetter(msgspec.Struct, frozen=True):
     attempt: int = 1
     replayable: bool = False
     """Sending it again may help: the reason lay outside of it."""
+    reader: str = ""
+    """The stage that failed, such as `sink/default.out`: what is sent again is for it alone. Empty: for every reader of the source topic."""

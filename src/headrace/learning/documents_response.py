@@ -114,8 +114,9 @@ def _reasked(
 
 
 def _again(item: Fresh, reasked: Reasked, offset: int, reasker: Reasker, tokenizing: Tokenizing) -> Fresh | None:
-    """The item with its new prompt and answer; None where they have become too long to be learned."""
-    sequence = tokenizing.fits(reasker.example(item), reasked.answer, reasked.passages)
+    """The item with its new prompt and answer; None where they have become too long to be learned, or the example is gone."""
+    example = reasker.example(item)
+    sequence = tokenizing.fits(example, reasked.answer, reasked.passages) if example else None
     if sequence is None:
         return None
     return msgspec.structs.replace(

@@ -75,12 +75,12 @@ def _stale_unasked(item: Fresh, gone: frozenset[str], answers: Mapping[str, str]
 def _answer_anchors(
     anchors: AnchorSet, answers: Mapping[str, str], reasker: Reasker, tokenizing: Tokenizing
 ) -> frozenset[str]:
-    """Gives the anchors that were reasked their new answers; returns the ids of those whose new answer is too long to compare."""
+    """Gives the anchors that were reasked their new answers; returns the ids of those that cannot be compared with it: too long, or gone."""
     changed = [item for item in anchors.items() if answers.get(item.example_id, item.answer) != item.answer]
     replaced: dict[str, Fresh] = {}
     for item in changed:
         example, answer = reasker.example(item), answers[item.example_id]
-        if sequence := tokenizing.fits(example, answer, example.passages):
+        if example and (sequence := tokenizing.fits(example, answer, example.passages)):
             replaced[item.example_id] = msgspec.structs.replace(item, answer=answer, sequence=sequence)
     anchors.replace(replaced)
     return frozenset({item.example_id for item in changed} - replaced.keys())

@@ -39,8 +39,8 @@ class Reasker(Protocol):
         """Whether it can also find the passages that a prompt would have now."""
         ...
 
-    def example(self, item: Fresh) -> Example:
-        """The whole example behind a tokenized one; where it was reasked, with the passages of then."""
+    def example(self, item: Fresh) -> Example | None:
+        """The whole example behind a tokenized one; where it was reasked, with the passages of then. None: it is in the log no longer."""
         ...
 
     def reask(self, items: Sequence[Fresh], at_offset: int) -> dict[str, str]:

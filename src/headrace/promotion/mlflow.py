@@ -110,7 +110,7 @@ class MlflowMirror:
         from mlflow.entities import RunTag
 
         for record in records:
-            if record.kind == codec.CONTROL:
+            if not codec.is_data(record):
                 continue
             decision = codec.decode(record, Decision)
             text = f"{decision.kind} {decision.subject}: {decision.reason}"
@@ -185,7 +185,7 @@ def _points(records: Sequence[Record]) -> list["Metric"]:
     from mlflow.entities import Metric
 
     values: dict[str, list[float]] = defaultdict(list)
-    scores = [codec.decode(record, Score) for record in records if record.kind != codec.CONTROL]
+    scores = [codec.decode(record, Score) for record in records if codec.is_data(record)]
     if not scores:
         return []
     for score in scores:

@@ -1,16 +1,20 @@
 """What every stage has in common: a lease, a step, and what it says of itself."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.errors import FencedError, RetryableError
 from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import Commit, Lease, StateKey, TopicLog
 
 STATUS_OWNER = "status"
+PAUSE_SECONDS = 0.5
+"""Between two writings of a status whose conditions stay the same."""
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -52,9 +56,18 @@ class Stage(Protocol):
         ...
 
 
+@runtime_checkable
+class Reporting(Protocol):
+    """A stage whose figures may wait to be written."""
+
+    def say_last(self) -> None:
+        """Writes them, before it is closed in peace. Never after a failure."""
+        ...
+
+
 @dataclass(slots=True)
 class StageReporter:
-    """Writes a stage's conditions and progress into the log's state, when they change and not more often than twice a second."""
+    """Writes a stage's conditions and progress into the log's state, when they change and not more often than `PAUSE_SECONDS` say."""
 
     log: TopicLog
     resource: ResourceId
@@ -65,6 +78,8 @@ class StageReporter:
     _looked: bool = False
     _conditions: tuple[Condition, ...] = ()
     _progress: dict[str, int | float | str] | None = None
+    _waiting: bool = False
+    """Something was said and is not written yet."""
 
     def say(
         self, *conditions: Condition, progress: Mapping[str, int | float | str] | None = None, now: bool = False
@@ -74,15 +89,35 @@ class StageReporter:
         urgent = now or [(c.type, c.status, c.reason) for c in stamped] != [
             (c.type, c.status, c.reason) for c in self._conditions
         ]
-        self._conditions = stamped
-        if not urgent and self.clock.monotonic() - self._written_at < 0.5:
-            return
+        self._conditions, self._waiting = stamped, True
         self._progress = dict(progress) if progress is not None else self._last_progress()
-        status = msgspec.json.encode(StageStatus(str(self.resource), self.stage, list(stamped), self._progress))
-        if status == self._written:
-            return
-        self.log.commit(Commit(state={StateKey(STATUS_OWNER, self._key): status}))
-        self._written, self._written_at = status, self.clock.monotonic()
+        if urgent or not self._pauses:
+            self._write()
+
+    def flush(self) -> None:
+        """Writes what was said last, once the pause is over: for a stage that has nothing to do and says nothing new."""
+        if self._waiting and not self._pauses:
+            self._write()
+
+    def end(self, lease: Lease) -> None:
+        """Writes what was said last, unless another process has taken the stage over. Where the log is away, the next run says it."""
+        if self._waiting:
+            with suppress(RetryableError, FencedError):
+                self._write(lease)
+
+    @property
+    def _pauses(self) -> bool:
+        return self.clock.monotonic() - self._written_at < PAUSE_SECONDS
+
+    def _write(self, lease: Lease | None = None) -> None:
+        assert self._progress is not None
+        status = msgspec.json.encode(
+            StageStatus(str(self.resource), self.stage, list(self._conditions), self._progress)
+        )
+        if status != self._written:
+            self.log.commit(Commit(state={StateKey(STATUS_OWNER, self._key): status}, lease=lease))
+            self._written, self._written_at = status, self.clock.monotonic()
+        self._waiting = False
 
     @property
     def said_false(self) -> bool:

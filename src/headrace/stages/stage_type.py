@@ -8,7 +8,7 @@ from typing import Protocol
 
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.log.topic_log import StateKey, TopicLog
-from headrace.stages.context import StageContext
+from headrace.stages.context import Backends, StageContext
 from headrace.stages.stage import Stage
 from headrace.stages.stage_spec import StageSpec
 
@@ -56,6 +56,15 @@ def nothing_outside(_spec: StageSpec, _context: StageContext) -> int:
     return 0
 
 
+def nowhere_else(_spec: StageSpec, _backends: Backends) -> bool:
+    """For stages that run in their role's process alone."""
+    return False
+
+
+def nothing_to_suspend(_spec: StageSpec, _context: StageContext) -> None:
+    """For the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageType:
     """What the entry point of a stage's package names."""
@@ -70,6 +79,10 @@ class StageType:
     """What a reset does first, where the stage keeps something outside of the log that would answer for what is to be made again."""
     purge: Callable[[StageSpec, StageContext], int] = nothing_outside
     """Takes away what it keeps elsewhere, such as a server's tables or a running job; bytes given back, as far as they are known."""
+    runs_elsewhere: Callable[[StageSpec, Backends], bool] = nowhere_else
+    """Whether something of it goes on without its process, such as a job on a cluster."""
+    suspend: Callable[[StageSpec, StageContext], None] = nothing_to_suspend
+    """Stops that, so that it can go on: its resource is deleted, and may be applied again. The stage does not run."""
 
 
 @cache

@@ -76,10 +76,9 @@ class HttpSource:
             records = self._log.read(self._topic.name, self._offset, max_records=max_rows)
         if not records:
             return SourceBatch(None, (), self._position(), waiting=True)
-        parser, maker = self._ready(records)
         self._offset = records[-1].offset + 1
         raw = [record for record in records if record.kind == RAW and not self._says_nothing(record)]
-        batch = self._batch(raw, parser, maker) if raw else SourceBatch(None, (), self._position())
+        batch = self._batch(raw, *self._ready(raw)) if raw else SourceBatch(None, (), self._position())
         return replace(batch, read_up_to=(self._topic.name, self._offset))
 
     def lag(self) -> int | None:

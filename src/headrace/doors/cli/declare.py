@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headrace.kinds.plan import Change
     from headrace.kinds.resource import Resource
     from headrace.log.topic_log import TopicLog
+    from headrace.stages.topology import Topology
 
 
 def register(app: typer.Typer) -> None:
@@ -75,6 +76,17 @@ def plan(files: Files, output: Format = Output.table, state: State = None) -> No
     for one in together.not_ready:
         if one.id in declared:
             say(f"{one.id}: Ready=False ({one.reason}): {one.message}")
+    if log:
+        say_missed(log, together, resources)
+
+
+def say_missed(log: "TopicLog", plan: "Topology", resources: "Sequence[Resource]") -> None:
+    """What stages of these resources would never see, because retention took it before they started."""
+    from headrace.control.readers import missed
+
+    declared = {one.id for one in resources}
+    for one in missed(log, [spec for spec in plan.specs if spec.id in declared]):
+        say(f"warning: {one.spec.id}: {one}")
 
 
 def print_changes(found: "Declared", queries: "Mapping[ResourceId, str]", output: Output) -> None:
@@ -126,6 +138,7 @@ def apply_files(files: list[str], log: "TopicLog", chosen: "Settings", *, reset:
     resources = load_or_exit(files, applied)
     found = declared_changes(applied, resources, log, chosen)
     apply_declared(found, resources, store, SYSTEM_CLOCK, reset=reset)
+    say_missed(log, topology(store.all(), chosen), resources)
     if found.waiting and not reset:
         raise reset_needed(found)
     if found.resets and not performed_here(log, chosen, lambda: topology(store.all(), chosen)):

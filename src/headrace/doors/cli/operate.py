@@ -137,28 +137,29 @@ def logs(
     state: State = None,
 ) -> None:
     """Shows the log of a role's process."""
+    from headrace.control.role_log import RoleLog, role_logs
     from headrace.foundation.clock import SYSTEM_CLOCK
     from headrace.foundation.errors import NotFoundError
 
-    folder = settings(state).state / "logs"
-    names = sorted(path.stem for path in folder.glob("*.log")) if folder.is_dir() else []
+    folder = settings(state).state
+    names = role_logs(folder)
     if role is None:
         for name in names:
             typer.echo(name)
         return
-    path = folder / f"{role.replace('/', '.')}.log"
-    if not path.exists():
+    found = RoleLog(folder, role)
+    if not found.path.exists():
         raise NotFoundError(
             f"there is no log of a role {role!r}", next_step=f"there are: {', '.join(names) or 'none yet'}"
         )
-    with path.open(errors="replace") as file:
-        while True:
-            if text := file.read():
-                typer.echo(text, nl=False)
-            elif not follow:
-                return
-            else:
-                SYSTEM_CLOCK.sleep(0.2)
+
+    def more() -> bool:
+        if follow:
+            SYSTEM_CLOCK.sleep(0.2)
+        return follow
+
+    for text in found.text(more):
+        typer.echo(text, nl=False)
 
 
 def doctor(output: Format = Output.table) -> None:

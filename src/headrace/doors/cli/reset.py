@@ -67,6 +67,18 @@ def purge_resource(resource: ResourceId, log: "TopicLog", chosen: "Settings", *,
         _ask(Request("purge", str(resource)), log, chosen)
 
 
+def stop_and_delete(resource: ResourceId, log: "TopicLog", chosen: "Settings") -> bool:
+    """Deletes what also runs on a cluster, once it is stopped there. False: it runs nowhere else, and nothing is done."""
+    from headrace.control.deletion import runs_elsewhere
+    from headrace.control.requests import Request
+    from headrace.stages.context import backends_of
+
+    if not runs_elsewhere(_topology(log, chosen), resource, backends_of(chosen)):
+        return False
+    _ask(Request("delete", str(resource)), log, chosen)
+    return True
+
+
 def named(words: Sequence[str]) -> tuple[str, str]:
     """Kind and name of `KIND/NAME` or `KIND NAME`."""
     from headrace.foundation.errors import InvalidDeclarationError

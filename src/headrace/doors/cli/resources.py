@@ -78,13 +78,15 @@ def delete(
 ) -> None:
     """Deletes a resource. Its topics, versions and progress stay, so that it continues where it was once it is applied again."""
     from headrace.control.resource_store import ResourceStore
-    from headrace.doors.cli.reset import purge_resource
+    from headrace.doors.cli.reset import purge_resource, stop_and_delete
 
     log = open_state(state)
     store = ResourceStore(log)
     resource = matching(store.all(), kind, name, namespace)[0]
     if purge or dry_run:
         purge_resource(resource.id, log, settings(state), dry_run=dry_run)
+        return
+    if stop_and_delete(resource.id, log, settings(state)):
         return
     store.delete(resource.id)
     typer.echo(f"{resource.kind}/{name} deleted; --purge would have taken away what it wrote, too")

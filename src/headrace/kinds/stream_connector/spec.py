@@ -97,7 +97,7 @@ class StreamConnectorSpec(SpecModel):
     timeline: Annotated[str, words("arrival", "event")] = "arrival"
     """event: records of the past, whose clock is their own (`maxAhead` is not checked)."""
     retention: PositiveDurationMs | None = None
-    """How long events are kept in the log, never past the slowest reader; left out: without limit."""
+    """How long events are kept in the log, never past the slowest reader; left out: without limit. Where a KnowledgeBase reads them, the newest record of each document stays."""
     table: TableSpec | None = None
     """Marks a bounded source as a table that queries join."""
     input: SinkInput | None = None

@@ -8,6 +8,7 @@ from headrace.connectors.source import SourceOptions
 from headrace.events import topics
 from headrace.foundation.resource_id import ResourceId
 from headrace.kinds.inputs import source_options
+from headrace.kinds.knowledge_base.spec import KnowledgeBaseSpec
 from headrace.kinds.planning import Planned, Planning
 from headrace.kinds.resource import Resource
 from headrace.kinds.secret_fields import resolved
@@ -26,6 +27,8 @@ def opened_source(connector: Resource, sources: SecretSources) -> SourceOptions:
     return replace(options, options=resolved(options.options, sources, connector.folder))
 
 
+DOCUMENTS = {"documents": "path"}
+"""Source types whose rows are always documents, and the column that identifies one."""
 PUSHED = frozenset({"http"})
 """Source types that the gateway serves."""
 
@@ -48,9 +51,24 @@ def plan(connector: Resource, planning: Planning) -> Planned:
     if spec.table is not None:
         return Planned(provides=source)
     pushed = is_pushed(connector)
-    options = IngestOptions(source, spec.retention, unique_ids=bool(spec.id), pushed=pushed)
+    options = IngestOptions(
+        source,
+        spec.retention,
+        unique_ids=bool(spec.id),
+        documents_by=_documents_by(connector, planning),
+        pushed=pushed,
+    )
     doors = (push_spec(source),) if pushed else ()
     return Planned((ingest_spec(options), *doors), source)
+
+
+def _documents_by(connector: Resource, planning: Planning) -> tuple[str, ...]:
+    """What the knowledge bases that read the connector identify a document by, sorted; empty: its rows are no documents."""
+    bases = (cast("KnowledgeBaseSpec", one.spec) for one in planning.siblings(connector, "KnowledgeBase"))
+    found = {one.document.id for one in bases if one.data_source.source_stream_connector == connector.name}
+    if own := DOCUMENTS.get(cast("StreamConnectorSpec", connector.spec).type):
+        found.add(own)
+    return tuple(sorted(found))
 
 
 def sink(connector: Resource, sources: SecretSources) -> SinkStageOptions:

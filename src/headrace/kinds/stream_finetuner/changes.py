@@ -69,6 +69,10 @@ _TEACHER = dict.fromkeys(
      "answerCache.keep", "answerCache.maxBytes"),
     AT_ONCE,
 )  # fmt: skip
+_RETENTION = AT_ONCE.saying("Acts at the next trim, also on records that are there. What is gone does not come back.")
+_SHARED = AT_ONCE.saying(
+    "Acts at the next trim, also on answers that are there. The longest time that a finetuner of the namespace declares acts."
+)
 VERDICTS: dict[str, Verdict] = {
     "finetunerInfo.baseModel": _MODEL,
     "finetunerInfo.dataSource.sourceStreamConnector": _ROWS,
@@ -87,4 +91,6 @@ VERDICTS: dict[str, Verdict] = {
     **_LEARNING,
     **_PROMOTION,
     **{f"teacher.{key}": verdict for key, verdict in _TEACHER.items()},
+    **dict.fromkeys((f"retention.{key}" for key in ("rows", "late", "prompts", "examples", "scores", "deadLetters")), _RETENTION),
+    **dict.fromkeys(("retention.answers", "retention.feedback"), _SHARED),
 }  # fmt: skip

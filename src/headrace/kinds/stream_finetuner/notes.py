@@ -28,7 +28,27 @@ def notes(finetuner: Resource, planning: Planning) -> Iterator[Note]:
     if spec.finetuner_info.knowledge_base and not spec.asks_for_knowledge:
         message = f"KnowledgeBase/{spec.finetuner_info.knowledge_base} is named and no prompt has {{knowledge}}: nothing is retrieved from it"
         yield Note(finetuner.id, "KnowledgeUnused", message)
+    yield from _outlived(finetuner, planning)
     yield from gpu_missing(finetuner.id, spec.finetuner_template.finetuner_resources.limits.gpu, planning.gpus)
+
+
+def _outlived(finetuner: Resource, planning: Planning) -> Iterator[Note]:
+    """Where another finetuner of the namespace keeps the shared topics longer."""
+    own = cast("StreamFinetunerSpec", finetuner.spec).retention
+    for other in planning.siblings(finetuner, "StreamFinetuner"):
+        theirs = cast("StreamFinetunerSpec", other.spec).retention
+        longer = [
+            f"retention.{key}"
+            for key, mine, limit in (
+                ("answers", own.answers, theirs.answers),
+                ("feedback", own.feedback, theirs.feedback),
+            )
+            if mine is not None and (limit is None or limit > mine)
+        ]
+        if longer:
+            message = f"{' and '.join(longer)} cannot act: StreamFinetuner/{other.name} keeps what the namespace shares longer"
+            yield Note(finetuner.id, "RetentionShared", message)
+            return
 
 
 def _without_meaning(engine: EngineCapabilities) -> frozenset[str]:

@@ -23,6 +23,7 @@ from headrace.kinds.fields import (
 )
 from headrace.kinds.spec_model import SpecModel
 from headrace.kinds.stream_finetuner.judgement import Promotion, TeacherUse
+from headrace.kinds.stream_finetuner.retention import Retention
 
 KNOWLEDGE = "{knowledge}"
 
@@ -197,6 +198,8 @@ class StreamFinetunerSpec(SpecModel):
     """When a candidate is served."""
     teacher: TeacherUse = TeacherUse()
     """How the MegaModel is asked."""
+    retention: Retention = Retention()
+    """How long its topics keep what they hold."""
 
     @property
     def processing(self) -> PreProcessing:

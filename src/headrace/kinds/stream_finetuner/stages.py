@@ -125,6 +125,9 @@ def transform(finetuner: Resource, inputs: QueryInputs, *, memory_acts: bool) ->
         memory_bytes=memory if memory_acts else None,
         start_ms=spec.processing.start_time,
         sizes={key: f"{size // 2**20}m" for key, size in sizes.items() if size is not None},
+        retention_ms=spec.retention.rows,
+        late_retention_ms=spec.retention.late,
+        dead_retention_ms=spec.retention.dead_letters,
     )
     return _with_interval(options, template.checkpointing_interval)
 
@@ -141,6 +144,8 @@ def prompt(finetuner: Resource, knowledge: KnowledgeOptions | None) -> PromptOpt
         knowledge=knowledge,
         knowledge_limit=_passages(spec, knowledge),
         timeline=cast("Timeline", spec.timeline),
+        retention_ms=spec.retention.prompts,
+        dead_retention_ms=spec.retention.dead_letters,
     )
 
 
@@ -166,6 +171,8 @@ def label(finetuner: Resource, teacher: TeacherOptions | None) -> LabelOptions:
         2 * spec.io_sequence_length.output_max,
         max_attempts=use.max_attempts,
         answer_cache=AnswerCacheOptions(use.answer_cache.keep, use.answer_cache.max_bytes),
+        retention_ms=spec.retention.examples,
+        dead_retention_ms=spec.retention.dead_letters,
     )
 
 
@@ -200,6 +207,8 @@ def train(
         knowledge=knowledge,
         knowledge_limit=_passages(spec, knowledge),
         timeline=cast("Timeline", spec.timeline),
+        retention_ms=spec.retention.scores,
+        dead_retention_ms=spec.retention.dead_letters,
     )
     return _with_interval(options, spec.finetuner_template.data_processor_template.checkpointing_interval)
 
@@ -220,6 +229,8 @@ def served(finetuner: Resource, base: Resource, folder: Path, knowledge: Knowled
         knowledge,
         _passages(spec, knowledge),
         spec.prompt_template[0].user_question,
+        spec.retention.answers,
+        spec.retention.feedback,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.dead_records import dead_record
 from headrace.events.row_codec import row_values
@@ -111,6 +112,9 @@ class IndexStage:
         self._away_since = None
         return worked
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
         self._embedders.close()
         self._store.close()
@@ -123,7 +127,7 @@ class IndexStage:
         for topic in (self._events, self._canaries):
             offset = self._store.offset(topic)
             if records := self._log.read(topic, offset, max_records=MAX_RECORDS, max_bytes=MAX_BYTES):
-                self._take(topic, offset, records)
+                self._take(topic, offset, opened(records, self.name))
                 self._batches += 1
                 return True
         if self._advance():
@@ -142,11 +146,13 @@ class IndexStage:
         return worked
 
     def _say_what_was_done(self) -> None:
-        """Once: the former writer may have died between the store's commit and the log's."""
+        """Once: a kill between the store's commit and the log's leaves the log behind; a store that was lost or put back is behind the
+        log, and reads again from its own place.
+        """
         if self._told:
             return
         done = {topic: self._store.offset(topic) for topic in (self._events, self._canaries)}
-        self._say({topic: offset for topic, offset in done.items() if offset > self._log.offset(self.name, topic)})
+        self._say({topic: offset for topic, offset in done.items() if offset != self._log.offset(self.name, topic)})
         self._told = True
 
     def _take(self, topic: str, offset: int, records: Sequence[Record]) -> None:
@@ -190,7 +196,7 @@ class IndexStage:
         dead: list[NewRecord] = []
         stream_ms = self._stream_ms
         for record in records:
-            if record.kind == codec.CONTROL:
+            if not codec.is_data(record):
                 continue
             if topic == self._canaries:
                 changes.append(msgspec.json.decode(record.value, type=DocumentChange))
@@ -212,7 +218,7 @@ class IndexStage:
         letter = DeadLetter(
             "index", getattr(error, "code", "unusable_document"), str(error), record.id,
             record.value.decode(errors="backslashreplace")[: 64 << 10],
-            source_topic=self._events, source_offset=record.offset,
+            source_topic=self._events, source_offset=record.offset, reader=self.name,
         )  # fmt: skip
         return dead_record(derive_id(self._events, record.offset, self.name), letter, record.event_time)
 

@@ -7,7 +7,8 @@ counts again what the topic holds from the start of the last commits on.
 from dataclasses import dataclass
 
 from headrace.events import codec
-from headrace.log.topic_log import CommitResult, TopicLog
+from headrace.log.record import Record
+from headrace.log.topic_log import CommitResult, TopicInfo, TopicLog
 
 
 @dataclass(slots=True)
@@ -23,10 +24,10 @@ class RowCount:
     before: int
     """Rows in front of `since`."""
 
-    def recount(self, log: TopicLog, topic: str, connector: str) -> None:
+    def recount(self, log: TopicLog, topic: str, connector: str, now_ms: int) -> None:
         """Puts right what a commit before the last restart counted too many. Retention may have taken what would tell."""
         info = log.topic(topic)
-        if self.since >= info.start_offset:
+        if self.since >= info.start_offset and not _has_gaps(log, info, self.since, now_ms):
             found = self.before + _rows(log, topic, self.since, connector)
             self.rows, self.duplicates = found, self.duplicates + self.rows - found
         self.since, self.before = info.end_offset, self.rows
@@ -39,10 +40,24 @@ class RowCount:
         self.duplicates += repeated
 
 
+def _has_gaps(log: TopicLog, info: TopicInfo, offset: int, now_ms: int) -> bool:
+    """Whether compaction may have taken records behind `offset`: only where the first is old enough to go."""
+    retention = info.spec.retention_ms
+    if not info.spec.compacted or retention is None:
+        return False
+    first = log.read(info.spec.name, offset, max_records=1)
+    return bool(first) and (first[0].offset > offset or first[0].ingested_at <= now_ms - retention)
+
+
 def _rows(log: TopicLog, topic: str, offset: int, connector: str) -> int:
-    """From `offset` on; those that `headrace replay` sent again, which do not begin with the connector's name, are left out."""
+    """From `offset` on, also those that say nothing any more; what `headrace replay` sent again is left out."""
     found = 0
     while records := log.read(topic, offset):
-        found += sum(record.kind != codec.CONTROL and record.id.startswith(f"{connector}:") for record in records)
+        found += sum(_is_row(record, connector) for record in records)
         offset = records[-1].offset + 1
     return found
+
+
+def _is_row(record: Record, connector: str) -> bool:
+    """Ids of replayed records do not begin with the connector's name; those of redacted records are digests."""
+    return record.kind == codec.REDACTED or (record.kind != codec.CONTROL and record.id.startswith(f"{connector}:"))

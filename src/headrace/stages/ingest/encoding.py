@@ -1,15 +1,31 @@
 """A source's rows as records; a row that no record can hold becomes a dead letter, and the others go on."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import msgspec
+import pyarrow as pa
 
 from headrace.connectors.records.dead_letters import UNREADABLE, dead_letter, shown_row
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.origin import decode_origin
 from headrace.events.row_batch import RowBatch
-from headrace.events.row_codec import batch_to_records
+from headrace.events.row_codec import batch_to_records, text_of
+from headrace.foundation.ids import joined
 from headrace.log.record import NewRecord
 
 Letters = list[tuple[str, DeadLetter]]
+
+
+def keyed_by_document(batch: RowBatch, columns: Sequence[str]) -> RowBatch:
+    """The rows with what identifies their document as their key. Where knowledge bases disagree on the column it is all of them, so
+    that the newest record of a document is the newest of some key. A row without any of them is no document and has no key.
+    """
+    given = [batch.table.column(name).to_pylist() for name in columns if name in batch.schema.names]
+    if not given:
+        return batch
+    texts = [[text_of(value) for value in values] for values in zip(*given, strict=True)]
+    return replace(batch, keys=pa.array([joined(row) if any(row) else "" for row in texts], pa.string()))
 
 
 def encoded(batch: RowBatch) -> tuple[list[NewRecord], Letters]:

@@ -25,6 +25,7 @@ def topics_of(options: IngestOptions) -> tuple[TopicSpec, ...]:
             topics.events(source.id),
             retention_ms=options.retention_ms,
             unique_ids=options.unique_ids,
+            compacted=bool(options.documents_by),
         ),
         TopicSpec(topics.dead(source.id), retention_ms=DEAD_RETENTION_MS),
     )

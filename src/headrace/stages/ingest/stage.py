@@ -13,6 +13,7 @@ from headrace.connectors.source import Source, SourceBatch, SourceContext
 from headrace.events import topics
 from headrace.events.control import Control
 from headrace.events.dead_records import dead_record
+from headrace.events.row_batch import RowBatch
 from headrace.events.schema import Column, RowSchema
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import HeadraceError
@@ -22,7 +23,7 @@ from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import NewRecord
 from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, StateKey, TopicLog
 from headrace.stages.ingest.counting import RowCount
-from headrace.stages.ingest.encoding import encoded
+from headrace.stages.ingest.encoding import Letters, encoded, keyed_by_document
 from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.ingest.spec import topics_of
 from headrace.stages.stage import Condition, StageReporter, take_lease
@@ -126,6 +127,9 @@ class IngestStage:
         self._report(self._quiet_condition() if batch.end else Condition("Ingesting", "True", "Reading"))
         return not batch.waiting
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
         if self._source:
             self._source.close()
@@ -146,10 +150,11 @@ class IngestStage:
 
     def _nothing_new(self, batch: SourceBatch) -> bool:
         nothing = (batch.rows is None or batch.rows.num_rows == 0) and not batch.dead and not batch.state
+        nothing = nothing and batch.read_up_to is None
         return nothing and (not batch.end or self._state.ended)
 
     def _commit(self, batch: SourceBatch) -> None:
-        rows, unfit = encoded(batch.rows) if batch.rows is not None and batch.rows.num_rows else ([], [])
+        rows, unfit = self._encoded(batch.rows)
         now = self._clock.now_ms()
         dead = [dead_record(record_id, letter, now) for record_id, letter in (*batch.dead, *unfit)]
         schema = self._open().schema
@@ -190,6 +195,12 @@ class IngestStage:
         if rows:
             self._last_row, self._idle_written = self._clock.monotonic(), False
 
+    def _encoded(self, rows: RowBatch | None) -> tuple[list[NewRecord], Letters]:
+        if rows is None or not rows.num_rows:
+            return [], []
+        columns = self._options.documents_by
+        return encoded(keyed_by_document(rows, columns) if columns else rows)
+
     def _take_in(self, state: IngestState, given: int, result: CommitResult) -> None:
         """Counts what the commit wrote. Where some of it was there already, that is committed too, for those who read the state."""
         count = RowCount(state.rows - given, state.duplicates, state.counted_from, state.counted_before)
@@ -201,7 +212,7 @@ class IngestStage:
     def _recount(self) -> None:
         state = self._state
         count = RowCount(state.rows, state.duplicates, state.counted_from, state.counted_before)
-        count.recount(self._log, self._topic, self._options.source.id.name)
+        count.recount(self._log, self._topic, self._options.source.id.name, self._clock.now_ms())
         self._state = _counted(state, count)
         if count.rows != state.rows:
             self._keep(self._state)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.foundation.resource_id import ResourceId
 from headrace.teachers.teacher import TeacherOptions
 
@@ -44,3 +45,4 @@ class LabelOptions:
     answer_cache: AnswerCacheOptions = AnswerCacheOptions()
     close_grace_seconds: float = 5.0
     """How long `close` waits for calls that have left, so that their answers are stored."""
+    dead_retention_ms: int = DEAD_RETENTION_MS

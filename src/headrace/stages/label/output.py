@@ -30,7 +30,7 @@ class Batch:
 
     @property
     def examples_only(self) -> int:
-        return sum(record.kind != codec.CONTROL for record in self.examples)
+        return sum(codec.is_data(record) for record in self.examples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,5 +73,6 @@ class LabelOutput:
         letter = DeadLetter(
             "label", code, str(error), record.id, record.value.decode(errors="backslashreplace")[:PAYLOAD_AT_MOST],
             source_topic=self.prompts, source_offset=record.offset, replayable=code != "refused",
+            reader=self.stage,
         )  # fmt: skip
         return dead_record(derive_id(self.prompts, record.offset, "label"), letter, record.event_time)

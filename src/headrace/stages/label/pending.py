@@ -30,7 +30,7 @@ class Pending:
 
     record: Record
     prompt: Prompt | None
-    """None: a sign, which keeps its place."""
+    """None: a sign, which keeps its place, or a record to be passed, which leaves none."""
     changed: dict[str, str | None] = field(default_factory=dict[str, str | None])
     """What the sign says: by document the version that holds behind it, None where it is gone."""
     asked: "Future[Outcome] | None" = None
@@ -76,6 +76,8 @@ class Pending:
 
 def pending_of(record: Record) -> Pending:
     """The record as it waits in the queue."""
+    if codec.is_passed(record):
+        return Pending(record, None)
     if record.kind != codec.CONTROL:
         return Pending(record, codec.decode(record, Prompt))
     changes = codec.decode(record, Control).changes

@@ -1,7 +1,6 @@
 """What makes examples of prompts, described and opened."""
 
 from headrace.events import topics
-from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.context import StageContext
 from headrace.stages.label.options import LabelOptions
@@ -20,7 +19,7 @@ def topics_of(options: LabelOptions) -> tuple[TopicSpec, ...]:
     """Examples, dead letters."""
     return (
         TopicSpec(topics.examples(options.id), retention_ms=options.retention_ms),
-        TopicSpec(topics.stage_dead(options.id, "label"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.stage_dead(options.id, "label"), retention_ms=options.dead_retention_ms),
     )
 
 

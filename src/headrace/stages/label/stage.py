@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from headrace.events import topics
+from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.prompt import Prompt
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import FinalError, HeadraceError
@@ -81,6 +82,7 @@ class LabelStage:
             self._tidy(self._desk)
         self._fill()
         if not self._queue:
+            self._reporter.flush()
             return False
         if not self._judge and any(one.is_for_teacher for one in self._queue):
             self._say_trouble(TeacherRejectedError("no teacher is declared and the row carries no answer"), 0.0)
@@ -97,6 +99,9 @@ class LabelStage:
             self._say_attempts(self._queue[0])
         return batch.next_offset >= 0 or bool(self._judge and not self._judge.pauses)
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
         """Waits a moment for calls that have left, so that what they cost is not lost."""
         if self._desk:
@@ -106,7 +111,7 @@ class LabelStage:
         room = max(64, 4 * self._options.concurrency) - len(self._queue)
         if room <= 0:
             return
-        records = self._log.read(self._prompts, self._read_offset, max_records=room)
+        records = opened(self._log.read(self._prompts, self._read_offset, max_records=room), self.name)
         self._queue.extend(pending_of(record) for record in records)
         if records:
             self._read_offset = records[-1].offset + 1
@@ -178,7 +183,8 @@ class LabelStage:
     def _settle(self, pending: Pending, batch: Batch) -> None:
         """Puts the front of the queue into the batch."""
         if pending.prompt is None:
-            batch.examples.append(self._output.sign(pending.record))
+            if pending.record.kind == codec.CONTROL:
+                batch.examples.append(self._output.sign(pending.record))
             return
         outcome = pending.outcome
         if isinstance(outcome, FinalError):

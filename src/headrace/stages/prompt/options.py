@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.foundation.resource_id import ResourceId
 from headrace.stages.index.options import KnowledgeOptions
 from headrace.stages.timeline import Timeline
@@ -31,3 +32,4 @@ class PromptOptions:
     timeline: Timeline = "arrival"
     retention_ms: int | None = None
     """How long prompts are kept once every reader has passed them; None: without limit."""
+    dead_retention_ms: int = DEAD_RETENTION_MS

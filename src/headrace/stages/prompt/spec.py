@@ -1,7 +1,6 @@
 """What makes prompts of rows, described and opened."""
 
 from headrace.events import topics
-from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.log.topic_log import TopicSpec
 from headrace.stages.context import StageContext
 from headrace.stages.prompt.options import PromptOptions
@@ -26,7 +25,7 @@ def topics_of(options: PromptOptions) -> tuple[TopicSpec, ...]:
     """Prompts, dead letters."""
     return (
         TopicSpec(topics.prompts(options.id), retention_ms=options.retention_ms),
-        TopicSpec(topics.stage_dead(options.id, "prompt"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.stage_dead(options.id, "prompt"), retention_ms=options.dead_retention_ms),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.dead_records import dead_record
 from headrace.events.message import Message, Passage
@@ -98,8 +99,9 @@ class PromptStage:
 
     def step(self) -> bool:
         rows = MAX_GROUNDED_ROWS if self._knowledge else MAX_ROWS
-        records = self._log.read(self._rows, self._offset, max_records=rows)
+        records = opened(self._log.read(self._rows, self._offset, max_records=rows), self.name)
         if not records:
+            self._reporter.flush()
             return False
         if self._knowledge and not self._knowledge.ready():
             waiting = "rows wait until the documents that came before them are indexed"
@@ -115,6 +117,9 @@ class PromptStage:
             self._knowledge.passed()
         return True
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
         if self._knowledge:
             self._knowledge.close()
@@ -126,7 +131,7 @@ class PromptStage:
         questions: list[str] = []
         moments: list[AsOf] = []
         for record in records:
-            if record.kind == codec.CONTROL or not self._sampled(record):
+            if not codec.is_data(record) or not self._sampled(record):
                 continue
             values = row_values(record)
             for index, template in enumerate(self._options.templates):
@@ -160,6 +165,8 @@ class PromptStage:
         dead: list[NewRecord],
         found: Mapping[tuple[int, int], list[Passage]],
     ) -> None:
+        if codec.is_passed(record):
+            return
         if record.kind == codec.CONTROL:
             prompts.append(NewRecord(derive_id(self.name, record.id), record.kind, record.value, record.event_time))
             return
@@ -189,7 +196,7 @@ class PromptStage:
     ) -> NewRecord:
         prompt = Prompt(
             record.id,
-            root_of(record.id),
+            root_of(record.id, chained=self._options.chained),
             index,
             len(self._options.templates),
             messages,
@@ -227,6 +234,7 @@ class PromptStage:
             record.value.decode(errors="backslashreplace")[: 64 << 10],
             source_topic=self._rows,
             source_offset=record.offset,
+            reader=self.name,
         )
         return dead_record(derive_id(self._rows, record.offset, "prompt"), letter, record.event_time)
 

@@ -8,7 +8,7 @@ from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import NotFoundError
 from headrace.foundation.ids import derive_id
 from headrace.log.record import NewRecord
-from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
+from headrace.log.topic_log import Append, Commit, TopicLog
 from headrace.serving.answer_id import namespace_of
 from headrace.stages.serve.journal import AnswerJournal
 
@@ -34,7 +34,7 @@ class FeedbackDesk:
         record = NewRecord(
             derive_id(answer_id, value.decode()), codec.kind_of(feedback), value, self._clock.now_ms(), key=answer_id
         )
-        self._log.ensure_topic(TopicSpec(topic))
+        self._log.ensure_exists(topic)
         self._log.commit(Commit([Append(topic, [record])]))
 
     def _is_known(self, answer_id: str, namespace: str) -> bool:

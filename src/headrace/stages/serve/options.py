@@ -35,7 +35,8 @@ class ServedModel:
     user_question: str = ""
     """The template that its questions were trained in."""
     answers_retention_ms: int | None = None
-    """How long the namespace keeps answers and feedback; None: without limit."""
+    """How long the namespace keeps answers at least; None: without limit."""
+    feedback_retention_ms: int | None = None
 
     @property
     def learns(self) -> bool:

@@ -1,6 +1,6 @@
 """What the gateway answers with, each part described; the role `serve` puts the parts together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from headrace.connectors.source import SourceOptions
 from headrace.events import topics
@@ -16,31 +16,32 @@ ROLE = "serve"
 
 def serve_spec(options: ServedModel) -> StageSpec:
     """Of a finetuner, or of a base model by itself."""
-    return StageSpec(
-        "serve",
-        options.id,
-        options,
-        shares=shared_topics(options.id.namespace, options.answers_retention_ms),
-        role=ROLE,
-    )
+    return StageSpec("serve", options.id, options, shares=shared_topics(options.id.namespace, (options,)), role=ROLE)
 
 
-def shared_topics(namespace: str, retention_ms: int | None) -> tuple[TopicSpec, TopicSpec]:
-    """Answers: one that a kill sends twice is there once, and is found by its id without a scan. Feedback."""
+def shared_topics(namespace: str, models: Sequence[ServedModel]) -> tuple[TopicSpec, TopicSpec]:
+    """Answers: one that a kill sends twice is there once, and is found by its id without a scan. Feedback.
+
+    Both are kept for the longest time that one of the namespace's finetuners declares. A BaseModel declares none, and counts only
+    where there is no finetuner.
+    """
+    own = [one for one in models if one.id.namespace == namespace]
+    saying = [one for one in own if one.learns] or own
     return (
-        TopicSpec(topics.answers(namespace), retention_ms=retention_ms, unique_ids=True),
-        TopicSpec(topics.feedback(namespace), retention_ms=retention_ms),
+        TopicSpec(
+            topics.answers(namespace),
+            retention_ms=_longest(one.answers_retention_ms for one in saying),
+            unique_ids=True,
+        ),
+        TopicSpec(topics.feedback(namespace), retention_ms=_longest(one.feedback_retention_ms for one in saying)),
     )
 
 
-def longest_retention(models: Sequence[ServedModel]) -> dict[str, int | None]:
-    """By namespace: for how long answers are kept that several models share."""
-    found: dict[str, int | None] = {}
-    for one in models:
-        known = found.get(one.id.namespace, 0)
-        wanted = one.answers_retention_ms
-        found[one.id.namespace] = None if known is None or wanted is None else max(known, wanted)
-    return found
+def _longest(given: Iterable[int | None]) -> int | None:
+    """None: one of them sets no limit, or there is none of them."""
+    times = list(given)
+    limits = [one for one in times if one is not None]
+    return max(limits) if limits and len(limits) == len(times) else None
 
 
 def push_spec(source: SourceOptions) -> StageSpec:

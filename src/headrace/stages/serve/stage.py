@@ -15,7 +15,7 @@ from headrace.stages.serve.journal import AnswerJournal
 from headrace.stages.serve.journal_file import JournalledAnswer
 from headrace.stages.serve.log_versions import LogVersions
 from headrace.stages.serve.options import ServedModel, ServeOptions
-from headrace.stages.serve.spec import longest_retention, shared_topics
+from headrace.stages.serve.spec import shared_topics
 from headrace.stages.stage import Condition, StageReporter, take_lease
 
 
@@ -35,7 +35,7 @@ class ServeStage:
     ) -> None:
         self._log, self._versions, self._journal = log, versions, journal
         self._ensured: set[str] = set()
-        self._retention = longest_retention(options.models)
+        self._models = options.models
         self._ensure({one.id.namespace for one in options.models})
         self._lease = take_lease(log, self.name, holder)
         self._reporters = [(one, StageReporter(log, one.id, "serve", clock)) for one in options.models]
@@ -103,7 +103,7 @@ class ServeStage:
 
     def _ensure(self, namespaces: set[str]) -> None:
         for namespace in sorted(namespaces - self._ensured):
-            for topic in shared_topics(namespace, self._retention.get(namespace)):
+            for topic in shared_topics(namespace, self._models):
                 self._log.ensure_topic(topic)
             self._ensured.add(namespace)
 

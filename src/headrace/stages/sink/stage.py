@@ -7,6 +7,7 @@ sink that names batches, a commit before that says which records they are made o
 from headrace.connectors.refusal import RefusedRecordsError
 from headrace.connectors.registry import open_sink
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.control import Control
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.dead_records import DEAD_RETENTION_MS, dead_record
@@ -47,8 +48,9 @@ class SinkStage:
     def step(self) -> bool:
         records = self._next()
         if not records:
+            self._reporter.flush()
             return False
-        data = [record for record in records if record.kind != codec.CONTROL]
+        data = [record for record in records if codec.is_data(record)]
         try:
             dead = self._write(data)
             prepared, refused = self._prepare(end=_is_end(records[-1]))
@@ -75,6 +77,9 @@ class SinkStage:
         self._reporter.say(Condition("Writing", "True", "Running"), progress={"written": self._written})
         return True
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
         self._sink.close()
 
@@ -82,7 +87,7 @@ class SinkStage:
         """The records up to the next commit: where the sink names batches, the same ones again after a kill."""
         if self._bound > self._offset:
             return self._read_up_to(self._bound)
-        records = self._log.read(self._topic, self._offset, max_records=MAX_RECORDS)
+        records = opened(self._log.read(self._topic, self._offset, max_records=MAX_RECORDS), self.name)
         if records and self._sink.names_batches:
             bound = records[-1].offset + 1
             self._log.commit(Commit(state={self._bound_key: str(bound).encode()}, lease=self._lease))
@@ -93,7 +98,7 @@ class SinkStage:
         found: list[Record] = []
         offset = self._offset
         while offset < bound and (records := self._log.read(self._topic, offset, max_records=MAX_RECORDS)):
-            found += [record for record in records if record.offset < bound]
+            found += opened([record for record in records if record.offset < bound], self.name)
             offset = records[-1].offset + 1
         return found
 
@@ -122,7 +127,7 @@ class SinkStage:
     def _letter(self, record: Record, reason: str) -> NewRecord:
         letter = DeadLetter(
             "sink", "refused", reason, record.id, record.value.decode(errors="backslashreplace")[: 64 << 10],
-            source_topic=self._topic, source_offset=record.offset, replayable=True,
+            source_topic=self._topic, source_offset=record.offset, replayable=True, reader=self.name,
         )  # fmt: skip
         return dead_record(derive_id(self._topic, record.offset, self.name), letter, record.event_time)
 

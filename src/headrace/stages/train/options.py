@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.foundation.resource_id import ResourceId
 from headrace.learning.options import LearningOptions
 from headrace.promotion.gate import GateOptions
@@ -32,3 +33,4 @@ class TrainOptions:
     timeline: Timeline = "arrival"
     retention_ms: int | None = None
     """How long scores are kept once every reader has passed them; None: without limit."""
+    dead_retention_ms: int = DEAD_RETENTION_MS

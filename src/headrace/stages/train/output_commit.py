@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from headrace.events import codec, topics
 from headrace.events.dead_letter import DeadLetter
 from headrace.events.dead_records import dead_record
@@ -59,4 +61,5 @@ class OutputCommit:
 
     def _dead_letter(self, letter: DeadLetter) -> NewRecord:
         examples = topics.examples(self.options.id)
-        return dead_record(derive_id(examples, letter.source_offset, "train"), letter, self.clock.now_ms())
+        mine = msgspec.structs.replace(letter, reader=f"train/{self.options.id.path_name}")
+        return dead_record(derive_id(examples, letter.source_offset, "train"), mine, self.clock.now_ms())

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.example import Example
 from headrace.events.message import Message, Passage
 from headrace.foundation.clock import Clock
@@ -78,9 +79,15 @@ class TeacherReasker:
     def can_search(self) -> bool:
         return self._asks and self._searches
 
-    def example(self, item: Fresh) -> Example:
-        """Read from its topic; where it was reasked, with the passages of then."""
-        example = codec.decode(self._log.read(self._examples, item.offset, max_records=1)[0], Example)
+    def example(self, item: Fresh) -> Example | None:
+        """Read from its topic; where it was reasked, with the passages of then. None: retention or a redaction took it."""
+        found = self._log.read(self._examples, item.offset, max_records=1)
+        if not found or found[0].offset != item.offset:
+            return None
+        [record] = opened(found, self._owner)
+        if codec.is_passed(record):
+            return None
+        example = codec.decode(record, Example)
         if item.reasked_at < 0:
             return example
         reasked = self._reasking(item.reasked_at).answers[item.example_id]
@@ -91,9 +98,9 @@ class TeacherReasker:
         key = f"{ANSWERS}{at_offset:020d}"
         if (known := self._load(key, dict[str, str])) is not None:
             return known
-        asked = [(item, self.example(item)) for item in items]
+        asked = self._there(items)
         answers = self._loop.run_until_complete(self._ask_all(asked, f"again/{at_offset}", fresh=True))
-        found = {item.example_id: one for item, one in zip(items, answers, strict=True) if isinstance(one, str)}
+        found = {item.example_id: one for (item, _), one in zip(asked, answers, strict=True) if isinstance(one, str)}
         return self._keep(key, found)
 
     def reask_with_new_passages(self, items: Sequence[Fresh], at_offset: int, at_ms: int) -> Reasking:
@@ -104,17 +111,19 @@ class TeacherReasker:
         key = f"{WITH_PASSAGES}{at_offset:020d}"
         if (known := self._load(key, Reasking)) is not None:
             return known
-        examples = [self.example(item) for item in items]
+        there = self._there(items)
         try:
-            found = self._retrieve(examples, at_ms)
+            found = self._retrieve([example for _, example in there], at_ms)
         except FinalError as error:  # what cannot be found is dropped, and the decision says why
             return self._keep(key, Reasking(missing=str(error)[:ERROR_AT_MOST]))
         asked = [
             (item, msgspec.structs.replace(example, passages=passages))
-            for item, example, passages in zip(items, examples, found, strict=True)
+            for (item, example), passages in zip(there, found, strict=True)
         ]
         answers = self._loop.run_until_complete(self._ask_all(asked, f"renewed/{at_offset}", fresh=False))
         failed = next((str(one)[:ERROR_AT_MOST] for one in answers if not isinstance(one, str)), "")
+        if not failed and len(there) < len(items):
+            failed = f"{len(items) - len(there)} examples are no longer in the log"
         reasked = {
             item.example_id: Reasked(answer, example.passages)
             for (item, example), answer in zip(asked, answers, strict=True)
@@ -132,12 +141,17 @@ class TeacherReasker:
         return frozenset(
             item.example_id
             for item in items
-            if all(
+            if (example := self.example(item)) is not None
+            and all(
                 one.text in texts.get(one.document, "")
-                for one in self.example(item).passages
+                for one in example.passages
                 if one.document in current and current[one.document] != one.version
             )
         )
+
+    def _there(self, items: Sequence[Fresh]) -> list[tuple[Fresh, Example]]:
+        """Those whose examples are still in the log, with them."""
+        return [(item, example) for item in items if (example := self.example(item)) is not None]
 
     def _texts(self, documents: Sequence[str], at_ms: int) -> dict[str, str]:
         from headrace.stages.index.knowledge_view import KnowledgeView

@@ -1,7 +1,6 @@
 """One learner, described and opened."""
 
 from headrace.events import topics
-from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.log.topic_log import Commit, TopicSpec
 from headrace.stages.context import StageContext
 from headrace.stages.stage import Stage
@@ -32,7 +31,7 @@ def topics_of(options: TrainOptions) -> tuple[TopicSpec, ...]:
     return (
         TopicSpec(topics.scores(finetuner), retention_ms=options.retention_ms),
         TopicSpec(topics.decisions(finetuner)),
-        TopicSpec(topics.stage_dead(finetuner, "train"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.stage_dead(finetuner, "train"), retention_ms=options.dead_retention_ms),
     )
 
 

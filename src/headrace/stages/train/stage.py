@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.control import Control
 from headrace.events.decision import Command
 from headrace.events.example import Example
@@ -116,7 +117,7 @@ class TrainStage:
 
     def step(self) -> bool:
         declared = self._declare()
-        records = self._log.read(self._examples, self._offset, max_records=MAX_EXAMPLES)
+        records = opened(self._log.read(self._examples, self._offset, max_records=MAX_EXAMPLES), self.name)
         for record in records:
             self._take_up(new=self._loop.learning.at_round_boundary)
             self._feed(record)
@@ -130,10 +131,15 @@ class TrainStage:
         self._report(records)
         return declared or bool(records)
 
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
+
     def close(self) -> None:
         self._reasker.close()
 
     def _feed(self, record: Record) -> None:
+        if codec.is_passed(record):
+            return
         if record.kind == codec.CONTROL:
             sign = codec.decode(record, Control)
             if sign.sign == "documents":
@@ -189,6 +195,9 @@ class TrainStage:
         again = record.offset in self._taken_up
         if self._offset < self._taken_up.get(record.offset, self._state.taken) or not (again or new):
             return False
+        if record.kind == codec.REDACTED:
+            self._commands_offset = record.offset + 1
+            return True
         command = codec.decode(record, Command)
         self._registry, self._registry_version = load_registry(self._options, self._log)
         output = self._loop.take_up(command, self._registry, self._offset)

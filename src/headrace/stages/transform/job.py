@@ -24,7 +24,7 @@ from headrace.stages.transform.job_inputs import JobInputs
 from headrace.stages.transform.job_output import JobOutputReader
 from headrace.stages.transform.job_tables import write_tables
 from headrace.stages.transform.options import TransformOptions
-from headrace.stages.transform.running_job import Job, job_key, read_job
+from headrace.stages.transform.running_job import Job, job_key, read_job, stopped
 from headrace.stages.transform.running_query import (
     CARRIED,
     Carry,
@@ -96,6 +96,9 @@ class TransformJobStage:
         if worked and self._status is not None:
             self._say(self._status)
         return worked
+
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
 
     def close(self) -> None:
         if self._suspend and self._spec is not None and self._job is not None and self._job.job_id:
@@ -231,13 +234,7 @@ class TransformJobStage:
             pass
 
     def _stop(self, job: Job, status: JobStatus) -> Job:
-        if status.state in ("running", "starting", "restarting"):
-            place = self._engine.stop(status.job_id)
-            reached = self._log.topic(self._output).end_offset
-            job = job.superseded(place, reached)
-            job = msgspec.structs.replace(job, job_id="", again_from=0, again_to=0)
-        else:
-            job = msgspec.structs.replace(job, job_id="")
+        job = stopped(self._log, self._engine, job, status, self._output)
         self._keep(job)
         return job
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headrace.connectors.source import SourceOptions
+from headrace.events.dead_records import DEAD_RETENTION_MS
 from headrace.foundation.resource_id import ResourceId
 from headrace.stages.timeline import Timeline
 
@@ -58,3 +59,5 @@ class TransformOptions:
     """Sizes declared for an engine's own processes, by their keys in `dataProcessorTemplate`, such as 2048m."""
     retention_ms: int | None = None
     """How long rows are kept once every reader has passed them; None: without limit."""
+    late_retention_ms: int = DEAD_RETENTION_MS
+    dead_retention_ms: int = DEAD_RETENTION_MS

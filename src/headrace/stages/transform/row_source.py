@@ -10,12 +10,13 @@ from headrace.events.example import Example
 from headrace.events.row_batch import RowBatch
 from headrace.events.row_codec import records_to_batch
 from headrace.events.schema import Column, RowSchema
+from headrace.foundation.ids import escaped, split_at
 from headrace.foundation.resource_id import ResourceId
 from headrace.log.record import NewRecord, Record
 from headrace.models.knowledge_text import fill_knowledge
 
 ROOT_MARK = "~"
-"""Between the root event's id and the finetuner that a chained row comes through."""
+"""Between the root event's id, escaped, and the finetuner that a chained row comes through."""
 
 EXAMPLE_COLUMNS = RowSchema(
     (
@@ -30,13 +31,13 @@ EXAMPLE_COLUMNS = RowSchema(
 """What `source_stream` gives when it is another finetuner's examples."""
 
 
-def root_of(row_id: str) -> str:
-    """The id of the source event a row goes back to, through any chain of finetuners."""
-    return row_id.partition(ROOT_MARK)[0]
+def root_of(row_id: str, *, chained: bool) -> str:
+    """The id of the source event that a row goes back to, through any chain of finetuners. `chained`: its query reads examples."""
+    return split_at(row_id, ROOT_MARK)[0] if chained else row_id
 
 
 def chained_row_id(example: Example, finetuner: str) -> str:
-    return f"{example.root_id}{ROOT_MARK}{finetuner}/{example.row_id}#{example.index}"
+    return f"{escaped(example.root_id, ROOT_MARK)}{ROOT_MARK}{finetuner}/{example.row_id}#{example.index}"
 
 
 def control_record(record_id: str, control: Control, event_time: int) -> NewRecord:
@@ -47,13 +48,14 @@ def control_record(record_id: str, control: Control, event_time: int) -> NewReco
 
 
 def cut_at_controls(records: Sequence[Record]) -> Iterator[Sequence[Record] | Control]:
-    """Runs of data records, with the controls between them, in order."""
+    """Runs of data records, with the controls between them, in order. What is to be passed is left out."""
     start = 0
     for place, record in enumerate(records):
-        if record.kind == codec.CONTROL:
+        if not codec.is_data(record):
             if place > start:
                 yield records[start:place]
-            yield codec.decode(record, Control)
+            if record.kind == codec.CONTROL:
+                yield codec.decode(record, Control)
             start = place + 1
     if start < len(records):
         yield records[start:]

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from headrace.log.topic_log import Commit, StateKey, TopicLog
-from headrace.streams.stream_job import StreamJobEngine
+from headrace.log.topic_log import Commit, Lease, StateKey, TopicLog
+from headrace.streams.stream_job import JobStatus, StreamJobEngine
 
 
 class Job(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,6 +55,27 @@ def read_job(log: TopicLog, stage: str) -> Job | None:
     """The job that a transform stage runs, or ran last."""
     entry = log.state(stage, "job").get("job")
     return msgspec.json.decode(entry.value, type=Job) if entry else None
+
+
+def stopped(log: TopicLog, engine: StreamJobEngine, job: Job, status: JobStatus, output: str) -> Job:
+    """The job as it is kept once it has stopped with a savepoint, from which it goes on. `output`: its topic."""
+    if status.state not in ("running", "starting", "restarting"):
+        return msgspec.structs.replace(job, job_id="")
+    place = engine.stop(status.job_id)
+    job = job.superseded(place, log.topic(output).end_offset)
+    return msgspec.structs.replace(job, job_id="", again_from=0, again_to=0)
+
+
+def suspend_job(log: TopicLog, engine: StreamJobEngine, lease: Lease, output: str, name: str) -> None:
+    """Stops the job of a stage that no longer runs, with a savepoint. UnavailableError: the cluster cannot be reached.
+
+    `lease`: the stage's, so that nobody runs it meanwhile. `name`: of the job on the cluster.
+    """
+    job, status = read_job(log, lease.role), engine.find(name)
+    if job is None or status is None:
+        return
+    kept = msgspec.json.encode(stopped(log, engine, job, status, output))
+    log.commit(Commit(state={job_key(lease.role): kept}, lease=lease))
 
 
 def discard_job(log: TopicLog, engine: StreamJobEngine, stage: str, name: str) -> int:

@@ -109,7 +109,7 @@ def start_offset(log: TopicLog, topic: str, options: TransformOptions) -> int:
         return offset
     while records := log.read(topic, offset, max_records=_SCAN):
         for record in records:
-            if record.event_time >= options.start_ms and record.kind != codec.CONTROL:
+            if record.event_time >= options.start_ms and codec.is_data(record):
                 return record.offset
         offset = records[-1].offset + 1
     return offset

@@ -1,13 +1,17 @@
 """One stream query, described and opened."""
 
+from typing import TYPE_CHECKING
+
 from headrace.events import topics
-from headrace.events.dead_records import DEAD_RETENTION_MS
-from headrace.log.topic_log import TopicSpec
-from headrace.stages.context import StageContext
-from headrace.stages.stage import Stage
+from headrace.log.topic_log import ExternalTable, TopicSpec
+from headrace.stages.context import Backends, StageContext
+from headrace.stages.stage import Stage, take_lease
 from headrace.stages.stage_spec import Read, StageSpec
 from headrace.stages.stage_type import StageType
 from headrace.stages.transform.options import TransformOptions
+
+if TYPE_CHECKING:
+    from headrace.streams.stream_job import StreamJobEngine
 
 
 def transform_spec(options: TransformOptions) -> StageSpec:
@@ -26,8 +30,8 @@ def topics_of(options: TransformOptions) -> tuple[TopicSpec, ...]:
     owner = options.id
     return (
         TopicSpec(topics.rows(owner), retention_ms=options.retention_ms),
-        TopicSpec(topics.late(owner), retention_ms=DEAD_RETENTION_MS),
-        TopicSpec(topics.stage_dead(owner, "transform"), retention_ms=DEAD_RETENTION_MS),
+        TopicSpec(topics.late(owner), retention_ms=options.late_retention_ms),
+        TopicSpec(topics.stage_dead(owner, "transform"), retention_ms=options.dead_retention_ms),
     )
 
 
@@ -47,20 +51,47 @@ def _open(spec: StageSpec, context: StageContext) -> Stage:
     return TransformJobStage(options, context.log, context.holder, jobs, context.clock, suspend=backends.suspend_jobs)
 
 
-def _purge(spec: StageSpec, context: StageContext) -> int:
-    """Ends the query's job, where one runs on an engine's own cluster, and takes its topics away."""
-    from headrace.stages.transform.running_job import discard_job
+def _runs_elsewhere(_spec: StageSpec, backends: Backends) -> bool:
+    from headrace.streams.registry import open_job_engine
+
+    return open_job_engine(backends.streams, backends.stream_options) is not None
+
+
+def _suspend(spec: StageSpec, context: StageContext) -> None:
+    """Stops the query's job with a savepoint: it goes on from there once its resource is applied again."""
+    from headrace.stages.transform.running_job import suspend_job
+
+    lease = take_lease(context.log, spec.name, context.holder)
+    if found := _job_of(spec, context):
+        engine, output, table = found
+        suspend_job(context.log, engine, lease, output, table.topic)
+
+
+def _job_of(spec: StageSpec, context: StageContext) -> "tuple[StreamJobEngine, str, ExternalTable] | None":
+    """The engine of a cluster, the topic that the query's job writes, and what it is on the cluster; None: it never ran as a job."""
     from headrace.streams.registry import open_job_engine
 
     options, log = spec.options, context.log
     assert isinstance(options, TransformOptions)
     jobs = open_job_engine(context.backends.streams, context.backends.stream_options)
     output = topics.job(options.id)
-    known = {info.spec.name: info for info in log.topics()}
-    table = log.external_table(output) if jobs is not None and output in known else None
-    if jobs is not None and table is not None:
-        discard_job(log, jobs, spec.name, table.topic)
+    is_known = any(info.spec.name == output for info in log.topics())
+    table = log.external_table(output) if jobs is not None and is_known else None
+    return (jobs, output, table) if jobs is not None and table is not None else None
+
+
+def _purge(spec: StageSpec, context: StageContext) -> int:
+    """Ends the query's job, where one runs on an engine's own cluster, and takes its topics away."""
+    from headrace.stages.transform.running_job import discard_job
+
+    options, log = spec.options, context.log
+    assert isinstance(options, TransformOptions)
+    if found := _job_of(spec, context):
+        engine, _, table = found
+        discard_job(log, engine, spec.name, table.topic)
+    output = topics.job(options.id)
     tables = topics.tables_prefix(options.id)
+    known = [info.spec.name for info in log.topics()]
     return sum(log.delete_topic(name).bytes or 0 for name in known if name == output or name.startswith(tables))
 
 
@@ -69,4 +100,4 @@ def _empty(spec: StageSpec, context: StageContext, *, starts: bool) -> None:  # 
     _purge(spec, context)
 
 
-STAGE = StageType(_open, empty=_empty, purge=_purge)
+STAGE = StageType(_open, empty=_empty, purge=_purge, runs_elsewhere=_runs_elsewhere, suspend=_suspend)

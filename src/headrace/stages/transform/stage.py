@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace.events import codec, topics
+from headrace.events.addressing import opened
 from headrace.events.control import Control
 from headrace.events.dead_records import dead_record
 from headrace.events.origin import Origin, encode_origin
@@ -99,9 +100,13 @@ class TransformStage:
         if len(self._options.streams) > 1:
             self._catch_up(self._query, self._offsets | read, collected)
         if not read and not collected.any():
+            self._reporter.flush()
             return False
         self._commit(self._query, collected, read)
         return True
+
+    def say_last(self) -> None:
+        self._reporter.end(self._lease)
 
     def close(self) -> None:
         self._query = None
@@ -158,7 +163,7 @@ class TransformStage:
             into.rows.append(self._end())
 
     def _read(self, binding: StreamBinding) -> list[Record]:
-        return self._log.read(binding.topic, self._offsets[binding.name], max_records=MAX_ROWS)
+        return opened(self._log.read(binding.topic, self._offsets[binding.name], max_records=MAX_ROWS), self.name)
 
     def _process(self, query: StreamQuery, binding: StreamBinding, records: list[Record], into: _Collected) -> None:
         for piece in cut_at_controls(records):
@@ -179,7 +184,9 @@ class TransformStage:
             into.rows.extend(batch_to_records(output.rows))
         if batch is not None and output.late:
             into.late.extend(self._late_records(output.late, batch, binding))
-        into.dead.extend(dead_record(record_id, letter, self._clock.now_ms()) for record_id, letter in output.dead)
+        for record_id, letter in output.dead:
+            mine = msgspec.structs.replace(letter, reader=self.name)
+            into.dead.append(dead_record(record_id, mine, self._clock.now_ms()))
 
     def _late_records(self, late: Sequence[LateRow], batch: RowBatch, binding: StreamBinding) -> list[NewRecord]:
         """The late rows as they came in; the origin's position says how late they are."""
@@ -215,7 +222,7 @@ class TransformStage:
         return control_record(derive_id(self.name, "end", self._counts["ends"]), end, 0)
 
     def _commit(self, query: StreamQuery, collected: _Collected, offsets: dict[str, int]) -> None:
-        self._counts["rows"] += sum(record.kind != codec.CONTROL for record in collected.rows)
+        self._counts["rows"] += sum(codec.is_data(record) for record in collected.rows)
         self._counts["late"] += len(collected.late)
         state: dict[StateKey, bytes | None] = {
             StateKey(self.name, f"query/{key}"): value for key, value in query.snapshot().items()
