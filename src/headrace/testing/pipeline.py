@@ -82,7 +82,7 @@ class Pipeline:
         """`learner`: opens each trainer's learner; None: PyTorch's. `at_most`: records that a stage reads from the log at once.
 
         `clock_of`: each stage's own clock; None: all go by `clock`. `seen`: the log as a stage sees it, in place of `at_most`.
-        `opened`: opens a stage in a way of its own; None from it: as ever.
+        `opened`: opens a stage in its own way; where it gives None, the stage opens as usual.
         """
         self.topology, self.state, self.holder = topology.only(STEPPED), state, holder
         self.specs = sorted(self.topology.specs, key=lambda one: STEPPED.index(one.kind))

@@ -119,16 +119,23 @@ class LabelStage:
             self._read_offset = records[-1].offset + 1
 
     def _ask_waiting(self) -> None:
-        """Asks what may be asked now: nothing behind a sign that cites a document which changes there."""
+        """Asks what may be asked now: nothing behind a sign that cites a document which changes there, and no prompt whose words stand in an
+        earlier one that failed and is asked again, so that the first of them pays, whenever the teacher is away.
+        """
         assert self._desk
         assert self._judge
         opened = sum(one.is_open for one in self._queue)
         changing: set[str] = set()
+        failed: list[Prompt] = []
         for one in self._queue:
             changing |= one.changed.keys()
+            if one.prompt is not None and one.failure is not None:
+                failed.append(one.prompt)
             if one.prompt is None or not one.to_ask:
                 continue
             if not changing.isdisjoint(passage.document for passage in one.prompt.passages):
+                continue
+            if any(_same_words(one.prompt, other) for other in failed):
                 continue
             if not self._judge.may_ask(opened):
                 return
@@ -249,3 +256,8 @@ class LabelStage:
                 "lostTokens": found.lost_tokens, "lostUsd": found.lost_usd,
             }  # fmt: skip
         return progress
+
+
+def _same_words(one: Prompt, other: Prompt) -> bool:
+    """Whether one answer serves both."""
+    return one.messages == other.messages and one.passages == other.passages
