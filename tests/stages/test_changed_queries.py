@@ -131,7 +131,7 @@ def test_a_deleted_query_leaves_no_job_behind_and_goes_on_once_it_is_applied_aga
         streams = {"gateway": found.flink_gateway, "jobmanager": found.flink_rest}
         context = StageContext(desk.log, "t", tmp_path, Backends("kafka", {}, "flink", streams))
         owner = ResourceId("StreamFinetuner", "default", "desk")
-        topology = Topology((transform_spec(owner, TransformOptions(finetuner_id("desk"), COUNTS, ())),))
+        topology = Topology((transform_spec(TransformOptions(finetuner_id("desk"), COUNTS, ())),))
         assert runs_elsewhere(topology, owner, context.backends)
         key = submit(desk.log, Request("delete", str(owner)), SYSTEM_CLOCK)
         perform(key, Request("delete", str(owner)), topology, context)
