@@ -13,7 +13,6 @@ from headrace.control.health import failing
 from headrace.control.supervisor import Supervisor
 from headrace.control.suspects import HELD_FROM, Suspects
 from headrace.foundation.clock import SYSTEM_CLOCK
-from headrace.foundation.resource_id import ResourceId
 from headrace.log.registry import open_log
 from headrace.log.topic_log import TopicLog
 from headrace.stages.ingest.options import IngestOptions
@@ -26,7 +25,7 @@ from headrace.testing.resource_ids import connector_id
 COUNTING = SourceOptions(
     connector_id("numbers"), "generator", {"rate": 50, "fields": [{"name": "n", "kind": "sequence"}]}
 )
-POISONED = ingest_spec(ResourceId("StreamConnector", "default", "numbers"), IngestOptions(COUNTING))
+POISONED = ingest_spec(IngestOptions(COUNTING))
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def test_the_stages_beside_it_go_on_and_its_resource_says_why(
     """Every process of the role dies at the first commit of the source."""
     monkeypatch.setenv("HEADRACE_FAILPOINT", "ingest.commit.before:1")
     out = SinkOptions(connector_id("out"), "file", {"path": str(tmp_path / "out"), "format": "json"})
-    sink = sink_spec(ResourceId("StreamConnector", "default", "out"), SinkStageOptions(out, "rows"))
+    sink = sink_spec(SinkStageOptions(out, "rows"))
     append(log, "rows", new_records([0]))
     supervisor = Supervisor((POISONED, sink), log, tmp_path)
     try:

@@ -61,7 +61,7 @@ from headrace.testing.word_embedder import WordEmbedder
 
 DESK = ResourceId("StreamFinetuner", "default", "desk")
 SCHEMA = RowSchema((Column("path", "STRING"), Column("body", "STRING")))
-ROWS = topics.rows(finetuner_id("desk"))
+ROWS = topics.rows(DESK)
 SECRET = "kept no longer"
 
 
@@ -119,7 +119,7 @@ def ingest(at: Place) -> Stage:
 def transform(at: Place) -> Stage:
     binding = StreamBinding("source_stream", topics.events(connector_id("docs")), source("file"))
     return TransformStage(
-        TransformOptions(finetuner_id("desk"), "SELECT path, body FROM source_stream", (binding,)),
+        TransformOptions(DESK, "SELECT path, body FROM source_stream", (binding,)),
         at.log,
         "t",
         at.clock,
@@ -127,7 +127,7 @@ def transform(at: Place) -> Stage:
 
 
 def chained(at: Place) -> Stage:
-    binding = StreamBinding("source_stream", topics.examples(finetuner_id("desk")), finetuner=finetuner_id("desk"))
+    binding = StreamBinding("source_stream", topics.examples(DESK), finetuner=DESK)
     return TransformStage(
         TransformOptions(finetuner_id("next"), "SELECT question FROM source_stream", (binding,)), at.log, "t", at.clock
     )
@@ -135,7 +135,7 @@ def chained(at: Place) -> Stage:
 
 def train(at: Place) -> Stage:
     learning = LearningOptions(LearnerOptions(at.base, "full", "adamw", batch_size=1))
-    options = TrainOptions(finetuner_id("desk"), learning, checkpoint_interval_ms=0)
+    options = TrainOptions(DESK, learning, checkpoint_interval_ms=0)
     return TrainStage(options, at.log, "t", at.folder, at.clock, learner=LightLearner)
 
 
@@ -172,22 +172,20 @@ READERS: dict[str, Reader] = {
         count=0,
     ),
     "transform": Reader(topics.events(connector_id("docs")), row, transform, ROWS),
-    "transform, chained": Reader(
-        topics.examples(finetuner_id("desk")), example, chained, topics.rows(finetuner_id("next"))
-    ),
+    "transform, chained": Reader(topics.examples(DESK), example, chained, topics.rows(finetuner_id("next"))),
     "prompt": Reader(
         ROWS,
         row,
-        lambda at: PromptStage(PromptOptions(finetuner_id("desk"), (PromptTemplate("{body}"),)), at.log, "t", at.clock),
-        topics.prompts(finetuner_id("desk")),
+        lambda at: PromptStage(PromptOptions(DESK, (PromptTemplate("{body}"),)), at.log, "t", at.clock),
+        topics.prompts(DESK),
     ),
     "label": Reader(
-        topics.prompts(finetuner_id("desk")),
+        topics.prompts(DESK),
         prompt,
-        lambda at: LabelStage(LabelOptions(finetuner_id("desk")), at.log, "t", at.folder, at.clock),
-        topics.examples(finetuner_id("desk")),
+        lambda at: LabelStage(LabelOptions(DESK), at.log, "t", at.folder, at.clock),
+        topics.examples(DESK),
     ),
-    "train": Reader(topics.examples(finetuner_id("desk")), example, train, topics.scores(finetuner_id("desk"))),
+    "train": Reader(topics.examples(DESK), example, train, topics.scores(DESK)),
     "sink": Reader(ROWS, row, sink, topics.dead(connector_id("out")), count=0),
 }
 SLOW = {"mirror": "loads MLflow: test_the_mirror_passes_it"}
@@ -261,21 +259,21 @@ def test_a_topic_whose_every_record_was_redacted_holds_nothing_up(name: str, at:
 def test_the_mirror_passes_it(at: Place) -> None:
     model = ModelScore("learner", "", exact=True, loss=0.5, metric=1.0)
     scores = [of(Score(f"e{n}", f"r{n}", n, "a", majority_exact=False, models=[model]), n) for n in range(3)]
-    redacted(at, topics.scores(finetuner_id("desk")), scores)
-    redacted(at, topics.decisions(finetuner_id("desk")), [decision(n, SECRET if n == 1 else "tried") for n in range(3)])
-    stage = MirrorStage(MirrorOptions("default", "desk"), at.log, "t", at.folder, at.clock)
+    redacted(at, topics.scores(DESK), scores)
+    redacted(at, topics.decisions(DESK), [decision(n, SECRET if n == 1 else "tried") for n in range(3)])
+    stage = MirrorStage(MirrorOptions(DESK), at.log, "t", at.folder, at.clock)
     drain(stage)
-    assert at.log.offset(stage.name, topics.decisions(finetuner_id("desk"))) == 3
-    mirror = MlflowMirror(at.folder / "mlflow.db", "default", "desk")
+    assert at.log.offset(stage.name, topics.decisions(DESK)) == 3
+    mirror = MlflowMirror(at.folder / "mlflow.db", DESK)
     tags = mirror.client.get_run(mirror.run_id).data.tags
     assert sum(name.startswith("headrace.decision.") for name in tags) == 2
 
 
 def test_a_replay_passes_a_redacted_letter_and_cannot_send_what_was_redacted(at: Place) -> None:
-    dead = topics.stage_dead(finetuner_id("desk"), "label")
-    redacted(at, topics.prompts(finetuner_id("desk")), [prompt(n, f"text {n}") for n in range(3)])
+    dead = topics.stage_dead(DESK, "label")
+    redacted(at, topics.prompts(DESK), [prompt(n, f"text {n}") for n in range(3)])
     letters = [
-        of(DeadLetter("label", "unanswered", "", f"r{n}", "", source_topic=topics.prompts(finetuner_id("desk")),
+        of(DeadLetter("label", "unanswered", "", f"r{n}", "", source_topic=topics.prompts(DESK),
                       source_offset=place, replayable=True), n)
         for n, place in enumerate((1, 0, 2))
     ]  # fmt: skip
@@ -287,12 +285,12 @@ def test_a_replay_passes_a_redacted_letter_and_cannot_send_what_was_redacted(at:
 
 def test_what_is_shown_of_a_run_leaves_it_out(at: Place) -> None:
     for name, make in (
-        (topics.examples(finetuner_id("desk")), example),
-        (topics.decisions(finetuner_id("desk")), decision),
+        (topics.examples(DESK), example),
+        (topics.decisions(DESK), decision),
     ):
         redacted(at, name, [make(n, f"text {n}") for n in range(3)])
-    options = TrainOptions(finetuner_id("desk"), LearningOptions(LearnerOptions(at.base)))
-    shown = summary(at.log, Topology((train_spec(DESK, options),)))["streamFinetuners"][DESK.short_name]
+    options = TrainOptions(DESK, LearningOptions(LearnerOptions(at.base)))
+    shown = summary(at.log, Topology((train_spec(options),)))["streamFinetuners"][DESK.short_name]
     assert shown["examples"] == 2
 
 
@@ -332,4 +330,4 @@ def test_a_letter_of_a_sink_is_sent_again_to_that_sink_alone(at: Place) -> None:
     drain(READERS["prompt"].open(at))
     assert written_by(at, "out") == ["text 0", "text 1", "text 0"]
     assert written_by(at, "other") == ["text 0", "text 1"]
-    assert len(read_all(at.log, topics.prompts(finetuner_id("desk")))) == 2
+    assert len(read_all(at.log, topics.prompts(DESK))) == 2
