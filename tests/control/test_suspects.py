@@ -84,7 +84,7 @@ def test_the_stages_beside_it_go_on_and_its_resource_says_why(
         [failed] = failing(log, [POISONED, sink], 0)
         assert failed.spec == POISONED
         assert failed.failures >= HELD_FROM
-        assert "died within its step" in failed.message
+        assert "in a row within its step" in failed.message
         assert "killed by SIGKILL" in failed.message
     finally:
         supervisor.stop()

@@ -49,7 +49,7 @@ def test_a_running_headrace_resets_and_purges_and_goes_on(tmp_path: Path, lay_ou
         purged = headrace(desk, "delete", "streamfinetuner", "desk", "--purge")
         said, _ = purged.communicate(timeout=100)
         assert purged.returncode == 0, said
-        assert "bytes given back" in said
+        assert "bytes freed" in said
         assert up.poll() is None
     finally:
         os.killpg(up.pid, signal.SIGTERM)
