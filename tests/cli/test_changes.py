@@ -169,7 +169,7 @@ def test_plan_says_what_to_type_where_a_reset_is_due(folder: Folder) -> None:
     folder.edit(LORA)
     _, printed, _ = folder.headrace("plan", "-f", "headrace.yaml")
     assert printed.splitlines()[-2:] == [
-        "These changes need a reset. `headrace apply --reset` applies them and does it:",
+        "These changes need a reset. `headrace apply --reset` applies them and performs it:",
         "  headrace reset StreamFinetuner/desk --from model -n default",
     ]
 

@@ -64,7 +64,7 @@ def test_a_query_without_windows_is_said_to_go_on(log: TopicLog) -> None:
 
 def test_a_query_that_restarts_says_how_much_it_reads_and_how_to_choose_less(log: TopicLog) -> None:
     assert said(log, PLAIN, replace(PLAIN, sql=COUNTS)) == (
-        "its query cannot take over the previous one's state and restarts; trades is read from its start (up to 5 records), "
+        "its query cannot take over the previous one's state and restarts; trades is read again from its start (up to 5 records), "
         "and its rows are learned again; set preProcessing.startTime to start elsewhere"
     )
 
@@ -72,7 +72,7 @@ def test_a_query_that_restarts_says_how_much_it_reads_and_how_to_choose_less(log
 def test_a_chosen_start_is_said_with_what_is_left_to_read(log: TopicLog) -> None:
     told = said(log, PLAIN, replace(PLAIN, sql=COUNTS, start_ms=180_000))
     assert told is not None
-    assert "trades is read from 1970-01-01T00:03:00Z (up to 2 records)" in told
+    assert "trades is read again from 1970-01-01T00:03:00Z (up to 2 records)" in told
 
 
 def test_a_query_that_the_engine_will_refuse_says_so_beforehand(log: TopicLog) -> None:

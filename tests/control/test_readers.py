@@ -69,7 +69,7 @@ def test_a_reader_that_comes_back_behind_the_start_says_how_much_it_missed(log: 
     assert status.resource == str(DESK)
     assert status.conditions[0].reason == "BehindRetention"
     assert status.conditions[0].message == (
-        "4 records of t are gone from the log; train/default.desk starts behind them and never reads them"
+        "retention has dropped 4 records of t; train/default.desk starts behind them and will never read them"
     )
 
 

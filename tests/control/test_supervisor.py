@@ -80,7 +80,7 @@ def test_a_role_above_its_memory_limit_is_killed_and_its_condition_says_so(super
     until(supervisor, lambda: role.restarts == 1)
     messages = [c.message for s in read_statuses(log) if s.resource.startswith("Role/") for c in s.conditions]
     assert "OOMKilled" in messages[0]
-    assert "its limit is 8 MiB" in messages[0]
+    assert "the limit is 8 MiB" in messages[0]
 
 
 def test_a_role_gets_as_many_cores_and_threads_as_it_may_use(supervisor: Supervisor):

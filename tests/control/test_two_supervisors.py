@@ -74,6 +74,6 @@ def test_a_second_headrace_takes_the_roles_over_and_the_first_ends(
         machines.append(Machine(tmp_path, "second", environ))
         words = machines[0].words()
         assert machines[0].process.returncode == 6, words
-        assert "another headrace has taken over the role ingest" in words
+        assert "another headrace took over the role ingest" in words
         assert "kafka_prefix" in words
         until_it_writes(log, machines[1])

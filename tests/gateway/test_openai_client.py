@@ -255,7 +255,7 @@ def test_feedback_is_taken_for_answers_that_were_given(client, gateway) -> None:
     url = f"{gateway.url}/v1/feedback"
     body = {"answer_id": answer.id, "rating": -1, "correction": "card | payments"}
     taken = httpx.post(url, json=body)
-    assert (taken.status_code, taken.json()["correction"]) == (202, "stored; it does not act yet")
+    assert (taken.status_code, taken.json()["correction"]) == (202, "stored; corrections are not used for training yet")
     assert "correction" not in httpx.post(url, json={"answer_id": answer.id, "rating": -1}).json()
     httpx.post(url, json=body)
     assert gateway.recorder.feedback[-1].correction == "card | payments"

@@ -30,7 +30,7 @@ CASES: list[Case] = [
         "batchSize: 16",
         "batchSize: lots",
         [
-            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: 'lots' is not a whole number; write one such as 16",
+            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: 'lots' is not a whole number; use one such as 16",
         ],
     ),
     Case(
@@ -46,7 +46,7 @@ CASES: list[Case] = [
         "batchSize: 16",
         "batchSize: 1.5",
         [
-            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: 1.5 is not a whole number; write one such as 16",
+            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: 1.5 is not a whole number; use one such as 16",
         ],
     ),
     Case(
@@ -54,7 +54,7 @@ CASES: list[Case] = [
         "batchSize: 16",
         "batchSize: true",
         [
-            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: true is not a whole number; write one such as 16",
+            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: true is not a whole number; use one such as 16",
         ],
     ),
     Case(
@@ -158,7 +158,7 @@ CASES: list[Case] = [
         "method: full",
         "method: ful",
         [
-            "base.yaml:73:13: StreamFinetuner/desk: spec.learning.method: 'ful' is not known here; did you mean 'full'? (valid: auto, full, lora)",
+            "base.yaml:73:13: StreamFinetuner/desk: spec.learning.method: 'ful' is not valid here; did you mean 'full'? (valid: auto, full, lora)",
         ],
     ),
     Case(
@@ -166,7 +166,7 @@ CASES: list[Case] = [
         "modelProvider: OpenAI",
         "modelProvider: openai",
         [
-            "base.yaml:23:18: MegaModel/gpt: spec.modelProvider: 'openai' is not known here; did you mean 'OpenAI'? (valid: Anthropic, AzureOpenAI, Gemini, OpenAI)",
+            "base.yaml:23:18: MegaModel/gpt: spec.modelProvider: 'openai' is not valid here; did you mean 'OpenAI'? (valid: Anthropic, AzureOpenAI, Gemini, OpenAI)",
         ],
     ),
     Case(
@@ -258,7 +258,7 @@ CASES: list[Case] = [
         "  name: gpt",
         '  name: "MEGAMODEL_NAME"',
         [
-            "base.yaml:21:9: MegaModel/?: metadata.name: the placeholder MEGAMODEL_NAME was left in — Write a name.",
+            "base.yaml:21:9: MegaModel/?: metadata.name: the placeholder MEGAMODEL_NAME was not replaced — Set a name.",
             "base.yaml:50:16: StreamFinetuner/desk: spec.finetunerInfo.megaModel: there is no MegaModel 'gpt' in namespace default — Declare one in namespace default.",
         ],
     ),
@@ -267,7 +267,7 @@ CASES: list[Case] = [
         "batchSize: 16",
         'batchSize: "BATCH_SIZE"',
         [
-            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: the placeholder BATCH_SIZE was left in — Write the value.",
+            "base.yaml:69:16: StreamFinetuner/desk: spec.trainer.batchSize: the placeholder BATCH_SIZE was not replaced — Replace it with a value.",
         ],
     ),
     Case(
@@ -275,7 +275,7 @@ CASES: list[Case] = [
         "baseModel: tiny",
         'baseModel: "BASE_MODEL"',
         [
-            "base.yaml:47:16: StreamFinetuner/desk: spec.finetunerInfo.baseModel: the placeholder BASE_MODEL was left in — Write the value.",
+            "base.yaml:47:16: StreamFinetuner/desk: spec.finetunerInfo.baseModel: the placeholder BASE_MODEL was not replaced — Replace it with a value.",
         ],
     ),
     Case(
@@ -283,7 +283,7 @@ CASES: list[Case] = [
         "model: gpt-4o-mini",
         "model: <model>",
         [
-            "base.yaml:27:14: MegaModel/gpt: spec.modelTemplate.openAI.model: the placeholder <model> was left in — Write the value.",
+            "base.yaml:27:14: MegaModel/gpt: spec.modelTemplate.openAI.model: the placeholder <model> was not replaced — Replace it with a value.",
         ],
     ),
     Case(
@@ -291,7 +291,7 @@ CASES: list[Case] = [
         'userQuestion: "Which intent is this? {text}"',
         'userQuestion: "USER_QUESTION"',
         [
-            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: the placeholder USER_QUESTION was left in — Write the value.",
+            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: the placeholder USER_QUESTION was not replaced — Replace it with a value.",
         ],
     ),
     Case(
@@ -299,7 +299,7 @@ CASES: list[Case] = [
         "apikey: sk-very-secret",
         "apikey: APIKEY",
         [
-            "base.yaml:26:15: MegaModel/gpt: spec.modelTemplate.openAI.apikey: the placeholder APIKEY was left in — Write the value.",
+            "base.yaml:26:15: MegaModel/gpt: spec.modelTemplate.openAI.apikey: the placeholder APIKEY was not replaced — Replace it with a value.",
         ],
     ),
     Case(
@@ -323,11 +323,11 @@ CASES: list[Case] = [
         "  direction: source\n",
         "  direction: sink\n",
         [
-            "base.yaml:5:1: StreamConnector/questions: spec: a sink needs `input` — Write input: {streamFinetuner: NAME, topic: rows}.",
-            "base.yaml:9:3: StreamConnector/questions: spec.schema: has no meaning in a sink — Leave it out.",
-            "base.yaml:14:3: StreamConnector/questions: spec.key: has no meaning in a sink — Leave it out.",
-            "base.yaml:15:3: StreamConnector/questions: spec.id: has no meaning in a sink — Leave it out.",
-            "base.yaml:16:3: StreamConnector/questions: spec.eventTime: has no meaning in a sink — Leave it out.",
+            "base.yaml:5:1: StreamConnector/questions: spec: a sink needs `input` — Set input: {streamFinetuner: NAME, topic: rows}.",
+            "base.yaml:9:3: StreamConnector/questions: spec.schema: does not apply to a sink — Remove it.",
+            "base.yaml:14:3: StreamConnector/questions: spec.key: does not apply to a sink — Remove it.",
+            "base.yaml:15:3: StreamConnector/questions: spec.id: does not apply to a sink — Remove it.",
+            "base.yaml:16:3: StreamConnector/questions: spec.eventTime: does not apply to a sink — Remove it.",
             "base.yaml:49:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamConnector: questions is a sink, not a source",
         ],
     ),
@@ -336,9 +336,9 @@ CASES: list[Case] = [
         "      sourceStreamConnector: questions\n",
         "      sourceStreamConnector: questions\n      sourceStreamFinetuner: desk2\n",
         [
-            "base.yaml:50:7: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamFinetuner: sourceStreamConnector and sourceStreamFinetuner exclude each other — Keep one: a finetuner's examples come with their answers.",
+            "base.yaml:50:7: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamFinetuner: sourceStreamConnector and sourceStreamFinetuner are mutually exclusive — Keep one; a finetuner's examples already have answers.",
             "base.yaml:50:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamFinetuner: there is no StreamFinetuner 'desk2' in namespace default; did you mean 'desk'? (valid: desk)",
-            "base.yaml:51:5: StreamFinetuner/desk: spec.finetunerInfo.megaModel: a finetuner that reads another one's examples takes their answers and is not labelled again — Leave it out.",
+            "base.yaml:51:5: StreamFinetuner/desk: spec.finetunerInfo.megaModel: examples of another finetuner already have answers and are not labelled again — Remove it.",
         ],
     ),
     Case(
@@ -354,7 +354,7 @@ CASES: list[Case] = [
         "    megaModel: gpt\n",
         "",
         [
-            "base.yaml:46:3: StreamFinetuner/desk: spec.finetunerInfo: there is neither a megaModel nor a groundTruth, so nothing says what is right (valid: finetunerInfo.megaModel, groundTruth.column)",
+            "base.yaml:46:3: StreamFinetuner/desk: spec.finetunerInfo: neither megaModel nor groundTruth is set, so there are no answers to learn (valid: finetunerInfo.megaModel, groundTruth.column)",
         ],
     ),
     Case(
@@ -362,7 +362,7 @@ CASES: list[Case] = [
         "  learning:\n",
         "  groundTruth: {column: category}\n  learning:\n",
         [
-            "base.yaml:72:3: StreamFinetuner/desk: spec.groundTruth: megaModel and groundTruth exclude each other — Keep the one that is right.",
+            "base.yaml:72:3: StreamFinetuner/desk: spec.groundTruth: megaModel and groundTruth are mutually exclusive — Keep one of the two.",
         ],
     ),
     Case(
@@ -370,7 +370,7 @@ CASES: list[Case] = [
         "      sourceStreamConnector: questions\n    megaModel: gpt\n",
         "      sourceStreamFinetuner: desk\n",
         [
-            "base.yaml:49:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamFinetuner: finetuners read each other in a circle: desk → desk — Let one of them read a StreamConnector.",
+            "base.yaml:49:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamFinetuner: finetuners read each other in a cycle: desk → desk — Make one of them read a StreamConnector.",
             "base.yaml:58:1: StreamFinetuner/desk: spec.preProcessing.preProcessingSQL: the query is wrong: there is no column id…",
         ],
     ),
@@ -379,7 +379,7 @@ CASES: list[Case] = [
         "    dataProcessorTemplate:\n",
         "    preProcessing: {sampleRatio: 0.1}\n    dataProcessorTemplate:\n",
         [
-            "base.yaml:58:3: StreamFinetuner/desk: spec.preProcessing: stands here and under finetunerTemplate — Keep one of the two.",
+            "base.yaml:58:3: StreamFinetuner/desk: spec.preProcessing: is declared here and under finetunerTemplate — Keep one of the two.",
         ],
     ),
     Case(
@@ -387,7 +387,7 @@ CASES: list[Case] = [
         "this? {text}",
         "this? {text} {knowledge}",
         [
-            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: the prompt uses {knowledge}, and no knowledgeBase is named — Name one in finetunerInfo.knowledgeBase, or take {knowledge} out.",
+            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: the prompt uses {knowledge}, but no knowledgeBase is set — Set finetunerInfo.knowledgeBase, or remove {knowledge}.",
         ],
     ),
     Case(
@@ -395,7 +395,7 @@ CASES: list[Case] = [
         "this? {text}",
         "this? {txt}",
         [
-            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: the query gives no column 'txt'; did you mean 'text'? (valid: id, text, category)",
+            "base.yaml:67:21: StreamFinetuner/desk: spec.promptTemplate[0].userQuestion: the query returns no column 'txt'; did you mean 'text'? (valid: id, text, category)",
         ],
     ),
     Case(
@@ -403,7 +403,7 @@ CASES: list[Case] = [
         "    megaModel: gpt\n  finetunerTemplate:\n",
         "  groundTruth: {column: categry}\n  finetunerTemplate:\n",
         [
-            "base.yaml:50:25: StreamFinetuner/desk: spec.groundTruth.column: the query gives no column 'categry'; did you mean 'category'? (valid: id, text, category)",
+            "base.yaml:50:25: StreamFinetuner/desk: spec.groundTruth.column: the query returns no column 'categry'; did you mean 'category'? (valid: id, text, category)",
         ],
     ),
     Case(
@@ -451,7 +451,7 @@ CASES: list[Case] = [
         "    path: models/tiny\n",
         "    modelProvider: HUGGINGFACE\n",
         [
-            "base.yaml:34:3: BaseModel/tiny: spec.baseModelServingInfo: names no weights (valid: hfModelId, path) — Give a Hugging Face id, or the path of a checkpoint's folder.",
+            "base.yaml:34:3: BaseModel/tiny: spec.baseModelServingInfo: names no weights (valid: hfModelId, path) — Set a Hugging Face id or the path of a checkpoint folder.",
         ],
     ),
     Case(
@@ -468,7 +468,7 @@ CASES: list[Case] = [
         "    azureOpenAI:\n",
         [
             "base.yaml:24:3: MegaModel/gpt: spec.modelTemplate: openAI is missing — Write `openAI:`.",
-            "base.yaml:25:5: MegaModel/gpt: spec.modelTemplate.azureOpenAI: this block is not OpenAI's; did you mean 'openAI'? (valid: openAI)",
+            "base.yaml:25:5: MegaModel/gpt: spec.modelTemplate.azureOpenAI: this block does not belong to OpenAI; did you mean 'openAI'? (valid: openAI)",
         ],
     ),
     Case(
@@ -476,7 +476,7 @@ CASES: list[Case] = [
         "      model: gpt-4o-mini\n",
         "      model: gpt-4o-mini\n      endpoint: localhost:8700\n",
         [
-            "base.yaml:28:17: MegaModel/gpt: spec.modelTemplate.openAI.endpoint: is not an address — Write it with http:// or https://.",
+            "base.yaml:28:17: MegaModel/gpt: spec.modelTemplate.openAI.endpoint: is not a URL — Use a URL that starts with http:// or https://.",
         ],
     ),
     Case(
@@ -484,7 +484,7 @@ CASES: list[Case] = [
         "  type: file\n",
         "  type: files\n",
         [
-            "base.yaml:7:9: StreamConnector/questions: spec.type: 'files' is not known here; did you mean 'file'? (valid: documents, file, generator, http, kafka)",
+            "base.yaml:7:9: StreamConnector/questions: spec.type: 'files' is not valid here; did you mean 'file'? (valid: documents, file, generator, http, kafka)",
         ],
     ),
     Case(
@@ -492,7 +492,7 @@ CASES: list[Case] = [
         "  file: {path: questions.jsonl}\n",
         "  file: {path: questions.jsonl}\n  http: {}\n",
         [
-            "base.yaml:9:3: StreamConnector/questions: spec.http: this block belongs to type http, and the type is file",
+            "base.yaml:9:3: StreamConnector/questions: spec.http: this block belongs to type http, but the type is file",
         ],
     ),
     Case(
@@ -517,7 +517,7 @@ CASES: list[Case] = [
         "{name: text, type: STRING}",
         "{name: id, type: STRING}",
         [
-            "base.yaml:12:14: StreamConnector/questions: spec.schema[2].name: the column 'id' stands twice",
+            "base.yaml:12:14: StreamConnector/questions: spec.schema[2].name: the column 'id' is declared twice",
         ],
     ),
     Case(
@@ -541,7 +541,7 @@ CASES: list[Case] = [
         "{name: asked_at, type: TIMESTAMP_LTZ(3)}",
         "{name: asked_at, type: STRING}",
         [
-            "base.yaml:10:30: StreamConnector/questions: spec.schema[0].type: 'asked_at' carries the event time and is STRING (valid: TIMESTAMP_LTZ(3), TIMESTAMP(3), BIGINT)",
+            "base.yaml:10:30: StreamConnector/questions: spec.schema[0].type: 'asked_at' is the event time, so its type cannot be STRING (valid: TIMESTAMP_LTZ(3), TIMESTAMP(3), BIGINT)",
         ],
     ),
     Case(
@@ -549,7 +549,7 @@ CASES: list[Case] = [
         "  type: file\n",
         "  type: file\n  input: {topic: answers}\n",
         [
-            "base.yaml:8:3: StreamConnector/questions: spec.input: only a sink has an input — Write `direction: sink`.",
+            "base.yaml:8:3: StreamConnector/questions: spec.input: only a sink has an input — Set `direction: sink`.",
         ],
     ),
     Case(
@@ -597,7 +597,7 @@ CASES: list[Case] = [
         "    batchSize: 16\n",
         "    batchSize: 16\n    batchSize: 8\n",
         [
-            "base.yaml:70:5: the key 'batchSize' stands twice; it stood first in line 69 — Keep one of the two.",
+            "base.yaml:70:5: duplicate key 'batchSize'; first in line 69 — Keep one of the two.",
         ],
     ),
     Case(
@@ -629,7 +629,7 @@ CASES: list[Case] = [
         "kind: BaseModel\nmetadata:\n  name: tiny",
         "kind: BaseModel\nmetadata:\n  name: tiny\nspec: {baseModelServingInfo: {path: x}}\n---\napiVersion: llm.nstream.ai/v1\nkind: BaseModel\nmetadata:\n  name: tiny",
         [
-            "base.yaml:38:9: BaseModel/tiny: metadata.name: declared twice in namespace default; first at base.yaml:32 — Keep one, or rename one.",
+            "base.yaml:38:9: BaseModel/tiny: metadata.name: declared twice in namespace default; first at base.yaml:32 — Remove or rename one of them.",
         ],
     ),
     Case(
@@ -637,7 +637,7 @@ CASES: list[Case] = [
         "apiVersion: llm.nstream.ai/v1\nkind: StreamConnector",
         "[]\n---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector",
         [
-            "base.yaml:1:1: a resource is a mapping — Start with apiVersion, kind, metadata, spec.",
+            "base.yaml:1:1: a resource must be a mapping — Start with apiVersion, kind, metadata, spec.",
         ],
     ),
     Case(
@@ -661,8 +661,8 @@ CASES: list[Case] = [
         "  file: {path: questions.jsonl}\n",
         "  file: {path: questions.jsonl, follow: true}\n  table: {}\n",
         [
-            "base.yaml:9:3: StreamConnector/questions: spec.table: a table is read to its end, and this source has none — Join it as a stream: leave `table` out.",
-            "base.yaml:50:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamConnector: questions is a table, not a stream — Join it in the query, or take `table` out of it.",
+            "base.yaml:9:3: StreamConnector/questions: spec.table: a table must end, and this source is unbounded — Remove `table` to join it as a stream.",
+            "base.yaml:50:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamConnector: questions is a table, not a stream — Join it in the query, or remove its `table`.",
         ],
     ),
     Case(
@@ -670,7 +670,7 @@ CASES: list[Case] = [
         "kind: StreamFinetuner\nmetadata:\n  name: desk",
         "kind: StreamFinetuner\nmetadata:\n  name: tiny",
         [
-            "base.yaml:45:1: StreamFinetuner/tiny: spec: a BaseModel has the same name, and both are served under theirs — Rename one.",
+            "base.yaml:45:1: StreamFinetuner/tiny: spec: a BaseModel has the same name, and both are served under it — Rename one.",
         ],
     ),
     Case(
@@ -678,7 +678,7 @@ CASES: list[Case] = [
         "  direction: source\n",
         "  direction: source\n  table: {}\n",
         [
-            "base.yaml:50:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamConnector: questions is a table, not a stream — Join it in the query, or take `table` out of it.",
+            "base.yaml:50:30: StreamFinetuner/desk: spec.finetunerInfo.dataSource.sourceStreamConnector: questions is a table, not a stream — Join it in the query, or remove its `table`.",
         ],
     ),
     Case(
@@ -686,7 +686,7 @@ CASES: list[Case] = [
         "  trainer:\n",
         "  batchSize: 8\n  trainer:\n",
         [
-            "base.yaml:68:3: StreamFinetuner/desk: spec.batchSize: unknown key 'batchSize' (valid: finetunerInfo, finetunerTemplate, preProcessing, ioSequenceLength, promptTemplate, trainer, groundTruth, timeline, learning, promotion, teacher, retention) — It belongs under trainer.",
+            "base.yaml:68:3: StreamFinetuner/desk: spec.batchSize: unknown key 'batchSize' (valid: finetunerInfo, finetunerTemplate, preProcessing, ioSequenceLength, promptTemplate, trainer, groundTruth, timeline, learning, promotion, teacher, retention) — Move it under trainer.",
         ],
     ),
     Case(
@@ -694,7 +694,7 @@ CASES: list[Case] = [
         "type: file\n  file: {path: questions.jsonl}",
         "type: file\n  file: {path: questions.jsonl, format: xml}",
         [
-            "base.yaml:8:41: StreamConnector/questions: spec.file.format: 'xml' is not known here (valid: auto, json, csv, parquet)",
+            "base.yaml:8:41: StreamConnector/questions: spec.file.format: 'xml' is not valid here (valid: auto, json, csv, parquet)",
         ],
     ),
     Case(
@@ -710,7 +710,7 @@ CASES: list[Case] = [
         "type: file\n  file: {path: questions.jsonl}",
         "type: generator\n  generator: {count: 5, fields: [{name: id, kind: sequences}]}",
         [
-            "base.yaml:8:51: StreamConnector/questions: spec.generator.fields[0].kind: 'sequences' is not known here; did you mean 'sequence'? (valid: sequence, uniform, normal, choice, walk, timestamp)",
+            "base.yaml:8:51: StreamConnector/questions: spec.generator.fields[0].kind: 'sequences' is not valid here; did you mean 'sequence'? (valid: sequence, uniform, normal, choice, walk, timestamp)",
         ],
     ),
     Case(
@@ -726,7 +726,7 @@ CASES: list[Case] = [
         "    metric: exact\n",
         "    metric: exact\n---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {name: out}\nspec:\n  direction: sink\n  type: stdout\n",
         [
-            "base.yaml:80:1: StreamConnector/out: spec: a sink needs `input` — Write input: {streamFinetuner: NAME, topic: rows}.",
+            "base.yaml:80:1: StreamConnector/out: spec: a sink needs `input` — Set input: {streamFinetuner: NAME, topic: rows}.",
         ],
     ),
     Case(
@@ -734,7 +734,7 @@ CASES: list[Case] = [
         "    metric: exact\n",
         "    metric: exact\n---\napiVersion: llm.nstream.ai/v1\nkind: StreamConnector\nmetadata: {name: out}\nspec:\n  direction: sink\n  type: stdout\n  input: {streamConnector: questions, streamFinetuner: desk}\n",
         [
-            "base.yaml:83:11: StreamConnector/out: spec.input.streamConnector: an input is a finetuner's or a connector's, not both",
+            "base.yaml:83:11: StreamConnector/out: spec.input.streamConnector: streamFinetuner and streamConnector are mutually exclusive",
         ],
     ),
     Case(
@@ -744,7 +744,7 @@ CASES: list[Case] = [
         [
             "base.yaml:81:19: KnowledgeBase/kb: spec.embeddingModel: there is no EmbeddingModel 'minilm' in namespace default — Declare one in namespace default.",
             "base.yaml:83:28: KnowledgeBase/kb: spec.document.text: the source has no column 'txt'; did you mean 'text'? (valid: asked_at, id, text, category)",
-            "base.yaml:84:38: KnowledgeBase/kb: spec.chunking.overlap: an overlap of 20 leaves nothing of a chunk of 20 tokens",
+            "base.yaml:84:38: KnowledgeBase/kb: spec.chunking.overlap: an overlap of 20 tokens must be smaller than the chunk of 20",
         ],
     ),
     Case(
@@ -825,7 +825,7 @@ def test_a_secret_in_capitals_is_allowed_and_told(base_text: str) -> None:
     loaded = read_text(base_text.replace("sk-very-secret", "SECRET_KEY"), "base.yaml")
     assert loaded.mistakes == []
     assert [str(warning) for warning in loaded.warnings] == [
-        "base.yaml:26:15: MegaModel/gpt: spec.modelTemplate.openAI.apikey: looks like the sample's own word — Write ${ENV} in its place."
+        "base.yaml:26:15: MegaModel/gpt: spec.modelTemplate.openAI.apikey: looks like a placeholder from the sample — Use ${ENV} instead."
     ]
 
 
@@ -852,9 +852,9 @@ def test_a_circle_of_several_is_told_at_each_of_them(base_text: str) -> None:
     ]
     loaded = read_text("---\n".join([base_text, *texts]), "base.yaml")
     assert [mistake.message for mistake in loaded.mistakes] == [
-        "finetuners read each other in a circle: one → two → three → one",
-        "finetuners read each other in a circle: two → three → one → two",
-        "finetuners read each other in a circle: three → one → two → three",
+        "finetuners read each other in a cycle: one → two → three → one",
+        "finetuners read each other in a cycle: two → three → one → two",
+        "finetuners read each other in a cycle: three → one → two → three",
     ]
 
 
@@ -867,7 +867,7 @@ def test_a_schema_that_is_left_out_is_looked_up_in_the_file(base_text: str, tmp_
     assert read_text(text, "f.yaml", str(tmp_path)).mistakes == []
     (tmp_path / "questions.jsonl").write_text(QUESTIONS, "utf-8")
     (mistake,) = read_text(text, "f.yaml", str(tmp_path)).mistakes
-    assert mistake.message == "the query gives no column 'txt'"
+    assert mistake.message == "the query returns no column 'txt'"
     assert (mistake.nearest, mistake.valid_values) == ("text", ("id", "text", "category"))
 
 

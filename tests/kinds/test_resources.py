@@ -170,7 +170,7 @@ def test_every_form_of_a_secret_is_resolved(tmp_path: Path) -> None:
     [
         ("${NOPE}", "the environment variable NOPE is not set — Set it: export NOPE=…"),
         ("prefix-${EMPTY}", "the environment variable EMPTY is not set — Set it: export EMPTY=…"),
-        ({"file": "no.txt"}, "no.txt cannot be read: No such file or directory — Write the file."),
+        ({"file": "no.txt"}, "no.txt cannot be read: No such file or directory — Create the file."),
         ({"file": "empty.txt"}, "empty.txt is empty — Write the secret into it."),
         ({"secretRef": {"name": "a", "key": "b"}}, "the Secret a cannot be looked up here"),
     ],

@@ -240,7 +240,7 @@ def test_a_gpu_that_is_not_there_is_a_note(base_text: str, folder: Path, setting
     assert built.not_ready == ()
     (note,) = built.notes
     assert (note.id.kind, note.id.name, note.reason) == ("StreamFinetuner", "desk", "GpuMissing")
-    assert note.message.startswith("99 gpu wanted and ")
+    assert note.message.startswith("99 gpu requested, ")
 
 
 def test_devices_are_counted(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_keys_without_a_meaning_on_the_engine_are_said_once(base_text: str, fold
     assert built.options(TransformOptions)[0].parallelism == 3
     assert built.options(TransformOptions)[0].memory_bytes is None
     assert [note.message for note in built.notes] == [
-        "flinkMemorySize, processMemorySize have no meaning on the duckdb engine"
+        "flinkMemorySize, processMemorySize have no effect on the duckdb engine"
     ]
 
 
@@ -338,12 +338,14 @@ def test_what_a_namespace_shares_is_kept_as_long_as_one_of_its_finetuners_wants(
     assert shared("answers: 1d, feedback: 2d", "answers: 3d, feedback: 2d") == (
         [3 * day, 2 * day],
         [
-            "desk: retention.answers cannot act: StreamFinetuner/other keeps what the namespace shares longer",
+            "desk: retention.answers cannot act: StreamFinetuner/other declares a longer time for topics that the namespace shares",
         ],
     )
     assert shared("answers: 1d", "scores: 1d") == (
         [None, None],
-        ["desk: retention.answers cannot act: StreamFinetuner/other keeps what the namespace shares longer"],
+        [
+            "desk: retention.answers cannot act: StreamFinetuner/other declares a longer time for topics that the namespace shares"
+        ],
     )
 
 

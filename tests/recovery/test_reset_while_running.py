@@ -39,7 +39,7 @@ def test_a_running_headrace_resets_and_purges_and_goes_on(tmp_path: Path, lay_ou
         said, _ = headrace(desk, "reset", "streamfinetuner/desk", "--from", "labels", "--dry-run").communicate(
             timeout=60
         )
-        assert "12 prompts are asked and paid again" in said
+        assert "12 prompts are asked and paid for again" in said
         asked = headrace(desk, "reset", "streamfinetuner/desk", "--from", "labels")
         said, _ = asked.communicate(timeout=100)
         assert asked.returncode == 0, said
@@ -49,7 +49,7 @@ def test_a_running_headrace_resets_and_purges_and_goes_on(tmp_path: Path, lay_ou
         purged = headrace(desk, "delete", "streamfinetuner", "desk", "--purge")
         said, _ = purged.communicate(timeout=100)
         assert purged.returncode == 0, said
-        assert "bytes given back" in said
+        assert "bytes freed" in said
         assert up.poll() is None
     finally:
         os.killpg(up.pid, signal.SIGTERM)

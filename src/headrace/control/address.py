@@ -1,4 +1,4 @@
-"""Settles the address of the doors before anything is started."""
+"""Settles the address of the doors before anything starts."""
 
 import dataclasses
 import errno
@@ -11,8 +11,8 @@ from headrace.foundation.settings import Settings, require_key
 def open_address(settings: Settings) -> Settings:
     """The settings with a port that is free now: port 0 becomes one.
 
-    Errors: InvalidDeclarationError where others could reach it without a key, or where the address is not this machine's;
-    BusyError where something listens there already.
+    Errors: InvalidDeclarationError if other machines could reach it without a key, or if the address is not this machine's;
+    BusyError if the address is in use.
     """
     require_key(settings)
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
@@ -27,8 +27,8 @@ def open_address(settings: Settings) -> Settings:
 def _refusal(settings: Settings, error: OSError) -> BusyError | InvalidDeclarationError:
     if error.errno == errno.EADDRINUSE:
         return BusyError(
-            f"something already listens at {settings.host}:{settings.port}", next_step="stop it, or say another --port"
+            f"{settings.host}:{settings.port} is already in use", next_step="stop it or pass a different --port"
         )
     return InvalidDeclarationError(
-        f"{settings.host}:{settings.port} cannot be listened at: {error}", next_step="say another --host or --port"
+        f"cannot listen on {settings.host}:{settings.port}: {error}", next_step="pass a different --host or --port"
     )

@@ -1,4 +1,4 @@
-"""Sees that resources were applied while the roles run."""
+"""Notices resources that are applied while the roles run."""
 
 from headrace.control.resource_store import ResourceStore
 from headrace.foundation.settings import Settings
@@ -7,14 +7,14 @@ from headrace.stages.topology import Topology
 
 
 class Applied:
-    """Compares the store with what it was at the last look."""
+    """Compares the store with its state at the last look."""
 
     def __init__(self, store: ResourceStore, settings: Settings) -> None:
         self._store, self._settings = store, settings
         self._seen = store.versions()
 
     def look(self) -> Topology | None:
-        """The topology of what is applied now, where it changed since the last look."""
+        """The topology applied now, if it changed since the last look."""
         versions = self._store.versions()
         if versions == self._seen:
             return None

@@ -1,4 +1,4 @@
-"""Asks for a reset or a purge and waits for it: the running supervisor performs it, or this process where none runs."""
+"""Submits a reset or a purge and waits for it: the running supervisor performs it, or this process if none runs."""
 
 import os
 from collections.abc import Callable
@@ -20,7 +20,7 @@ WAIT_SECONDS = 0.2
 def ask(
     request: Request, log: TopicLog, settings: Settings, topology: Callable[[], Topology], clock: Clock = SYSTEM_CLOCK
 ) -> RequestOutcome:
-    """Keeps the request, and returns once it is done. Interrupted, the request stays and is performed at the next start."""
+    """Stores the request and returns once it is done. If interrupted, the request stays and is performed at the next start."""
     key = submit(log, request, clock)
     while (outcome := fetch_outcome(log, key)) is None:
         if not performed_here(log, settings, topology, clock):
@@ -31,7 +31,7 @@ def ask(
 def performed_here(
     log: TopicLog, settings: Settings, topology: Callable[[], Topology], clock: Clock = SYSTEM_CLOCK
 ) -> bool:
-    """Performs what is requested. False: another process holds the state directory and performs it."""
+    """Performs pending requests. False: another process holds the state directory and performs it."""
     try:
         lock = StateLock(settings.state)
     except BusyError:

@@ -1,4 +1,4 @@
-"""Whether a stage is in the middle of a step, in a byte that outlives its process, however that ends."""
+"""Whether a stage is in the middle of a step, in a byte that outlives its process, even after a kill."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ _YES, _NO = b"1", b"0"
 
 
 class AtWork:
-    """The mark of one stage, set while the context lasts. Written without a sync: what it tells of is a process, not a machine."""
+    """The mark of one stage, set while the context lasts. Written without a sync, because it must survive the process, not the machine."""
 
     def __init__(self, state: Path, stage: str) -> None:
         path = _path(state, stage)
@@ -28,7 +28,7 @@ class AtWork:
 
 
 def was_at_work(state: Path, stage: str) -> bool:
-    """Whether the stage's process died within a step of it. Asked once: the mark is taken away."""
+    """Whether the stage's process died within a step of it. Asking removes the mark."""
     path = _path(state, stage)
     if not path.exists() or path.read_bytes() != _YES:
         return False

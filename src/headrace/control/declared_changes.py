@@ -1,4 +1,4 @@
-"""Applies declarations: what needs a reset waits, with all of its resource, until a person asks for the reset."""
+"""Applies declarations: a resource with a change that needs a reset stays as it is until a person asks for the reset."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from headrace.stages.train.version_store import versions
 
 
 class ResetNeededError(InvalidDeclarationError):
-    """Some of what is declared cannot act without a reset that nobody asked for."""
+    """A declared change needs a reset that was not requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Declared:
     """What files change."""
 
     changes: tuple[Change, ...]
-    """Each with the resets that are due: of a resource that never ran nothing is to be reset."""
+    """Each with the resets that are due. A resource that never ran has nothing to reset."""
 
     @property
     def waiting(self) -> tuple[Change, ...]:
@@ -47,7 +47,7 @@ class Declared:
 def declared_changes(
     applied: Sequence[Resource], declared: Sequence[Resource], log: TopicLog | None, settings: Settings
 ) -> Declared:
-    """What applying `declared` would change. `log`: None where nothing ran yet."""
+    """What applying `declared` would change. `log`: None if nothing ran yet."""
     together = topology(list({one.id: one for one in (*applied, *declared)}.values()), settings)
     return Declared(tuple(_due(one, together, log, settings.state) for one in plan(applied, declared)))
 
@@ -55,14 +55,14 @@ def declared_changes(
 def apply_declared(
     found: Declared, declared: Sequence[Resource], store: ResourceStore, clock: Clock, *, reset: bool
 ) -> None:
-    """Takes in what can act; with `reset` the rest too, and asks for the resets in the same commit."""
+    """Applies the changes that need no reset; with `reset` the others too, and submits the resets in the same commit."""
     waiting = set[ResourceId]() if reset else {one.id for one in found.waiting}
     asked = dict(entry(Request("reset", str(one.id), one.start), clock) for one in found.resets) if reset else {}
     store.apply([one for one in declared if one.id not in waiting], clock.now_ms(), asked)
 
 
 def reset_needed(found: Declared) -> ResetNeededError:
-    """Says of each resource that was not applied which field waits, for what, and what to do."""
+    """Lists, for each resource that was not applied, which field waits, for what, and what to do."""
     lines = [
         f"{one.id.kind}/{one.id.name} in {one.id.namespace} was not applied:\n"
         + "\n".join(f"  {field}: {field.verdict.sentence}" for field in one.fields if field.verdict.reset)
@@ -71,7 +71,7 @@ def reset_needed(found: Declared) -> ResetNeededError:
     commands = ", ".join(f"`{one.command}`" for one in found.resets)
     return ResetNeededError(
         "\n".join(lines),
-        next_step=f"Run it again with --reset, which applies the change and does {commands}; or put the fields back.",
+        next_step=f"Run it again with --reset, which applies the change and performs {commands}, or restore the fields.",
     )
 
 
@@ -82,7 +82,7 @@ def _due(change: Change, together: Topology, log: TopicLog | None, state: Path) 
 
 
 def _has_effect(reset: NeededReset, together: Topology, log: TopicLog, state: Path) -> bool:
-    """Whether its stage ever ran and still is declared. A model is compared with what is declared, as the trainer does: a base model folder that
+    """Whether its stage ever ran and is still declared. A model is compared with what is declared, as the trainer does: a base model folder that
     moved is the same.
     """
     unknown = {one.id for one in together.not_ready}

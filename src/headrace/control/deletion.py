@@ -1,4 +1,4 @@
-"""A plain deletion of what runs elsewhere too: it is stopped there, and the resource goes. What its stages wrote stays."""
+"""Deletes a resource that also runs on a cluster: stops it there first. What its stages wrote stays."""
 
 from headrace.control import resource_store
 from headrace.control.requests import Request
@@ -11,12 +11,12 @@ from headrace.stages.topology import Topology
 
 
 def runs_elsewhere(topology: Topology, resource: ResourceId, backends: Backends) -> bool:
-    """Whether something must be stopped before the resource may go."""
+    """Whether something must be stopped before the resource is deleted."""
     return any(stage_type(one.kind).runs_elsewhere(one, backends) for one in topology.of_resource(resource))
 
 
 def delete(request: Request, topology: Topology, context: StageContext) -> tuple[Commit, str]:
-    """Stops what runs elsewhere; gives the commit that removes the resource. Its stages do not run."""
+    """Stops what runs elsewhere; returns the commit that removes the resource. Its stages must not be running."""
     for spec in topology.of_resource(request.id):
         failpoint("delete.stage.before")
         stage_type(spec.kind).suspend(spec, context)

@@ -10,7 +10,7 @@ from headrace.stages.stage import read_statuses
 from headrace.stages.stage_spec import StageSpec
 
 HOPELESS_FAILURES = 5
-"""In a row, after which a run that ends when idle no longer waits for a stage."""
+"""Failures in a row after which a run that ends when idle stops waiting for a stage."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Whether there is nothing left to do: every stage has read its topics, and has nothing of its own left either."""
+"""Whether nothing is left to do: every stage has read its topics and finished its own work."""
 
 from collections.abc import Sequence
 

@@ -14,7 +14,7 @@ from headrace.stages.index.options import KnowledgeOptions
 
 
 def find_knowledge(log: TopicLog, settings: Settings, base: ResourceId) -> KnowledgeOptions:
-    """What is applied under that name. NotFoundError says what there is, or why it cannot run."""
+    """The knowledge base applied under that name. NotFoundError lists those that exist, or says why it cannot run."""
     plan = topology(ResourceStore(log).all(), settings)
     for one in plan.options(KnowledgeOptions):
         if one.id == base:
@@ -25,7 +25,7 @@ def find_knowledge(log: TopicLog, settings: Settings, base: ResourceId) -> Knowl
     there = [one.id.name for one in plan.options(KnowledgeOptions) if one.id.namespace == base.namespace]
     raise NotFoundError(
         f"there is no KnowledgeBase {base.name!r} in namespace {base.namespace}",
-        next_step=f"known: {', '.join(there) or 'none is applied'}",
+        next_step=f"use one of: {', '.join(there) or 'none is applied'}",
     )
 
 
@@ -36,7 +36,7 @@ def open_view(log: TopicLog, settings: Settings, base: ResourceId) -> KnowledgeV
 
 
 def _embedder(options: EmbedOptions, settings: Settings) -> Embedder | None:
-    """None: whatever answers is connected when it is needed."""
+    """None: connects on first use to the model that answers."""
     from headrace.models.http_embedder import connect_local
 
     if options.url or options.folder is None:

@@ -1,4 +1,4 @@
-"""Walks from an answer, a decision or an example back to the events it came from, and from an event or a document to all it touched."""
+"""Traces an answer, a decision or an example back to its events, and an event or a document to everything made from it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from headrace.log.topic_log import TopicInfo, TopicLog
 from headrace.promotion import registry
 
 CITED_AT_MOST = 50
-"""Examples and answers that are shown for a document."""
+"""Examples and answers shown for a document."""
 SCANNED_AT_MOST = 100_000
-"""Records of a topic, from its end, that are looked through for them."""
+"""Records at the end of a topic that are searched for them."""
 _WITH_PASSAGES = {codec.KINDS[kind] for kind in (Prompt, Example, Answer)}
 
 
@@ -48,10 +48,10 @@ def topics_of(log: TopicLog, namespace: str | None) -> list[TopicInfo]:
 
 
 def trace(log: TopicLog, name: str, namespace: str | None = None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What a record came from, and what was made of it. `name`: a record's id, or DOCUMENT or DOCUMENT@VERSION.
+    """Where a record came from, and what was made of it. `name`: a record's id, or DOCUMENT or DOCUMENT@VERSION.
 
-    Of a document: the examples and answers that cite it, newest first. `namespace`: where to look; None: in all, each by itself,
-    for equal names in two namespaces are two things. NotFoundError where nothing bears the name.
+    Of a document: the examples and answers that cite it, newest first. `namespace`: where to look; None: in each separately,
+    because equal names in two namespaces are different things. NotFoundError if nothing has the name.
     """
     cited = citing(log, name, namespace=namespace)
     try:
@@ -114,7 +114,7 @@ def _origin(record: Record) -> Origin:
 
 
 def find(log: TopicLog, record_id: str, namespace: str | None = None) -> list[tuple[str, Record]]:
-    """Every topic of a namespace (None: of all) that holds a record of that id. NotFoundError where none does."""
+    """Every topic of a namespace (None: of all) that holds a record of that id. NotFoundError if none does."""
     found = [
         (info.spec.name, record)
         for info in topics_of(log, namespace)
@@ -123,7 +123,7 @@ def find(log: TopicLog, record_id: str, namespace: str | None = None) -> list[tu
     if not found:
         raise NotFoundError(
             f"no topic holds a record with the id {record_id!r}",
-            next_step="`headrace read TOPIC -o json` shows the ids of a topic",
+            next_step="run `headrace read TOPIC -o json` to see the ids in a topic",
         )
     return found
 
@@ -158,7 +158,7 @@ def _answer_parents(log: TopicLog, topic: str, answer: Answer) -> Iterator[dict[
 
 
 def _window_rows(log: TopicLog, rows_topic: str, origin: Origin) -> Iterator[dict[str, Any]]:
-    """The rows of a window, found by reading its time again; those that came too late were not in it."""
+    """The rows of a window, found by reading its time range again; late rows were not in it."""
     late = _late_ids(log, rows_topic)
     for topic in origin.topics:
         for record in read_all(log, topic):
@@ -167,7 +167,7 @@ def _window_rows(log: TopicLog, rows_topic: str, origin: Origin) -> Iterator[dic
 
 
 def _is_in_window(record: Record, topic: str, origin: Origin) -> bool:
-    """Whether a row made by a window was made of this record too, as far as time and key tell."""
+    """Whether a window's row was also made of this record, judging by time and key."""
     if topic not in origin.topics or not codec.is_data(record):
         return False
     if not origin.window_start <= record.event_time < origin.window_end:
@@ -209,7 +209,7 @@ _DOWNSTREAM = ("rows", "late", "prompts", "examples", "scores", "answers")
 
 @dataclass(slots=True)
 class _Touched:
-    """What has been reached so far."""
+    """What the trace has reached so far."""
 
     ids: set[str]
     records: list[tuple[str, Record]]
@@ -229,7 +229,7 @@ class _Touched:
 
 
 def describe(topic: str, record: Record) -> dict[str, Any]:
-    """A record as people read it; where it was made from documents, with their names, versions and chunks."""
+    """A record for output; if it was made from documents, with their names, versions and chunks."""
     value = (
         msgspec.json.decode(record.value) if record.value[:1] in (b"{", b"[") else record.value.decode(errors="replace")
     )

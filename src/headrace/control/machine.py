@@ -16,7 +16,7 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """One check and its result."""
 
     what: str
     ok: bool

@@ -1,4 +1,4 @@
-"""Orders on a pipe: how the supervisor tells a role's process what to run, at first and later.
+"""Orders on a pipe: how the supervisor tells a role's process what to run, at the start and later.
 
 Read from the file descriptor itself: a thread that waits in a buffered reader would abort the interpreter when it ends.
 """
@@ -22,7 +22,7 @@ _LENGTH_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class RoleOrder:
-    """What a role's process is told."""
+    """What a role's process should run."""
 
     process: str
     """ingest, embed/NAMESPACE.NAME/REPLICA, train/NAMESPACE.NAME, serve …"""
@@ -41,7 +41,7 @@ class RoleOrder:
 
 
 def send(pipe: IO[bytes], order: RoleOrder) -> None:
-    """Writes one order. BrokenPipeError where nobody reads any more."""
+    """Writes one order. BrokenPipeError if the reader is gone."""
     data = pickle.dumps(order)
     pipe.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
     pipe.flush()

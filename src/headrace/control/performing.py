@@ -1,4 +1,4 @@
-"""Performs what is requested, while the stages concerned do not run."""
+"""Performs requests while the stages concerned are stopped."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,11 +13,11 @@ from headrace.stages.context import StageContext
 from headrace.stages.topology import Topology
 
 Pause = Callable[[set[str]], AbstractContextManager[None]]
-"""Ends the stages of those names, and starts again, at the end, what is applied then."""
+"""Stops the stages of those names; on exit, starts what is then applied."""
 
 
 def perform_pending(topology: Callable[[], Topology], context: StageContext, pause: Pause) -> int:
-    """Every request, oldest first; each sees what is applied when its turn comes. How many there were."""
+    """Every request, oldest first; each sees what is applied when its turn comes. Returns their number."""
     requests = pending(context.log)
     for key, request in requests.items():
         plan = topology()
@@ -27,7 +27,7 @@ def perform_pending(topology: Callable[[], Topology], context: StageContext, pau
 
 
 def concerned(topology: Topology, request: Request) -> set[str]:
-    """Names of the stages that must not run meanwhile; none where the request cannot be performed at all."""
+    """Names of the stages that must be stopped; none if the request cannot be performed at all."""
     try:
         if request.verb == "purge":
             return {one.name for one in purge.scope(topology, request.id).stopped}

@@ -1,4 +1,4 @@
-"""observe: what happened so far, read from the log piece by piece: the live view's and the dashboard's source."""
+"""observe: what happened so far, read from the log piece by piece, for the live view and the dashboard."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ class Curves:
 
 @dataclass(slots=True)
 class FinetunerProgress:
-    """One finetuner as people watch it."""
+    """The progress of one finetuner."""
 
     id: ResourceId
     examples: int = 0
@@ -59,7 +59,7 @@ class FinetunerProgress:
     _decision_offset: int = 0
 
     def read(self, log: TopicLog, known: Mapping[str, int]) -> None:
-        """Takes in what came since the last call."""
+        """Reads what is new since the last call."""
         scores = topics.scores(self.id)
         for record in log.read(scores, self._score_offset, max_records=20_000) if known.get(scores) else ():
             self._score_offset = record.offset + 1
@@ -96,7 +96,7 @@ class Progress:
         self.statuses: list[StageStatus] = []
 
     def lag(self, namespace: str) -> int:
-        """Records that the stages of a namespace have still to read; the mirror, which nobody waits for, is left out."""
+        """Records that the stages of a namespace still have to read, without the mirror, which nothing waits for."""
         waited = {one.name for one in self._topology.specs if one.id.namespace == namespace and one.kind != "mirror"}
         return sum(lag for group, lag in self.lags.items() if group in waited)
 
@@ -107,7 +107,7 @@ class Progress:
         )
 
     def read(self) -> None:
-        """Takes in what came since the last call."""
+        """Reads what is new since the last call."""
         self.ends = {info.spec.name: info.end_offset for info in self._log.topics()}
         self.lags = lags(self._log, self._topology.specs)
         self.statuses = read_statuses(self._log)
@@ -115,7 +115,7 @@ class Progress:
             one.read(self._log, self.ends)
 
     def figure(self, resource: str, stage: str, name: str) -> int | float | str | None:
-        """One figure of what a stage says of itself."""
+        """One figure that a stage reports."""
         for status in self.statuses:
             if status.resource == resource and status.stage == stage:
                 return status.progress.get(name)

@@ -1,6 +1,6 @@
-"""A purge: a resource goes with everything that its stages wrote.
+"""A purge: deletes a resource with everything its stages wrote.
 
-Topics, versions, checkpoints, stores, jobs, teachers' answers and accounts go first, each step repeatable; the last commit removes
+Topics, versions, checkpoints, stores, jobs, teachers' answers and accounts go first, in repeatable steps; the last commit removes
 the resource, its stages' state and their statuses. What several resources write to stays as long as another one of them is there.
 """
 
@@ -24,14 +24,14 @@ from headrace.teachers.answer_store import kept
 
 @dataclass(frozen=True, slots=True)
 class PurgeScope:
-    """What a purge takes away."""
+    """What a purge deletes."""
 
     own: tuple[StageSpec, ...]
     topics: tuple[str, ...]
     files: tuple[str, ...]
     """Relative to the state directory."""
     readers: tuple[StageSpec, ...]
-    """Stages of other resources that read its topics; they find nothing there any more."""
+    """Stages of other resources that read its topics and will find nothing there."""
 
     @property
     def stopped(self) -> tuple[StageSpec, ...]:
@@ -39,11 +39,11 @@ class PurgeScope:
 
 
 def scope(topology: Topology, resource: ResourceId) -> PurgeScope:
-    """FinalError: it is not ready, so what it wrote is not known."""
+    """FinalError: the resource is not ready, so its data is unknown."""
     for missing in topology.not_ready:
         if missing.id == resource:
             raise FinalError(
-                f"{resource.kind}/{resource.name} is not ready, so what it wrote is not known: {missing.message}",
+                f"{resource.kind}/{resource.name} is not ready, so Headrace does not know what it wrote: {missing.message}",
                 next_step="Make it ready first, or delete it without --purge.",
             )
     own = topology.of_resource(resource)
@@ -55,7 +55,7 @@ def scope(topology: Topology, resource: ResourceId) -> PurgeScope:
 
 
 def purge(request: Request, topology: Topology, context: StageContext) -> tuple[Commit, str]:
-    """Does what comes before the commit; gives the commit and what to say. Its stages do not run."""
+    """Performs the steps before the commit; returns the commit and the message. Its stages must not be running."""
     found = scope(topology, request.id)
     freed = 0
     for spec in found.own:
@@ -72,11 +72,11 @@ def purge(request: Request, topology: Topology, context: StageContext) -> tuple[
     for spec in found.own:
         failpoint("purge.group.before")
         context.log.forget_group(spec.name)
-    return commit_of(request.id, found, context.log), f"purged {request.resource}: {freed:,} bytes given back"
+    return commit_of(request.id, found, context.log), f"purged {request.resource}: {freed:,} bytes freed"
 
 
 def commit_of(resource: ResourceId, found: PurgeScope, log: TopicLog) -> Commit:
-    """The resource, what its stages keep in the log's state, and what they said."""
+    """Removes the resource, its stages' state in the log, and their statuses."""
     state: dict[StateKey, bytes | None] = {
         resource_store.key_of(resource): None,
         **{StateKey(STATUS_OWNER, key): None for key in log.state(STATUS_OWNER, f"{resource}/")},
@@ -85,7 +85,7 @@ def commit_of(resource: ResourceId, found: PurgeScope, log: TopicLog) -> Commit:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of everything in a folder; 0 where it is not there."""
+    """Bytes of a file, or of everything in a folder; 0 if it does not exist."""
     if path.is_dir():
         return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
     return path.stat().st_size if path.exists() else 0
@@ -101,7 +101,7 @@ def _remove(path: Path) -> int:
 
 
 def held(found: PurgeScope, log: TopicLog, state: Path) -> dict[str, int]:
-    """What would go, with its bytes, as far as they are known."""
+    """What would be deleted, with its size where known."""
     known = {info.spec.name: info for info in log.topics()}
     sizes = {name: known[name].bytes or 0 for name in found.topics if name in known}
     sizes |= {name: size for name in found.files if (size := size_of(state / name))}

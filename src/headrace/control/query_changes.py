@@ -17,7 +17,7 @@ from headrace.streams.registry import open_engine
 def query_changes(topology: Topology, log: TopicLog, streams: str) -> dict[ResourceId, str]:
     """A sentence for each owner whose query runs on `log` and will not resume as it is.
 
-    `streams`: the engine. Nothing is said of queries that do not run yet, or whose inputs have no schema yet.
+    `streams`: the engine. Skips queries that do not run yet, or whose inputs have no schema yet.
     """
     found: dict[ResourceId, str] = {}
     for stage in topology.of_kind("transform"):
@@ -42,12 +42,12 @@ def query_changes(topology: Topology, log: TopicLog, streams: str) -> dict[Resou
 
 
 def _restart(options: TransformOptions, log: TopicLog) -> Iterator[str]:
-    """It cannot take over state: it reads its inputs again, and its rows are asked and learned again."""
+    """It cannot take over state: it reads its inputs again, and its rows are labelled and learned again."""
     yield "its query cannot take over the previous one's state and restarts"
     for one in options.streams:
         start, end = start_offset(log, one.topic, options), log.topic(one.topic).end_offset
         since = "its start" if options.start_ms is None else _moment(options.start_ms)
-        yield f"{one.origin.name} is read from {since} (up to {max(0, end - start):,} records), and its rows are learned again"
+        yield f"{one.origin.name} is read again from {since} (up to {max(0, end - start):,} records), and its rows are learned again"
     if options.start_ms is None:
         yield "set preProcessing.startTime to start elsewhere"
 

@@ -1,7 +1,7 @@
 """Consumer groups hold retention back as long as their stage is declared.
 
 A group whose stage is gone (a deleted resource, a finetuner's former data source) keeps its offset, so that applying the resource
-again continues there, but holds nothing any more. A resource that is merely not ready keeps its holds. The former hold is kept
+again continues there, but no longer holds anything back. A resource that is merely not ready keeps its holds. The former hold is kept
 inside the new one, and comes back before the stage starts.
 """
 
@@ -15,11 +15,11 @@ from headrace.stages.stage_spec import StageSpec
 from headrace.stages.topology import Topology
 
 RELEASED = 1 << 60
-"""Added to the hold of a group whose stage is gone: behind every record there will ever be."""
+"""Added to the hold of a group whose stage is gone, to move it beyond every possible record."""
 
 
 def settle_readers(log: TopicLog, topology: Topology, holder: str, clock: Clock) -> None:
-    """Releases the groups of stages that are gone, takes the holds of declared ones up again. No stage concerned runs."""
+    """Releases the groups of stages that are gone and restores the holds of declared ones. No stage concerned may be running."""
     restore_readers(log, topology.specs, holder, clock)
     for one in undeclared(log, topology):
         _release(log, one, holder)
@@ -28,7 +28,7 @@ def settle_readers(log: TopicLog, topology: Topology, holder: str, clock: Clock)
 def release_readers(
     log: TopicLog, topology: Topology, holder: str, before: frozenset[tuple[str, str]]
 ) -> frozenset[tuple[str, str]]:
-    """Releases groups that no resource declared at the look before this one either, so that their stages have ended. Which are undeclared now."""
+    """Releases groups that were undeclared at the previous look too, so their stages have ended. Returns the groups undeclared now."""
     found = {(one.group, one.topic): one for one in undeclared(log, topology)}
     for key in found.keys() & before:
         _release(log, found[key], holder)
@@ -40,7 +40,7 @@ def _release(log: TopicLog, one: GroupOffset, holder: str) -> None:
 
 
 def undeclared(log: TopicLog, topology: Topology) -> list[GroupOffset]:
-    """Groups that hold retention back, and whose stage no resource declares."""
+    """Groups that hold retention back although no resource declares their stage."""
     living = {(one.name, read.topic) for one in topology.specs for read in one.reads}
     waiting = {one.id.path_name for one in topology.not_ready}
     return [
@@ -55,18 +55,18 @@ def undeclared(log: TopicLog, topology: Topology) -> list[GroupOffset]:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """What a stage that is about to start will never see of a topic."""
+    """Records of a topic that a stage about to start will never see."""
 
     spec: StageSpec
     topic: str
     records: int
 
     def __str__(self) -> str:
-        return f"{self.records:,} records of {self.topic} are gone from the log; {self.spec.name} starts behind them and never reads them"
+        return f"retention has dropped {self.records:,} records of {self.topic}; {self.spec.name} starts behind them and will never read them"
 
 
 def missed(log: TopicLog, specs: Iterable[StageSpec]) -> list[Missed]:
-    """Of stages that start, or start again, behind the first records of their inputs. One that runs misses nothing: retention waits.
+    """For stages that start or restart behind the first records of their inputs. A running stage misses nothing: retention waits for it.
 
     A compacted topic still has the newest record of every key.
     """
@@ -81,7 +81,7 @@ def missed(log: TopicLog, specs: Iterable[StageSpec]) -> list[Missed]:
 
 
 def restore_readers(log: TopicLog, specs: Iterable[StageSpec], holder: str, clock: Clock) -> None:
-    """Before these stages start: their groups hold retention back as before. Says what is gone that they have not read."""
+    """Call before these stages start: their groups hold retention back again. Returns what was dropped before they read it."""
     everything = list(specs)
     declared = {(one.name, read.topic) for one in everything for read in one.reads}
     for one in missed(log, everything):
@@ -93,7 +93,7 @@ def restore_readers(log: TopicLog, specs: Iterable[StageSpec], holder: str, cloc
 
 
 def _commit(log: TopicLog, one: GroupOffset, holder: str, hold: int) -> None:
-    """With a new lease, so that a stage that still runs cannot be put back."""
+    """With a new lease, so that a stage that still runs is fenced."""
     lease = log.acquire_lease(one.group, holder)
     now = next((it for it in log.groups(one.topic) if (it.group, it.partition) == (one.group, one.partition)), one)
     log.commit(Commit(offsets=[GroupOffset(one.group, one.topic, now.next_offset, one.partition, hold)], lease=lease))

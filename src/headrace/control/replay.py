@@ -1,4 +1,4 @@
-"""Sends dead letters again to the topic in which they failed, each letter once, and for the stage that failed alone.
+"""Resends dead letters to the topic they failed in, each once, and only for the stage that failed.
 
 Which letters were sent is an entry of the log's state, compared when it is written, in the commit that sends them: of two
 replays at once one sends a letter, and the other reads again. There is no consumer group, so retention waits for nobody.
@@ -21,22 +21,22 @@ from headrace.log.topic_log import Append, Commit, StateKey, TopicLog
 OWNER = "replay"
 """Owns one entry per topic of dead letters."""
 _FORMER_GROUP = "replay"
-"""The consumer group of older versions; it held retention back."""
+"""Consumer group of older versions; it held retention back."""
 _AT_ONCE = 500
 """Letters of one commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What became of the letters of a topic that no replay had sent yet."""
+    """Outcome for the letters of a topic that no earlier replay had sent."""
 
     sent: int = 0
     not_asked: int = 0
-    """Their stage said that a replay cannot help; `--all` sends them."""
+    """Their stage says that a replay cannot help; `--all` sends them."""
     lost: int = 0
-    """Their record is nowhere in the log: it never was, or retention took it."""
+    """Their record is not in the log: it never was, or retention dropped it."""
     targets: tuple[str, ...] = ()
-    """Topics that got some, by name."""
+    """Names of the topics they were sent to."""
 
     def __add__(self, other: "ReplayReport") -> "ReplayReport":
         return ReplayReport(
@@ -59,7 +59,7 @@ class _Sent(msgspec.Struct, frozen=True):
         return any(first <= record.offset < last for first, last in self.ranges)
 
     def with_offsets(self, offsets: Sequence[int], start: int) -> "_Sent":
-        """These too; what lies below `start` is forgotten, because retention took the letters."""
+        """With these added; ranges below `start` are forgotten, because retention dropped the letters."""
         merged: list[tuple[int, int]] = []
         for first, last in sorted([*self.ranges, *((offset, offset + 1) for offset in offsets)]):
             if merged and first <= merged[-1][1]:
@@ -79,10 +79,10 @@ class _Batch:
 
 
 def replay_dead_letters(log: TopicLog, topic: str, *, everything: bool = False) -> ReplayReport:
-    """Sends the letters that no replay sent before, also those of which a replay cannot help where `everything` is asked for.
+    """Sends the letters that no earlier replay sent; with `everything`, also those that a replay cannot help.
 
     A letter goes back as the record it was, under an id derived from the letter's place, at the end of the topic in which it
-    failed. What is not sent stays as it is: another replay finds it again.
+    failed. Letters that are not sent stay; a later replay finds them.
     """
     _adopt_former_group(log)
     report, offset = ReplayReport(), log.topic(topic).start_offset
@@ -127,7 +127,8 @@ def _letters(topic: str, records: Sequence[Record]) -> Iterator[tuple[Record, De
             continue
         if record.kind != codec.KINDS[DeadLetter]:
             raise InvalidDeclarationError(
-                f"{topic} is not a dead-letter topic", next_step="`headrace topics` lists them as ….dead…"
+                f"{topic} is not a dead-letter topic",
+                next_step="run `headrace topics`; dead-letter topics are named ….dead…",
             )
         yield record, codec.decode(record, DeadLetter)
 
@@ -150,7 +151,7 @@ def _batch(log: TopicLog, topic: str, letters: Sequence[tuple[Record, DeadLetter
 
 
 def _original(log: TopicLog, letter: DeadLetter) -> NewRecord | None:
-    """None: it has no place in the log, or is not there any more."""
+    """None: it has no place in the log, or is no longer there."""
     if not letter.source_topic or letter.source_offset < 0:
         return None
     found = log.read(letter.source_topic, letter.source_offset, max_records=1)

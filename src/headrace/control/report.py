@@ -18,7 +18,7 @@ from headrace.stages.topology import Note, NotReady
 
 @dataclass(frozen=True, slots=True)
 class ResourceView:
-    """A resource as people see it."""
+    """A resource as `get` and `describe` show it."""
 
     id: ResourceId
     ready: str

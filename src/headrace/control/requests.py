@@ -1,8 +1,8 @@
-"""What people ask of the stages, kept in the log until it is done: a reset, a purge, a deletion.
+"""Requests that need stopped stages, kept in the log until done: a reset, a purge, a deletion.
 
-The stages concerned must not run meanwhile. The holder of the state directory performs it: the supervisor between two looks, or the
-command itself where nothing runs. A request that a kill interrupts is performed again at the next start, so every step of it may
-be repeated. Its last step is one commit that removes the request and says how it went.
+The stages concerned must be stopped. The holder of the state directory performs the request: the supervisor between two looks, or
+the command itself if nothing runs. A request that a kill interrupts is performed again at the next start, so every step must be
+repeatable. The last step is one commit that removes the request and records the outcome.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ OUTCOME_KEPT_MS = 86_400_000
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked."""
+    """A request."""
 
     verb: Literal["reset", "purge", "delete"]
     resource: str
     """`Kind/namespace/name`"""
     start: str = ""
-    """Of a reset: where it begins."""
+    """Of a reset: where it starts."""
 
     @property
     def id(self) -> ResourceId:
@@ -34,7 +34,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class RequestOutcome(msgspec.Struct, frozen=True):
-    """How it went."""
+    """The outcome of a request."""
 
     message: str
     exit_code: int = 0
@@ -47,20 +47,20 @@ def entry(request: Request, clock: Clock) -> tuple[StateKey, bytes]:
 
 
 def submit(log: TopicLog, request: Request, clock: Clock) -> str:
-    """Keeps the request; its key."""
+    """Stores the request; returns its key."""
     place, value = entry(request, clock)
     log.commit(Commit(state={place: value}))
     return place.key
 
 
 def pending(log: TopicLog) -> Mapping[str, Request]:
-    """What is not done yet, oldest first."""
+    """Requests not done yet, oldest first."""
     entries = log.state(OWNER)
     return {key: msgspec.json.decode(entries[key].value, type=Request) for key in sorted(entries)}
 
 
 def answered(log: TopicLog, key: str, outcome: RequestOutcome, clock: Clock) -> dict[StateKey, bytes | None]:
-    """The state that a request's last commit writes: it is gone, its outcome is there, and outcomes that nobody fetched in a day go."""
+    """The state that a request's last commit writes: removes the request and outcomes older than a day, adds its outcome."""
     now = clock.now_ms()
     known = {one: msgspec.json.decode(entry.value, type=RequestOutcome) for one, entry in log.state(OUTCOMES).items()}
     old = [one for one, said in known.items() if said.done_ms < now - OUTCOME_KEPT_MS]
@@ -73,7 +73,7 @@ def answered(log: TopicLog, key: str, outcome: RequestOutcome, clock: Clock) -> 
 
 
 def fetch_outcome(log: TopicLog, key: str) -> RequestOutcome | None:
-    """How it went, once; None: it is not done yet."""
+    """The outcome, once; None: not done yet."""
     entry = log.state(OUTCOMES, key).get(key)
     if entry is None:
         return None

@@ -1,7 +1,7 @@
-"""A reset: from one stage of a resource on, everything is made again.
+"""A reset: reprocesses everything from one stage of a resource onwards.
 
 What stages keep outside of the log is emptied first. Then one commit truncates the topics that the stages write, puts their offsets
-back and clears their state. Versions and the registry with its alias stay, and commands of people are not taken up again. Every
+back and clears their state. Versions and the registry with its alias stay, and commands that people gave are not repeated. Every
 stage gets a new lease, so that one that still runs elsewhere is fenced.
 """
 
@@ -19,7 +19,7 @@ from headrace.stages.stage_type import stage_type
 from headrace.stages.topology import Topology
 
 STARTS = {"source": "ingest", "rows": "transform", "labels": "label", "model": "train", "knowledge": "index"}
-"""The kind of stage that a reset begins with, by the word of the command line; the kind itself does too."""
+"""Type of stage that a reset starts with, by the word of the command line; the type itself works too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +28,20 @@ class Scope:
 
     starting: tuple[StageSpec, ...]
     stages: tuple[StageSpec, ...]
-    """With those downstream, along the data."""
+    """Including downstream stages, in data order."""
 
     @property
     def truncated(self) -> set[str]:
-        """Topics whose records go."""
+        """Topics to truncate."""
         return {topic.name for one in self.stages for topic in one.writes}
 
 
 def scope(topology: Topology, resource: ResourceId, start: str) -> Scope:
-    """NotFoundError: the resource has no such stage. FinalError: it is not ready, so its stages are not known."""
+    """NotFoundError: the resource has no such stage. FinalError: the resource is not ready, so its stages are unknown."""
     for missing in topology.not_ready:
         if missing.id == resource:
             raise FinalError(
-                f"{resource.kind}/{resource.name} is not ready, so its stages are not known: {missing.message}",
+                f"{resource.kind}/{resource.name} is not ready, so Headrace does not know its stages: {missing.message}",
                 next_step="Make it ready first.",
             )
     kind = STARTS.get(start, start)
@@ -66,7 +66,7 @@ def _sources(topology: Topology, own: Sequence[StageSpec], kind: str) -> tuple[S
 
 
 def reset(request: Request, topology: Topology, context: StageContext) -> tuple[Commit, str]:
-    """Does what comes before the commit; gives the commit and what to say. Its stages do not run."""
+    """Performs the steps before the commit; returns the commit and the message. Its stages must not be running."""
     found = scope(topology, request.id, request.start)
     for spec in found.stages:
         failpoint("reset.empty.before")
@@ -79,7 +79,7 @@ def reset(request: Request, topology: Topology, context: StageContext) -> tuple[
 
 
 def commit_of(found: Scope, log: TopicLog) -> Commit:
-    """Topics, offsets and state, as they stand after the reset."""
+    """Topics, offsets and state after the reset."""
     known = {info.spec.name: info for info in log.topics()}
     state: dict[StateKey, bytes | None] = {}
     for spec in found.stages:
@@ -97,7 +97,7 @@ def commit_of(found: Scope, log: TopicLog) -> Commit:
 
 
 def beginning(spec: StageSpec, topic: TopicInfo, found: Scope) -> int:
-    """Where a stage reads on: the start of what is left. What people ordered is not done a second time."""
+    """Where a stage starts reading: the first record left. Commands that people gave are not repeated."""
     name = topic.spec.name
     orders = {one.name for one in spec.shares}
     return topic.end_offset if name in found.truncated or name in orders else topic.start_offset

@@ -1,4 +1,4 @@
-"""What a reset reads, asks, pays and learns again, before it is done."""
+"""What a reset will read, ask, pay for and learn again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from headrace.stages.stage_spec import StageSpec
 from headrace.teachers.answer_store import Kept, kept
 
 WORK = {
-    "ingest": "read from the source again", "transform": "read by the query again", "prompt": "made into prompts again",
+    "ingest": "read from the source again", "transform": "read by the query again", "prompt": "turned into prompts again",
     "label": "prompts answered again", "train": "learned again", "index": "embedded again", "sink": "sent again",
     "mirror": "mirrored again",
 }  # fmt: skip
@@ -20,28 +20,28 @@ WORK = {
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """What one stage does again."""
+    """The repeated work of one stage."""
 
     stage: str
     resource: ResourceId
     reads: dict[str, int]
-    """Records in each of its inputs, which it works through again. Where a stage upstream makes them again: as many as now."""
+    """Records in each of its inputs, to be processed again. If a stage upstream recreates them: the present number."""
     lost: dict[str, int]
-    """Records of its inputs that retention has dropped: they do not come again."""
+    """Records of its inputs that retention has dropped; they cannot be read again."""
     truncates: dict[str, int]
-    """Records that go, by topic."""
+    """Records to be deleted, by topic."""
     work: str
     asked: int = 0
-    """Prompts that are asked and paid again."""
+    """Prompts that are asked and paid for again."""
     from_cache: int = 0
-    """Prompts whose answers are kept."""
+    """Prompts whose answers are in the cache."""
     tokens: int = 0
     usd: float = 0.0
-    """By what a call of this owner has cost on average."""
+    """At the average cost of a call of this owner."""
 
 
 def reset_costs(found: Scope, log: TopicLog, state: Path) -> list[StageCost]:
-    """One per stage, along the data."""
+    """One per stage, in data order."""
     known = {info.spec.name: info for info in log.topics()}
     return [_cost(spec, found, known, log, state) for spec in found.stages]
 
@@ -57,12 +57,12 @@ def _cost(spec: StageSpec, found: Scope, known: dict[str, TopicInfo], log: Topic
     asked = _asking(spec, sum(reads.values()), state, starts=spec in found.starting)
     return StageCost(
         spec.name, spec.id, reads, {name: count for name, count in lost.items() if count}, truncates,
-        WORK.get(spec.kind, "worked through again"), *asked,
+        WORK.get(spec.kind, "processed again"), *asked,
     )  # fmt: skip
 
 
 def _prompts(log: TopicLog, topic: str) -> int:
-    """Counted one by one, because they cost money: without what asks nothing."""
+    """Counted one by one, because they cost money; prompts that need no teacher are left out."""
     count = offset = 0
     while records := log.read(topic, offset):
         count += sum(codec.is_data(one) for one in records)

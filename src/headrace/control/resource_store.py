@@ -1,7 +1,7 @@
 """The resources that have been applied, in the log: what `up` runs and `get` shows.
 
-Literal secrets are stored as they were written. The log of one machine lies in a file that only its owner can read; a log that is
-shared between machines never gets one.
+Literal secrets are stored as written. The log of one machine is a file that only its owner can read; a log shared between
+machines never gets one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class ResourceStore:
         return {key: entry.version for key, entry in self._log.state(OWNER).items()}
 
     def generation(self, resource: ResourceId) -> int:
-        """NotFoundError where it was never applied."""
+        """NotFoundError if it was never applied."""
         entry = self._log.state(OWNER).get(key_of(resource).key)
         if entry is None:
             raise NotFoundError(f"{resource.kind}/{resource.name} is not applied in namespace {resource.namespace}")
@@ -58,7 +58,7 @@ class ResourceStore:
     ) -> None:
         """Adds and changes; equal resources keep their generation. `also`: state that goes into the same commit.
 
-        InvalidDeclarationError: a literal secret, where the log is readable on other machines.
+        InvalidDeclarationError: a literal secret, if other machines can read the log.
         """
         if self._log.capabilities.shared_between_machines:
             for resource in resources:
@@ -80,7 +80,7 @@ class ResourceStore:
             self._log.commit(Commit(state=state, expect=expect))
 
     def delete(self, resource: ResourceId) -> None:
-        """NotFoundError where it is not there."""
+        """NotFoundError if it does not exist."""
         self.generation(resource)
         self._log.commit(Commit(state={key_of(resource): None}))
 
@@ -93,7 +93,7 @@ def _refuse_literals(resource: Resource) -> None:
     for location, secret in secrets_in(resource.spec):
         if secret.literal:
             raise InvalidDeclarationError(
-                f"{path_text(location)} is a literal secret, and the log is shared: every reader of its topics could read it",
+                f"{path_text(location)} is a literal secret, and everyone who may read the shared log could read it",
                 where=f"{resource.kind}/{resource.name}",
-                next_step="write ${ENV}, {file: PATH} or {secretRef: {name: NAME, key: KEY}} in its place",
+                next_step="use ${ENV}, {file: PATH} or {secretRef: {name: NAME, key: KEY}} instead",
             )

@@ -1,8 +1,8 @@
-"""A role's process: its stages, a thread each, until told to end.
+"""A role's process: its stages, one thread each, until asked to stop.
 
 Started by the supervisor as `python -m headrace.control.role`. Its orders come on standard input, so that secrets are never on a
-command line or on disk: the first says what to run; a later one, which stages to end, to start and to open again, while the rest
-go on. It asks the kernel to die with its parent.
+command line or on disk. The first says what to run; a later one says which stages to stop, start and reopen while the rest
+keep running. The kernel kills it when its parent dies.
 """
 
 import ctypes
@@ -24,18 +24,18 @@ from headrace.stages.stage_spec import StageSpec
 from headrace.stages.stage_type import stage_type
 
 HEALTH_STAGE = "-health"
-"""Behind a stage's kind: under which name the health of its thread is reported."""
+"""Suffix to a stage's kind: the name under which its thread's health is reported."""
 _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Linux: SIGKILL this process when its parent ends. Elsewhere the supervisor's own end is all there is."""
+    """Linux: SIGKILL this process when its parent ends. Elsewhere only the supervisor's own shutdown ends it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def limit_cpu(limits: ResourceLimits) -> None:
-    """Binds the process to as many cores as it may use; numeric libraries read their thread count from the environment."""
+    """Pins the process to as many cores as it may use; numeric libraries read their thread count from the environment."""
     if limits.cpu is None or not hasattr(os, "sched_setaffinity"):
         return
     cores = sorted(os.sched_getaffinity(0))
@@ -45,7 +45,7 @@ def limit_cpu(limits: ResourceLimits) -> None:
 def thread_of(spec: StageSpec, context: StageContext, on_fenced: Callable[[], None]) -> StageThread:
     """The thread of one stage, not yet started."""
     opener = stage_type(spec.kind).open
-    assert opener is not None, f"{spec.kind} runs in a program of its own"
+    assert opener is not None, f"{spec.kind} needs a program of its own"
     reporter = StageReporter(context.log, spec.id, f"{spec.kind}{HEALTH_STAGE}", context.clock)
     at_work = AtWork(context.state, spec.name)
     return StageThread(lambda: opener(spec, context), context.log, on_fenced, reporter, at_work)
@@ -59,7 +59,7 @@ class StageThreads:
         self._running: dict[str, tuple[StageSpec, StageThread]] = {}
 
     def take(self, specs: Sequence[StageSpec]) -> None:
-        """Makes the running stages those of `specs`: ends what is gone or changed, then starts what is new or changed."""
+        """Reconciles the running stages with `specs`: stops those gone or changed, then starts those new or changed."""
         wanted = {one.name: one for one in specs}
         ended = [name for name, (spec, _) in self._running.items() if wanted.get(name) != spec]
         self._end([self._running.pop(name)[1] for name in ended])
@@ -70,7 +70,7 @@ class StageThreads:
                 thread.start()
 
     def stop(self) -> int:
-        """Ends all; the exit code of the first that failed."""
+        """Stops all; returns the exit code of the first that failed."""
         threads = [thread for _, thread in self._running.values()]
         self._end(threads)
         return next((thread.exit_code for thread in threads if thread.exit_code), 0)
@@ -84,7 +84,7 @@ class StageThreads:
 
 
 def read_order() -> RoleOrder:
-    """The first order on standard input; from here on this process dies with its parent and keeps to its cores."""
+    """The first order on standard input; from then on this process dies with its parent and stays on its cores."""
     die_with_parent()
     order = next(received(sys.stdin.fileno()))
     limit_cpu(order.limits)
@@ -98,7 +98,7 @@ def _listen(told: "SimpleQueue[RoleOrder | None]") -> None:
 
 
 def main() -> int:
-    """Runs the orders on standard input. Exit codes: 0 told to end; 6 fenced."""
+    """Runs the orders on standard input. Exit codes: 0 asked to stop; 6 fenced."""
     order = read_order()
     log = order.backends.open_log(order.state)
     told: SimpleQueue[RoleOrder | None] = SimpleQueue()

@@ -1,7 +1,7 @@
-"""What a role's process writes on its standard output and error: a file that keeps within a bound.
+"""The standard output and error of a role's process, in a file of bounded size.
 
-The process, and what it starts, hold the file open and append to it, so it is not renamed: what it holds is copied to the file
-beside it and cut off. A line that is written between the two is lost, which is why all is copied before the cut, up to the end.
+The process, and what it starts, hold the file open and append to it, so it cannot be renamed. Its content is copied to a second file
+and cut off; a line written between copy and cut is lost, so the copy reads to the very end first.
 """
 
 import os
@@ -21,7 +21,7 @@ class RoleLog:
     def __init__(self, state: Path, role: str) -> None:
         self.path = state / "logs" / f"{role.replace('/', '.')}.log"
         self.former = self.path.with_suffix(".log.1")
-        """What was written before it; replaced when the file is full again."""
+        """The older half; replaced when the file is full again."""
 
     def open(self) -> IO[bytes]:
         """For the process to append to."""
@@ -29,7 +29,7 @@ class RoleLog:
         return self.path.open("ab")
 
     def bound(self, limit: int = LIMIT_BYTES) -> bool:
-        """Moves everything to the file beside it where it is more than `limit` bytes, of which the last `limit` are kept."""
+        """If the file exceeds `limit` bytes, moves its last `limit` bytes to the second file."""
         if not self.path.exists() or self.path.stat().st_size <= limit:
             return False
         copied = self.former.with_suffix(".part")
@@ -46,12 +46,12 @@ class RoleLog:
         return [line for line in text.splitlines() if line.startswith("error: ")]
 
     def text(self, more: Callable[[], bool]) -> Generator[str]:
-        """Everything that is kept, in order; then, as long as `more` says so, what comes."""
+        """The whole log in order; then new lines for as long as `more` returns true."""
         if self.former.exists():
             yield self.former.read_text(errors="replace")
         with self.path.open(errors="replace") as file:
             while True:
-                if file.tell() > self.path.stat().st_size:  # it was cut meanwhile
+                if file.tell() > self.path.stat().st_size:  # it was cut in between
                     file.seek(0)
                 if text := file.read():
                     yield text
@@ -60,7 +60,7 @@ class RoleLog:
 
 
 def role_logs(state: Path) -> list[str]:
-    """The roles that have one, as their files are named."""
+    """Names of the roles that have a log."""
     folder = state / "logs"
     return sorted(path.stem for path in folder.glob("*.log")) if folder.is_dir() else []
 

@@ -1,4 +1,4 @@
-"""act: runs a topology until it is told to end, is idle, or cannot go on."""
+"""act: runs a topology until it is stopped, idle, or cannot continue."""
 
 import signal
 import sys
@@ -47,13 +47,13 @@ class Outcome:
     """How a run ended."""
 
     failure: str = ""
-    """Empty: as it should."""
+    """Empty: it ended normally."""
     exit_code: int = 0
 
 
 @contextmanager
 def _stop_requests() -> Generator[list[int]]:
-    """Collects SIGINT and SIGTERM in place of being ended by them."""
+    """Collects SIGINT and SIGTERM instead of dying from them."""
     seen: list[int] = []
     before = {
         sign: signal.signal(sign, lambda number, _: seen.append(number)) for sign in (signal.SIGINT, signal.SIGTERM)
@@ -76,11 +76,11 @@ def run_until(
     applied: Callable[[], Topology | None] = lambda: None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Outcome:
-    """Starts every role and watches; ends them cleanly whatever happens.
+    """Starts and watches every role; always stops them cleanly.
 
-    `until_idle`: ends once everything is read and learned; `when_idle` is called then, while the roles still run. Interrupted:
-    exit code 130 with `until_idle`; without it, that is how a run ends. `applied` is asked now and then for a topology that
-    was applied meanwhile; None: nothing changed.
+    `until_idle`: exits once everything is read and learned; calls `when_idle` first, while the roles still run. An interrupt
+    gives exit code 130 with `until_idle`; without it, it is the normal end. `applied` is polled for a newly applied topology;
+    None: nothing changed.
     """
     supervisor = Supervisor(
         topology.specs,
@@ -167,35 +167,35 @@ def _watch(
         except RetryableError as error:  # the log is away for a while: the roles wait for it, and so do we
             if str(error) != away:
                 away = str(error)
-                sys.stderr.write(f"{away}; trying again\n")
+                sys.stderr.write(f"{away}; retrying\n")
             clock.sleep(AWAY_SECONDS)
-    return Outcome("interrupted before everything was done", 130) if until_idle else Outcome()
+    return Outcome("interrupted before everything was processed", 130) if until_idle else Outcome()
 
 
 def _trim(log: TopicLog, clock: Clock) -> None:
     try:
         log.trim(clock.now_ms())
     except RetryableError as error:  # retention comes round again in a minute
-        sys.stderr.write(f"retention could not work: {error}\n")
+        sys.stderr.write(f"retention failed: {error}\n")
 
 
 def _replaced(supervisor: Supervisor, died: Sequence[RoleProcess]) -> Outcome | None:
-    """Another `headrace` took a role over, possible only on a log that machines share. This one ends; otherwise the two would fence each other without end."""
+    """Another `headrace` took over a role, which is possible only on a shared log. This one exits, or the two would fence each other endlessly."""
     for role in died:
         if role.last_exit == FencedError.exit_code:
             name, words = role.order.process, supervisor.last_words(role.order.process).removeprefix("error: ")
             return Outcome(
-                f"another headrace has taken over the role {name} on this log, so this one ends ({words}). "
-                "To run both, give one of them another kafka_prefix",
+                f"another headrace took over the role {name} on this log, so this one exits ({words}). "
+                "To run both, give one of them a different kafka_prefix",
                 FencedError.exit_code,
             )
     return None
 
 
 def _finished(supervisor: Supervisor, specs: Sequence[StageSpec], log: TopicLog) -> Outcome | None:
-    """How a run that ends when idle ended; None: it goes on.
+    """The outcome of a run that ends when idle; None: it continues.
 
-    A stage that keeps failing takes what reads from it with it, and nothing else: the rest is finished first.
+    A stage that keeps failing blocks only what reads from it; the rest is finished first.
     """
     if failure := _hopeless(supervisor, log):
         return failure

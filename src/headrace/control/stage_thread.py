@@ -1,8 +1,8 @@
 """A stage in a thread of its own: stepped, reopened after errors, reported on. The stage is the unit of failure.
 
-An error that may pass opens the stage again from its last commit. An error that is final becomes a condition on the stage's
-resource (reason, message, next step), and the stage is tried again with back-off, while every other stage goes on. Only a stage
-that was fenced ends its process: another process runs it now.
+A retryable error reopens the stage from its last commit. A final error becomes a condition on the stage's resource (reason,
+message, next step), and the stage is retried with back-off while every other stage keeps running. Only a fenced stage ends its
+process, because another process runs it now.
 """
 
 import sys
@@ -24,11 +24,11 @@ HEALTH = "Healthy"
 
 
 class ReopenedStage:
-    """A stage that is opened again, from what it last committed, after an error that may pass.
+    """A stage that is reopened from its last commit after a retryable error.
 
-    What it had read but not committed, a source's rows or a query's half-made windows, is read again: a full disk loses no more
-    than a kill does. Opening takes the lease, so a stage that was replaced meanwhile and replaces its successor in turn is itself
-    fenced by the successor's restart.
+    What it had read but not committed, a source's rows or a query's half-made windows, is read again, so a full disk loses no more
+    than a kill does. Opening takes the lease. If another process had replaced this stage, the reopened stage fences it, and that
+    process fences this one when it restarts.
     """
 
     def __init__(self, opener: Callable[[], Stage]) -> None:
@@ -53,7 +53,7 @@ class ReopenedStage:
             raise
 
     def say_last(self) -> None:
-        """What it said last is written; nothing where it failed just now."""
+        """Writes its last report; nothing if it has just failed."""
         if isinstance(self._stage, Reporting):
             self._stage.say_last()
 
@@ -64,7 +64,7 @@ class ReopenedStage:
 
 
 class StageThread(threading.Thread):
-    """Steps one stage until told to end, or until it is fenced."""
+    """Steps one stage until asked to stop, or until it is fenced."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class StageThread(threading.Thread):
     ) -> None:
         """`opener` is called in the thread itself. `reporter`: where its health is written; None: on standard error alone.
 
-        `at_work`: tells whoever survives the process that it died within a step.
+        `at_work`: shows, after the process died, that it died within a step.
         """
         super().__init__(daemon=True)
         self._at_work = at_work
@@ -86,7 +86,7 @@ class StageThread(threading.Thread):
         self._failures = 0
         """Final errors in a row."""
         self._told = False
-        """Whether its resource's condition says that it fails."""
+        """Whether its resource's condition reports a failure."""
         self.exit_code = 0
 
     def run(self) -> None:
@@ -105,7 +105,7 @@ class StageThread(threading.Thread):
                 self._at_work.close()
 
     def ask_to_end(self) -> None:
-        """It ends after its step."""
+        """It stops after its current step."""
         self._ending.set()
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
@@ -114,7 +114,7 @@ class StageThread(threading.Thread):
         self.join(timeout_seconds)
 
     def _turn(self, stage: ReopenedStage) -> None:
-        """One step, and what its outcome calls for. FencedError leaves it."""
+        """One step, and the reaction to its outcome. Raises FencedError."""
         try:
             with self._at_work or nullcontext():
                 worked = stage.step()
@@ -124,7 +124,7 @@ class StageThread(threading.Thread):
             self._put_off(stage, error)
         except HeadraceError as error:
             self._failed(stage, type(error).__name__.removesuffix("Error"), str(error), error.exit_code)
-        except Exception as error:  # noqa: BLE001 - a fault of one stage, whatever it is, must not stop the others
+        except Exception as error:  # noqa: BLE001 - no fault of one stage may stop the others
             self._failed(stage, "InternalError", f"{type(error).__name__}: {error}", 1)
         else:
             self._recovered()
@@ -133,7 +133,7 @@ class StageThread(threading.Thread):
 
     def _put_off(self, stage: ReopenedStage, error: RetryableError) -> None:
         if str(error) != self._last_error:
-            _say(f"{stage.name or 'a stage that could not be opened yet'}: {error}; trying again")
+            _say(f"{stage.name or 'a stage that could not be opened yet'}: {error}; retrying")
         self._last_error = str(error)
         self._ending.wait(error.retry_after_seconds or RETRY_SECONDS)
 
@@ -145,19 +145,19 @@ class StageThread(threading.Thread):
             _say(traceback.format_exc())
         self._last_error = message
         self._told = self._report(
-            Condition(HEALTH, "False", reason, f"{message} (attempt {self._failures}; the next in {pause:g} s)"),
+            Condition(HEALTH, "False", reason, f"{message} (attempt {self._failures}; next in {pause:g} s)"),
             exit_code,
         )
         self._ending.wait(pause)
 
     def _recovered(self) -> None:
-        """After a step that went well. What a former process said is replaced too."""
+        """After a successful step. Also replaces the report of an earlier process."""
         self._failures, self._last_error = 0, ""
         if self._told or (self._reporter is not None and self._reporter.said_false):
             self._told = not self._report(Condition(HEALTH, "True", "Running"), 0)
 
     def _report(self, condition: Condition, exit_code: int) -> bool:
-        """Whether it is written, or there is nowhere to write it."""
+        """Whether it was written, or there is nowhere to write it."""
         if self._reporter is None:
             return True
         try:
@@ -171,7 +171,7 @@ class StageThread(threading.Thread):
         try:
             stage.close()
         except Exception as error:  # noqa: BLE001 - the thread ends; what could not be closed ends with its process
-            _say(f"error: {stage.name} did not close: {type(error).__name__}: {error}")
+            _say(f"error: {stage.name} failed to close: {type(error).__name__}: {error}")
             self.exit_code = self.exit_code or 1
 
 

@@ -1,4 +1,4 @@
-"""What a run came to, read from the log: the answer to `run --until-idle -o json`."""
+"""The summary of a run, read from the log: the output of `run --until-idle -o json`."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,12 +28,12 @@ def read_all(log: TopicLog, topic: str, start: int = 0, step: int = 5_000) -> It
 
 
 def topic_length(log: TopicLog, topic: str) -> int:
-    """Records ever appended; 0 where the topic does not exist."""
+    """Records ever appended; 0 if the topic does not exist."""
     return next((info.end_offset for info in log.topics() if info.spec.name == topic), 0)
 
 
 def model_mean(scores: Sequence[Score], model: str) -> float | None:
-    """Share of the scores in which a model was right; None where it was on none of them."""
+    """Share of the scores in which a model was right; None if it scored none of them."""
     hits = [one.exact for score in scores for one in score.models if one.model == model]
     return round(sum(hits) / len(hits), 4) if hits else None
 
@@ -109,7 +109,7 @@ def finetuner_summary(log: TopicLog, one: ResourceId) -> dict[str, Any]:
 
 
 def summary(log: TopicLog, topology: Topology) -> dict[str, Any]:
-    """Everything that a script wants to know after a run."""
+    """Everything a script needs to know after a run."""
     sources = {}
     for spec in topology.of_kind("ingest"):
         state = ingest.read_state(log, spec.id)

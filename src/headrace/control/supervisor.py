@@ -39,7 +39,7 @@ GRACE_SECONDS = 40.0
 MEMORY_CHECK_SECONDS = 1.0
 LOG_CHECK_SECONDS = 5.0
 ROLES = "headrace.roles"
-"""Entry points of roles with a program of their own, which is started by name: doors are above this room and never imported here."""
+"""Entry points of roles with a program of their own. Started by name, because doors are above this room and never imported here."""
 
 
 class StateLock:
@@ -56,7 +56,7 @@ class StateLock:
             pid = self._file.read().strip() or "unknown"
             self._file.close()
             raise BusyError(
-                f"another headrace (process {pid}) runs on {state}",
+                f"another headrace (process {pid}) is running on {state}",
                 next_step="Stop it or pass a different --state.",
             ) from error
         self._file.seek(0)
@@ -75,14 +75,14 @@ class RoleProcess:
     order: RoleOrder
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
-    """In a row, without a healthy minute between; those that a stage is held back for count as that stage's failures."""
+    """Restarts in a row without a healthy minute in between. Restarts for which a stage is held back count as that stage's failures."""
     due_at: float = 0.0
     last_exit: int | None = None
     reason: str = ""
     reporter: StageReporter | None = field(default=None, repr=False)
     suspects: Suspects = field(default_factory=Suspects)
     given: tuple[StageSpec, ...] = ()
-    """What the process was told to run: the order's stages without those that are held back."""
+    """What the process should run: the order's stages without those held back."""
     given_at: float = 0.0
 
     @property
@@ -131,7 +131,7 @@ class Supervisor:
         self._memory_checked = self._logs_checked = 0.0
 
     def plan(self, specs: Sequence[StageSpec]) -> None:
-        """What `start` will start."""
+        """Sets what `start` will start."""
         self.roles = [self._role(order) for order in self._orders(specs)]
 
     def start(self) -> None:
@@ -146,10 +146,10 @@ class Supervisor:
         return orders(specs, self._state, self.holder, self._backends, self._doors)
 
     def reconcile(self, specs: Sequence[StageSpec]) -> list[str]:
-        """Makes the processes those of other specs, and says what it did.
+        """Reconciles the processes with new specs; returns what it did.
 
-        Ends those that are gone, starts those that are new. One whose stages changed is told so and keeps the rest running, where
-        its program listens to orders; otherwise it is restarted.
+        Stops those that are gone and starts those that are new. A process whose stages changed gets a new order and keeps the rest
+        running if its program listens to orders; otherwise it is restarted.
         """
         wanted = {order.process: order for order in self._orders(specs)}
         known = {role.order.process: role for role in self.roles}
@@ -172,9 +172,9 @@ class Supervisor:
 
     @contextlib.contextmanager
     def without(self, names: Collection[str], applied: Callable[[], Sequence[StageSpec]]) -> Generator[None]:
-        """Meanwhile the stages of those names do not run; afterwards what is applied then does.
+        """Stops the stages of those names within the context; on exit, starts what is then applied.
 
-        Their processes end, however long a step takes, and start again with the rest of their stages.
+        Their processes end, however long a step takes, and restart with the rest of their stages.
         """
         specs = [spec for role in self.roles for spec in role.order.specs]
         touched = [role for role in self.roles if any(spec.name in names for spec in role.order.specs)]
@@ -191,7 +191,7 @@ class Supervisor:
             self.reconcile(applied())
 
     def _tell(self, role: RoleProcess, order: RoleOrder) -> bool:
-        """Hands a running process its new stages. False: it must be restarted for them."""
+        """Sends a running process its new stages. False: it must be restarted."""
         if order.program != PROGRAM or replace(role.order, specs=order.specs) != order:
             return False
         role.order = order
@@ -208,10 +208,10 @@ class Supervisor:
         try:
             send(role.process.stdin, replace(role.order, specs=role.given))
         except BrokenPipeError:
-            role.reason = "ended before it read its order"
+            role.reason = "exited before it read its order"
 
     def poll(self) -> list[RoleProcess]:
-        """Restarts what has died and is due; returns the roles that died since the last call."""
+        """Restarts dead processes that are due; returns the roles that died since the last call."""
         died: list[RoleProcess] = []
         now = self._clock.monotonic()
         for role in self.roles:
@@ -232,7 +232,7 @@ class Supervisor:
         return died
 
     def _look_after(self, role: RoleProcess, now: float) -> None:
-        """Of a process that runs: a stage whose time is over joins the others; a healthy while ends the row of restarts."""
+        """For a running process: a held-back stage whose time is over rejoins the others; a healthy minute resets the restart count."""
         if role.suspects.allowed(role.order.specs, now) != role.given:
             self._send(role)
         elif not role.suspects.holds and role.restarts and now - role.given_at > HEALTHY_AFTER_SECONDS:
@@ -240,12 +240,12 @@ class Supervisor:
             role.suspects.clear()
 
     def stop(self) -> None:
-        """Ends every role and gives the state directory up."""
+        """Stops every role and releases the state directory."""
         self._end(self.roles)
         self._lock.release()
 
     def _end(self, roles: Sequence[RoleProcess]) -> None:
-        """Asks the roles to end, waits, then kills what is left."""
+        """Asks the roles to stop, waits, then kills the rest."""
         running = [role.process for role in roles if role.process and role.process.poll() is None]
         for process in running:
             process.send_signal(signal.SIGTERM)
@@ -282,15 +282,15 @@ class Supervisor:
         self._report(role, Condition("Running", "False", "Restarting", f"{reason}. {last}".strip()))
 
     def _hold_back(self, role: RoleProcess, reason: str, now: float) -> bool:
-        """Whether stages are held back, within whose steps the process died again; their resources say so."""
+        """Holds back stages within whose steps the process died repeatedly, and reports it on their resources. Whether there are any."""
         at_work = [one for one in role.given if was_at_work(self._state, one.name)]
         held = role.suspects.died([one.name for one in at_work], now)
         for spec in at_work:
             if spec.name in held:
                 deaths = role.suspects.deaths[spec.name]
                 message = (
-                    f"its process died within its step {deaths} times in a row ({reason}); "
-                    f"it is tried again in {held[spec.name]:g} s, and the other stages go on"
+                    f"its process died {deaths} times in a row within its step ({reason}); "
+                    f"retry in {held[spec.name]:g} s; the other stages keep running"
                 )
                 self._say(
                     StageReporter(self._log, spec.id, f"{spec.kind}{HEALTH_STAGE}", self._clock),
@@ -325,19 +325,19 @@ class Supervisor:
             except psutil.NoSuchProcess:
                 continue
             if used > limit:
-                role.reason = f"OOMKilled: it used {used >> 20} MiB, its limit is {limit >> 20} MiB"
+                role.reason = f"OOMKilled: used {used >> 20} MiB, the limit is {limit >> 20} MiB"
                 role.process.kill()
 
 
 def _hang_up(process: subprocess.Popen[bytes]) -> None:
-    """Closes our end of its orders; what it never read is lost with it."""
+    """Closes our end of its pipe; orders that it has not read are lost."""
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
 
 
 def _environment(limits: ResourceLimits) -> dict[str, str]:
-    """Numeric libraries get the role's number of threads; one, where nothing is said."""
+    """Numeric libraries get the role's number of threads; one by default."""
     threads = str(max(1, int(limits.cpu))) if limits.cpu else "1"
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {**os.environ, **dict.fromkeys(names, threads), "TOKENIZERS_PARALLELISM": "false"}
@@ -346,4 +346,4 @@ def _environment(limits: ResourceLimits) -> dict[str, str]:
 def _exit_reason(code: int | None) -> str:
     if code is not None and code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}"
+    return f"exited with code {code}"

@@ -1,7 +1,7 @@
-"""Stages within whose steps their process died, more than once in a row: each is held back, while the others go on without it.
+"""Stages within whose steps their process died more than once in a row: each is held back while the others keep running.
 
-What kills a process (a fault in a library, memory) raises nothing that a stage's own thread could catch, and a record that does it
-once does it every time.
+A fault that kills a process (a library bug, memory) raises nothing that the stage's thread could catch, and a record that causes it
+once causes it every time.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,26 +10,26 @@ from headrace.control.stage_thread import BACKOFF_SECONDS
 from headrace.stages.stage_spec import StageSpec
 
 HELD_FROM = 2
-"""Deaths in a row. The first may have come from anywhere, such as a person's kill."""
+"""Deaths in a row. The first may have any cause, such as a person's kill."""
 
 
 class Suspects:
-    """Of one role."""
+    """The suspects of one role."""
 
     def __init__(self) -> None:
         self.deaths: dict[str, int] = {}
-        """By stage, in a row: a death outside of its steps ends the row."""
+        """Deaths in a row, by stage: a death outside its steps resets the count."""
         self._until: dict[str, float] = {}
 
     def died(self, at_work: Collection[str], now: float) -> dict[str, float]:
-        """The process died within steps of these stages. Those that are held back now, with the seconds for which."""
+        """The process died within steps of these stages. Returns those now held back, with the seconds to wait."""
         self.deaths = {name: self.deaths.get(name, 0) + 1 for name in at_work}
         held = {name: _pause(deaths) for name, deaths in self.deaths.items() if deaths >= HELD_FROM}
         self._until |= {name: now + pause for name, pause in held.items()}
         return held
 
     def allowed(self, specs: Sequence[StageSpec], now: float) -> tuple[StageSpec, ...]:
-        """Those that may run."""
+        """The stages that may run."""
         self._until = {name: until for name, until in self._until.items() if until > now}
         return tuple(one for one in specs if one.name not in self._until)
 
@@ -38,7 +38,7 @@ class Suspects:
         return bool(self._until)
 
     def clear(self) -> None:
-        """All of them have run well for a while."""
+        """Call when all have run well for a while."""
         self.deaths = {}
 
 

@@ -1,4 +1,4 @@
-"""Versions on disk: where each lies, lists and exports of them."""
+"""Versions on disk: finding, listing and exporting them."""
 
 import shutil
 from datetime import UTC, datetime
@@ -49,6 +49,6 @@ def export_version(log: TopicLog, state: Path, finetuner: ResourceId, wanted: st
     known = found[0]
     version = known.version(wanted or known.served)
     if target.exists():
-        raise InvalidDeclarationError(f"{target} exists already", next_step="Pass a folder that does not exist.")
+        raise InvalidDeclarationError(f"{target} already exists", next_step="Pass a folder that does not exist.")
     shutil.copytree(version_path(state, finetuner, known, version.name), target)
     return version.name

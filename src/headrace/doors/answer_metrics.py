@@ -1,4 +1,4 @@
-"""What the doors count of the journal of answers."""
+"""Metrics of the journal of answers."""
 
 from collections.abc import Mapping
 
@@ -9,11 +9,11 @@ from headrace.stages.serve.journal import AnswerJournal
 
 
 def answer_metrics(journal: AnswerJournal) -> list[Metric]:
-    """Answers that wait for the log, answers that are lost, and the bytes of those that wait."""
+    """Waiting answers, dropped answers, and the bytes of those waiting."""
     return [
-        Gauge("headrace_answers_waiting", "Answers that the log does not have yet.", lambda: _per_model(journal.waiting), MODEL),
-        Gauge("headrace_answers_dropped_total", "Answers that could not be kept.", lambda: _per_model(journal.dropped), MODEL),
-        Gauge("headrace_answers_waiting_bytes", "Bytes of the answers that wait.", lambda: {(): float(journal.bytes)}),
+        Gauge("headrace_answers_waiting", "Answers that are not in the log yet.", lambda: _per_model(journal.waiting), MODEL),
+        Gauge("headrace_answers_dropped_total", "Answers that could not be recorded.", lambda: _per_model(journal.dropped), MODEL),
+        Gauge("headrace_answers_waiting_bytes", "Bytes of the answers that are not in the log yet.", lambda: {(): float(journal.bytes)}),
     ]  # fmt: skip
 
 

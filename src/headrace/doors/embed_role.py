@@ -1,7 +1,7 @@
-"""One replica of an embedding model: exports the model where that is missing, then answers OpenAI's /v1/embeddings on loopback.
+"""One replica of an embedding model: exports the model if needed, then answers OpenAI's /v1/embeddings on loopback.
 
-Started by the supervisor as `python -m headrace.doors.embed_role`. A file that its owner alone can read says where it can be
-reached and with which key; stages that embed on this machine read it.
+Started by the supervisor as `python -m headrace.doors.embed_role`. Its address and key are in a file
+that only the owner can read; stages that embed on this machine read it.
 """
 
 import os
@@ -90,7 +90,7 @@ def announce(path: Path, endpoint: Endpoint) -> None:
 
 
 def figures(prepared: Prepared) -> dict[str, int | float | str]:
-    """What was chosen, and what was measured of each precision."""
+    """The chosen precision, and the measurements of each."""
     told: dict[str, int | float | str] = {
         "precision": prepared.precision, "dimension": prepared.dimension, "maxTokens": prepared.max_tokens,
         "model": prepared.fingerprint,

@@ -1,4 +1,4 @@
-"""How a passage that was found is printed."""
+"""How a search result is printed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the doors count of knowledge bases, as their index has written it into the log."""
+"""Metrics of knowledge bases, as their index stage reports them in the log."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ LABELS = ("namespace", "knowledge_base")
 
 
 def knowledge_metrics(bases: Sequence[KnowledgeOptions], log: TopicLog) -> list[Metric]:
-    """Freshness as a histogram, and the changes that were taken in."""
+    """A freshness histogram and the number of changes indexed."""
 
     def freshness() -> Mapping[Labels, Mapping[float, int]]:
         found: dict[Labels, Mapping[float, int]] = {}
@@ -29,6 +29,6 @@ def knowledge_metrics(bases: Sequence[KnowledgeOptions], log: TopicLog) -> list[
     if not bases:
         return []
     return [
-        CountedHistogram("headrace_knowledge_freshness_seconds", "From a change being seen to its being searchable.", freshness, LABELS),
-        Gauge("headrace_knowledge_changes_total", "Changes of documents that were taken in.", changes, LABELS),
+        CountedHistogram("headrace_knowledge_freshness_seconds", "Seconds from seeing a change until it is searchable.", freshness, LABELS),
+        Gauge("headrace_knowledge_changes_total", "Document changes indexed.", changes, LABELS),
     ]  # fmt: skip

@@ -31,7 +31,7 @@ _RETRY_AFTER_SECONDS = 1
 
 @dataclass(slots=True)
 class _Repeats:
-    """How many pushed events of a source were there already: shown apart from what ingest counts, because they never leave the inbox."""
+    """Counts repeated pushes of a source, separately from ingest, because a repeat never leaves the inbox."""
 
     reporter: StageReporter
     _count: int = -1
@@ -39,7 +39,7 @@ class _Repeats:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, repeats: int) -> None:
-        """Shows them; the events themselves are on disk already."""
+        """Reports them; the events themselves are already on disk."""
         if not repeats:
             return
         with self._lock:
@@ -82,15 +82,13 @@ def push_router(
         options = sources.get(source)
         if options is None:
             known = ", ".join(sorted(one.full_name for one in sources)) or "none"
-            return _error(404, "NotFound", f"there is no http source {source.full_name}; there are: {known}")
+            return _error(404, "NotFound", f"there is no http source {source.full_name}; known sources: {known}")
         limit = Options.model_validate(dict(options.options)).max_body_bytes
         body = await _read(request, limit)
         if body is None:
-            return _error(
-                413, "TooLarge", f"the body has more than {limit} bytes (http.maxBodyBytes); send smaller requests"
-            )
+            return _error(413, "TooLarge", f"the body exceeds {limit} bytes (http.maxBodyBytes); send smaller requests")
         if encoding := request.headers.get("content-encoding"):
-            return _error(415, "UnsupportedContent", f"content encoding {encoding!r} is not taken in; send plain JSON")
+            return _error(415, "UnsupportedContent", f"content encoding {encoding!r} is not supported; send plain JSON")
         return await run_in_threadpool(_take_in, options, log, request, body, max_pending, clock, repeats[source])
 
     return router
@@ -126,7 +124,7 @@ def _commit(
     topic = inbox_topic(options).name
     pending = log.topic(topic).end_offset - log.offset(ingest_group(options), topic)
     if pending + len(records) > max_pending and pending > 0:
-        return _error(429, "Busy", f"{pending} events wait to be read; at most {max_pending} may", retry=True)
+        return _error(429, "Busy", f"{pending} events are waiting to be read, the limit is {max_pending}", retry=True)
     duplicates = 0
     if records:
         duplicates = log.commit(Commit(appends=[Append(topic, records)])).duplicates.get(topic, 0)
@@ -135,7 +133,7 @@ def _commit(
 
 
 async def _read(request: Request, limit: int) -> bytes | None:
-    """The body; None: it is larger than the limit, and the rest of it was not read."""
+    """The body; None if it exceeds the limit, in which case the rest is not read."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

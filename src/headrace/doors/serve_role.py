@@ -1,8 +1,8 @@
-"""The serve role's process: the gateway with everything behind and beside it at one address.
+"""The serve role's process: the gateway and all other doors at one address.
 
-Started by the supervisor as `python -m headrace.doors.serve_role`. The event loop answers; a thread of its own refreshes the
-aliases and commits answers, so that no client waits for the log. That stage may fail and be opened again: names, journal and
-doors stay.
+Started by the supervisor as `python -m headrace.doors.serve_role`. The event loop answers requests; a separate thread refreshes
+the aliases and commits answers, so that no client waits for the log. That stage may fail and reopen; names, journal and doors
+stay up.
 """
 
 import signal
@@ -43,7 +43,7 @@ from headrace.stages.stage import StageReporter
 
 @dataclass(frozen=True, slots=True)
 class ServeRole:
-    """What stays while the stage is opened and opened again."""
+    """What outlives a stage that is reopened."""
 
     app: FastAPI
     options: ServeOptions
@@ -83,7 +83,7 @@ def opened(options: ServeOptions, log: TopicLog, state: Path) -> Generator[Serve
 
 
 def run(order: RoleOrder, log: TopicLog) -> int:
-    """Serves until SIGTERM or SIGINT; answers that are being written are finished, and all are committed. Returns the exit code."""
+    """Serves until SIGTERM or SIGINT; answers in progress are finished, and all are committed. Returns the exit code."""
     options = gateway_options(order.specs, order.doors)
     with opened(options, log, order.state) as role:
         server = build_server(role.app, options.host, options.port)

@@ -27,11 +27,11 @@ class Loaded:
     """What files declare."""
 
     resources: list[Resource]
-    """Those without a mistake, in the order of the files."""
+    """Resources without a mistake, in file order."""
     mistakes: list[Mistake]
     """By place."""
     warnings: list[Mistake]
-    """What is allowed and probably not meant."""
+    """Allowed, but probably not intended."""
 
 
 @dataclass(slots=True)
@@ -158,7 +158,9 @@ def _duplicates(readings: Sequence[_Reading]) -> list[Mistake]:
         if first := seen.get(key):
             place = first.document.place(("metadata", "name"))
             message = f"declared twice in namespace {key.namespace}; first at {first.document.file}:{place.line}"
-            mistakes.append(_mistake(reading, Problem(("metadata", "name"), message, hint="Keep one, or rename one.")))
+            mistakes.append(
+                _mistake(reading, Problem(("metadata", "name"), message, hint="Remove or rename one of them."))
+            )
         seen.setdefault(key, reading)
     return mistakes
 

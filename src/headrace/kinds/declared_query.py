@@ -1,4 +1,4 @@
-"""A stream query as a resource declares it, whatever kind owns it."""
+"""A stream query as a resource of any kind declares it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from headrace.stages.timeline import Timeline
 
 
 def any_columns(_output: RowSchema) -> Iterable[Problem]:
-    """For owners that take whatever columns a query gives."""
+    """For owners that accept any columns."""
     return ()
 
 
@@ -23,14 +23,14 @@ class DeclaredQuery:
     owner: ResourceId
     sql: str
     place: Location
-    """Where it stands below `spec`."""
+    """Its path below `spec`."""
     connector: str = ""
     """What `source_stream` means in it: a StreamConnector of the namespace."""
     finetuner: str = ""
     """Or the examples of a finetuner of the namespace."""
     timeline: Timeline = "arrival"
     check: Callable[[RowSchema], Iterable[Problem]] = any_columns
-    """What its owner demands of the columns that it gives."""
+    """What its owner requires of its columns."""
 
 
 def no_queries(_resource: Resource) -> Iterable[DeclaredQuery]:

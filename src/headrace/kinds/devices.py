@@ -18,4 +18,4 @@ def gpu_missing(of: ResourceId, wanted: int, there: int) -> Iterator[Note]:
     """Says that the work is done on the CPU where a resource wants more GPUs than there are."""
     if wanted > there:
         found = "none" if there == 0 else f"only {there}"
-        yield Note(of, "GpuMissing", f"{wanted} gpu wanted and {found} is on this machine: the work is done on the cpu")
+        yield Note(of, "GpuMissing", f"{wanted} gpu requested, {found} on this machine: the CPU is used instead")

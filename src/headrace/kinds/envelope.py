@@ -18,7 +18,7 @@ SERVER_KEYS = frozenset(
     {"uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "finalizers", "managedFields",
      "ownerReferences", "selfLink"}
 )  # fmt: skip
-"""What a server adds to metadata; accepted and left alone, so that what `get` prints can be applied."""
+"""Fields a server adds to metadata; accepted and ignored, so that the output of `get` can be applied."""
 DEFAULT_NAMESPACE = "default"
 
 
@@ -53,7 +53,7 @@ def read_envelope(document: Document) -> Envelope:
     """Reads the top of a document, with everything that is wrong there."""
     top = document.root.plain()
     if not isinstance(top, dict):
-        problem = Problem((), "a resource is a mapping", hint=f"Start with {', '.join(TOP_KEYS)}.")
+        problem = Problem((), "a resource must be a mapping", hint=f"Start with {', '.join(TOP_KEYS)}.")
         return Envelope("", None, DEFAULT_NAMESPACE, None, {}, {}, None, (problem,))
     problems = [*_unknown(top, (*TOP_KEYS, "status"), ()), *_missing(top)]
     kind = _kind(top, problems)
@@ -112,7 +112,7 @@ def _name(metadata: Mapping[str, Plain], key: str, problems: list[Problem]) -> s
         problems.append(Problem(("metadata",), f"{key} is missing", hint=f"Write `{key}:`.", of_key=True))
         return None
     if isinstance(given, str) and is_placeholder(given):
-        problems.append(Problem(("metadata", key), f"the placeholder {given} was left in", hint="Write a name."))
+        problems.append(Problem(("metadata", key), f"the placeholder {given} was not replaced", hint="Set a name."))
         return None
     try:
         return read_name(given)

@@ -60,7 +60,7 @@ def _both(item: Location, before: Mapping[Location, Any], after: Mapping[Locatio
 
 
 def _changed(before: Mapping[Location, Any], after: Mapping[Location, Any]) -> Iterator[Location]:
-    """A block that comes or goes is told by its fields; by itself where none of them is given."""
+    """A block that appears or disappears is shown by its fields; as a whole if it has none."""
     places = [one for one in dict.fromkeys([*before, *after]) if before.get(one, _ABSENT) != after.get(one, _ABSENT)]
     given = {one for one in places if any(side.get(one) not in (None, {}, ()) for side in (before, after))}
     for one in places:
@@ -100,7 +100,7 @@ class _Named(str):
 
 
 class _Names(tuple[str, ...]):
-    """What a list of named items is told by."""
+    """The key that identifies items of a list."""
 
     __slots__ = ()
 

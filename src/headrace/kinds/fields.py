@@ -41,7 +41,7 @@ def read_integer(value: object) -> int:
         return value
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d{1,18}", value.strip()):
         return int(value)
-    raise FieldError(f"{_shown(value)} is not a whole number; write one such as 16")
+    raise FieldError(f"{_shown(value)} is not a whole number; use one such as 16")
 
 
 def read_number(value: object) -> float:
@@ -50,7 +50,7 @@ def read_number(value: object) -> float:
         return float(value)
     if isinstance(value, str) and re.fullmatch(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", value.strip()):
         return float(value)
-    raise FieldError(f"{_shown(value)} is not a number; write one such as 0.5 or 5e-5")
+    raise FieldError(f"{_shown(value)} is not a number; use one such as 0.5 or 5e-5")
 
 
 def read_boolean(value: object) -> bool:
@@ -95,7 +95,7 @@ def read_moment(value: object) -> int:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(read_text(value))
     except ValueError:
-        raise FieldError(f"{_shown(value)} is not a time", hint="Write it like 2024-05-01T00:00:00Z.") from None
+        raise FieldError(f"{_shown(value)} is not a time", hint="Use the form 2024-05-01T00:00:00Z.") from None
     if moment.tzinfo is None:
         raise FieldError(f"{_shown(value)} has no time zone", hint="Append Z for UTC.")
     return round(moment.timestamp() * 1000)
@@ -124,7 +124,7 @@ class Words:
         if isinstance(value, str) and value in self.valid:
             return value
         near = nearest(value, self.valid) if isinstance(value, str) else None
-        raise FieldError(f"{_shown(value)} is not known here", valid=self.valid, near=near)
+        raise FieldError(f"{_shown(value)} is not valid here", valid=self.valid, near=near)
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_before_validator_function(self.read, handler(source))

@@ -114,6 +114,6 @@ class Kind:
                 return known[place]
             place = place.rpartition(".")[0]
         raise InvalidDeclarationError(
-            f"{self.name} does not say what a change of {path} does",
+            f"{self.name} has no verdict for a change of {path}",
             next_step=f"Add {path} to the verdicts of the kind {self.name}.",
         )

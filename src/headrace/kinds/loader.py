@@ -75,8 +75,6 @@ def _missing(path: str) -> Mistake:
             0,
             "",
             "holds no YAML",
-            hint="For the folders below it, write a pattern such as 'FOLDER/**/*.yaml'.",
+            hint="To include subfolders, pass a pattern such as 'FOLDER/**/*.yaml'.",
         )
-    return Mistake(
-        path, 0, 0, "", "there is no such file", hint="Name a file, a folder, a pattern, or - for standard input."
-    )
+    return Mistake(path, 0, 0, "", "no such file", hint="Pass a file, a folder, a pattern, or - for standard input.")

@@ -14,12 +14,12 @@ from headrace.kinds.verdict import FIRST_STAGE, NEW_QUERY, NO_EFFECT, ResetFrom,
 
 Action = Literal["create", "update", "delete", "unchanged"]
 _FELT = rank(NEW_QUERY)
-"""From this verdict on, the resources that name a changed one feel it."""
+"""From this verdict on, a change affects the resources that refer to the changed one."""
 _RESET_KIND: Mapping[ResetFrom, str] = {
     "source": "StreamConnector", "sink": "StreamConnector", "rows": "StreamFinetuner", "labels": "StreamFinetuner",
     "model": "StreamFinetuner", "knowledge": "KnowledgeBase",
 }  # fmt: skip
-"""Whose stage it is that a reset begins with."""
+"""Kind of the resource whose stage a reset starts with."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,10 +49,10 @@ class Change:
     action: Action
     fields: tuple[FieldChange, ...] = ()
     affects: tuple[str, ...] = ()
-    """`Kind/name` of resources that name this one, and feel the change."""
+    """`Kind/name` of resources that refer to this one and are affected."""
     sentence: str = ""
     resets: tuple[NeededReset, ...] = ()
-    """What must be reset before all of it can act."""
+    """Resets needed before all of it can act."""
 
     @property
     def verdict(self) -> Verdict:
@@ -75,7 +75,7 @@ def _change(old: Resource | None, new: Resource, world: Mapping[ResourceId, Reso
         return Change(new.id, "create", sentence=f"{title} is created")
     fields = tuple(field_changes(old, new))
     if not fields:
-        return Change(new.id, "unchanged", sentence=f"{title} stays as it is")
+        return Change(new.id, "unchanged", sentence=f"{title} is unchanged")
     verdict = max((field.verdict for field in fields), key=rank)
     affects = _affected(new, world) if rank(verdict) >= _FELT else ()
     sentence = f"{title} changes in {_counted(len(fields), 'field')}; {verdict}: {verdict.sentence}"

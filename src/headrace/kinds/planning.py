@@ -62,7 +62,7 @@ class Planning:
             self._known[resource.id] = self._outcome(resource)
         found = self._known[resource.id]
         if found is None:
-            raise NotReadyError("Circular", f"{resource.kind}/{resource.name} needs itself, through what it reads from")
+            raise NotReadyError("Circular", f"{resource.kind}/{resource.name} depends on itself through its inputs")
         if isinstance(found, NotReadyError):
             raise found
         return found

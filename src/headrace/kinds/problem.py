@@ -17,6 +17,6 @@ class Problem:
     of_key: bool = False
     """The key itself is wrong, not its value."""
     warning: bool = False
-    """It does not stand in the way of running."""
+    """It does not prevent running."""
     text_line: int | None = None
     """Which line of the text at the location it is about, from 1, where the text has several."""

@@ -32,7 +32,7 @@ class QueryChecker:
     """All that are declared, right or not."""
     streams: str
     look: bool
-    """Whether a source's first records may be looked at."""
+    """Whether a source's first records may be read."""
 
     def problems(self, resource: Resource) -> Iterator[Problem]:
         """What is wrong with the queries that a resource owns, and with what it takes from them."""
@@ -72,7 +72,7 @@ class QueryChecker:
         declared = set(self.world.names("StreamConnector", query.owner.namespace))
         one_source = bool(query.finetuner) != (query.connector in connectors)
         if named & declared - set(connectors) or not one_source:
-            return None  # what it reads is itself wrong or missing, which is said elsewhere
+            return None  # what it reads is itself wrong or missing, which is reported elsewhere
         return plan_query(query, self.resources, streams=self.streams, look=self.look)
 
 

@@ -193,13 +193,13 @@ def index_page() -> str:
     for kind in KINDS.values():
         first = kind.variant(kind.variants()[0])
         lines.append(f"| [{kind.name}]({page_name(kind)}) | {_sentence(inspect.getdoc(first) or '')} |")
-    lines += ["| [settings](settings.md) | What a process is started with. |", "", "## When a change acts", ""]
+    lines += ["| [settings](settings.md) | Settings of a process. |", "", "## When a change acts", ""]
     lines += [
-        "Every field has one verdict, which `headrace plan` prints. A change that needs a reset is applied with `--reset` only.",
+        "Every field has one verdict, which `headrace plan` prints. A change that needs a reset is only applied with `--reset`.",
         "",
     ]
     lines += ["| verdict | what happens |", "| --- | --- |", *(f"| {one} | {one.sentence} |" for one in VERDICTS)]
-    lines += ["", "JSON Schemas for editors are in `docs/schemas/`; `headrace.json` there knows every kind.", ""]
+    lines += ["", "JSON Schemas for editors are in `docs/schemas/`; `headrace.json` covers every kind.", ""]
     return "\n".join(lines)
 
 
@@ -212,7 +212,7 @@ def settings_page() -> str:
     lines = [
         GENERATED,
         "# Settings\n",
-        "Command-line options go before the environment, that before `headrace.toml` in the working directory, that before the defaults.\n",
+        "Precedence: command-line options, the environment, `headrace.toml` in the working directory, the defaults.\n",
     ]
     lines += ["| key in headrace.toml | variable | default | what it does |", "| --- | --- | --- | --- |"]
     for field in dataclasses.fields(settings.Settings):

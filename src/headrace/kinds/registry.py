@@ -22,8 +22,8 @@ def _installed() -> Mapping[str, Kind]:
         kind = point.load()
         if not isinstance(kind, Kind) or kind.name != point.name or kind.name in found:
             raise InvalidDeclarationError(
-                f"the entry point {point.name} in {GROUP} ({point.value}) names no kind of that name",
-                next_step="Let it name a Kind, once, under the kind's own name.",
+                f"the entry point {point.name} in {GROUP} ({point.value}) does not point to a kind of that name",
+                next_step="Point it to a Kind, once, under the kind's own name.",
             )
         found[kind.name] = kind
     return found

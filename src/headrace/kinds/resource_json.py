@@ -52,7 +52,7 @@ def resource_from_json(data: bytes | msgspec.Raw) -> Resource:
     try:
         stored = msgspec.json.decode(data, type=_Stored)
     except msgspec.MsgspecError as error:
-        raise CorruptDataError(f"a stored resource does not parse: {error}") from error
+        raise CorruptDataError(f"a stored resource cannot be parsed: {error}") from error
     kind = KINDS.get(stored.kind)
     if kind is None:
         raise NotFoundError(
@@ -65,7 +65,7 @@ def resource_from_json(data: bytes | msgspec.Raw) -> Resource:
     except ValidationError as error:
         problem = next(iter(problems_of(error, SpecModel)))
         raise CorruptDataError(
-            f"a stored resource is not valid: {path_text(problem.location)}: {problem.message}"
+            f"a stored resource is invalid: {path_text(problem.location)}: {problem.message}"
         ) from None
     return Resource(
         stored.api_version,

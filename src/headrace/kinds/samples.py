@@ -7,7 +7,7 @@ from headrace.foundation.errors import HeadraceError
 
 ROWS = 200
 _CHEAP = frozenset({"file", "generator"})
-"""Types whose first records cost nothing and disturb nobody."""
+"""Types whose first records can be read at no cost and without side effects."""
 
 
 def sample(options: SourceOptions) -> RowBatch | None:

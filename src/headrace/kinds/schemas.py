@@ -32,7 +32,7 @@ def kind_schema(kind: Kind) -> Schema:
             "kind": {"const": kind.name},
             "metadata": _metadata(),
             "spec": specs[0] if len(specs) == 1 else {"anyOf": specs},
-            "status": {"type": "object", "description": "Written by Headrace; left alone when applied."},
+            "status": {"type": "object", "description": "Written by Headrace; ignored when applied."},
         },
     }
     return {**schema, "$defs": _tidy(whole.get("$defs", {}))}
@@ -53,7 +53,7 @@ def combined_schema() -> Schema:
     return {
         "$schema": DIALECT,
         "title": "Headrace",
-        "description": "Any resource of Headrace.",
+        "description": "Any Headrace resource.",
         "type": "object",
         "required": ["apiVersion", "kind", "metadata", "spec"],
         "properties": {"kind": {"enum": list(KINDS)}},
@@ -69,8 +69,8 @@ def _metadata() -> Schema:
         "properties": {
             "name": {**_NAME, "description": "Name of the resource within its kind and namespace."},
             "namespace": {**_NAME, "default": "default", "description": "Namespace; namespaces do not see each other."},
-            "labels": {**_TEXTS, "description": "Text to select by."},
-            "annotations": {**_TEXTS, "description": "Text for people and tools."},
+            "labels": {**_TEXTS, "description": "Labels for selection."},
+            "annotations": {**_TEXTS, "description": "Annotations for people and tools."},
         },
     }
 

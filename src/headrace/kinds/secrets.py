@@ -128,7 +128,7 @@ def _path(given: Mapping[str, Plain], sources: SecretSources, base_dir: Path) ->
     if sources.folder is None:
         raise SecretNotFoundError(
             f"the Secret {reference['name']} cannot be looked up here",
-            next_step="Name the folder that Secrets are mounted under in the setting `secrets`, or use ${ENV}.",
+            next_step="Set `secrets` to the folder in which Secrets are mounted, or use ${ENV}.",
         )
     return sources.folder / str(reference["name"]) / str(reference["key"])
 
@@ -139,7 +139,7 @@ def _read(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SecretNotFoundError(
-            f"the secret file {path} cannot be read: {why}", next_step="Write the file."
+            f"the secret file {path} cannot be read: {why}", next_step="Create the file."
         ) from None
     if not text:
         raise SecretNotFoundError(f"the secret file {path} is empty", next_step="Write the secret into it.")

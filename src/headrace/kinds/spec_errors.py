@@ -63,7 +63,7 @@ def _problem(
         valid = keys_at(model, location[:-1])
         key = str(location[-1])
         homes = list(homes_of(key, model))
-        hint = f"It belongs under {' or '.join(homes)}." if homes else None
+        hint = f"Move it under {' or '.join(homes)}." if homes else None
         near = None if homes else nearest(key, valid)
         return Problem(location, f"unknown key {key!r}", valid, near, hint, of_key=True)
     if kind == "missing":
@@ -74,10 +74,10 @@ def _problem(
         name, form = _LIMITS[kind]
         return Problem(location, form.format(context.get(name)))
     if kind == "literal_error":
-        return Problem(location, "is not known here", _quoted(context.get("expected")))
+        return Problem(location, "is not valid here", _quoted(context.get("expected")))
     if kind == "union_tag_invalid":
         tag = _quoted(context.get("discriminator"))
-        return Problem((*location, *tag), "is not known here", _quoted(context.get("expected_tags")))
+        return Problem((*location, *tag), "is not valid here", _quoted(context.get("expected_tags")))
     if kind == "union_tag_not_found":
         return Problem(location, f"{' '.join(_quoted(context.get('discriminator')))} is missing", of_key=True)
     if kind in ("too_short", "string_too_short"):
@@ -98,9 +98,9 @@ def _with_nearest(problem: Problem, given: Plain) -> Problem:
             value = value.get(step)
         elif isinstance(value, list) and isinstance(step, int):
             value = value[step]
-    if problem.message != "is not known here" or not isinstance(value, str) or len(value) > MAX_NAME:
+    if problem.message != "is not valid here" or not isinstance(value, str) or len(value) > MAX_NAME:
         return problem
-    return replace(problem, message=f"{value!r} is not known here", near=nearest(value, problem.valid))
+    return replace(problem, message=f"{value!r} is not valid here", near=nearest(value, problem.valid))
 
 
 def keys_at(model: type[BaseModel], location: Location) -> tuple[str, ...]:

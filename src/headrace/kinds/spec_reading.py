@@ -44,7 +44,7 @@ def _placeholders(kind: Kind, draft: Draft, spec: SpecModel | None) -> Iterator[
     secret = {location for location, _ in secrets_in(spec)}
     for location, word in left_in(draft.spec, kind.free_text):
         if location not in secret or word in SAMPLE_WORDS or is_certain_placeholder(word):
-            yield Problem(location, f"the placeholder {word} was left in", hint="Write the value.")
+            yield Problem(location, f"the placeholder {word} was not replaced", hint="Replace it with a value.")
 
 
 def _first_said(groups: Iterable[Iterable[Problem]]) -> list[Problem]:
@@ -90,4 +90,6 @@ def _literal_placeholders(spec: SpecModel) -> Iterator[Problem]:
     """A literal secret in capitals is allowed, because some are, and told."""
     for location, secret in secrets_in(spec):
         if secret.looks_like_sample():
-            yield Problem(location, "looks like the sample's own word", hint="Write ${ENV} in its place.", warning=True)
+            yield Problem(
+                location, "looks like a placeholder from the sample", hint="Use ${ENV} instead.", warning=True
+            )

@@ -52,7 +52,7 @@ def _engine(settings: Settings) -> EngineCapabilities:
     engine = open_engine(settings.streams, settings.stream_options).capabilities
     if not engine.in_process and settings.log in PRIVATE_LOGS:
         raise InvalidDeclarationError(
-            f"the engine {engine.name} cannot read the log on {settings.log}, which is a file of this machine",
+            f"the engine {engine.name} cannot read the {settings.log} log, which is a file on this machine",
             where="settings",
             next_step='set log = "kafka", or streams = "duckdb"',
         )
@@ -70,4 +70,4 @@ def _clashes(specs: Sequence[StageSpec]) -> Iterable[NotReady]:
             owner = owners.setdefault(what, spec.id)
             if owner != spec.id and spec.id not in told:
                 told.add(spec.id)
-                yield NotReady(spec.id, "NameTaken", f"{what} belongs to {owner}; rename one of the two")
+                yield NotReady(spec.id, "NameTaken", f"{what} already belongs to {owner}; rename one of the two")

@@ -27,20 +27,20 @@ class Verdict:
         return self.text
 
 
-NO_EFFECT = Verdict("no effect", "Recorded and shown. Nothing on this machine acts on it.")
-AT_ONCE = Verdict(
-    "at once", "Acts as soon as the stages have read the new declaration. Nothing that was done is repeated."
+NO_EFFECT = Verdict("no effect", "Recorded and shown. It has no effect on this machine.")
+AT_ONCE = Verdict("at once", "Acts as soon as the stages have read the new declaration. No work is repeated.")
+NEXT_BEGIN = Verdict(
+    "at the next fresh start", "Acts when its stage next starts from scratch. A running stage keeps its position."
 )
-NEXT_BEGIN = Verdict("at the next begin", "Acts when its stage next begins from nothing. What runs keeps its place.")
-NEXT_RECORD = Verdict("from the next record", "Acts on what is read from now on. What was read before stays as it is.")
+NEXT_RECORD = Verdict("from the next record", "Acts on records read from now on. Earlier ones stay as they are.")
 NEXT_ROUND = Verdict("from the next round", "Acts with the next training round. The model keeps what it learned.")
 NEXT_CANDIDATE = Verdict(
-    "from the next candidate", "Acts when the next candidate is cut. A trial that runs keeps the former value."
+    "from the next candidate", "Acts when the next candidate is cut. A running trial keeps the previous value."
 )
 RESTART = Verdict("restart, continues", "The processes that use it restart and continue where they stopped.")
 NEW_QUERY = Verdict(
     "new query",
-    "The query changes. Without windows and joins it continues where the former one stopped; any other starts again, "
+    "The query changes. Without windows and joins it continues where the previous one stopped; any other restarts "
     "at the start of its inputs or at preProcessing.startTime.",
 )
 NEW_GENERATION = Verdict(
@@ -52,11 +52,9 @@ RESETS: Mapping[ResetFrom, Verdict] = {
     for one in (
         Verdict("needs a reset from source", "The source must be read again from its start.", "source"),
         Verdict("needs a reset from sink", "The sink must write its topic again from its start.", "sink"),
-        Verdict("needs a reset from rows", "The query must run again over the events that are kept.", "rows"),
-        Verdict("needs a reset from labels", "The prompts must be made and answered again.", "labels"),
-        Verdict(
-            "needs a reset from model", "The model must be trained again from its base. Versions are kept.", "model"
-        ),
+        Verdict("needs a reset from rows", "The query must run again over the kept events.", "rows"),
+        Verdict("needs a reset from labels", "The prompts must be created and answered again.", "labels"),
+        Verdict("needs a reset from model", "The model must be retrained from its base. Versions are kept.", "model"),
         Verdict("needs a reset from knowledge", "The documents must be indexed again.", "knowledge"),
     )
     if one.reset

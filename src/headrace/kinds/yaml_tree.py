@@ -112,7 +112,7 @@ class _Builder:
         if event.anchor not in self.anchors:
             raise _Wrong(f"the anchor &{event.anchor} is not defined above", event.start_mark)
         if target is None:
-            raise _Wrong(f"*{event.anchor} stands inside of itself", event.start_mark)
+            raise _Wrong(f"*{event.anchor} refers to itself", event.start_mark)
         return target
 
     def _sequence(self, events: Iterator[yaml.Event], start: yaml.Event, depth: int) -> Node:
@@ -141,14 +141,14 @@ class _Builder:
     def _merge(self, node: Node, event: yaml.Event) -> Mapping[str, Entry]:
         parts = [node] if isinstance(node.value, Mapping) else node.value
         if not isinstance(parts, list) or not all(isinstance(part.value, Mapping) for part in parts):
-            raise _Wrong("<< takes a mapping or a list of mappings", event.start_mark)
+            raise _Wrong("<< needs a mapping or a list of mappings", event.start_mark)
         merged: dict[str, Entry] = {}
         for part in parts:
             merged = {**cast("Mapping[str, Entry]", part.value), **merged}
         return merged
 
     def _duplicate(self, key: str, first: Place, event: yaml.Event) -> None:
-        message = f"the key {key!r} stands twice; it stood first in line {first.line}"
+        message = f"duplicate key {key!r}; first in line {first.line}"
         self.mistakes.append(_mistake(self.file, event.start_mark, message, "Keep one of the two."))
 
 

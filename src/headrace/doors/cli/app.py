@@ -1,4 +1,4 @@
-"""The Typer application: names, help and options; each command is in the file that it is imported from."""
+"""The Typer application: names, help and options. Each command lives in the file it is imported from."""
 
 import sys
 
@@ -15,8 +15,8 @@ from headrace.doors.cli.sql import sql_command
 from headrace.foundation.errors import HeadraceError
 
 EPILOG = (
-    "Exit codes: 0 done · 1 something failed · 2 a declaration, a query or an option is wrong · 4 not found · "
-    "5 the state is held by another, or of a newer version · 6 fenced by a newer process · 7 a server or the disk does not answer · "
+    "Exit codes: 0 done · 1 failed · 2 invalid declaration, query or option · 4 not found · "
+    "5 state directory in use, or written by a newer version · 6 fenced by another process · 7 server or disk unavailable · "
     "130 interrupted."
 )
 
@@ -55,7 +55,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except TyperException as error:
-        show = getattr(error, "show", None)  # with usage and hint, where it is about the command line
+        show = getattr(error, "show", None)  # errors of the command line bring usage and a hint
         show() if show else sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):

@@ -1,4 +1,4 @@
-"""cluster up, down, status: a local Kafka and Flink to try things on."""
+"""cluster up, down, status: a local Kafka and Flink for development."""
 
 import sys
 from contextlib import AbstractContextManager
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 Directory = Annotated[
     Path | None,
-    typer.Option("--directory", help="Folder of its data, logs and pids. Default: STATE/cluster", show_default=False),
+    typer.Option("--directory", help="Folder for data, logs and PID files. Default: STATE/cluster", show_default=False),
 ]
 
 
 def _port(name: str, what: str, usual: int) -> typer.models.OptionInfo:
     return typer.Option(
-        name, min=1, max=65_535, help=f"{what}. Default: that of the last `up`, at first {usual}", show_default=False
+        name, min=1, max=65_535, help=f"{what}. Default: as in the last `up`, initially {usual}", show_default=False
     )
 
 
 class Part(str, Enum):
-    """What can be started alone."""
+    """Servers that can be started alone."""
 
     kafka = "kafka"
     flink = "flink"
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Runs a local Kafka and Flink to try things on.", no_args_is_help=True)
+    group = typer.Typer(help="Runs a local Kafka and Flink for development.", no_args_is_help=True)
     group.command("up", epilog="Example: headrace cluster up && headrace run -f headrace.yaml --until-idle")(up)
     group.command("down", epilog="Example: headrace cluster down --directory /var/tmp/cluster")(down)
-    group.command("status", epilog="Exit code 1: something that was started does not answer.")(status)
+    group.command("status", epilog="Exit code 1: a server that was started does not answer.")(status)
     app.add_typer(group, name="cluster")
 
 
@@ -46,18 +46,18 @@ def up(
     directory: Directory = None,
     kafka_port: Annotated[int | None, _port("--kafka-port", "Port of the broker", 9092)] = None,
     controller_port: Annotated[int | None, _port("--controller-port", "Port of Kafka's controller", 9093)] = None,
-    flink_port: Annotated[int | None, _port("--flink-port", "Port of the JobManager and its pages", 8081)] = None,
-    gateway_port: Annotated[int | None, _port("--gateway-port", "Port of Flink's SQL gateway", 8083)] = None,
-    jobmanager_port: Annotated[
-        int | None, _port("--jobmanager-port", "Port at which Flink's processes meet", 6123)
+    flink_port: Annotated[
+        int | None, _port("--flink-port", "Port of the JobManager's REST API and web UI", 8081)
     ] = None,
+    gateway_port: Annotated[int | None, _port("--gateway-port", "Port of Flink's SQL gateway", 8083)] = None,
+    jobmanager_port: Annotated[int | None, _port("--jobmanager-port", "Port for Flink's internal RPC", 6123)] = None,
     zookeeper_port: Annotated[
-        int | None, _port("--zookeeper-port", "Port of the ZooKeeper that keeps Flink's jobs", 2181)
+        int | None, _port("--zookeeper-port", "Port of ZooKeeper, which stores Flink's job metadata", 2181)
     ] = None,
     slots: Annotated[
         int | None,
         typer.Option(
-            "--slots", min=1, help="Task slots of Flink. Default: that of the last `up`, at first 8", show_default=False
+            "--slots", min=1, help="Flink task slots. Default: as in the last `up`, initially 8", show_default=False
         ),
     ] = None,
     file: Annotated[
@@ -66,13 +66,13 @@ def up(
             "--file",
             "-f",
             show_default=False,
-            help="YAML whose dataProcessorTemplate sizes the cluster: slots for every parallelism, and Flink's memory",
+            help="YAML whose dataProcessorTemplate sizes the cluster: task slots and Flink's memory",
         ),
     ] = None,
-    only: Annotated[Part | None, typer.Option("--only", help="Starts one of the two.", show_default=False)] = None,
+    only: Annotated[Part | None, typer.Option("--only", help="Starts only this one.", show_default=False)] = None,
     state: State = None,
 ) -> None:
-    """Starts the servers that do not run yet and prints the settings to use them. Needs Java 17; Maven downloads the jars once."""
+    """Starts the servers that are not running and prints the settings to use them. Needs Java 17; Maven downloads the jars once."""
     import dataclasses
 
     from headrace.cluster import LocalCluster
@@ -92,7 +92,7 @@ def up(
     with Steps() as steps:
         cluster.up(steps.at)
     say(f"all servers answer ({cluster.memory_bytes() / 2**20:,.0f} MB); data and logs are in {folder}")
-    say("Put this into headrace.toml:")
+    say("Add this to headrace.toml:")
     typer.echo(_settings(cluster.addresses, parts))
 
 
@@ -143,7 +143,7 @@ def status(directory: Directory = None, output: Format = Output.table, state: St
 
 
 class Steps(AbstractContextManager["Steps"]):
-    """Each step as a line with the seconds since the start; on a terminal, what is being waited for turns below."""
+    """Each step as a line with the seconds since the start; on a terminal, a spinner below shows what it waits for."""
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         from rich.console import Console

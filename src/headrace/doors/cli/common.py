@@ -37,17 +37,15 @@ State = Annotated[
 Format = Annotated[Output, typer.Option("-o", "--output", help="json, yaml or table")]
 Files = Annotated[
     list[str],
-    typer.Option("-f", "--filename", help="YAML file, folder or glob; - reads standard input. May be repeated."),
+    typer.Option("-f", "--filename", help="YAML file, folder or glob, or - for standard input. May be repeated."),
 ]
-AllNamespaces = Annotated[bool, typer.Option("-A", "--all-namespaces", help="Of every namespace.")]
-Reset = Annotated[
-    bool, typer.Option("--reset", help="Applies changes that need a reset, too, and resets what they need.")
-]
+AllNamespaces = Annotated[bool, typer.Option("-A", "--all-namespaces", help="All namespaces.")]
+Reset = Annotated[bool, typer.Option("--reset", help="Also applies changes that need a reset, and performs the reset.")]
 Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace of the resource.")]
 
 
 def settings(state: Path | None = None, **overrides: object) -> "Settings":
-    """Options over environment over headrace.toml over defaults."""
+    """Precedence: options, environment, headrace.toml, defaults."""
     import os
 
     from headrace.foundation.settings import load_settings

@@ -1,4 +1,4 @@
-"""validate, plan, apply: what files declare, and what changes with it."""
+"""validate, plan, apply: what files declare, and what applying them changes."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def load_or_exit(files: list[str], existing: "Sequence[Resource]" = ()) -> "list[Resource]":
-    """The resources of the files, which may name `existing` ones; with a mistake: all of them on stderr, and exit 2."""
+    """The resources in the files, which may refer to `existing` ones. On a mistake, prints all of them to stderr and exits with 2."""
     from headrace.kinds.catalog import load
 
     loaded = load(files, existing=existing)
@@ -39,7 +39,7 @@ def load_or_exit(files: list[str], existing: "Sequence[Resource]" = ()) -> "list
 
 
 def validate(files: Files, output: Format = Output.table) -> None:
-    """Checks files, and prints every mistake with file and line."""
+    """Checks files and prints every mistake with its file and line."""
     from headrace.kinds.catalog import load
 
     loaded = load(files)
@@ -81,7 +81,7 @@ def plan(files: Files, output: Format = Output.table, state: State = None) -> No
 
 
 def say_missed(log: "TopicLog", plan: "Topology", resources: "Sequence[Resource]") -> None:
-    """What stages of these resources would never see, because retention took it before they started."""
+    """Records that stages of these resources would never see, because retention dropped them before they started."""
     from headrace.control.readers import missed
 
     declared = {one.id for one in resources}
@@ -90,7 +90,7 @@ def say_missed(log: "TopicLog", plan: "Topology", resources: "Sequence[Resource]
 
 
 def print_changes(found: "Declared", queries: "Mapping[ResourceId, str]", output: Output) -> None:
-    """A row per resource, with its fields; for people the fields and the resets that are due below."""
+    """One row per resource. In the table form, changed fields and due resets follow below."""
     rows = [
         {
             "action": c.action, "kind": c.id.kind, "namespace": c.id.namespace, "name": c.id.name,
@@ -109,24 +109,24 @@ def print_changes(found: "Declared", queries: "Mapping[ResourceId, str]", output
         for field in change.fields:
             typer.echo(f"  {change.id.kind}/{change.id.name} {field}")
     if found.resets:
-        typer.echo("These changes need a reset. `headrace apply --reset` applies them and does it:")
+        typer.echo("These changes need a reset. `headrace apply --reset` applies them and performs it:")
         for reset in found.resets:
             typer.echo(f"  {reset.command}")
 
 
 def merged(applied: "Sequence[Resource]", declared: "Sequence[Resource]") -> "list[Resource]":
-    """What would be applied with `declared`: the new in place of the old."""
+    """The applied resources after `declared` replaces its predecessors."""
     return list({resource.id: resource for resource in (*applied, *declared)}.values())
 
 
 def apply(files: Files, reset: Reset = False, state: State = None) -> None:
-    """Takes the resources into the state directory; `headrace up` runs them. Exit code 2: a change waits for --reset."""
+    """Stores the resources in the state directory; `headrace up` runs them. Exit code 2: a change waits for --reset."""
     for change in apply_files(files, open_state(state, create=True), settings(state), reset=reset):
         typer.echo(f"{change.id.kind}/{change.id.name} {_PAST.get(change.action, change.action)}")
 
 
 def apply_files(files: list[str], log: "TopicLog", chosen: "Settings", *, reset: bool) -> "Sequence[Change]":
-    """Applies all of the files. ResetNeededError, and nothing of a resource is applied that needs a reset, where `reset` is not given."""
+    """Applies the files. Without `reset`, a resource that needs one is left unchanged, and ResetNeededError follows."""
     from headrace.control.asking import performed_here
     from headrace.control.declared_changes import apply_declared, declared_changes, reset_needed
     from headrace.control.resource_store import ResourceStore
@@ -142,7 +142,7 @@ def apply_files(files: list[str], log: "TopicLog", chosen: "Settings", *, reset:
     if found.waiting and not reset:
         raise reset_needed(found)
     if found.resets and not performed_here(log, chosen, lambda: topology(store.all(), chosen)):
-        say("the running headrace performs the reset")
+        say("the running headrace will perform the reset")
     return found.changes
 
 

@@ -30,8 +30,8 @@ def topics(output: Format = Output.table, state: State = None) -> None:
 
 
 def read(
-    topic: Annotated[str, typer.Argument(help="A topic's name, as `headrace topics` shows it.")],
-    start: Annotated[int, typer.Option("--from", help="First offset; negative: counted from the end.")] = 0,
+    topic: Annotated[str, typer.Argument(help="Topic name, as listed by `headrace topics`.")],
+    start: Annotated[int, typer.Option("--from", help="First offset. Negative: counted from the end.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", help="Maximum number of records.", show_default=False)] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Waits for more records; Ctrl-C stops.")] = False,
     output: Format = Output.json,
@@ -72,21 +72,19 @@ def _print_line(data: dict[str, Any]) -> None:
 def replay(
     topic: Annotated[str, typer.Argument(help="A dead-letter topic.")],
     all_letters: Annotated[
-        bool, typer.Option("--all", help="Also sends letters that a replay cannot help, according to their stage.")
+        bool, typer.Option("--all", help="Also sends letters that, according to their stage, a replay cannot help.")
     ] = False,
     state: State = None,
 ) -> None:
-    """Sends each dead letter once more to the topic in which it failed."""
+    """Resends each dead letter, once, to the topic it failed in."""
     from headrace.control.replay import replay_dead_letters
 
     report = replay_dead_letters(open_state(state), topic, everything=all_letters)
-    say(f"{report.sent} sent again{' to ' if report.targets else ''}{', '.join(report.targets)}")
+    say(f"{report.sent} resent{' to ' if report.targets else ''}{', '.join(report.targets)}")
     if report.not_asked:
-        say(
-            f"{report.not_asked} not sent: according to their stage a replay cannot help; pass --all to send them anyway"
-        )
+        say(f"{report.not_asked} not sent: their stage says that a replay cannot help. Pass --all to send them anyway")
     if report.lost:
-        say(f"{report.lost} not sent: their record is not in the log")
+        say(f"{report.lost} not sent: their records are no longer in the log")
 
 
 def lineage(
@@ -97,7 +95,7 @@ def lineage(
         ),
     ],
     namespace: Annotated[
-        str | None, typer.Option("-n", "--namespace", help="Where to look. Default: everywhere.", show_default=False)
+        str | None, typer.Option("-n", "--namespace", help="Namespace to search. Default: all.", show_default=False)
     ] = None,
     output: Format = Output.table,
     state: State = None,

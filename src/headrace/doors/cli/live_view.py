@@ -1,4 +1,4 @@
-"""The live view of a run: what flows, what is learned, who is served. Without a terminal: a line every few seconds."""
+"""The live view of a run: flow, learning and served versions. Without a terminal, a line every few seconds."""
 
 import sys
 import threading
@@ -36,12 +36,12 @@ _WORDS = {
 
 
 def open_view(log: TopicLog, topology: Topology, doors: DoorOptions, *, live: bool) -> View:
-    """The live view on a terminal, else progress lines on stderr."""
+    """The live view on a terminal; elsewhere progress lines on stderr."""
     return LiveView(log, topology, doors) if live else LineView(log, topology)
 
 
 def told(decisions: list[Decision]) -> list[Decision]:
-    """The decisions to show: promotions and rollbacks before mere candidates; the newest of each, in order."""
+    """The decisions to show: the newest of each kind, in order; promotions and rollbacks take precedence over candidates."""
     fate = [one for one in decisions if one.kind not in ("cut", "rejected")][-DECISIONS_SHOWN:]
     tries = [one for one in decisions if one.kind in ("cut", "rejected")][-2:]
     return sorted([*fate, *tries], key=lambda one: one.last_offset)
@@ -64,7 +64,7 @@ class LineView:
 
     def refresh(self, died: list[RoleProcess]) -> None:
         for role in died:
-            sys.stderr.write(f"{role.order.process} ended (exit {role.last_exit}); it is started again\n")
+            sys.stderr.write(f"{role.order.process} exited with code {role.last_exit}; restarting\n")
         if self._clock.monotonic() - self._last >= LINE_SECONDS:
             self._last = self._clock.monotonic()
             self._print()
@@ -78,7 +78,7 @@ class LineView:
             served = self._progress.figure(resource, "train", "served") or "v0"
             lag = self._progress.lag(one.id.namespace)
             sys.stderr.write(
-                f"{one.id.short_name}: {learned} learned of {one.examples}, lag {lag}, serves {served}. {means}\n"
+                f"{one.id.short_name}: {learned} of {one.examples} examples learned, lag {lag}, serves {served}. {means}\n"
             )
         sys.stderr.flush()
 
@@ -95,7 +95,7 @@ class LiveView:
         *,
         heading: Callable[[], str] = lambda: "",
     ) -> None:
-        """`heading`: a line above everything, such as what a demonstration is doing now."""
+        """`heading`: the top line, such as the current step of a demo."""
         self._progress = Progress(log, topology)
         self._topology, self._clock, self._heading = topology, clock, heading
         self._console = Console(stderr=True)
@@ -118,7 +118,7 @@ class LiveView:
         self._live.__exit__(kind, error, trace)
 
     def refresh(self, died: list[RoleProcess]) -> None:
-        self._died += [f"{role.order.process} ended (exit {role.last_exit}); it is started again" for role in died]
+        self._died += [f"{role.order.process} exited with code {role.last_exit}; restarting" for role in died]
         if self._clock.monotonic() - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = self._clock.monotonic()

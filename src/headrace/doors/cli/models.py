@@ -32,7 +32,7 @@ class Size(str, Enum):
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Lists, makes and exports models.", no_args_is_help=True)
+    group = typer.Typer(help="Lists, creates and exports models.", no_args_is_help=True)
     group.command("list")(list_models)
     group.command("new", epilog="Example: headrace models new models/tiny --size tiny --text questions.jsonl")(new)
     group.command("export", epilog="Example: headrace models export support-desk --to exported/")(export)
@@ -48,7 +48,7 @@ def list_models(
     output: Format = Output.table,
     state: State = None,
 ) -> None:
-    """Shows the finetuners' versions and which one is served. CUTOFFSET: the last example that a version had learned."""
+    """Shows the finetuners' versions and which one is served. CUTOFFSET: the last example the version learned."""
     from headrace.control.versions import list_versions
 
     rows = list_versions(open_state(state), None if everywhere else namespace)
@@ -60,12 +60,14 @@ def new(
     path: Annotated[Path, typer.Argument(help="Folder to create.")],
     text: Annotated[
         list[Path],
-        typer.Option("--text", help="Text, JSON lines or CSV (gzip too) to take the vocabulary from. May be repeated."),
+        typer.Option(
+            "--text", help="Text, JSON Lines or CSV (also gzipped) that supplies the vocabulary. May be repeated."
+        ),
     ],
     size: Annotated[Size, typer.Option("--size", help="Approximate number of parameters.")] = Size.tiny,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the initial weights.")] = 0,
 ) -> None:
-    """Makes a small untrained Llama model with the vocabulary of a text."""
+    """Creates a small untrained Llama model whose vocabulary comes from a text."""
     from headrace.models.corpus import read_texts
     from headrace.models.tiny import new_checkpoint
 
@@ -75,7 +77,7 @@ def new(
 
 def export(
     model: Annotated[str, typer.Argument(help="A finetuner's name, or NAME@vN.")],
-    to: Annotated[Path, typer.Option("--to", help="Folder to write; it must not exist.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to create; must not exist.")],
     namespace: Namespace = DEFAULT_NAMESPACE,
     state: State = None,
 ) -> None:
@@ -91,11 +93,11 @@ def export(
 def promote(
     model: Annotated[str, typer.Argument(help="A finetuner's name.")],
     version: Annotated[str, typer.Argument(help="The version to serve, such as v3.")],
-    reason: Annotated[str, typer.Option("--reason", help="Kept with the decision.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Recorded with the decision.")] = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     state: State = None,
 ) -> None:
-    """Serves a version from now on; the trainer records it as a decision."""
+    """Serves a version; the trainer records it as a decision."""
     from headrace.stages.train.alias_commands import promote_now
 
     changed = promote_now(open_state(state), ResourceId("StreamFinetuner", namespace, model), version, reason)
@@ -104,11 +106,11 @@ def promote(
 
 def rollback(
     model: Annotated[str, typer.Argument(help="A finetuner's name.")],
-    reason: Annotated[str, typer.Option("--reason", help="Kept with the decision.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Recorded with the decision.")] = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     state: State = None,
 ) -> None:
-    """Serves the previous version again; the learner restarts from it."""
+    """Goes back to the previous version; the learner restarts from it."""
     from headrace.stages.train.alias_commands import rollback_now
 
     changed = rollback_now(open_state(state), ResourceId("StreamFinetuner", namespace, model), reason)
@@ -120,14 +122,16 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
     namespace: Annotated[
         str | None,
-        typer.Option("-n", "--namespace", help="Of the model. Default: any that has it alone.", show_default=False),
+        typer.Option(
+            "-n", "--namespace", help="Namespace of the model. Default: the only one that has it.", show_default=False
+        ),
     ] = None,
     output: Format = Output.table,
     state: State = None,
     host: Annotated[str | None, typer.Option("--host", show_default=False, help="Default: 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option("--port", show_default=False, help="Default: 5000")] = None,
 ) -> None:
-    """Asks the running gateway."""
+    """Asks a model through the running gateway."""
     asked = f"{namespace}/{model}" if namespace and "/" not in model else model
     answer = _ask(settings(state, host=host, port=port), asked, question)
     if output is Output.table:
@@ -154,7 +158,7 @@ def _ask(chosen: Any, model: str, question: str) -> dict[str, Any]:
         response = httpx.post(f"{address}/v1/chat/completions", json=body, headers=headers, timeout=120)
     except httpx.TransportError as error:
         raise UnavailableError(
-            f"nothing answers at {address}: {error}",
+            f"no answer from {address}: {error}",
             next_step="Start the gateway with `headrace up`, or pass --host and --port.",
         ) from error
     if response.status_code != 200:

@@ -16,7 +16,7 @@ Answers = Annotated[
     str | None,
     typer.Option(
         "--answers",
-        help="Answers that cannot be recorded: best-effort sends and counts them, required refuses them. Default: best-effort",
+        help="What to do with an answer that cannot be recorded: best-effort sends and counts it, required refuses it. Default: best-effort",
         show_default=False,
     ),
 ]
@@ -31,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def run(
     files: Files,
-    until_idle: Annotated[bool, typer.Option("--until-idle", help="Ends when everything is read and learned.")] = False,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="Exits once everything is read and learned.")
+    ] = False,
     output: Format = Output.table,
     state: State = None,
     host: Host = None,
@@ -43,7 +45,7 @@ def run(
     ] = None,
     reset: Reset = False,
 ) -> None:
-    """Applies the files and runs everything that is applied, in the foreground; Ctrl-C stops it cleanly."""
+    """Applies the files and runs everything applied, in the foreground; Ctrl-C stops it cleanly."""
     from headrace.control.resource_store import ResourceStore
     from headrace.doors.cli.declare import apply_files
 
@@ -69,7 +71,7 @@ def up(
         typer.Option("--live/--no-live", help="Shows the live view. Default: on a terminal.", show_default=False),
     ] = None,
 ) -> None:
-    """Runs everything that is applied, and the gateway; Ctrl-C stops it cleanly."""
+    """Runs everything applied, and the gateway, in the foreground; Ctrl-C stops it cleanly."""
     from headrace.control.resource_store import ResourceStore
     from headrace.foundation.errors import NotFoundError
 
@@ -110,7 +112,9 @@ def _supervise(
     shown = sys.stderr.isatty() if live is None else live
     view = open_view(log, plan, DoorOptions(chosen.host, chosen.port, chosen.api_key), live=shown)
     if not until_idle and plan.options(ServedModel):
-        say(f"the gateway answers at http://{chosen.host}:{chosen.port} once its models are loaded; Ctrl-C stops it")
+        say(
+            f"the gateway will listen on http://{chosen.host}:{chosen.port} once its models are loaded; Ctrl-C stops it"
+        )
     outcome = run_until(
         plan, log, chosen, until_idle=until_idle, view=view, applied=Applied(ResourceStore(log), chosen).look
     )
@@ -131,12 +135,12 @@ def _supervise(
 
 def logs(
     role: Annotated[
-        str | None, typer.Argument(help="A role, such as ingest or train/default.NAME. Without it, lists the roles.")
+        str | None, typer.Argument(help="Role, such as ingest or train/default.NAME. Omit to list the roles.")
     ] = None,
-    follow: Annotated[bool, typer.Option("-F", "--follow", help="Shows new lines as they come.")] = False,
+    follow: Annotated[bool, typer.Option("-F", "--follow", help="Follows the log; Ctrl-C stops.")] = False,
     state: State = None,
 ) -> None:
-    """Shows the log of a role's process."""
+    """Prints the log of a role."""
     from headrace.control.role_log import RoleLog, role_logs
     from headrace.foundation.clock import SYSTEM_CLOCK
     from headrace.foundation.errors import NotFoundError
@@ -150,7 +154,7 @@ def logs(
     found = RoleLog(folder, role)
     if not found.path.exists():
         raise NotFoundError(
-            f"there is no log of a role {role!r}", next_step=f"there are: {', '.join(names) or 'none yet'}"
+            f"there is no log for the role {role!r}", next_step=f"use one of: {', '.join(names) or 'none yet'}"
         )
 
     def more() -> bool:

@@ -1,4 +1,4 @@
-"""What a running query tells people: a counter on a terminal, the first late rows and dead letters."""
+"""Progress of a running query: a counter on a terminal, the first late rows and dead letters."""
 
 import sys
 from contextlib import AbstractContextManager
@@ -19,7 +19,7 @@ class QueryProgress(AbstractContextManager["QueryProgress"]):
     """Writes to stderr alone."""
 
     def __init__(self, shown: int, clock: Clock = SYSTEM_CLOCK) -> None:
-        """`shown`: how many late rows and dead letters are listed one by one."""
+        """`shown`: how many late rows and dead letters to list individually."""
         self._left = {"late": shown, "dead": shown}
         self._clock, self._started, self._last = clock, clock.monotonic(), 0.0
         self._terminal = sys.stderr.isatty()
@@ -33,7 +33,7 @@ class QueryProgress(AbstractContextManager["QueryProgress"]):
         self._clear()
 
     def at(self, report: "QueryReport") -> None:
-        """How far it is."""
+        """Shows the current progress."""
         now = self._clock.monotonic()
         if self._terminal and now - self._last >= EVERY_SECONDS:
             self._last = now
@@ -42,7 +42,7 @@ class QueryProgress(AbstractContextManager["QueryProgress"]):
             sys.stderr.flush()
 
     def late(self, record: "NewRecord", by_ms: int) -> None:
-        self._tell("late", f"late by {by_ms} ms: {record.id}")
+        self._tell("late", f"{by_ms} ms late: {record.id}")
 
     def dead(self, letter: "DeadLetter") -> None:
         self._tell("dead", f"dead letter ({letter.code}): {letter.reason}")
@@ -54,7 +54,7 @@ class QueryProgress(AbstractContextManager["QueryProgress"]):
             sys.stderr.write(text + "\n")
         elif self._left[what] == -1:
             self._clear()
-            sys.stderr.write("… more are counted\n")
+            sys.stderr.write("… further ones are only counted\n")
 
     def _clear(self) -> None:
         if self._terminal:

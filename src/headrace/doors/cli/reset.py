@@ -1,4 +1,4 @@
-"""reset, and what `delete --purge` shares with it: says what is made again or taken away, then asks for it and waits."""
+"""reset, and what `delete --purge` shares with it: shows the cost, submits the request and waits for it."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -28,14 +28,18 @@ def reset(
     start: Annotated[
         str,
         typer.Option(
-            "--from", help="source, rows, labels, model or knowledge; or a kind of stage.", show_default=False
+            "--from",
+            help="Where to start: source, rows, labels, model or knowledge, or a type of stage.",
+            show_default=False,
         ),
     ],
     namespace: Namespace = DEFAULT_NAMESPACE,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Says what would be read, asked and paid again.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only shows what would be read, asked and paid for again.")
+    ] = False,
     state: State = None,
 ) -> None:
-    """Makes everything again from one stage of a resource on, downstream included. Versions are kept."""
+    """Reprocesses everything from one stage of a resource onwards, downstream included. Versions are kept."""
     from headrace.control.requests import Request
     from headrace.control.reset import scope
     from headrace.control.reset_costs import reset_costs
@@ -52,7 +56,7 @@ def reset(
 
 
 def purge_resource(resource: ResourceId, log: "TopicLog", chosen: "Settings", *, dry_run: bool) -> None:
-    """Says what goes; without `dry_run`, takes it away."""
+    """Lists what would be deleted; without `dry_run`, deletes it."""
     from headrace.control.purge import held, scope
     from headrace.control.requests import Request
 
@@ -61,14 +65,14 @@ def purge_resource(resource: ResourceId, log: "TopicLog", chosen: "Settings", *,
     for what, size in sizes.items():
         typer.echo(f"  {what}: {size:,} bytes")
     for one in found.readers:
-        typer.echo(f"  {one.name} reads what goes and will find nothing there")
-    typer.echo(f"{'would give back' if dry_run else 'gives back'} {sum(sizes.values()):,} bytes")
+        typer.echo(f"  {one.name} reads a deleted topic and will find nothing there")
+    typer.echo(f"{'would free' if dry_run else 'frees'} {sum(sizes.values()):,} bytes")
     if not dry_run:
         _ask(Request("purge", str(resource)), log, chosen)
 
 
 def stop_and_delete(resource: ResourceId, log: "TopicLog", chosen: "Settings") -> bool:
-    """Deletes what also runs on a cluster, once it is stopped there. False: it runs nowhere else, and nothing is done."""
+    """Stops the resource on its cluster, then deletes it. False: it runs on no cluster, and nothing was done."""
     from headrace.control.deletion import runs_elsewhere
     from headrace.control.requests import Request
     from headrace.stages.context import backends_of
@@ -103,16 +107,16 @@ def costs_text(costs: "Sequence[StageCost]") -> str:
         )
         lines += [f"  truncates {name} ({count:,} records)" for name, count in one.truncates.items()]
         lines += [
-            f"  {name}: {count:,} records are gone by retention and do not come again"
+            f"  {name}: retention has dropped {count:,} records; they cannot be read again"
             for name, count in one.lost.items()
         ]
         if one.asked or one.from_cache:
             price = f"about {one.tokens:,} tokens, {one.usd:.4f} USD"
             lines.append(
-                f"  {one.asked:,} prompts are asked and paid again ({price}); {one.from_cache:,} answers are kept"
+                f"  {one.asked:,} prompts are asked and paid for again ({price}); {one.from_cache:,} answers come from the cache"
             )
     spaces = sorted({one.resource.namespace for one in costs})
-    lines.append(f"{len(costs)} stages in {', '.join(spaces)}; versions and the alias are kept")
+    lines.append(f"{len(costs)} stages in {', '.join(spaces)}; versions and the alias stay")
     return "\n".join(lines)
 
 
@@ -129,7 +133,7 @@ def _ask(request: "Request", log: "TopicLog", chosen: "Settings") -> None:
     try:
         outcome = ask(request, log, chosen, lambda: _topology(log, chosen))
     except KeyboardInterrupt:
-        say("interrupted; the request stays, and the next `headrace up` or `headrace run` performs it")
+        say("interrupted; the request is stored, and the next `headrace up` or `headrace run` performs it")
         raise typer.Exit(130) from None
     if outcome.exit_code:
         say(f"error: {outcome.message}")

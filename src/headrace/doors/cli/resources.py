@@ -58,7 +58,7 @@ def describe(
     output: Format = Output.yaml,
     state: State = None,
 ) -> None:
-    """Shows one resource: what was declared, its conditions, what its stages say."""
+    """Shows one resource: its declaration, conditions and progress."""
     from headrace.control.report import resource_views
 
     views = resource_views(open_state(state), settings(state))
@@ -71,12 +71,15 @@ def delete(
     namespace: Namespace = DEFAULT_NAMESPACE,
     purge: Annotated[
         bool,
-        typer.Option("--purge", help="With its topics, versions, checkpoints, stores, teacher's answers and accounts."),
+        typer.Option(
+            "--purge",
+            help="Also deletes its topics, versions, checkpoints, stores, teacher's answers and spending records.",
+        ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Says what --purge would take away.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only shows what --purge would delete.")] = False,
     state: State = None,
 ) -> None:
-    """Deletes a resource. Its topics, versions and progress stay, so that it continues where it was once it is applied again."""
+    """Deletes a resource. Its topics, versions and progress stay, so it resumes if you apply it again."""
     from headrace.control.resource_store import ResourceStore
     from headrace.doors.cli.reset import purge_resource, stop_and_delete
 
@@ -89,11 +92,11 @@ def delete(
     if stop_and_delete(resource.id, log, settings(state)):
         return
     store.delete(resource.id)
-    typer.echo(f"{resource.kind}/{name} deleted; --purge would have taken away what it wrote, too")
+    typer.echo(f"{resource.kind}/{name} deleted; its topics and versions stay (--purge deletes them too)")
 
 
 def matching(found: Sequence[Found], kind: str, name: str | None, namespace: str | None) -> list[Found]:
-    """Those of a kind (`all`: every kind), name and namespace; None: any. NotFoundError says what there is."""
+    """Resources of a kind (`all`: every kind), name and namespace; None: any. NotFoundError lists what exists."""
     from headrace.foundation.errors import NotFoundError
 
     wanted = None if kind.lower() == "all" else kind_named(kind)

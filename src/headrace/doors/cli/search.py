@@ -44,12 +44,12 @@ EPILOG = (
 
 def search(
     knowledge_base: Annotated[str, typer.Argument(help="A KnowledgeBase's name.")],
-    question: Annotated[str | None, typer.Argument(help="What to look for.", show_default=False)] = None,
+    question: Annotated[str | None, typer.Argument(help="The question.", show_default=False)] = None,
     queries: Annotated[
         Path | None,
         typer.Option(
             "--queries",
-            help="JSON lines with a field `query` (or `text`, `question`): one search each.",
+            help="JSON Lines with a field `query` (or `text`, `question`): one search per line.",
             show_default=False,
         ),
     ] = None,
@@ -57,20 +57,18 @@ def search(
         int | None, typer.Option("--limit", min=1, max=1000, show_default=False, help="Maximum number of passages.")
     ] = None,
     mode: Annotated[
-        Mode | None, typer.Option("--mode", show_default=False, help="Default: the knowledge base's own.")
+        Mode | None, typer.Option("--mode", show_default=False, help="Default: as the knowledge base declares.")
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            "--filter", help="NAME=VALUE, or a JSON object as in the documents. May be repeated.", show_default=False
-        ),
+        typer.Option("--filter", help="NAME=VALUE, or a JSON object. May be repeated.", show_default=False),
     ] = None,
     as_of: Annotated[
         str | None,
         typer.Option(
             "--as-of",
             show_default=False,
-            help="A moment, such as 2026-11-21T09:00:00Z: searches what was visible then.",
+            help="Searches what was visible at this time, such as 2026-11-21T09:00:00Z.",
         ),
     ] = None,
     exact: Annotated[
@@ -86,7 +84,7 @@ def search(
     from headrace.knowledge.filters import parse_filter
 
     if (question is None) == (queries is None):
-        raise InvalidDeclarationError("a question is missing", next_step="Pass a question or --queries FILE.")
+        raise InvalidDeclarationError("no question was given", next_step="Pass a question or --queries FILE.")
     asked = [{"query": question}] if question is not None else list(_read_queries(queries))
     view = open_view(open_state(state), settings(state), ResourceId("KnowledgeBase", namespace, knowledge_base))
     try:
@@ -115,7 +113,7 @@ def _show(query: dict[str, Any], found: "Retrieved", output: Output, *, many: bo
             typer.echo(f"\n{_text(query)}")
         print_data([hit_row(rank, hit) for rank, hit in enumerate(found.hits, 1)], _common(output), ())
         if not found.hits:
-            say("nothing was found")
+            say("no passage matches")
     else:
         print_data({**query, "version": found.generation, "results": results}, _common(output))
 
@@ -142,7 +140,7 @@ def _read_queries(path: Path | None) -> Iterator[dict[str, Any]]:
                 raise InvalidDeclarationError(f"not JSON: {error}", where=f"{path}:{number}") from error
             if not isinstance(query, dict) or not isinstance(_text(query), str):
                 raise InvalidDeclarationError(
-                    "holds no question", where=f"{path}:{number}", next_step='Write {"query": "…"} on each line.'
+                    "has no question", where=f"{path}:{number}", next_step='Write {"query": "…"} on each line.'
                 )
             yield query
 
@@ -190,7 +188,7 @@ def _moment(text: str | None) -> "AsOf | None":
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidDeclarationError(
-            f"{text!r} is not a moment", where="--as-of", next_step="Write a time such as 2026-11-21T09:00:00Z."
+            f"{text!r} is not a time", where="--as-of", next_step="Write a time such as 2026-11-21T09:00:00Z."
         ) from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return AsOf(round(moment.timestamp() * 1000))

@@ -20,7 +20,7 @@ EPILOG = (
     "DESCRIPTOR(event_time), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, symbol\""
 )
 SHOWN = 20
-"""Dead letters and late rows that are listed one by one."""
+"""Dead letters and late rows to list individually."""
 
 
 def sql_command(
@@ -33,19 +33,19 @@ def sql_command(
     table: Annotated[list[str], typer.Option("--table", help="NAME=PATH: a bounded file to join as a table.")] = [],  # noqa: B006
     schema: Annotated[
         list[str],
-        typer.Option("--schema", help="NAME=COLUMN TYPE, …: columns of a source or table; left out: inferred."),
+        typer.Option("--schema", help="NAME=COLUMN TYPE, …: columns of a source or table. Default: inferred."),
     ] = [],  # noqa: B006
-    event_time: Annotated[str | None, typer.Option("--event-time", help="Column with the event time.")] = None,
+    event_time: Annotated[str | None, typer.Option("--event-time", help="Column that holds the event time.")] = None,
     out_of_orderness: Annotated[
-        str, typer.Option("--out-of-orderness", help="How late a row may arrive, such as 5s.")
+        str, typer.Option("--out-of-orderness", help="Maximum delay of a row, such as 5s.")
     ] = "0s",
-    follow: Annotated[bool, typer.Option("--follow", help="Keeps reading as files grow; Ctrl-C stops.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keeps reading as the files grow; Ctrl-C stops.")] = False,
     timeline: Annotated[
-        str, typer.Option("--timeline", help="What now() is: event (the stream's time) or arrival.")
+        str, typer.Option("--timeline", help="What now() returns: event (the stream's time) or arrival.")
     ] = "event",
-    parallelism: Annotated[int, typer.Option("--parallelism", help="Threads of the engine.")] = 1,
+    parallelism: Annotated[int, typer.Option("--parallelism", help="Number of threads.")] = 1,
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="Folder for progress; a second call resumes from it.")
+        Path | None, typer.Option("--checkpoint", help="Folder for checkpoints; a second call resumes from it.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write, for -o parquet.")] = None,
     output: Annotated[RowOutput, typer.Option("-o", "--output", help="jsonl, csv, table or parquet")] = RowOutput.jsonl,
@@ -135,7 +135,9 @@ def _declared(name: str, path: str) -> "SourceOptions":
     chosen = [one for one in sources if one.id.name == name] or sources
     if len(chosen) != 1:
         names = ", ".join(one.id.name for one in sources) or "none"
-        raise NotFoundError(f"{path} does not hold one source named {name}", next_step=f"it holds: {names}")
+        raise NotFoundError(
+            f"{path} does not declare exactly one source named {name}", next_step=f"it declares: {names}"
+        )
     return dataclasses.replace(chosen[0], id=chosen[0].id.sibling("StreamConnector", name))
 
 

@@ -1,23 +1,23 @@
-"""The summary of a run as a person reads it."""
+"""The summary of a run as text."""
 
 from typing import Any
 
 DOCUMENTS_AT_MOST = 10
-"""Changed documents that are listed one by one."""
+"""Changed documents to list individually."""
 
 
 def summary_text(summary: dict[str, Any]) -> str:
     """Sentences over the figures of `headrace.control.summary.summary`."""
     lines: list[str] = []
     for name, source in summary["streamConnectors"].items():
-        lines.append(f"{name}: {source['rows']} events read, {source['deadLetters']} could not be read.")
+        lines.append(f"{name}: {source['rows']} events read, {source['deadLetters']} dead letters.")
     for name, one in summary["streamFinetuners"].items():
         match = one["exactMatch"]
         lines += [
             f"{name}: {one['rows']} rows became {one['examples']} examples ({one['deadLetters']} dead letters, {one['lateRows']} late rows).",
-            f"  scored before learning, exact: first 500 {_share(match['first500'])}, last 500 {_share(match['last500'])}"
-            f" (served version {_share(match['served500'])}; always the most frequent answer {_share(match['majority500'])}).",
-            f"  {len(one['drifts'])} drifts seen, {len(one['promotions'])} promotions, {one['rejections']} candidates not promoted;"
+            f"  exact match before learning: first 500 {_share(match['first500'])}, last 500 {_share(match['last500'])}"
+            f" (served version {_share(match['served500'])}; most frequent answer {_share(match['majority500'])}).",
+            f"  {len(one['drifts'])} drifts, {len(one['promotions'])} promotions, {one['rejections']} candidates rejected;"
             f" {one['servedVersion']} is served.",
         ]
         lines += [

@@ -39,9 +39,9 @@ def create_app(
     clock: Clock = SYSTEM_CLOCK,
     drain_seconds: float = DRAIN_SECONDS,
 ) -> FastAPI:
-    """The gateway over a service, which it starts and ends; `routers` and `metrics` are of further doors at the same address.
+    """The gateway over a service, which it starts and stops; `routers` and `metrics` add further doors at the same address.
 
-    `build_server` refuses to open it to other machines without an `api_key`.
+    Without an `api_key`, `build_server` refuses any address that other machines can reach.
     """
     starting: list[asyncio.Task[None]] = []
 
@@ -85,13 +85,13 @@ def _openai_routes(service: AnswerService, exchange: Exchange) -> APIRouter:
 
     @router.post("/completions", response_model=None)
     async def complete(request: Request, body: CompletionBody) -> Response:
-        """Goes on with a text."""
+        """Continues a text."""
         wishes = completions.wishes(body)
         return await exchange.answer(request, body, completions.questions(body), wishes, CompletionShape(body))
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
-        """The models that can be asked, by the shortest name that means each."""
+        """The models, each by its shortest unambiguous name."""
         return {"object": "list", "data": [_model(card, card.name, card.version) for card in service.models()]}
 
     @router.get("/models/{name:path}")
@@ -109,12 +109,12 @@ def _service_routes(service: AnswerService, metrics: GatewayMetrics, starting: l
 
     @router.get("/healthz")
     async def health() -> dict[str, str]:
-        """The process answers."""
+        """Liveness: the process answers."""
         return {"status": "ok"}
 
     @router.get("/readyz")
     async def ready() -> JSONResponse:
-        """Every model has a replica that can answer."""
+        """Readiness: every model has a live replica."""
         replicas = {card.name: service.pools[card.id].replicas for card in service.models() if card.id in service.pools}
         status = _status(service, starting)
         return JSONResponse({"status": status, "replicas": replicas}, 200 if status == "ok" else 503)
@@ -132,7 +132,7 @@ def _status(service: AnswerService, starting: list[asyncio.Task[None]]) -> str:
         return "starting"
     if not starting[0].cancelled() and (error := starting[0].exception()) is not None:
         return f"failed: {error}"
-    return "ok" if service.ready else "a model has no replica"
+    return "ok" if service.ready else "a model has no live replica"
 
 
 def _model(card: ModelCard, name: str, version: str) -> dict[str, Any]:

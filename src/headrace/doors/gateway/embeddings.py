@@ -29,7 +29,7 @@ class EmbeddingBody(BaseModel):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1)
     user: str | None = None
-    """Taken and without effect."""
+    """Accepted and ignored."""
 
     def texts(self) -> list[str]:
         """What is embedded. InvalidDeclarationError for tokens, which belong to another model's vocabulary."""
@@ -39,7 +39,7 @@ class EmbeddingBody(BaseModel):
         if not texts and not self.input:
             raise InvalidDeclarationError("there is nothing to embed", where="input")
         if len(texts) != len(self.input):
-            raise InvalidDeclarationError("tokens are not taken in; send the text", where="input")
+            raise InvalidDeclarationError("tokens are not supported; send the text", where="input")
         return texts
 
 
@@ -88,11 +88,11 @@ def answer(find: Callable[[str], Embedder], body: EmbeddingBody) -> dict[str, An
 
 
 def shortened(vectors: Vectors, dimensions: int | None) -> Vectors:
-    """The first numbers of each, of length 1 again. InvalidDeclarationError where there are fewer."""
+    """The first numbers of each, of length 1 again. InvalidDeclarationError if there are fewer."""
     if dimensions is None or dimensions == vectors.shape[1]:
         return vectors
     if dimensions > vectors.shape[1]:
-        raise InvalidDeclarationError(f"the model's vectors have {vectors.shape[1]} numbers", where="dimensions")
+        raise InvalidDeclarationError(f"the model's vectors have {vectors.shape[1]} dimensions", where="dimensions")
     cut = vectors[:, :dimensions]
     return (cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 

@@ -51,12 +51,12 @@ async def on_headrace_error(_: Request, error: Exception) -> JSONResponse:
 async def on_invalid_body(_: Request, error: Exception) -> JSONResponse:
     """The first mistake of a body, with the parameter's name; unknown parameters are told as such."""
     assert isinstance(error, RequestValidationError)
-    first = next(iter(error.errors()), {"loc": (), "msg": "the body is not valid", "type": "value_error"})
+    first = next(iter(error.errors()), {"loc": (), "msg": "the body is invalid", "type": "value_error"})
     path = [str(part) for part in first["loc"] if part != "body"]
     param = _parameter(path)
     if first["type"] == "extra_forbidden":
         content = body(
-            f"Unsupported parameter: {param!r} is not honoured here.",
+            f"Unsupported parameter: {param!r} is not supported.",
             kind="invalid_request_error", param=param, code="unsupported_parameter",
         )  # fmt: skip
         return JSONResponse(content, 400)

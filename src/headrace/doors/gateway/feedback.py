@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`: what people say of an answer, by its id."""
+"""`POST /v1/feedback`: feedback on an answer, by the answer's id."""
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -7,8 +7,8 @@ from headrace.events.answer import Feedback
 from headrace.foundation.errors import NotFoundError
 from headrace.serving.version_source import FeedbackSink
 
-CORRECTION = "stored; it does not act yet"
-"""What the response says of a correction."""
+CORRECTION = "stored; corrections are not used for training yet"
+"""What the response says about a correction."""
 
 
 class FeedbackBody(BaseModel):
@@ -21,13 +21,13 @@ class FeedbackBody(BaseModel):
     rating: float | None = Field(default=None, ge=-1, le=1)
     """−1 bad, 1 good."""
     correction: str | None = Field(default=None, max_length=100_000)
-    """What the answer should have been. Stored; it does not act yet: no training reads it."""
+    """What the answer should have been. Stored, but not used for training yet."""
     comment: str = Field(default="", max_length=100_000)
 
     @model_validator(mode="after")
     def _says_something(self) -> "FeedbackBody":
         if self.rating is None and self.correction is None and not self.comment:
-            raise ValueError("give a rating, a correction or a comment")
+            raise ValueError("send a rating, a correction or a comment")
         return self
 
 
@@ -37,7 +37,7 @@ def routes(sink: FeedbackSink) -> APIRouter:
 
     @router.post("/feedback", status_code=202)
     async def give(body: FeedbackBody) -> dict[str, str]:
-        """Takes feedback; it is durable when this returns. A correction is stored and does not act yet."""
+        """Records feedback; durable when this returns. A correction is stored but not used for training yet."""
         try:
             await sink.give(Feedback(body.answer_id, body.rating, body.correction, body.comment))
         except NotFoundError as error:

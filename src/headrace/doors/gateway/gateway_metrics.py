@@ -1,4 +1,4 @@
-"""What the gateway counts."""
+"""Metrics of the gateway."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from headrace.serving.replica_pool import PoolState
 MODEL = ("kind", "namespace", "model")
 """The labels of a model."""
 _UNKNOWN: Labels = ("", "", "unknown")
-"""For names that mean no model: clients must not be able to invent labels."""
+"""For unknown model names: clients must not be able to create labels."""
 
 
 def labels_of(model: ResourceId) -> Labels:
@@ -24,21 +24,23 @@ class GatewayMetrics:
     """All metrics of the serving room and its door."""
 
     def __init__(self, service: AnswerService, further: Sequence[Metric] = ()) -> None:
-        """`further`: of what else is at this address."""
+        """`further`: metrics of the other doors at this address."""
         self._service = service
         self._further = tuple(further)
         self._requests = Counter("headrace_requests_total", "Requests by model and HTTP status.", (*MODEL, "status"))
-        self._latency = Histogram("headrace_request_seconds", "From request to last byte.", MODEL)
-        self._first = Histogram("headrace_first_piece_seconds", "From request to the first piece of text.", MODEL)
+        self._latency = Histogram("headrace_request_seconds", "Seconds from the request to the last byte.", MODEL)
+        self._first = Histogram(
+            "headrace_first_piece_seconds", "Seconds from the request to the first piece of text.", MODEL
+        )
         self._read = Counter("headrace_prompt_tokens_total", "Tokens read.", (*MODEL, "version"))
         self._written = Counter("headrace_completion_tokens_total", "Tokens written.", (*MODEL, "version"))
         versions = service.versions
         self._gauges: list[Metric] = [
-            self._gauge("headrace_queue_length", "Requests that wait for a replica.", "queued"),
-            self._gauge("headrace_requests_running", "Requests that a replica works on.", "running"),
-            self._gauge("headrace_replicas", "Replicas that are alive.", "replicas"),
-            self._gauge("headrace_replica_restarts_total", "Replicas that were started again.", "restarts"),
-            Gauge("headrace_swaps_total", "Versions that took over.", lambda: _per_model(versions.swaps_of), MODEL),
+            self._gauge("headrace_queue_length", "Requests waiting for a replica.", "queued"),
+            self._gauge("headrace_requests_running", "Requests being answered.", "running"),
+            self._gauge("headrace_replicas", "Live replicas.", "replicas"),
+            self._gauge("headrace_replica_restarts_total", "Replica restarts.", "restarts"),
+            Gauge("headrace_swaps_total", "Completed switches to another version.", lambda: _per_model(versions.swaps_of), MODEL),
             Gauge("headrace_failed_swaps_total", "Versions that could not be loaded.", lambda: _per_model(versions.failed_swaps_of), MODEL),
         ]  # fmt: skip
 

@@ -28,7 +28,7 @@ class Counter:
 
 
 class Gauge:
-    """Read when asked for."""
+    """Read on scrape."""
 
     kind = "gauge"
 
@@ -69,7 +69,7 @@ class Histogram:
 
 
 class CountedHistogram:
-    """A histogram that somebody else counts: per labels the number of values by upper bound. Read when asked for."""
+    """A histogram counted elsewhere: per label set, the number of values by upper bound. Read on scrape."""
 
     kind = "histogram"
 
@@ -79,7 +79,7 @@ class CountedHistogram:
         self.name, self.text, self._read, self._labels = name, text, read, tuple(labels)
 
     def lines(self) -> Iterable[str]:
-        """The sum is that of the upper bounds: no value is known more closely."""
+        """The sum adds upper bounds, because exact values are unknown."""
         for labels, counts in self._read().items():
             named = list(zip(self._labels, labels, strict=True))
             total, upper = 0, 0.0

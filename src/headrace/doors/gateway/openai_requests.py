@@ -1,4 +1,4 @@
-"""OpenAI's request bodies, as far as they can be honoured; every other parameter is refused by name."""
+"""OpenAI's request bodies, as far as they are supported; any other parameter is refused by name."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -20,7 +20,7 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
     """Adds a last chunk with the token counts."""
     include_obfuscation: bool = False
-    """Taken and without effect: nothing is padded here."""
+    """Accepted and ignored: nothing is padded."""
 
 
 class TextPart(BaseModel):
@@ -40,7 +40,7 @@ class ChatMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
     name: str | None = None
-    """Taken and without effect."""
+    """Accepted and ignored."""
     refusal: None = None
 
     def to_message(self) -> Message:
@@ -64,7 +64,7 @@ class GenerationBody(BaseModel):
     stop: Stop | None = None
     logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = None
     user: str | None = None
-    """Taken and without effect."""
+    """Accepted and ignored."""
     frequency_penalty: Literal[0] | None = None
     presence_penalty: Literal[0] | None = None
 
@@ -81,7 +81,7 @@ class GenerationBody(BaseModel):
     @model_validator(mode="after")
     def _options_need_a_stream(self) -> Self:
         if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options may stand only where stream is true")
+            raise ValueError("stream_options requires stream: true")
         return self
 
 
@@ -93,9 +93,9 @@ class ChatCompletionBody(GenerationBody):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     metadata: dict[str, str] | None = None
-    """Taken and without effect."""
+    """Accepted and ignored."""
     store: bool | None = None
-    """Taken and without effect: every answer goes to the topic `answers`."""
+    """Accepted and ignored: every answer goes to the topic `answers`."""
     service_tier: Literal["auto", "default"] | None = None
     parallel_tool_calls: bool | None = None
     response_format: "TextFormat | None" = None
@@ -106,7 +106,7 @@ class ChatCompletionBody(GenerationBody):
     @model_validator(mode="after")
     def _top_logprobs_need_logprobs(self) -> Self:
         if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs may stand only where logprobs is true")
+            raise ValueError("top_logprobs requires logprobs: true")
         return self
 
 
@@ -116,14 +116,14 @@ class KnowledgeBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     filter: dict[str, Any] = {}
-    """Metadata that documents must have, such as {"product": "cards", "fee": {"lte": 5}}."""
+    """Metadata that a document must match, such as {"product": "cards", "fee": {"lte": 5}}."""
     limit: int | None = Field(default=None, ge=1, le=MAX_PASSAGES)
     off: bool = False
     """Nothing is retrieved."""
 
 
 class TextFormat(BaseModel):
-    """`response_format`: plain text is the one that is honoured."""
+    """`response_format`: only plain text is supported."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -142,9 +142,9 @@ class CompletionBody(GenerationBody):
     @model_validator(mode="after")
     def _supported_together(self) -> Self:
         if self.best_of is not None and self.best_of != (self.n or 1):
-            raise ValueError("best_of is honoured only where it equals n")
+            raise ValueError("best_of must equal n")
         if self.echo and self.logprobs is not None:
-            raise ValueError("echo is honoured only without logprobs")
+            raise ValueError("echo and logprobs cannot be combined")
         return self
 
     def prompts(self) -> list[str | list[int]]:

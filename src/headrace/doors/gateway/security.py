@@ -1,4 +1,4 @@
-"""Who may ask: loopback needs no key, any other address refuses to start without one."""
+"""Access: loopback needs no key; on any other address the server refuses to start without one."""
 
 import hmac
 import ipaddress
@@ -13,7 +13,7 @@ from headrace.doors.gateway import errors
 from headrace.foundation.errors import InvalidDeclarationError
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""What a probe asks, without a key."""
+"""Paths of probes, which need no key."""
 
 
 def is_loopback(host: str) -> bool:
@@ -30,16 +30,16 @@ def is_loopback(host: str) -> bool:
 
 
 def check_address(host: str, api_key: str | None) -> None:
-    """InvalidDeclarationError where others could reach the server without a key."""
+    """InvalidDeclarationError if other machines could reach the server without a key."""
     if not api_key and not is_loopback(host):
         raise InvalidDeclarationError(
-            f"{host} can be reached from other machines and no API key is set",
+            f"{host} is reachable from other machines, and no API key is set",
             next_step="Set an API key, or listen on 127.0.0.1.",
         )
 
 
 class BearerKey:
-    """Lets requests in that carry `Authorization: Bearer KEY`. Plain ASGI, so that streams and disconnects pass untouched."""
+    """Accepts requests with `Authorization: Bearer KEY`. Plain ASGI, so that streams and disconnects pass untouched."""
 
     def __init__(self, app: ASGIApp, api_key: str) -> None:
         self._app = app
@@ -89,4 +89,4 @@ class BodyLimit:
         return counting
 
     def _message(self) -> str:
-        return f"The body has more than {self._max_bytes} bytes."
+        return f"The body exceeds {self._max_bytes} bytes."

@@ -6,13 +6,13 @@ from fastapi import FastAPI
 from headrace.doors.gateway.security import check_address
 
 SHUTDOWN_SECONDS = 35
-"""For answers that are being written when the server is told to end."""
+"""For answers in progress when the server is asked to stop."""
 
 
 def build_server(app: FastAPI, host: str = "127.0.0.1", port: int = 5000) -> uvicorn.Server:
-    """A server that `await server.serve()` runs inside an event loop of one's own.
+    """A server; run it with `await server.serve()` in the caller's event loop.
 
-    InvalidDeclarationError where others could reach an app that was created without a key.
+    InvalidDeclarationError if other machines could reach an app created without a key.
     """
     check_address(host, app.state.api_key)
     config = uvicorn.Config(

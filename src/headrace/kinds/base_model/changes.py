@@ -3,7 +3,7 @@
 from headrace.kinds.verdict import NO_EFFECT, RESETS, RESTART, Verdict
 
 _BASE = RESETS["model"].saying(
-    "Finetuners that tune it must be trained again from the new base. Versions are kept. The base itself is served at once."
+    "Finetuners that tune it must be retrained from the new base. Versions are kept. The base itself is served at once."
 )
 VERDICTS: dict[str, Verdict] = {
     "baseModelName": NO_EFFECT,

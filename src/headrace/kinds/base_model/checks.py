@@ -23,7 +23,7 @@ def check_serving_info(draft: Draft, block: str) -> Iterator[Problem]:
             (block,),
             "names no weights",
             ("hfModelId", "path"),
-            hint="Give a Hugging Face id, or the path of a checkpoint's folder.",
+            hint="Set a Hugging Face id or the path of a checkpoint folder.",
             of_key=True,
         )
     name = draft.text(block, "hfModelId")

@@ -24,32 +24,32 @@ class ModelServingInfo(SpecModel):
     """Where the weights come from: a Hugging Face id or a local path."""
 
     hf_model_id: Text | None = None
-    """Hugging Face id, such as meta-llama/Llama-3-8B; looked up in the local cache, never downloaded while running."""
+    """Hugging Face id, such as meta-llama/Llama-3-8B; looked up in the local cache, never downloaded at run time."""
     path: Text | None = None
-    """Folder with a checkpoint in Hugging Face's layout (safetensors), relative to this file; goes before the id."""
+    """Folder with a checkpoint in Hugging Face's layout (safetensors), relative to this file; takes precedence over the id."""
     model_provider: Annotated[str, words(*PROVIDERS)] = "HUGGINGFACE"
     """Who provides the model."""
     model_provider_token: Secret | None = None
-    """Token for gated models, used when the model is fetched into the cache."""
+    """Token for gated models, used to fetch the model into the cache."""
 
 
 class ModelServingTemplate(SpecModel):
     """How the model is served."""
 
     replicas: Count = 1
-    """Processes that answer, behind one address."""
+    """Number of serving processes behind one address."""
     resource_limit: ServingResources = ServingResources()
-    """The most that a replica may use."""
+    """Upper limit per replica."""
     resource_request: ServingResources = ServingResources()
-    """What a replica asks the cluster for; on one machine the limit alone acts."""
+    """What a replica requests from a cluster; on one machine only the limit acts."""
 
 
 class BaseModelSpec(SpecModel):
     """The small model that learns and is served."""
 
     base_model_name: Text | None = None
-    """Name of the model for people; left out: the resource's name."""
+    """Display name. Default: the resource's name."""
     base_model_serving_info: ModelServingInfo
     """Where the weights come from."""
     base_model_serving_template: ModelServingTemplate = ModelServingTemplate()
-    """How the model, and every model tuned from it, is served."""
+    """How to serve the model and every model tuned from it."""

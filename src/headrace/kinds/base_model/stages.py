@@ -20,7 +20,7 @@ class ModelNotFoundError(NotFoundError):
 
 
 def plan(model: Resource, planning: Planning) -> Planned:
-    """Served by itself, under its own name; provides the folder of its weights."""
+    """Served under its own name; provides the folder of its weights."""
     folder = checkpoint(model, planning.environ)
     return Planned((serve_spec(served_base(model, folder)),), folder)
 
@@ -42,10 +42,11 @@ def weights_folder(info: ModelServingInfo, base_dir: Path, environ: Mapping[str,
     for name, why in (("config.json", "its configuration"), ("tokenizer.json", "its tokenizer")):
         if not (folder / name).is_file():
             raise ModelNotFoundError(
-                f"{folder} holds no {name}, {why}", next_step="Name a checkpoint's folder in Hugging Face's layout."
+                f"{folder} holds no {name}, {why}",
+                next_step="Set `path` to a checkpoint folder in Hugging Face's layout.",
             )
     if not any(folder.glob("*.safetensors")):
-        raise ModelNotFoundError(f"{folder} holds no safetensors", next_step="Save the model with save_pretrained; other formats may run code and are not read.")  # fmt: skip
+        raise ModelNotFoundError(f"{folder} holds no safetensors", next_step="Save the model with save_pretrained; other formats can run code and are not read.")  # fmt: skip
     return folder
 
 
@@ -55,14 +56,14 @@ def _folder(info: ModelServingInfo, base_dir: Path, environ: Mapping[str, str]) 
         if not folder.is_dir():
             raise ModelNotFoundError(
                 f"there is no folder {folder}",
-                next_step="Put the checkpoint there, or make a small one: headrace models new PATH --size tiny --text FILE.",
+                next_step="Put the checkpoint there, or create a small one: headrace models new PATH --size tiny --text FILE.",
             )
         return folder
     found = cached(cast("str", info.hf_model_id), environ)
     if found is None:
         raise ModelNotFoundError(
             f"{info.hf_model_id} is not in the local Hugging Face cache ({hub_cache(environ)})",
-            next_step=f"Fetch it once with `hf download {info.hf_model_id}` (gated models need a token), or name a folder under `path`.",
+            next_step=f"Fetch it once with `hf download {info.hf_model_id}` (gated models need a token), or set `path` to a folder.",
         )
     return found
 

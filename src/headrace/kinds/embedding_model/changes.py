@@ -4,7 +4,7 @@ from headrace.kinds.verdict import AT_ONCE, NEW_GENERATION, NO_EFFECT, RESTART, 
 
 VERDICTS: dict[str, Verdict] = {
     "embeddingModelName": NEW_GENERATION.saying(
-        "Where it names the service's model, a new generation is built beside the active one. Elsewhere it has no effect."
+        "If it names the service's model, a new generation is built beside the active one. Otherwise it has no effect."
     ),
     "embeddingModelServingInfo.hfModelId": NEW_GENERATION,
     "embeddingModelServingInfo.path": NEW_GENERATION,
@@ -22,6 +22,6 @@ VERDICTS: dict[str, Verdict] = {
     "embeddingModelServingTemplate.resourceRequest.memory": NO_EFFECT,
     "embeddingModelServingTemplate.resourceRequest.gpu": NO_EFFECT,
     "goldenQueries": NEW_GENERATION.saying(
-        "The precision is chosen again by these questions. Another precision gives other vectors, so a new generation is built."
+        "The precision is chosen again with these questions. A different precision gives different vectors, so a new generation is built."
     ),
 }

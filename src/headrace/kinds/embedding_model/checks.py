@@ -20,8 +20,8 @@ def check(draft: Draft, _world: World) -> Iterator[Problem]:
             if draft.given(_BLOCK, key) is not None:
                 yield Problem(
                     (_BLOCK, key),
-                    "belongs to a service",
-                    hint="Write modelProvider: OPENAI, or leave it out.",
+                    "applies only to a service",
+                    hint="Set modelProvider: OPENAI, or remove this field.",
                     of_key=True,
                 )
     yield from check_resources(draft, "embeddingModelServingTemplate")
@@ -34,11 +34,13 @@ def _service(draft: Draft) -> Iterator[Problem]:
             (_BLOCK,),
             "names no service",
             ("url",),
-            hint="Write its address, such as https://api.openai.com/v1.",
+            hint="Set its URL, such as https://api.openai.com/v1.",
             of_key=True,
         )
     elif not url.startswith(("http://", "https://")):
-        yield Problem((_BLOCK, "url"), f"{url!r} is not an address", hint="It begins with http:// or https://.")
+        yield Problem((_BLOCK, "url"), f"{url!r} is not a URL", hint="Use a URL that starts with http:// or https://.")
     for key in ("hfModelId", "path"):
         if draft.given(_BLOCK, key) is not None:
-            yield Problem((_BLOCK, key), "weights and a service exclude each other", hint="Keep one.", of_key=True)
+            yield Problem(
+                (_BLOCK, key), "local weights and a service are mutually exclusive", hint="Keep one.", of_key=True
+            )

@@ -16,23 +16,23 @@ class EmbeddingServingInfo(ModelServingInfo):
     model_provider: Annotated[str, words(*PROVIDERS)] = "HUGGINGFACE"
     """HUGGINGFACE: weights on this machine; OPENAI: any service with OpenAI's /embeddings."""
     url: Text | None = None
-    """Of the service, such as https://api.openai.com/v1."""
+    """URL of the service, such as https://api.openai.com/v1."""
     apikey: Secret | None = None
-    """Key of the service."""
+    """API key of the service."""
     model: Text | None = None
-    """The model's name at the service; left out: `embeddingModelName`."""
+    """The model's name at the service. Default: `embeddingModelName`."""
     dimension: Count | None = None
-    """Numbers in a vector of the service; left out: as many as its first answer has."""
+    """Dimension of the service's vectors. Default: that of its first answer."""
 
 
 class EmbeddingModelSpec(SpecModel):
     """The model that turns text into vectors."""
 
     embedding_model_name: Text | None = None
-    """Name of the model for people; left out: the resource's name."""
+    """Display name. Default: the resource's name."""
     embedding_model_serving_info: EmbeddingServingInfo
     """Where the vectors come from."""
     embedding_model_serving_template: ModelServingTemplate = ModelServingTemplate()
-    """How the model is served."""
+    """How to serve the model."""
     golden_queries: Text | None = None
-    """JSON lines of questions with graded answers, by which the precision is chosen; left out: Headrace's own."""
+    """JSON Lines of questions with graded answers, used to choose the precision. Default: Headrace's own."""

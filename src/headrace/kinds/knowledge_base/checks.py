@@ -10,7 +10,7 @@ from headrace.kinds.stream_connector.checks import declared_columns
 
 _COLUMNS = ("id", "text", "title", "version", "validFrom", "operation", "media")
 _OF_DOCUMENTS = ("path", "title", "body", "operation", "modified_at", "media")
-"""Columns that a source of type documents has whatever its schema says."""
+"""Columns that every source of type documents has."""
 
 
 def check(draft: Draft, world: World) -> Iterator[Problem]:
@@ -39,7 +39,9 @@ def _overlap(draft: Draft) -> Iterator[Problem]:
         return
     if overlap >= longest:
         where = "overlap" if draft.given("chunking", "overlap") else "maxTokens"
-        yield Problem(("chunking", where), f"an overlap of {overlap} leaves nothing of a chunk of {longest} tokens")
+        yield Problem(
+            ("chunking", where), f"an overlap of {overlap} tokens must be smaller than the chunk of {longest}"
+        )
 
 
 def _document_columns(draft: Draft, columns: tuple[str, ...]) -> Iterator[Problem]:

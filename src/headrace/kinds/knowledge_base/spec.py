@@ -14,33 +14,33 @@ class DocumentSource(SpecModel):
 
 
 class DocumentColumns(SpecModel):
-    """Which column holds what of a document."""
+    """Which columns hold the parts of a document."""
 
     id: Text = "path"
     """Column that identifies the document, in every version."""
     text: Text = "body"
     """Column with its text."""
     title: Text = "title"
-    """Column with its title; may be missing."""
+    """Column with its title; optional."""
     metadata: Names = ()
-    """Columns kept beside it, to filter by."""
+    """Columns stored with it as metadata for filters."""
     version: Text | None = None
-    """Column that orders the versions of one document; left out: the order of arrival."""
+    """Column that orders the versions of one document. Default: order of arrival."""
     valid_from: Text | None = None
-    """Column with the time since which a version is true; left out: since it was first seen."""
+    """Column with the time from which a version is valid. Default: when it was first seen."""
     operation: Text = "operation"
-    """Column that says what happened: upsert (insert, update, read, c, u, r) or delete (d); missing: upsert."""
+    """Column with the operation: upsert (insert, update, read, c, u, r) or delete (d); missing: upsert."""
     media: Text = "media"
-    """Column that says how the text is written: markdown or plain; missing: markdown."""
+    """Column with the format of the text: markdown or plain; missing: markdown."""
 
 
 class Chunking(SpecModel):
-    """How documents are cut."""
+    """How documents are split."""
 
     max_tokens: Count = 200
     """Longest chunk, in tokens of the embedding model."""
     overlap: Whole = 20
-    """Tokens that neighbouring chunks share."""
+    """Tokens shared by neighbouring chunks."""
 
 
 class Retrieval(SpecModel):
@@ -49,16 +49,16 @@ class Retrieval(SpecModel):
     mode: Annotated[str, words("vector", "keyword", "hybrid")] = "hybrid"
     """vector: by meaning, keyword: by BM25, hybrid: both, fused by rank."""
     limit: Count = 5
-    """Passages per question, where the asker says nothing."""
+    """Passages per question, unless the request sets a limit."""
 
 
 class Freshness(SpecModel):
-    """How new it must be, and how far back it remembers."""
+    """Freshness target, and how long history is kept."""
 
     target: DurationMs = 2_000
-    """Longest time from a change being seen to its being found."""
+    """Target: longest time from seeing a change until it is searchable."""
     history: DurationMs = 7_776_000_000
-    """How long old versions can be asked for as of their time."""
+    """How long old versions stay searchable as of their time."""
 
 
 class KnowledgeBaseSpec(SpecModel):
@@ -69,10 +69,10 @@ class KnowledgeBaseSpec(SpecModel):
     data_source: DocumentSource
     """Where the documents come from."""
     document: DocumentColumns = DocumentColumns()
-    """Which column holds what of a document."""
+    """Which columns hold the parts of a document."""
     chunking: Chunking = Chunking()
-    """How documents are cut."""
+    """How documents are split."""
     retrieval: Retrieval = Retrieval()
     """How passages are found."""
     freshness: Freshness = Freshness()
-    """How new it must be, and how far back it remembers."""
+    """Freshness target, and how long history is kept."""

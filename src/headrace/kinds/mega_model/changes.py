@@ -3,8 +3,8 @@
 from headrace.kinds.verdict import AT_ONCE, NEXT_RECORD, Verdict
 
 _ASKS = NEXT_RECORD.saying(
-    "Prompts that wait are asked with it, without answers from the cache of the former one. Committed examples keep their answers; "
-    "`headrace reset --from labels` asks again."
+    "Waiting prompts are asked with it, without the previous one's cached answers. Committed examples keep their answers; "
+    "to ask again, run `headrace reset --from labels`."
 )
 _TEMPLATE: dict[str, Verdict] = {
     f"modelTemplate.{block}.{key}": verdict

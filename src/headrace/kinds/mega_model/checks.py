@@ -16,10 +16,14 @@ def check(draft: Draft, _world: World) -> Iterator[Problem]:
         right = block_key(provider)
         for key in template:
             if key != right and key in {block_key(other) for other in providers()}:
-                yield Problem(("modelTemplate", key), f"this block is not {provider}'s", (right,), right, of_key=True)
+                yield Problem(
+                    ("modelTemplate", key), f"this block does not belong to {provider}", (right,), right, of_key=True
+                )
     for key in template:
         address = draft.text("modelTemplate", key, "endpoint")
         if address and "${" not in address and not address.startswith(("http://", "https://")):
             yield Problem(
-                ("modelTemplate", key, "endpoint"), "is not an address", hint="Write it with http:// or https://."
+                ("modelTemplate", key, "endpoint"),
+                "is not a URL",
+                hint="Use a URL that starts with http:// or https://.",
             )

@@ -50,7 +50,7 @@ def variant(provider: str) -> type[SpecModel]:
     template = _create(
         f"{provider}ModelTemplate",
         __base__=SpecModel,
-        __doc__=f"How {provider} is asked.",
+        __doc__=f"How to call {provider}.",
         **{BLOCK: (block, Field(alias=block_key(provider), description=doc))},
     )
     return _create(
@@ -58,5 +58,5 @@ def variant(provider: str) -> type[SpecModel]:
         __base__=MegaModelSpec,
         __doc__=MegaModelSpec.__doc__,
         model_provider=(Annotated[str, words(*providers())], Field(description="Who provides the model.")),
-        **{TEMPLATE: (template, Field(description="The provider's own options, in a block named for it."))},
+        **{TEMPLATE: (template, Field(description="The provider's own options, in a block of its name."))},
     )

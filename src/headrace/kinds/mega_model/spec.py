@@ -8,9 +8,9 @@ class Price(SpecModel):
     """What tokens cost, in US dollars."""
 
     input_per_million: NonNegative = 0.0
-    """Of a million tokens of prompt."""
+    """Price of a million prompt tokens."""
     output_per_million: NonNegative = 0.0
-    """Of a million tokens of answer."""
+    """Price of a million answer tokens."""
 
 
 class MegaModelSpec(SpecModel):
@@ -19,6 +19,6 @@ class MegaModelSpec(SpecModel):
     model_provider: Text
     """Who provides the model."""
     timeout: PositiveDurationMs = 60_000
-    """Longest time that one call may take."""
+    """Timeout of one call."""
     price: Price = Price()
-    """What tokens cost; budgets and reports go by it."""
+    """What tokens cost, for budgets and reports."""

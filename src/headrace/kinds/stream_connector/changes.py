@@ -4,23 +4,23 @@ from headrace.kinds.verdict import AT_ONCE, NEW_QUERY, NEXT_BEGIN, NEXT_RECORD, 
 
 _SOURCE = RESETS["source"]
 _COLUMNS = NEW_QUERY.saying(
-    "Rows that come from now on have the new columns. Queries go on over the columns they began with where columns were only added, "
-    "else they change: without windows and joins they continue, any other starts again."
+    "New rows have the new columns. If columns were only added, queries continue with the columns they started with. "
+    "Otherwise they change: without windows and joins they continue, any other restarts."
 )
 _TYPED = _SOURCE.saying(
-    "Records in the log do not fit another type of the column: the source must be read from its start."
+    "Records in the log do not fit a different column type: the source must be read from its start."
 )
-_KEPT = NEXT_RECORD.saying("Acts on records that come in from now on. Records in the log stay as they are.")
-_INPUT = NEXT_RECORD.saying("The sink goes on where it stopped in the topic that is declared now; a topic it never wrote is written from its start.")  # fmt: skip
+_KEPT = NEXT_RECORD.saying("Acts on records that arrive from now on. Records in the log stay as they are.")
+_INPUT = NEXT_RECORD.saying("The sink resumes where it last stopped in the newly declared topic; a topic it never wrote is written from its start.")  # fmt: skip
 _SHARED: dict[str, Verdict] = {
-    "direction": AT_ONCE.saying("The stage of the former direction ends and keeps what it wrote. The other begins."),
-    "type": _SOURCE.saying("Positions of one technology mean nothing to another: the source must be read from its start."),
+    "direction": AT_ONCE.saying("The stage of the previous direction ends; what it wrote stays. The other starts."),
+    "type": _SOURCE.saying("Positions do not carry over between technologies: the source must be read from its start."),
     "schema": _COLUMNS,
     "schema.name": _COLUMNS,
     "schema.type": _TYPED,
     "key": _KEPT,
     "id": _KEPT,
-    "eventTime.column": _SOURCE.saying("Records in the log carry the time of the former column: the source must be read from its start."),
+    "eventTime.column": _SOURCE.saying("Records in the log carry the time of the previous column: the source must be read from its start."),
     "eventTime.outOfOrderness": AT_ONCE,
     "eventTime.idleTimeout": AT_ONCE,
     "eventTime.maxAhead": _KEPT,
@@ -33,16 +33,16 @@ _SHARED: dict[str, Verdict] = {
     "input.topic": _INPUT,
 }  # fmt: skip
 _FILE: dict[str, Verdict] = {
-    "path": NEXT_RECORD.saying("Files of another name are read from their start. A file of the same name must begin as the former one did."),
-    "format": _SOURCE.saying("A place in a file of one format means nothing in another: the source must be read from its start."),
+    "path": NEXT_RECORD.saying("Files with a new name are read from their start. A file with the same name must begin with the same content."),
+    "format": _SOURCE.saying("Positions do not carry over between formats: the source must be read from its start."),
     "follow": AT_ONCE,
     "maxRecordBytes": _KEPT,
-    "delimiter": NEXT_RECORD.saying("Acts on files that are begun from now on, and on the rest of a file that is not read to its end."),
+    "delimiter": NEXT_RECORD.saying("Acts on files that are opened from now on, and on the rest of a partly read file."),
     "envelope": _KEPT,
 }  # fmt: skip
 _DOCUMENTS: dict[str, Verdict] = {
-    "path": NEXT_RECORD.saying("The folder is compared with what is known: other documents are taken in, missing ones are deleted."),
-    "glob": NEXT_RECORD.saying("Documents that match now are taken in; those that no longer match are deleted."),
+    "path": NEXT_RECORD.saying("The new folder is compared with the known documents: new ones are read, missing ones are deleted."),
+    "glob": NEXT_RECORD.saying("Documents that now match are read; those that no longer match are deleted."),
     "follow": AT_ONCE,
     "pollInterval": AT_ONCE,
     "maxBytes": _KEPT,
@@ -63,22 +63,22 @@ _GENERATOR: dict[str, Verdict] = {
 }
 _HTTP: dict[str, Verdict] = {"maxBodyBytes": AT_ONCE, "maxRecordBytes": _KEPT, "keep": AT_ONCE, "envelope": _KEPT}
 _KAFKA: dict[str, Verdict] = {
-    "bootstrapServers": AT_ONCE.saying("Offsets are kept, so the servers must be of the same cluster; for another one reset from source."),
-    "topic": _SOURCE.saying("Offsets of one topic mean nothing in another: it must be read from its start."),
+    "bootstrapServers": AT_ONCE.saying("Offsets are kept, so the servers must belong to the same cluster; for a different one, reset from source."),
+    "topic": _SOURCE.saying("Offsets do not carry over between topics: the new one must be read from its start."),
     "schemaRegistry.url": _KEPT,
     "schemaRegistry.user": AT_ONCE,
     "schemaRegistry.password": AT_ONCE,
     "properties": AT_ONCE,
     "format": _KEPT,
-    "start": NEXT_BEGIN.saying("Acts when the source is next read from nothing: after a reset from source."),
-    "bounded": AT_ONCE.saying("true: it ends where the topic ends at this moment. false: it reads on from where it is."),
+    "start": NEXT_BEGIN.saying("Acts when the source is next read from scratch: after a reset from source."),
+    "bounded": AT_ONCE.saying("true: reading ends at the current end of the topic. false: reading continues."),
     "keyColumn": _COLUMNS,
     "headersColumn": _COLUMNS,
     "maxRecordBytes": _KEPT,
 }  # fmt: skip
-_WRITTEN = NEXT_RECORD.saying("Acts on records that are written from now on. What was written stays as it is.")
+_WRITTEN = NEXT_RECORD.saying("Acts on records written from now on. Earlier ones stay as they are.")
 _AGAIN = RESETS["sink"].saying(
-    "What was prepared means nothing elsewhere: the sink must write its topic again from its start."
+    "Prepared writes do not carry over to another target: the sink must write its topic again from its start."
 )
 _WRITES: dict[str, tuple[str, ...]] = {
     "file": ("format", "rollRecords", "rollBytes", "metadata"),

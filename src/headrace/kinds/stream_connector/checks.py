@@ -22,7 +22,7 @@ def check(draft: Draft, _world: World) -> Iterator[Problem]:
     if direction == "sink":
         yield from _sink(draft)
     elif draft.given("input") is not None:
-        yield Problem(("input",), "only a sink has an input", hint="Write `direction: sink`.", of_key=True)
+        yield Problem(("input",), "only a sink has an input", hint="Set `direction: sink`.", of_key=True)
 
 
 def declared_columns(draft: Draft) -> tuple[str, ...] | None:
@@ -37,7 +37,7 @@ def _columns(draft: Draft) -> Iterator[Problem]:
         return
     for place, name in enumerate(columns):
         if name in columns[:place]:
-            yield Problem(("schema", place, "name"), f"the column {name!r} stands twice")
+            yield Problem(("schema", place, "name"), f"the column {name!r} is declared twice")
     for location, name in _named_columns(draft):
         if name not in columns:
             yield Problem(location, f"the schema has no column {name!r}", columns, nearest(name, columns))
@@ -64,7 +64,7 @@ def _event_time_type(draft: Draft, column: str | None) -> Iterator[Problem]:
             if not kind.startswith(("TIMESTAMP", "BIGINT")):
                 yield Problem(
                     ("schema", place, "type"),
-                    f"{column!r} carries the event time and is {kind}",
+                    f"{column!r} is the event time, so its type cannot be {kind}",
                     ("TIMESTAMP_LTZ(3)", "TIMESTAMP(3)", "BIGINT"),
                 )
 
@@ -80,8 +80,8 @@ def _bounded_table(draft: Draft) -> Iterator[Problem]:
     if endless.get(draft.text("type") or ""):
         yield Problem(
             ("table",),
-            "a table is read to its end, and this source has none",
-            hint="Join it as a stream: leave `table` out.",
+            "a table must end, and this source is unbounded",
+            hint="Remove `table` to join it as a stream.",
             of_key=True,
         )
 
@@ -92,18 +92,16 @@ def _foreign_blocks(draft: Draft, direction: str) -> Iterator[Problem]:
         return
     for key in draft.spec:
         if key != name and key in {*types("source"), *types("sink")}:
-            yield Problem((key,), f"this block belongs to type {key}, and the type is {name}", of_key=True)
+            yield Problem((key,), f"this block belongs to type {key}, but the type is {name}", of_key=True)
 
 
 def _sink(draft: Draft) -> Iterator[Problem]:
     for key in _SOURCE_ONLY:
         if draft.given(key) is not None:
-            yield Problem((key,), "has no meaning in a sink", hint="Leave it out.", of_key=True)
+            yield Problem((key,), "does not apply to a sink", hint="Remove it.", of_key=True)
     block = draft.given("input")
     if block is None:
-        yield Problem(
-            (), "a sink needs `input`", hint="Write input: {streamFinetuner: NAME, topic: rows}.", of_key=True
-        )
+        yield Problem((), "a sink needs `input`", hint="Set input: {streamFinetuner: NAME, topic: rows}.", of_key=True)
     if isinstance(block, dict):
         yield from _input(draft, "streamFinetuner" in block, "streamConnector" in block)
 
@@ -111,14 +109,16 @@ def _sink(draft: Draft) -> Iterator[Problem]:
 def _input(draft: Draft, finetuner: bool, connector: bool) -> Iterator[Problem]:
     topic = draft.text("input", "topic")
     if finetuner and connector:
-        yield Problem(("input", "streamConnector"), "an input is a finetuner's or a connector's, not both", of_key=True)
+        yield Problem(
+            ("input", "streamConnector"), "streamFinetuner and streamConnector are mutually exclusive", of_key=True
+        )
         return
     valid = FINETUNER_TOPICS if finetuner else CONNECTOR_TOPICS if connector else NAMESPACE_TOPICS
     if topic in {*CONNECTOR_TOPICS, *FINETUNER_TOPICS, *NAMESPACE_TOPICS} and topic not in valid:
         owner = "a StreamFinetuner" if finetuner else "a StreamConnector" if connector else "a namespace"
         yield Problem(
             ("input", "topic"), f"{owner} has no topic {topic!r}", valid, nearest(topic, valid),
-            None if finetuner or connector else "Name its owner: streamFinetuner or streamConnector.",
+            None if finetuner or connector else "Set its owner: streamFinetuner or streamConnector.",
         )  # fmt: skip
     elif topic is None and not finetuner and not connector:
         yield Problem(

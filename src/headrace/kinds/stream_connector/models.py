@@ -53,7 +53,7 @@ def variant(title: str) -> type[SpecModel]:
         __doc__=StreamConnectorSpec.__doc__,
         type=(
             Annotated[str, words(*types(direction))],
-            Field(description="Technology; the block of the same name carries its options."),
+            Field(description="Technology; its options are in the block of the same name."),
         ),
         **{OPTIONS: options},
     )

@@ -1,4 +1,4 @@
-"""What a StreamConnector declares, whatever its type; `models.py` adds the type's own block."""
+"""What every StreamConnector declares; `models.py` adds the block of its type."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -49,14 +49,14 @@ class ColumnSpec(SpecModel):
 
 
 class EventTimeSpec(SpecModel):
-    """Which column says when something happened, and how far to trust it."""
+    """Which column holds the event time, and how far to trust it."""
 
     column: Text | None = None
-    """Column with the event's time; left out: the time of arrival."""
+    """Column with the event time. Default: the time of arrival."""
     out_of_orderness: DurationMs = 0
-    """How late an event may come behind the newest one."""
+    """How far an event may be behind the newest one."""
     idle_timeout: DurationMs = 30_000
-    """Silence after which the source no longer holds others back."""
+    """Silence after which other inputs no longer wait for the source."""
     max_ahead: DurationMs = 300_000
     """An event further ahead of the clock than this is a dead letter."""
 
@@ -65,7 +65,7 @@ class TableSpec(SpecModel):
     """Marks a bounded source as a table that queries join."""
 
     valid_from: Text | None = None
-    """Column with the time since which a row is true for its key; left out: each key has one row, always true."""
+    """Column with the time from which a row is valid for its key. Default: each key has one row, always valid."""
 
 
 class SinkInput(SpecModel):
@@ -83,21 +83,21 @@ class StreamConnectorSpec(SpecModel):
     """A source or a sink of rows."""
 
     direction: Annotated[str, words("source", "sink")] = "source"
-    """source: events come in, sink: results go out."""
+    """source reads events, sink writes results."""
     type: Text
-    """Technology; the block of the same name carries its options."""
+    """Technology; its options are in the block of the same name."""
     columns: Annotated[tuple[ColumnSpec, ...] | None, Field(alias="schema")] = None
-    """Columns with their Flink SQL types; left out: inferred from the first records, then fixed."""
+    """Columns with their Flink SQL types. Default: inferred from the first records, then fixed."""
     key: Names = ()
     """Columns that partition the stream and order it."""
     id: Names = ()
-    """Columns that identify a record, so that a repeat is harmless; left out: its position in the source."""
+    """Columns that identify a record, so that a repeat is harmless. Default: its position in the source."""
     event_time: EventTimeSpec = EventTimeSpec()
-    """Which column says when something happened, and how far to trust it."""
+    """Which column holds the event time, and how far to trust it."""
     timeline: Annotated[str, words("arrival", "event")] = "arrival"
-    """event: records of the past, whose clock is their own (`maxAhead` is not checked)."""
+    """event: historical records with their own clock (`maxAhead` is not checked)."""
     retention: PositiveDurationMs | None = None
-    """How long events are kept in the log, never past the slowest reader; left out: without limit. Where a KnowledgeBase reads them, the newest record of each document stays."""
+    """How long events are kept in the log, never past the slowest reader. Default: without limit. If a KnowledgeBase reads them, the newest record of each document stays."""
     table: TableSpec | None = None
     """Marks a bounded source as a table that queries join."""
     input: SinkInput | None = None

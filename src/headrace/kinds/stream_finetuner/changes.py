@@ -14,19 +14,19 @@ from headrace.kinds.verdict import (
 )
 
 _MODEL = RESETS["model"].saying(
-    "The model goes on as it began until it is trained again from its base. Versions are kept."
+    "The model keeps its former value until it is retrained from its base. Versions are kept."
 )
 _SOURCE = NEW_QUERY.saying(
-    "The query reads the new source from its start, or from preProcessing.startTime, without state of the former one. A source that it "
-    "read before continues where it stopped, unless the query has windows or joins. Rows of the former source and what was learned of them stay."
+    "The query reads the new source from its start, or from preProcessing.startTime, without state of the previous one. A source that it "
+    "read before continues where it stopped, unless the query has windows or joins. Earlier rows, and what was learned from them, stay."
 )
-_PROMPTS = NEXT_RECORD.saying("Acts on rows that come from now on. Prompts and examples that exist stay; `headrace reset --from rows` makes them again.")  # fmt: skip
-_TRIAL = AT_ONCE.saying("Acts at once, also on the trial or probation that runs.")
+_PROMPTS = NEXT_RECORD.saying("Acts on new rows. Existing prompts and examples stay; to recreate them, run `headrace reset --from rows`.")  # fmt: skip
+_TRIAL = AT_ONCE.saying("Acts at once, also on a running trial or probation.")
 _PROCESSING: dict[str, Verdict] = {
     "knowledgeSearchLimit": _PROMPTS,
     "preProcessingSQL": NEW_QUERY,
     "sampleRatio": _PROMPTS,
-    "startTime": NEXT_BEGIN.saying("Acts when the query next begins: after another query or a reset. A query that runs keeps its place."),
+    "startTime": NEXT_BEGIN.saying("Acts when the query next starts: after a changed query or a reset. A running query keeps its position."),
 }  # fmt: skip
 _TEMPLATE: dict[str, Verdict] = {
     "dataProcessorTemplate.checkpointingInterval": AT_ONCE,
@@ -51,7 +51,7 @@ _LEARNING: dict[str, Verdict] = {
     "learning.optimizer": _MODEL,
     "learning.warmupSteps": NEXT_ROUND,
     "learning.replay.perFresh": NEXT_ROUND,
-    "learning.replay.capacity": NEXT_ROUND.saying("Acts with the next round. A smaller one forgets its oldest examples at once."),
+    "learning.replay.capacity": NEXT_ROUND.saying("Acts with the next round. A smaller one drops its oldest examples at once."),
     "learning.seed": _MODEL,
 }  # fmt: skip
 _PROMOTION: dict[str, Verdict] = {
@@ -70,21 +70,21 @@ _TEACHER = dict.fromkeys(
      "answerCache.keep", "answerCache.maxBytes"),
     AT_ONCE,
 )  # fmt: skip
-_RETENTION = AT_ONCE.saying("Acts at the next trim, also on records that are there. What is gone does not come back.")
+_RETENTION = AT_ONCE.saying("Acts at the next trim, also on existing records. Dropped records do not come back.")
 _SHARED = AT_ONCE.saying(
-    "Acts at the next trim, also on answers that are there. The longest time that a finetuner of the namespace declares acts."
+    "Acts at the next trim, also on existing answers. The longest time declared by a finetuner of the namespace applies."
 )
 VERDICTS: dict[str, Verdict] = {
     "finetunerInfo.baseModel": _MODEL,
     "finetunerInfo.dataSource.sourceStreamConnector": _SOURCE,
     "finetunerInfo.dataSource.sourceStreamFinetuner": _SOURCE,
     "finetunerInfo.knowledgeBase": _PROMPTS,
-    "finetunerInfo.megaModel": NEXT_RECORD.saying("Prompts that wait are asked with it; where it is removed, groundTruth answers them. Committed examples keep their answers; `headrace reset --from labels` asks again."),
+    "finetunerInfo.megaModel": NEXT_RECORD.saying("Waiting prompts are asked with it; if it is removed, groundTruth answers them. Committed examples keep their answers; to ask again, run `headrace reset --from labels`."),
     **{f"finetunerTemplate.{key}": verdict for key, verdict in _TEMPLATE.items()},
     **{f"finetunerTemplate.preProcessing.{key}": verdict for key, verdict in _PROCESSING.items()},
     **{f"preProcessing.{key}": verdict for key, verdict in _PROCESSING.items()},
-    "ioSequenceLength.inputMax": NEXT_RECORD.saying("Acts on the next example. Examples that wait or are replayed stay as they are."),
-    "ioSequenceLength.outputMax": NEXT_RECORD.saying("Acts on the next example and the next answer. Examples that wait or are replayed stay as they are."),
+    "ioSequenceLength.inputMax": NEXT_RECORD.saying("Acts on the next example. Waiting and replayed examples stay as they are."),
+    "ioSequenceLength.outputMax": NEXT_RECORD.saying("Acts on the next example and the next answer. Waiting and replayed examples stay as they are."),
     "promptTemplate.systemContext": _PROMPTS,
     "promptTemplate.userQuestion": _PROMPTS,
     "groundTruth.column": _PROMPTS,

@@ -17,7 +17,7 @@ def check(draft: Draft, world: World) -> Iterator[Problem]:
     """One source, one kind of ground truth, one place of preProcessing, no circle, prompts that can be filled in."""
     if world.find(draft.id.sibling("BaseModel", draft.name)):
         yield Problem(
-            (), "a BaseModel has the same name, and both are served under theirs", hint="Rename one.", of_key=True
+            (), "a BaseModel has the same name, and both are served under it", hint="Rename one.", of_key=True
         )
     yield from _one_source(draft, world)
     yield from _one_truth(draft)
@@ -52,8 +52,8 @@ def _one_source(draft: Draft, world: World) -> Iterator[Problem]:
     if connector and finetuner:
         yield Problem(
             ("finetunerInfo", "dataSource", "sourceStreamFinetuner"),
-            "sourceStreamConnector and sourceStreamFinetuner exclude each other",
-            hint="Keep one: a finetuner's examples come with their answers.",
+            "sourceStreamConnector and sourceStreamFinetuner are mutually exclusive",
+            hint="Keep one; a finetuner's examples already have answers.",
             of_key=True,
         )
     if isinstance(block, dict) and not connector and not finetuner:
@@ -66,7 +66,7 @@ def _one_source(draft: Draft, world: World) -> Iterator[Problem]:
         yield Problem(
             ("finetunerInfo", "dataSource", "sourceStreamConnector"),
             f"{connector} is a table, not a stream",
-            hint="Join it in the query, or take `table` out of it.",
+            hint="Join it in the query, or remove its `table`.",
         )
 
 
@@ -78,22 +78,22 @@ def _one_truth(draft: Draft) -> Iterator[Problem]:
             if given is not None:
                 yield Problem(
                     location,
-                    "a finetuner that reads another one's examples takes their answers and is not labelled again",
-                    hint="Leave it out.",
+                    "examples of another finetuner already have answers and are not labelled again",
+                    hint="Remove it.",
                     of_key=True,
                 )
     elif teacher is None and truth is None and isinstance(draft.given("finetunerInfo"), dict):
         yield Problem(
             ("finetunerInfo",),
-            "there is neither a megaModel nor a groundTruth, so nothing says what is right",
+            "neither megaModel nor groundTruth is set, so there are no answers to learn",
             ("finetunerInfo.megaModel", "groundTruth.column"),
             of_key=True,
         )
     elif teacher is not None and truth is not None:
         yield Problem(
             ("groundTruth",),
-            "megaModel and groundTruth exclude each other",
-            hint="Keep the one that is right.",
+            "megaModel and groundTruth are mutually exclusive",
+            hint="Keep one of the two.",
             of_key=True,
         )
 
@@ -101,7 +101,7 @@ def _one_truth(draft: Draft) -> Iterator[Problem]:
 def _one_processing(draft: Draft) -> Iterator[Problem]:
     if draft.given("preProcessing") is not None and draft.given(*_TEMPLATE) is not None:
         yield Problem(
-            ("preProcessing",), "stands here and under finetunerTemplate", hint="Keep one of the two.", of_key=True
+            ("preProcessing",), "is declared here and under finetunerTemplate", hint="Keep one of the two.", of_key=True
         )
 
 
@@ -113,8 +113,8 @@ def _circle(draft: Draft, world: World) -> Iterator[Problem]:
         if name == draft.name:
             yield Problem(
                 ("finetunerInfo", "dataSource", "sourceStreamFinetuner"),
-                f"finetuners read each other in a circle: {' → '.join(path)}",
-                hint="Let one of them read a StreamConnector.",
+                f"finetuners read each other in a cycle: {' → '.join(path)}",
+                hint="Make one of them read a StreamConnector.",
             )
             return
         if following is None or name in path[:-1]:
@@ -128,6 +128,6 @@ def _knowledge(draft: Draft) -> Iterator[Problem]:
     for location, name in prompt_fields(draft):
         if name == KNOWLEDGE:
             yield Problem(
-                location, "the prompt uses {knowledge}, and no knowledgeBase is named",
-                hint="Name one in finetunerInfo.knowledgeBase, or take {knowledge} out.",
+                location, "the prompt uses {knowledge}, but no knowledgeBase is set",
+                hint="Set finetunerInfo.knowledgeBase, or remove {knowledge}.",
             )  # fmt: skip

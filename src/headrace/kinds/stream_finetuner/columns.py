@@ -14,13 +14,16 @@ def check_prompts(draft: Draft, output: RowSchema) -> Iterator[Problem]:
     columns = output.names
     for location, name in prompt_fields(draft):
         if name not in columns and name != KNOWLEDGE:
-            yield Problem(location, f"the query gives no column {name!r}", listed(columns), nearest(name, columns))
+            yield Problem(location, f"the query returns no column {name!r}", listed(columns), nearest(name, columns))
     truth = draft.text("groundTruth", "column")
     if truth is None:
         return
     if truth not in columns:
         yield Problem(
-            ("groundTruth", "column"), f"the query gives no column {truth!r}", listed(columns), nearest(truth, columns)
+            ("groundTruth", "column"),
+            f"the query returns no column {truth!r}",
+            listed(columns),
+            nearest(truth, columns),
         )
     for location, name in prompt_fields(draft):
         if name == truth:

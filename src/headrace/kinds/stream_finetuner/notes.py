@@ -14,7 +14,7 @@ FLINK_MEMORY = frozenset({"flinkMemorySize", "managedMemorySize", "processMemory
 
 
 def notes(finetuner: Resource, planning: Planning) -> Iterator[Note]:
-    """Each is said once."""
+    """Each note once."""
     spec, engine = cast("StreamFinetunerSpec", finetuner.spec), planning.engine
     template = spec.finetuner_template.data_processor_template
     written = [
@@ -23,10 +23,10 @@ def notes(finetuner: Resource, planning: Planning) -> Iterator[Note]:
         if name in template.model_fields_set
     ]
     if ignored := [key for key in written if key in _without_meaning(engine)]:
-        message = f"{', '.join(ignored)} have no meaning on the {engine.name} engine"
+        message = f"{', '.join(ignored)} have no effect on the {engine.name} engine"
         yield Note(finetuner.id, "SettingsIgnored", message)
     if spec.finetuner_info.knowledge_base and not spec.asks_for_knowledge:
-        message = f"KnowledgeBase/{spec.finetuner_info.knowledge_base} is named and no prompt has {{knowledge}}: nothing is retrieved from it"
+        message = f"KnowledgeBase/{spec.finetuner_info.knowledge_base} is set, but no prompt uses {{knowledge}}: nothing is retrieved from it"
         yield Note(finetuner.id, "KnowledgeUnused", message)
     yield from _outlived(finetuner, planning)
     yield from gpu_missing(finetuner.id, spec.finetuner_template.finetuner_resources.limits.gpu, planning.gpus)
@@ -46,7 +46,7 @@ def _outlived(finetuner: Resource, planning: Planning) -> Iterator[Note]:
             if mine is not None and (limit is None or limit > mine)
         ]
         if longer:
-            message = f"{' and '.join(longer)} cannot act: StreamFinetuner/{other.name} keeps what the namespace shares longer"
+            message = f"{' and '.join(longer)} cannot act: StreamFinetuner/{other.name} declares a longer time for topics that the namespace shares"
             yield Note(finetuner.id, "RetentionShared", message)
             return
 

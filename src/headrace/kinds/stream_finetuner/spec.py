@@ -38,7 +38,7 @@ class DataSource(SpecModel):
 
 
 class FinetunerInfo(SpecModel):
-    """Who learns from what."""
+    """Base model, data source and teacher."""
 
     base_model: Annotated[Name, Refers("BaseModel")]
     """The BaseModel that is tuned."""
@@ -47,22 +47,22 @@ class FinetunerInfo(SpecModel):
     knowledge_base: Annotated[Name, Refers("KnowledgeBase")] | None = None
     """The KnowledgeBase whose passages replace `{knowledge}` in a prompt."""
     mega_model: Annotated[Name, Refers("MegaModel")] | None = None
-    """The MegaModel that answers each prompt; in its place `groundTruth` may name a column."""
+    """The MegaModel that answers each prompt; alternatively, `groundTruth` names a column."""
 
 
 class DataProcessorTemplate(SpecModel):
     """How the stream engine runs the query."""
 
     checkpointing_interval: PositiveDurationMs | None = None
-    """Longest time between two durable steps of the query and of the learner; left out: 1s and 60s."""
+    """Longest time between two durable steps of the query and of the learner. Default: 1s and 60s."""
     flink_memory_size: FlinkMemory | None = None
-    """Memory of Flink's task managers without the JVM's own, such as 8192m; said to have no meaning on the embedded engine."""
+    """Memory of Flink's task managers without the JVM's own, such as 8192m; no effect on the embedded engine."""
     managed_memory_size: FlinkMemory | None = None
-    """Flink's managed memory; said to have no meaning on the embedded engine."""
+    """Flink's managed memory; no effect on the embedded engine."""
     parallelism: Count = 1
     """Threads (embedded) or subtasks (Flink) of the query."""
     process_memory_size: FlinkMemory | None = None
-    """Memory of Flink's processes in all; said to have no meaning on the embedded engine."""
+    """Total memory of Flink's processes; no effect on the embedded engine."""
 
 
 class Resources(SpecModel):
@@ -80,9 +80,9 @@ class FinetunerResources(SpecModel):
     """What the learner's process may use."""
 
     limits: Resources = Resources()
-    """The most it may use; left out: up to four of the machine's cores, memory without a limit."""
+    """Upper limit. Default: up to four of the machine's cores, unlimited memory."""
     requests: Resources = Resources()
-    """What it asks the cluster for; on one machine the limits alone act."""
+    """What it requests from a cluster; on one machine only the limits act."""
 
 
 class PreProcessing(SpecModel):
@@ -93,20 +93,20 @@ class PreProcessing(SpecModel):
     pre_processing_sql: Text = Field("SELECT * FROM source_stream", alias="preProcessingSQL")
     """One SELECT over `source_stream` and the namespace's other StreamConnectors."""
     start_time: MomentMs | None = None
-    """Event time from which the query reads its sources when it begins: at first, and when a change of it cannot take over what it keeps. Left out: from their start."""
+    """Event time from which the query reads its sources when it starts: the first time, and after a change that cannot take over its state. Default: from their start."""
     sample_ratio: Ratio = 1.0
-    """Share of the rows that become prompts, chosen by a hash of their id, so that a replay chooses the same."""
+    """Share of the rows that become prompts, chosen by a hash of their id, so that a replay chooses the same rows."""
 
 
 class FinetunerTemplate(SpecModel):
-    """How it runs."""
+    """Resources and processing."""
 
     data_processor_template: DataProcessorTemplate = DataProcessorTemplate()
     """How the stream engine runs the query."""
     finetuner_resources: FinetunerResources = FinetunerResources()
     """What the learner's process may use."""
     pre_processing: PreProcessing | None = None
-    """How events become rows; may stand directly under `spec` instead."""
+    """How events become rows; may also be declared directly under `spec`."""
 
 
 class SequenceLength(SpecModel):
@@ -133,11 +133,11 @@ class Trainer(SpecModel):
     batch_size: Count = 8
     """Fresh examples per micro-batch."""
     epochs: Count = 1
-    """How often a round's steps are repeated, with new draws of replay."""
+    """How often each round is repeated, with newly drawn replay."""
     gradient_accumulation_steps: Count = 1
     """Micro-batches per optimiser step; a round is batchSize × this many fresh examples."""
     learning_rate: Positive = 5e-5
-    """Learning rate after the warm-up, on AdamW's scale whatever the optimiser."""
+    """Learning rate after the warm-up, on AdamW's scale for every optimiser."""
     use_mixed_precision: Flag = False
     """Computes in bfloat16 where that is safe."""
 
@@ -150,12 +150,12 @@ class GroundTruth(SpecModel):
 
 
 class Replay(SpecModel):
-    """Old examples that are learned again beside the fresh ones."""
+    """Old examples learned again beside the fresh ones."""
 
     per_fresh: NonNegative = 1.0
     """Replayed examples per fresh one."""
     capacity: Whole = 4096
-    """Examples that are kept to be replayed."""
+    """Number of examples kept for replay."""
 
 
 class Learning(SpecModel):
@@ -168,38 +168,38 @@ class Learning(SpecModel):
     warmup_steps: Whole = 20
     """Steps over which the learning rate rises, at the start and after drift."""
     replay: Replay = Replay()
-    """Old examples that are learned again beside the fresh ones."""
+    """Old examples learned again beside the fresh ones."""
     seed: Whole = 0
-    """Of everything that is drawn."""
+    """Random seed."""
 
 
 class StreamFinetunerSpec(SpecModel):
     """The continuous fine-tune."""
 
     finetuner_info: FinetunerInfo
-    """Who learns from what."""
+    """Base model, data source and teacher."""
     finetuner_template: FinetunerTemplate = FinetunerTemplate()
-    """How it runs."""
+    """Resources and processing."""
     pre_processing: PreProcessing | None = None
     """How events become rows; the same as `finetunerTemplate.preProcessing`."""
     io_sequence_length: SequenceLength = SequenceLength()
     """Lengths in tokens of the base model."""
     prompt_template: Annotated[tuple[PromptEntry, ...], Field(min_length=1)]
-    """Each entry makes one example of each row."""
+    """Each entry makes one example from each row."""
     trainer: Trainer = Trainer()
     """How it learns."""
     ground_truth: GroundTruth | None = None
-    """Answers that are known already, in place of `megaModel`."""
+    """Known answers, instead of `megaModel`."""
     timeline: Annotated[str, words("arrival", "event")] = "arrival"
-    """What `now()` and retrieval go by: arrival (when a row came in) or event (the stream's own time, for replays of history)."""
+    """Clock of `now()` and retrieval: arrival (when a row came in) or event (the stream's own time, for replays of history)."""
     learning: Learning = Learning()
     """The method."""
     promotion: Promotion = Promotion()
-    """When a candidate is served."""
+    """When a candidate is promoted."""
     teacher: TeacherUse = TeacherUse()
-    """How the MegaModel is asked."""
+    """How the MegaModel is called."""
     retention: Retention = Retention()
-    """How long its topics keep what they hold."""
+    """How long its topics keep their records."""
 
     @property
     def processing(self) -> PreProcessing:
