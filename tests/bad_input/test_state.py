@@ -62,7 +62,7 @@ def test_teachers_answers_of_a_newer_version_are_refused(
     database.execute("PRAGMA user_version = 99")
     database.close()
     pipeline = opened(holder="two")
-    with pytest.raises(StateVersionError, match=r"teachers\.sqlite: the store of answers has schema 99"):
+    with pytest.raises(StateVersionError, match=r"teachers\.sqlite: the answer store has schema 99"):
         pipeline.open()
     pipeline.close()
 

@@ -30,7 +30,7 @@ def file_lock(
                     waiting()
                 if clock.monotonic() > deadline:
                     raise BusyError(
-                        f"another process holds {path}", next_step="wait for it, or end it, and try again"
+                        f"another process holds {path}", next_step="wait for it to finish or end it, then try again"
                     ) from None
                 clock.sleep(0.1)
         yield

@@ -100,13 +100,13 @@ def fetch(part: str, cache: Path, progress: Progress = lambda _: None) -> Path:
     with file_lock(
         lock,
         patience_seconds=PATIENCE_SECONDS,
-        waiting=lambda: progress(f"another process fetches {TITLES[part]}: waiting for it"),
+        waiting=lambda: progress(f"another process is fetching {TITLES[part]}; waiting for it"),
     ):
         if is_whole(folder):
             return folder
         for left in cache.glob(f"{folder.name}.part-*"):
             shutil.rmtree(left, ignore_errors=True)
-        progress(f"fetching {TITLES[part]} by Maven, once")
+        progress(f"fetching {TITLES[part]} with Maven (once)")
         fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=cache))
         _copy_dependencies(maven, part, fresh, progress)
         _seal(fresh)
@@ -120,7 +120,7 @@ def fetch(part: str, cache: Path, progress: Progress = lambda _: None) -> Path:
 def _seal(folder: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.jar"))}
     if not sizes:
-        raise UnavailableError("Maven ended well and left no jar", next_step="run the command again")
+        raise UnavailableError("Maven succeeded but left no jar", next_step="run the command again")
     (folder / LIST).write_text(json.dumps(sizes, indent=1), "utf-8")
     folder.chmod(0o755)
 
@@ -158,7 +158,7 @@ def _copy_dependencies(maven: Path, part: str, into: Path, progress: Progress) -
             said = [line for line in lines if "ERROR" in line][:4] or lines[-4:]
             raise UnavailableError(
                 f"Maven could not fetch {TITLES[part]}: {' '.join(said)[:1_000]}",
-                next_step="look at the network and at ~/.m2/settings.xml, and run the command again",
+                next_step="check the network and ~/.m2/settings.xml, then run the command again",
             )
 
 

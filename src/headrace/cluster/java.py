@@ -38,18 +38,18 @@ def find_java(environ: Mapping[str, str] | None = None) -> Java:
     seen: list[str] = []
     for origin, path in _candidates(environ):
         if not path.is_file():
-            seen.append(f"{origin} holds no bin/java")
+            seen.append(f"{origin} has no bin/java")
             continue
         major = _major(path)
         if major is not None and major >= LEAST_JAVA:
             return Java(path, major)
         seen.append(f"{path} is {'of an unknown version' if major is None else f'Java {major}'}")
     if not shutil.which("java", path=environ.get("PATH", "")):
-        seen.append("there is no java on the PATH")
+        seen.append("no java is on the PATH")
     raise MissingExtraError(
         f"Kafka and Flink need Java {LEAST_JAVA} or newer: {'; '.join(seen)}",
         next_step=f"install a JDK {LEAST_JAVA} (Debian, Ubuntu: apt install openjdk-{LEAST_JAVA}-jdk-headless; "
-        f"macOS: brew install openjdk@{LEAST_JAVA}) or point JAVA_HOME at one",
+        f"macOS: brew install openjdk@{LEAST_JAVA})or set JAVA_HOME to one",
     )
 
 
@@ -59,7 +59,7 @@ def find_maven(environ: Mapping[str, str] | None = None) -> Path:
     found = shutil.which("mvn", path=environ.get("PATH", ""))
     if found is None:
         raise MissingExtraError(
-            "the jars of Kafka and Flink have not been fetched yet, and there is no mvn on the PATH",
+            "the jars of Kafka and Flink have not been fetched yet, and no mvn is on the PATH",
             next_step="install Maven (Debian, Ubuntu: apt install maven; macOS: brew install maven)",
         )
     return Path(found)

@@ -110,7 +110,7 @@ class LocalCluster:
         """Starts one server again and returns once it answers; does nothing where it runs."""
         program = self._program(name)
         if not log4j_file(self.directory).exists():
-            raise NotFoundError(f"there is no cluster in {self.directory}", next_step="bring it up first")
+            raise NotFoundError(f"there is no cluster in {self.directory}", next_step="run `headrace cluster up` first")
         java, folder = find_java(), fetch(program.part, self._cache)
         with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
             if not self.alive(name):
@@ -169,10 +169,10 @@ class LocalCluster:
         running = [name for name in self._programs if self.alive(name)]
         known = read_record(self.directory)
         if running and (known.ports, known.size) != (self.ports, self.size):
-            what = "on other ports" if known.ports != self.ports else "in another size"
+            what = "ports" if known.ports != self.ports else "sizes"
             raise BusyError(
-                f"{', '.join(running)} of {self.directory} run {what} than asked for",
-                next_step="run `headrace cluster down` first, or leave ports and sizes as they are",
+                f"{', '.join(running)} in {self.directory} already run with other {what} than requested",
+                next_step="run `headrace cluster down` first, or keep the current ports and sizes",
             )
 
     def _check_ports(self, missing: Sequence[str]) -> None:
@@ -185,10 +185,12 @@ class LocalCluster:
         }
         wanted = [port for name in missing for port in needed[name]]
         if len(set(wanted)) < len(wanted):
-            raise InvalidDeclarationError("one port is given twice", next_step="give each server a port of its own")
+            raise InvalidDeclarationError(
+                "the same port is given twice", next_step="give each server a port of its own"
+            )
         if holders := taken(wanted):
             text = "; ".join(f"{port} by {who}" for port, who in holders.items())
-            raise BusyError(f"ports are taken: {text}", next_step="end that program, or choose other ports")
+            raise BusyError(f"ports are already in use: {text}", next_step="stop that program or choose other ports")
 
     def _security_ports(self) -> list[int]:
         return [port for port, _ in self._security.listeners().values()] if self._security else []
@@ -223,7 +225,7 @@ class LocalCluster:
             for name in left:
                 if not self.alive(name):
                     raise UnavailableError(
-                        f"{name} ended while it started: {self._server(name).last_words(self._log(name))}",
+                        f"{name} exited during startup: {self._server(name).last_words(self._log(name))}",
                         next_step=f"read {self._log(name)}",
                     )
             if left and SYSTEM_CLOCK.monotonic() > deadline:

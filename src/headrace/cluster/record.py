@@ -35,7 +35,7 @@ def read_record(directory: Path) -> ClusterRecord:
         return ClusterRecord()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptDataError(
-            "is no record of a cluster", where=str(path), next_step="end its servers and remove the file"
+            "the file is not a cluster record", where=str(path), next_step="stop its servers and remove the file"
         ) from error
 
 

@@ -93,8 +93,8 @@ def _keytool(java: Java, *arguments: str) -> None:
     )
     if done.returncode != 0:
         raise UnavailableError(
-            f"keytool made no certificate: {(done.stdout + done.stderr).strip()[:500]}",
-            next_step=f"run it by hand: {java.keytool}",
+            f"keytool did not create a certificate: {(done.stdout + done.stderr).strip()[:500]}",
+            next_step=f"run {java.keytool} by hand",
         )
 
 

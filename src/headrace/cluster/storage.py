@@ -37,7 +37,7 @@ def format_storage(java: Java, jars: Path, directory: Path, progress: Progress) 
     if ended.returncode != 0:
         raise UnavailableError(
             f"Kafka could not format {kafka / 'data'}: {(ended.stdout + ended.stderr).strip()[-1_000:]}",
-            next_step="look at the disk's room and rights",
+            next_step="check the disk's free space and permissions",
         )
     done.touch()
 

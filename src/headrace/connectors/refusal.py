@@ -22,9 +22,7 @@ class RefusedRecordsError(FinalError):
     """
 
     def __init__(self, message: str, refused: Sequence[Refused], *, where: str | None = None) -> None:
-        super().__init__(
-            message, where=where, next_step="read the dead letters, correct the receiver, then replay them"
-        )
+        super().__init__(message, where=where, next_step="inspect the dead letters, fix the receiver, then replay them")
         self.refused = tuple(refused)
 
 
@@ -45,10 +43,10 @@ class ReceiverRejectsError(RetryableError):
 class ReceiverRejectsLoginError(ReceiverRejectsError):
     """It does not let us in."""
 
-    next_step_text = "correct the credentials; every record waits and is sent then"
+    next_step_text = "correct the credentials; the records wait and are sent afterwards"
 
 
 class ReceiverRejectsRequestError(ReceiverRejectsError):
     """It does not take what we send at this address in this manner."""
 
-    next_step_text = "correct the address or the method; every record waits and is sent then"
+    next_step_text = "correct the URL or the method; the records wait and are sent afterwards"

@@ -23,7 +23,7 @@ class ResourceId:
         """Reads `Kind/namespace/name`. CorruptDataError where it is something else."""
         parts = text.split("/")
         if len(parts) != 3 or not all(parts):
-            raise CorruptDataError(f"{text!r} is not the id of a resource", next_step="write Kind/namespace/name")
+            raise CorruptDataError(f"{text!r} is not a resource id", next_step="write Kind/namespace/name")
         return cls(*parts)
 
     @property

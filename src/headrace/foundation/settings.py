@@ -38,14 +38,14 @@ class Settings:
     kafka_prefix: str = field(
         default="headrace.",
         metadata=_doc(
-            "Prefix of every topic, group and transactional id on Kafka; use a different one for each project on a cluster."
+            "Prefix of every topic, group and transactional id on Kafka; give each project on a cluster its own."
         ),
     )
     kafka_properties: Mapping[str, str] = field(
         default_factory=dict[str, str],
         repr=False,
         metadata=_doc(
-            "Settings of the client (librdkafka's names), such as security.protocol, sasl.mechanism, sasl.username; a table, in the environment JSON; never shown."
+            "Kafka client settings under librdkafka's names, such as security.protocol, sasl.mechanism, sasl.username; a table, or JSON in the environment; never shown."
         ),
     )
     streams: str = field(default="duckdb", metadata=_doc("Engine that runs stream queries: duckdb or flink."))
@@ -63,17 +63,17 @@ class Settings:
     )
     tracking: str = field(
         default="mlflow",
-        metadata=_doc("Where curves, versions and decisions are mirrored to: mlflow (STATE/mlflow.db) or none."),
+        metadata=_doc("Where to mirror curves, versions and decisions: mlflow (STATE/mlflow.db) or none."),
     )
     answers: str = field(
         default="best-effort",
         metadata=_doc(
-            "Answers that cannot be kept: best-effort (given and counted) or required (the request is an error instead)."
+            "When an answer cannot be recorded: best-effort (return and count it) or required (fail the request)."
         ),
     )
-    secrets: Path | None = field(default=None, metadata=_doc("Folder that Secrets are mounted under, as NAME/KEY."))
+    secrets: Path | None = field(default=None, metadata=_doc("Folder where Secrets are mounted, as NAME/KEY."))
     log_level: str = field(
-        default="info", metadata=_doc("Least level of the program's own messages: debug, info, warning or error.")
+        default="info", metadata=_doc("Minimum level of Headrace's own messages: debug, info, warning or error.")
     )
 
     @property
@@ -116,8 +116,8 @@ def require_key(settings: Settings) -> None:
     """InvalidDeclarationError where the doors would stand open to others without a key."""
     if not is_loopback(settings.host) and not settings.api_key:
         raise InvalidDeclarationError(
-            f"{settings.host} can be reached from other machines and no api_key is set",
-            next_step=f"set {PREFIX}API_KEY, or listen at 127.0.0.1",
+            f"{settings.host} is reachable from other machines, but no api_key is set",
+            next_step=f"set {PREFIX}API_KEY, or listen on 127.0.0.1",
         )
 
 
@@ -135,11 +135,11 @@ def _file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidDeclarationError(f"cannot be read: {error}", where=str(path)) from error
+        raise InvalidDeclarationError(f"the file cannot be read: {error}", where=str(path)) from error
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidDeclarationError(f"not TOML: {error}", where=str(path)) from error
+        raise InvalidDeclarationError(f"the file is not valid TOML: {error}", where=str(path)) from error
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -35,7 +35,7 @@ class ShortNames:
         if candidates := self._ambiguous.get(said):
             raise NotFoundError(
                 f"several namespaces have a {self._what} {said!r}: {', '.join(candidates)}",
-                next_step="use one of these full names",
+                next_step="use a full name",
             )
         known = sorted(self.shown(one) for one in self._ids)
         near = get_close_matches(said, known, 1)

@@ -92,13 +92,13 @@ def version_order(version: object) -> str:
     those sort by their letters, and runs of digits in them by their value. UnusableDocumentError where it is none of these.
     """
     if isinstance(version, bool) or not isinstance(version, (int, float, str)):
-        raise UnusableDocumentError("unreadable_version", f"{version!r} is neither a number, a time nor a text")
+        raise UnusableDocumentError("unreadable_version", f"{version!r} is not a number, a time or a text")
     number = _number(version)
     if number is not None:
         return "n" + _sortable(number)
     text = _CONTROL.sub("", str(version))
     if len(text) > _MAX_DIGITS:
-        raise UnusableDocumentError("unreadable_version", f"a version of {len(text)} letters")
+        raise UnusableDocumentError("unreadable_version", f"the version has {len(text)} characters")
     return "t" + "".join(_run(part) for part in _DIGITS.split(text))
 
 
@@ -118,7 +118,9 @@ def _sortable(number: Decimal) -> str:
         return "1"
     size = len(text) + cast("int", exponent)
     if abs(size) >= _EXPONENTS or len(text) > _MAX_DIGITS:
-        raise UnusableDocumentError("unreadable_version", f"a number with {len(text)} digits and magnitude {size}")
+        raise UnusableDocumentError(
+            "unreadable_version", f"the version is a number with {len(text)} digits and magnitude {size}"
+        )
     key = f"{size + _EXPONENTS:06d}{text.rstrip('0')}"
     return "2" + key if number > 0 else "0" + key.translate(_COMPLEMENT) + "~"
 
@@ -151,7 +153,7 @@ def _version(values: Mapping[str, object], column: str | None, offset: int) -> t
         return f"r{offset}", version_order(offset)
     given = values.get(column)
     if given is None or given == "":
-        raise UnusableDocumentError("unreadable_version", "it has no version", where=column)
+        raise UnusableDocumentError("unreadable_version", "the document has no version", where=column)
     try:
         return _words(given).strip(), version_order(given)
     except UnusableDocumentError as error:
@@ -163,9 +165,9 @@ def _document(given: object, column: str) -> str:
         raise UnusableDocumentError("missing_id", "the document has no id", where=column)
     document = str(given)
     if len(document.encode()) > MAX_ID_BYTES:
-        raise UnusableDocumentError("unusable_id", f"an id has at most {MAX_ID_BYTES} bytes", where=column)
+        raise UnusableDocumentError("unusable_id", f"the id is longer than {MAX_ID_BYTES} bytes", where=column)
     if "\0" in document:
-        raise UnusableDocumentError("unusable_id", "an id holds no NUL character", where=column)
+        raise UnusableDocumentError("unusable_id", "the id contains a NUL character", where=column)
     return document
 
 
@@ -175,7 +177,7 @@ def _is_deletion(given: object, column: str) -> bool:
     word = given.strip().lower() if isinstance(given, str) else ""
     if word not in _UPSERTS and word not in _DELETES:
         known = ", ".join(sorted(_UPSERTS | _DELETES))
-        raise UnusableDocumentError("unknown_operation", f"{given!r} is none of: {known}", where=column)
+        raise UnusableDocumentError("unknown_operation", f"{given!r} is not one of: {known}", where=column)
     return word in _DELETES
 
 
@@ -184,7 +186,7 @@ def _media(given: object, column: str) -> str:
         return "markdown"
     media = _MEDIA.get(given.strip().lower()) if isinstance(given, str) else None
     if media is None:
-        raise UnusableDocumentError("unknown_media", f"{given!r} is neither markdown nor plain", where=column)
+        raise UnusableDocumentError("unknown_media", f"{given!r} is not markdown or plain", where=column)
     return media
 
 
@@ -227,7 +229,7 @@ def _valid_from(values: Mapping[str, object], column: str | None) -> int | None:
     if ms is None or abs(ms) >= FOREVER:
         raise UnusableDocumentError(
             "unreadable_valid_from",
-            f"{given!r} is neither a time like 2026-03-01T12:00:00Z nor milliseconds",
+            f"{given!r} is not a time such as 2026-03-01T12:00:00Z or a number of milliseconds",
             where=column,
         )
     return ms

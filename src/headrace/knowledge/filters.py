@@ -32,27 +32,33 @@ def parse_filter(given: Mapping[str, object], *, names: Sequence[str] | None = N
     conditions: list[Condition] = []
     for name, wanted in given.items():
         if names is not None and name not in names:
-            raise _invalid(f"there is no metadata {name!r}", f"use one of: {', '.join(names) or '(none is declared)'}")
+            raise _invalid(
+                f"unknown metadata field {name!r}", f"use one of: {', '.join(names) or '(none is declared)'}"
+            )
         clauses = cast("Mapping[str, object]", wanted) if isinstance(wanted, Mapping) else {"eq": wanted}
         conditions += [_condition(name, operator, value) for operator, value in clauses.items()]
     if len(conditions) > MAX_CONDITIONS:
-        raise _invalid(f"{len(conditions)} conditions; at most {MAX_CONDITIONS} are taken", "ask for less")
+        raise _invalid(
+            f"the filter has {len(conditions)} conditions; the limit is {MAX_CONDITIONS}", "use fewer conditions"
+        )
     return tuple(conditions)
 
 
 def _condition(name: str, operator: str, value: object) -> Condition:
     if operator not in OPERATORS:
-        raise _invalid(f"{name}: there is no comparison {operator!r}", f"use one of: {', '.join(OPERATORS)}")
+        raise _invalid(f"{name}: unknown operator {operator!r}", f"use one of: {', '.join(OPERATORS)}")
     values = cast("Sequence[object]", value) if operator == "in" and isinstance(value, (list, tuple)) else [value]
     if operator == "in" and not isinstance(value, (list, tuple)):
-        raise _invalid(f"{name}: `in` takes a list", f'write {{"{name}": {{"in": [...]}}}}')
+        raise _invalid(f"{name}: `in` requires a list", f'write {{"{name}": {{"in": [...]}}}}')
     if len(values) > MAX_VALUES:
-        raise _invalid(f"{name}: {len(values)} values; at most {MAX_VALUES} are taken", "ask for less")
+        raise _invalid(f"{name}: the filter has {len(values)} values; the limit is {MAX_VALUES}", "use fewer values")
     for one in values:
         if not isinstance(one, (str, int, float, bool)) or (isinstance(one, float) and one != one):  # noqa: PLR0124 - NaN alone differs from itself
-            raise _invalid(f"{name}: {one!r} is not a text, a number or a boolean", "compare with a plain value")
+            raise _invalid(
+                f"{name}: {one!r} is not a text, a number or a boolean", "compare with a text, a number or a boolean"
+            )
     if operator == "exists" and not isinstance(value, bool):
-        raise _invalid(f"{name}: `exists` takes true or false", f'write {{"{name}": {{"exists": true}}}}')
+        raise _invalid(f"{name}: `exists` requires true or false", f'write {{"{name}": {{"exists": true}}}}')
     return Condition(name, operator, tuple(cast("Sequence[Scalar]", values)))
 
 

@@ -105,13 +105,14 @@ class Retriever:
                 if one.id == wanted:
                     return one
             raise NotFoundError(
-                f"there is no generation {wanted!r}", next_step=f"known: {', '.join(one.id for one in known) or 'none'}"
+                f"there is no generation {wanted!r}",
+                next_step=f"use one of: {', '.join(one.id for one in known) or '(none)'}",
             )
         for one in known:
             if one.state == "active":
                 return one
         raise UnavailableError(
-            "nothing is indexed yet", next_step="start the index with `headrace up`, and wait until it is ready"
+            "nothing is indexed yet", next_step="start the index with `headrace up` and wait until it is ready"
         )
 
     def _vectors(
@@ -125,7 +126,7 @@ class Retriever:
         except (UnavailableError, NotFoundError) as error:
             if not degrade:
                 raise
-            return None, "keyword", f"searched by keywords alone: {error}"
+            return None, "keyword", f"searched by keywords only: {error}"
 
 
 def _readable(question: str) -> str:

@@ -43,7 +43,7 @@ class AnchorSet:
     def declare(self, options: AnchorOptions) -> None:
         """Takes over what is declared now; a smaller set keeps its first anchors."""
         if options.max < 0 or not 0 <= options.share < 1:
-            raise ValueError(f"anchors take max ≥ 0 and 0 ≤ share < 1, not {options.max} and {options.share}")
+            raise ValueError(f"anchors need max ≥ 0 and 0 ≤ share < 1, not max {options.max} and share {options.share}")
         self._options = options
         kept = dict(list(self._items.items())[: options.max])
         self._version += len(kept) < len(self._items)

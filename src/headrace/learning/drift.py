@@ -57,7 +57,7 @@ class DriftDetector:
     def __init__(self, options: DriftOptions | None = None) -> None:
         o = options or DriftOptions()
         if not 0 < o.slow < o.fast < 1:
-            raise ValueError(f"gains take 0 < slow < fast < 1, not slow {o.slow} and fast {o.fast}")
+            raise ValueError(f"gains must satisfy 0 < slow < fast < 1, not slow {o.slow} and fast {o.fast}")
         self._options = o
         self._averages = _Averages()
 
@@ -73,7 +73,7 @@ class DriftDetector:
     def update(self, score: float) -> bool:
         """Takes the next score; True once per fall: the averages start again after an alarm. ValueError outside [0, 1]."""
         if not 0.0 <= score <= 1.0:
-            raise ValueError(f"a score lies in [0, 1], not {score}")
+            raise ValueError(f"a score must be in [0, 1], not {score}")
         self._take(score)
         margin = self._options.z * self._deviation() + self._options.skew * self._options.fast
         alarm = self._averages.count > self._options.warm_up and self.slow - self.fast > margin

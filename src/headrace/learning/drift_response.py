@@ -45,7 +45,7 @@ def respond(
 ) -> DriftResponse:
     """Reasks within the budget; drops stale examples from replay, gives anchors their new answers."""
     if not reasker.can_ask:
-        reason = "the score fell; there is no teacher to reask, so replay stays and the learning rate warms up again"
+        reason = "the score fell; without a teacher to reask, replay is kept and the learning rate warms up again"
         return DriftResponse(Decision("drift", "learner", reason, offset, offset), labels_changed=False)
     asked = spread(replay.items, REASKED) + spread(anchors.items(), ANCHORS_REASKED)
     answers = reasker.reask(asked, offset)
@@ -59,7 +59,7 @@ def respond(
     what = (
         f"{share:.0%} of {len(known)} answers changed; dropped {dropped} replayed examples"
         if gone
-        else f"none of {len(known)} answers changed: the inputs moved"
+        else f"none of {len(known)} answers changed: the inputs shifted"
     )
     decision = Decision(
         "drift", "learner", f"the score fell; reasked, {what}", offset, offset, anchor_version=anchors.version,

@@ -40,7 +40,7 @@ class ReplayBuffer:
     def declare(self, options: ReplayOptions) -> None:
         """Takes over what is declared now; a smaller buffer forgets its oldest examples at once."""
         if options.capacity < 0:
-            raise ValueError(f"capacity is a number of examples, not {options.capacity}")
+            raise ValueError(f"capacity must be a number of examples, not {options.capacity}")
         self._options = options
         self._items = deque(self._items, maxlen=options.capacity)
 

@@ -30,7 +30,7 @@ class RoundAssembler:
     def declare(self, round_size: int) -> None:
         """The size of the rounds that close from now on, the open one included."""
         if round_size < 1:
-            raise ValueError(f"a round has at least one example, not {round_size}")
+            raise ValueError(f"a round needs at least one example, not {round_size}")
         self._round_size = round_size
 
     @property

@@ -62,7 +62,7 @@ class PrequentialRecord:
     def __init__(self, window: int = WINDOW) -> None:
         """`window` in examples."""
         if window < 1:
-            raise ValueError(f"a window has at least one example, not {window}")
+            raise ValueError(f"a window needs at least one example, not {window}")
         self._window = window
         self._tracks: dict[str, _Track] = {}
         self._marks: deque[Mark] = deque(maxlen=MARKS_KEPT)

@@ -62,7 +62,7 @@ class ChatTemplate:
             return self._template.render(messages=turns, add_generation_prompt=add_generation_prompt, **values)
         except (TemplateError, TypeError, KeyError) as error:
             raise InvalidDeclarationError(
-                f"the chat template refuses the messages: {error}", where=self._where
+                f"the chat template rejects the messages: {error}", where=self._where
             ) from error
 
 

@@ -72,7 +72,7 @@ class DirectoryStore:
         """Where the directory lies; NotFoundError where there is none."""
         target = self._root / digest
         if not _is_digest(digest) or not target.is_dir():
-            raise NotFoundError(f"{self._root} holds no directory {digest}")
+            raise NotFoundError(f"{self._root} has no directory {digest}")
         return target
 
     def verify(self, digest: str) -> None:
@@ -80,15 +80,15 @@ class DirectoryStore:
         target = self._root / digest
         manifest = target / MANIFEST
         if not manifest.is_file() or _sha256(manifest) != digest:
-            raise CorruptDataError("the manifest is not what was written", where=str(manifest))
+            raise CorruptDataError("the manifest was changed after it was written", where=str(manifest))
         expected: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
         for name, sha256 in expected.items():
             file = target / name
             if not file.is_file() or file.is_symlink() or _sha256(file) != sha256:
-                raise CorruptDataError("the file is not what was written", where=str(file))
+                raise CorruptDataError("the file was changed after it was written", where=str(file))
         added = {name for name, _ in _files(target)} - expected.keys()
         if added:
-            raise CorruptDataError("the file was added later", where=str(target / min(added)))
+            raise CorruptDataError("the file was added after the directory was written", where=str(target / min(added)))
 
     def digests(self) -> tuple[str, ...]:
         """All that are there, in order of name."""
@@ -156,7 +156,5 @@ def _sync(path: Path) -> None:
 
 def _explained(error: OSError, root: Path) -> Exception:
     if error.errno in _FULL:
-        return DiskFullError(
-            "the disk has no room left", where=str(root), next_step="Make room; the work goes on then."
-        )
+        return DiskFullError("the disk is full", where=str(root), next_step="Free some space; the work then resumes.")
     return error

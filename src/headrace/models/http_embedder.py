@@ -118,8 +118,8 @@ class HttpEmbedder:
             self._known = list(self._find())
         if not self._known:
             raise UnavailableError(
-                "no process of the embedding model answers",
-                next_step="start it with `headrace up`, and wait until it is ready",
+                "the embedding model's process does not answer",
+                next_step="start it with `headrace up` and wait until it is ready",
             )
         return self._known[0]
 
@@ -137,7 +137,7 @@ class HttpEmbedder:
                 except UnavailableError as error:
                     failed = error
         raise failed or UnavailableError(
-            "no process of the embedding model answers", next_step="start it with `headrace up`"
+            "the embedding model's process does not answer", next_step="start it with `headrace up`"
         )
 
     def _refreshed(self) -> list[Endpoint]:
@@ -154,7 +154,7 @@ class HttpEmbedder:
             )
         except httpx.TransportError as error:
             raise UnavailableError(
-                f"{endpoint.url} does not answer: {error}", next_step="see whether it runs"
+                f"{endpoint.url} does not answer: {error}", next_step="check that it is running"
             ) from error
         if response.status_code != 200:
             raise _refusal(endpoint, response)
@@ -217,19 +217,19 @@ def read_vectors(content: bytes, count: int, dimension: int, where: str) -> Vect
         rows = [_row(one["embedding"]) for one in sorted(data, key=lambda one: one["index"])]
         vectors = np.stack(rows) if rows else np.zeros((0, dimension), np.float32)
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
-        raise EmbeddingServiceError(f"{where} answers with what is no list of embeddings: {error}") from error
+        raise EmbeddingServiceError(f"{where} did not return a list of embeddings: {error}") from error
     if len(vectors) != count:
-        raise EmbeddingServiceError(f"{where} answers with {len(vectors)} vectors for {count} texts")
+        raise EmbeddingServiceError(f"{where} returned {len(vectors)} vectors for {count} texts")
     if dimension and vectors.shape[1] != dimension:
         raise EmbeddingServiceError(
-            f"{where} answers with vectors of {vectors.shape[1]} numbers where {dimension} belong",
-            next_step="declare the dimension that the service's model has, or the model that was declared before",
+            f"{where} returned vectors with {vectors.shape[1]} dimensions, not {dimension}",
+            next_step="declare the dimension of the service's model, or restore the model declared before",
         )
     if not np.isfinite(vectors).all():
-        raise EmbeddingServiceError(f"{where} answers with numbers that are not finite")
+        raise EmbeddingServiceError(f"{where} returned numbers that are not finite")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if (lengths == 0).any():
-        raise EmbeddingServiceError(f"{where} answers with a vector of zeros")
+        raise EmbeddingServiceError(f"{where} returned a vector of zeros")
     return (vectors / lengths).astype(np.float32)
 
 
@@ -242,10 +242,12 @@ def _row(given: object) -> Vectors:
 def _refusal(endpoint: Endpoint, response: httpx.Response) -> UnavailableError:
     said = response.text[:300]
     if response.status_code in _LASTING:
-        step = "check its key" if response.status_code in (401, 403) else "check the model's name and its limits"
-        return EmbeddingServiceError(f"{endpoint.url} refuses ({response.status_code}): {said}", next_step=step)
+        step = "check the API key" if response.status_code in (401, 403) else "check the model's name and limits"
+        return EmbeddingServiceError(
+            f"{endpoint.url} refused the request ({response.status_code}): {said}", next_step=step
+        )
     pause = response.headers.get("retry-after", "")
     return UnavailableError(
-        f"{endpoint.url} answers {response.status_code}: {said}",
+        f"{endpoint.url} answered {response.status_code}: {said}",
         retry_after_seconds=float(pause) if pause.replace(".", "", 1).isdigit() else None,
     )

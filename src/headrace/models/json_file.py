@@ -16,5 +16,5 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CorruptDataError(f"the file is not JSON: {error}", where=str(path)) from error
     if not isinstance(value, dict):
-        raise CorruptDataError("the file holds no JSON object", where=str(path))
+        raise CorruptDataError("the file is not a JSON object", where=str(path))
     return cast("dict[str, Any]", value)

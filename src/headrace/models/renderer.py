@@ -51,7 +51,7 @@ class CheckpointRenderer:
         answer_ids = self._plain.encode(answer, add_special_tokens=False).ids
         if output_max is not None and len(answer_ids) + 1 > output_max:
             raise TooLongError(
-                f"the answer has {len(answer_ids) + 1} tokens with its end, more than outputMax {output_max}"
+                f"the answer has {len(answer_ids) + 1} tokens including its end token, more than outputMax {output_max}"
             )
         prompt, kept = self._fit(messages, passages, input_max)
         return TokenSequence((*prompt, *answer_ids, self._end_token_id), len(prompt), kept)
@@ -82,7 +82,7 @@ class CheckpointRenderer:
             ids = self._render(fill_knowledge(messages, passages[:kept]))
             if input_max is None or len(ids) <= input_max:
                 return ids, kept
-        raise TooLongError(f"the prompt has {len(ids)} tokens without any passage, more than inputMax {input_max}")
+        raise TooLongError(f"the prompt has {len(ids)} tokens even without passages, more than inputMax {input_max}")
 
     def _render(self, messages: Sequence[Message]) -> list[int]:
         if any(token in message.content for message in messages for token in self._special):
@@ -99,7 +99,7 @@ class CheckpointRenderer:
         for message, mark in zip(messages, marks, strict=True):
             before, found, rest = rest.partition(mark)
             if not found:
-                raise InvalidDeclarationError("the chat template leaves out a message that names a special token")
+                raise InvalidDeclarationError("the chat template drops a message that contains a special token")
             ids += self._tokenizer.encode(before, add_special_tokens=False).ids
             ids += self._plain.encode(message.content, add_special_tokens=False).ids
         return ids + self._tokenizer.encode(rest, add_special_tokens=False).ids
@@ -153,7 +153,7 @@ def _end_token(path: Path, tokenizer: Tokenizer, template: ChatTemplate, names: 
         stops += [eos] if eos is not None else []
     if not stops:
         raise InvalidDeclarationError(
-            "the checkpoint names no end token",
+            "the checkpoint has no end token",
             where=str(path),
             next_step="Set eos_token in tokenizer_config.json or eos_token_id in generation_config.json.",
         )

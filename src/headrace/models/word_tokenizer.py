@@ -49,7 +49,7 @@ def train_word_tokenizer(text: Iterable[str], *, vocabulary: int) -> Tokenizer:
     always = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet()), *_number_pieces()]
     pieces = dict.fromkeys(always)
     if vocabulary < len(pieces):
-        raise ValueError(f"a vocabulary of {vocabulary} is too small: {len(pieces)} tokens are always there")
+        raise ValueError(f"a vocabulary of {vocabulary} is too small: {len(pieces)} tokens are always included")
     for piece, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if len(pieces) >= vocabulary:
             break

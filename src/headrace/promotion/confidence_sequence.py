@@ -72,7 +72,7 @@ class ConfidenceSequence(msgspec.Struct):
     def update(self, difference: float) -> None:
         """Takes the next row's d. ValueError where it is not in [-1, 1] (or not a number): the bound would mean nothing."""
         if not -1.0 <= difference <= 1.0:
-            raise ValueError(f"a difference lies in [-1, 1], not {difference}")
+            raise ValueError(f"a difference must be in [-1, 1], not {difference}")
         guess = min(GUESS_LIMIT, max(-GUESS_LIMIT, self.total / (self.rows + 1)))
         self.variance += (difference - guess) ** 2
         self.total += difference
@@ -82,7 +82,7 @@ class ConfidenceSequence(msgspec.Struct):
         """The same for many rows, at once: sums over an array of shape [n] in place of n calls."""
         d = np.asarray(differences, dtype=np.float64)
         if not (np.abs(d) <= 1.0).all():
-            raise ValueError("a difference lies in [-1, 1]")
+            raise ValueError("a difference must be in [-1, 1]")
         totals = self.total + np.concatenate(([0.0], np.cumsum(d)))
         guesses = np.clip(totals[:-1] / (self.rows + 1 + np.arange(len(d))), -GUESS_LIMIT, GUESS_LIMIT)
         self.variance += float(((d - guesses) ** 2).sum())

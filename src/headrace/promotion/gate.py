@@ -146,7 +146,9 @@ class PromotionGate:
         `metric`: what its differences will be of.
         """
         if self._trial:
-            raise ValueError(f"{self._trial.candidate} is on trial; a candidate is cut when none is")
+            raise ValueError(
+                f"{self._trial.candidate} is still on trial; a new candidate can be cut once its trial ends"
+            )
         attempt = self._attempts[self._served] = self._attempts.get(self._served, 0) + 1
         spent = spent_on(attempt, self._options.alpha)
         self._candidates += 1
@@ -155,7 +157,7 @@ class PromotionGate:
             f"candidate-{self._candidates}", version, offset, attempt, ConfidenceSequence(2 * spent), metric=metric
         )
         return Decision(
-            "cut", self._trial.candidate, f"a copy of the learner is tried against {self._served}", offset, offset,
+            "cut", self._trial.candidate, f"a copy of the learner is on trial against {self._served}", offset, offset,
             details={"served": self._served, "attempt": attempt, "alpha": spent, **({"metric": metric} if metric else {})},
         )  # fmt: skip
 
@@ -202,14 +204,14 @@ class PromotionGate:
         if probation.evidence.rows < self._options.probation_rows:
             return None
         self._probation = None
-        reason = f"{probation.previous} was not seen to be better in {probation.evidence.rows} rows"
+        reason = f"{probation.previous} was not shown to be better in {probation.evidence.rows} rows"
         return self._verdict("confirmed", self._served, probation, reason)
 
     def _roll_back(self, probation: Probation) -> Verdict:
         fallen = self._served
-        ended = self.abandon(probation.last_offset, f"{fallen}, which it came from, was rolled back")
+        ended = self.abandon(probation.last_offset, f"its parent {fallen} was rolled back")
         self._serve(probation.previous)
-        reason = f"{probation.previous} scores better than {fallen}, which had replaced it"
+        reason = f"{probation.previous} scores better than its replacement {fallen}"
         verdict = self._verdict("rolled_back", probation.previous, probation, reason, details={"fallen": fallen})
         return msgspec.structs.replace(verdict, decisions=(*(ended.decisions if ended else ()), *verdict.decisions))
 
@@ -233,7 +235,7 @@ class PromotionGate:
         self._trial = None
         if self._options.approval == "manual":
             self._awaiting, self._awaiting_metric = trial.version, trial.metric
-            reason = f"better than {self._served}; waits for a person"
+            reason = f"better than {self._served}; awaiting manual approval"
             return self._verdict("awaiting_approval", trial.version, trial, reason, anchors=anchors)
         reason = f"better than {self._served} over {trial.evidence.rows} rows"
         verdict = self._verdict("promoted", trial.version, trial, reason, anchors=anchors)

@@ -21,7 +21,7 @@ CLOSED_DISTINCT = 0.5
 def choose_metric(answers: Sequence[str]) -> MetricKind:
     """What `metric: auto` means, from the first answers: JSON objects, short closed answers, or free text. ValueError without any."""
     if not answers:
-        raise ValueError("a metric is chosen from at least one answer")
+        raise ValueError("choosing a metric needs at least one answer")
     if all(_object(answer) is not None for answer in answers):
         return "fields"
     short = all(len(answer.split()) <= CLOSED_WORDS and len(answer) <= CLOSED_CHARACTERS for answer in answers)
@@ -49,7 +49,7 @@ def difference(kind: MetricKind, candidate: Sequence[ModelScore], served: Sequen
     e in every token's probability) counts in full, and no single example counts for more.
     """
     if not candidate or len(candidate) != len(served):
-        raise ValueError(f"a row's examples are scored by both: {len(candidate)} and {len(served)} scores")
+        raise ValueError(f"both models must score every example of a row: {len(candidate)} and {len(served)} scores")
     pairs = zip(candidate, served, strict=True)
     if kind == "loss":
         leads = [min(1.0, max(-1.0, _finite(old.loss) - _finite(new.loss))) for new, old in pairs]

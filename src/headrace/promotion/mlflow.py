@@ -59,7 +59,7 @@ def _client(store: Path) -> "MlflowClient":
             file.unlink()
         raise CorruptDataError(
             f"{store} could not be opened and was removed: {error}",
-            next_step="open it again in a new process: everything is mirrored again",
+            next_step="open it again in a new process; everything is then mirrored again",
         ) from error
 
 

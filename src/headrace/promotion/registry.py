@@ -69,7 +69,7 @@ class Registry(msgspec.Struct, frozen=True):
     def with_version(self, version: Version) -> "Registry":
         """Adds a version, which must bear `next_version()`'s name; it is not served yet."""
         if version.name != self.next_version():
-            raise ValueError(f"the next version is {self.next_version()}, not {version.name}")
+            raise ValueError(f"the next version must be {self.next_version()}, not {version.name}")
         return msgspec.structs.replace(self, versions=(*self.versions, version), next_number=self.next_number + 1)
 
     def with_base(self, digest: str, weights_sha256: str, created_ms: int) -> "Registry":
@@ -84,8 +84,8 @@ class Registry(msgspec.Struct, frozen=True):
         """Moves the alias; promoting what is served changes nothing. InvalidDeclarationError for a version of a former base."""
         if self.version(name).base != self.base:
             raise InvalidDeclarationError(
-                f"{name} was trained from another base model than the one in use ({self.base})",
-                next_step="promote a version of this base, or declare the former base and reset the model",
+                f"{name} was trained from a base model other than {self.base}, which is in use",
+                next_step="promote a version of this base, or declare the former base and reset the finetuner",
             )
         return self if name == self.served else msgspec.structs.replace(self, served=name, previous=self.served)
 
@@ -93,7 +93,7 @@ class Registry(msgspec.Struct, frozen=True):
         """Moves the alias back to the previous version. InvalidDeclarationError where there is none."""
         if self.previous is None:
             raise InvalidDeclarationError(
-                f"{self.served} has no previous version", next_step="promote a version by its name"
+                f"{self.served} has no previous version", next_step="promote a version by name"
             )
         return msgspec.structs.replace(self, served=self.previous, previous=None)
 

@@ -135,7 +135,7 @@ class AnswerService:
             return self._pools[version.model]
         except KeyError as error:
             known = ", ".join(one.full_name for one in sorted(self._pools)) or "none"
-            raise NotFoundError(f"{version.model.full_name} has no replicas; these have: {known}") from error
+            raise NotFoundError(f"{version.model.full_name} has no replicas; models with replicas: {known}") from error
 
     async def _prepare(self, version: VersionRef) -> None:
         await self._facts.get(version.path)

@@ -43,7 +43,7 @@ def read_config(path: Path) -> CheckpointConfig:
     values = read_json(path / "config.json")
     model_type = values.get("model_type")
     if not isinstance(model_type, str):
-        raise CorruptDataError("config.json names no model_type", where=str(path))
+        raise CorruptDataError("config.json has no model_type", where=str(path))
     return CheckpointConfig(path, model_type, values)
 
 
@@ -62,8 +62,8 @@ def read_json(file: Path) -> dict[str, object]:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, object])
     except FileNotFoundError as error:
         raise NotFoundError(
-            f"{file.parent} is no checkpoint: it has no {file.name}",
-            next_step="Give a directory that save_pretrained wrote.",
+            f"{file.parent} is not a checkpoint: it has no {file.name}",
+            next_step="Give a directory written by save_pretrained.",
         ) from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptDataError(f"the file is not a JSON object: {error}", where=str(file)) from error

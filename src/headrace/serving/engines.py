@@ -27,7 +27,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {"numpy": _numpy, "transformers": _tr
 def engine_for(path: Path, only: str | None = None) -> Engine:
     """The first engine that runs the checkpoint; InvalidDeclarationError where none does, or `only` does not."""
     if only is not None and only not in ENGINES:
-        raise InvalidDeclarationError(f"{only!r} is no engine", next_step=f"Use one of: {', '.join(ENGINES)}.")
+        raise InvalidDeclarationError(f"unknown engine {only!r}", next_step=f"Use one of: {', '.join(ENGINES)}.")
     config = read_config(path)
     reasons: list[str] = []
     for name in ENGINES if only is None else (only,):
@@ -36,4 +36,4 @@ def engine_for(path: Path, only: str | None = None) -> Engine:
         if reason is None:
             return engine
         reasons.append(f"{name}: {reason}")
-    raise InvalidDeclarationError(f"no engine runs this checkpoint ({'; '.join(reasons)})", where=str(path))
+    raise InvalidDeclarationError(f"no engine can run this checkpoint ({'; '.join(reasons)})", where=str(path))

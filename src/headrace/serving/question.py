@@ -74,7 +74,7 @@ def prompt_ids(
     if question.ids is not None:
         ids = question.ids
         if not all(0 <= token < facts.vocabulary_size for token in ids):
-            raise InvalidDeclarationError(f"token ids are 0 to {facts.vocabulary_size - 1}", where="prompt")
+            raise InvalidDeclarationError(f"token ids must be 0 to {facts.vocabulary_size - 1}", where="prompt")
     elif question.plain:
         ids = facts.renderer.encode(question.messages[0].content)
     else:
@@ -102,7 +102,7 @@ def generation_requests(
 ) -> list[GenerationRequest]:
     """One request per choice, numbered from `first`; with a seed, choice i draws with seed + i."""
     if any(not 0 <= token < facts.vocabulary_size for token in wishes.logit_bias):
-        raise InvalidDeclarationError(f"token ids are 0 to {facts.vocabulary_size - 1}", where="logit_bias")
+        raise InvalidDeclarationError(f"token ids must be 0 to {facts.vocabulary_size - 1}", where="logit_bias")
     room = facts.max_positions - len(ids)
     return [
         GenerationRequest(

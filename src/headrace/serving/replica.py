@@ -59,7 +59,7 @@ class Channel:
                 continue
             data = self._connection.recv(2**20)
             if not data:
-                raise EOFError("the gateway has closed the connection")
+                raise EOFError("the gateway closed the connection")
             self._buffer += data
         return [read_to_replica(body) for body in self._bodies()]
 
@@ -172,11 +172,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Serves the gateway at the other end of `--connection` until it closes it."""
     parser = argparse.ArgumentParser(prog="python -m headrace.serving.replica", description=__doc__)
     parser.add_argument("--connection", type=int, required=True, help="file descriptor of a connected socket")
-    parser.add_argument("--parent", type=int, required=True, help="process id; the replica ends with it")
+    parser.add_argument("--parent", type=int, required=True, help="process id; the replica exits when it does")
     parser.add_argument("--max-versions", type=int, default=3, help="versions kept in memory")
     parser.add_argument("--memory-bytes", type=int, default=None, help="limit of data memory")
     parser.add_argument(
-        "--engine", default=None, help="numpy or transformers; left out: the lightest that runs the version"
+        "--engine", default=None, help="numpy or transformers; default: the lightest engine that runs the version"
     )
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)

@@ -83,7 +83,7 @@ class ReplicaPool:
             if reply.error:
                 raise CorruptDataError(f"the version cannot be loaded: {reply.error}", where=str(path))
         if not loaded:
-            raise UnavailableError("every replica ended while it loaded a version", where=str(path))
+            raise UnavailableError("every replica exited while loading a version", where=str(path))
         if path not in self._warm:
             self._warm.append(path)
 
@@ -107,10 +107,10 @@ class ReplicaPool:
                 replica.close_request(request.id)
                 self._release(replica)
             if said:
-                yield GenerationStep(request.id, "", 0, (), "error", "the replica ended in the middle of the answer")
+                yield GenerationStep(request.id, "", 0, (), "error", "the replica exited during the answer")
                 return
         yield GenerationStep(
-            request.id, "", 0, (), "error", f"{_ATTEMPTS} replicas ended while they worked on this request"
+            request.id, "", 0, (), "error", f"{_ATTEMPTS} replicas exited while working on this request"
         )
 
     async def drain(self, timeout_seconds: float = 30.0) -> bool:
@@ -141,7 +141,7 @@ class ReplicaPool:
             self._in_flight[replica.pid] += 1
             return replica
         if len(self._waiting) >= self._options.max_queue:
-            raise BusyError(f"{len(self._waiting)} requests are waiting already", retry_after_seconds=1)
+            raise BusyError(f"{len(self._waiting)} requests are already waiting", retry_after_seconds=1)
         return await self._wait_for_turn()
 
     async def _wait_for_turn(self) -> ReplicaProcess:
@@ -156,7 +156,7 @@ class ReplicaPool:
             elif turn.done() and not turn.cancelled():
                 self._release(turn.result())
             if isinstance(error, TimeoutError):
-                raise UnavailableError("no replica became free in time", retry_after_seconds=5) from error
+                raise UnavailableError("no replica became available in time", retry_after_seconds=5) from error
             raise
 
     def _release(self, replica: ReplicaProcess) -> None:
@@ -186,7 +186,7 @@ class ReplicaPool:
                     await self._change()
         except TimeoutError as error:
             raise UnavailableError(
-                "no replica could be started", next_step="Read the replicas' messages on stderr."
+                "no replica could start", next_step="Check the replicas' messages on stderr."
             ) from error
 
     async def _change(self) -> None:

@@ -80,9 +80,9 @@ class ReplicaProcess:
         except (EOFError, OSError, TimeoutError) as error:
             writer.close()
             await _end(process)
-            raise UnavailableError("a replica did not start", next_step="Its own message stands above.") from error
+            raise UnavailableError("a replica did not start", next_step="See its own message above.") from error
         if not isinstance(first, Started):
-            raise CorruptDataError(f"a replica began with {type(first).__name__}")
+            raise CorruptDataError(f"a replica sent {type(first).__name__} first")
         return ReplicaProcess(process, reader, writer)
 
     @property
@@ -105,7 +105,7 @@ class ReplicaProcess:
     async def prepare(self, path: str) -> Prepared:
         """Loads a version; UnavailableError where the replica ends meanwhile."""
         if not self.alive:
-            raise ReplicaLostError("the replica has ended")
+            raise ReplicaLostError("the replica has exited")
         future = self._preparing.get(path)
         if future is None:
             future = self._preparing[path] = asyncio.get_running_loop().create_future()
@@ -177,7 +177,7 @@ class ReplicaProcess:
             queue.put_nowait(None)
         self._answers.clear()
         for future in self._preparing.values():
-            future.set_exception(ReplicaLostError("the replica ended while it loaded a version"))
+            future.set_exception(ReplicaLostError("the replica exited while loading a version"))
             future.exception()  # read here, so that asyncio does not log a future that is no longer awaited
         self._preparing.clear()
 

@@ -64,8 +64,8 @@ class VersionBatch:
         """Takes a request in. ValueError where prompt and answer exceed the model's positions, or nothing is asked."""
         if request.max_tokens < 1 or len(request.prompt_ids) + request.max_tokens > self._max_positions:
             raise ValueError(
-                f"{len(request.prompt_ids)} prompt tokens and {request.max_tokens} more do not fit "
-                f"into {self._max_positions} positions"
+                f"{len(request.prompt_ids)} prompt tokens plus {request.max_tokens} new tokens exceed "
+                f"the model's {self._max_positions} positions"
             )
         self._writing[self._batch.join(request.prompt_ids)] = _Writing(request, self._decoder)
 

@@ -104,7 +104,7 @@ class AnthropicTeacher:
         cached_tokens = (counts.cache_creation_input_tokens or 0) + (counts.cache_read_input_tokens or 0)
         usage = Usage(counts.input_tokens + cached_tokens, counts.output_tokens)
         if reply.stop_reason == "refusal":
-            raise RefusedError("the teacher refused", where=self._where, billed=usage)
+            raise RefusedError("the teacher refused to answer", where=self._where, billed=usage)
         if reply.stop_reason in _CUT_OFF:
             raise UnusableAnswerError(f"the answer was cut off ({reply.stop_reason})", where=self._where, billed=usage)
         text = "".join(block.text for block in reply.content if block.type == "text")

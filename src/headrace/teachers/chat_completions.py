@@ -90,9 +90,9 @@ def read_answer(
     usage = Usage(counts.prompt_tokens, counts.completion_tokens) if completion.usage else None
     if choice.message.refusal or choice.finish_reason == "content_filter":
         why = choice.message.refusal or "content filter"
-        raise RefusedError(f"the teacher refused: {failures.scrubbed(why)}", where=where, billed=usage)
+        raise RefusedError(f"the teacher refused to answer: {failures.scrubbed(why)}", where=where, billed=usage)
     if choice.finish_reason == "length":
-        raise UnusableAnswerError("the answer was cut off at the limit of tokens", where=where, billed=usage)
+        raise UnusableAnswerError("the answer was cut off at the token limit", where=where, billed=usage)
     text = choice.message.content or ""
     if not text.strip():
         raise UnusableAnswerError("the answer is empty", where=where, billed=usage)

@@ -63,14 +63,16 @@ class Failures:
                 said, where=self._where, retry_after_seconds=wait, rate_limited=reply.status == 429
             )
         if reply.status == 413 or reply.code in _TOO_LONG_CODES or _says_too_long(reply.message):
-            return RefusedError(said, where=self._where, next_step="shorten the prompt")
+            return RefusedError(
+                said, where=self._where, next_step="shorten the prompt, or check the provider's content filter"
+            )
         return TeacherRejectedError(
             said, where=self._where, next_step=_NEXT_STEPS.get(reply.status, "check the MegaModel's modelTemplate")
         )
 
     def no_connection(self, why: str) -> TeacherUnavailableError:
         """Nothing was sent."""
-        return TeacherUnavailableError(f"no connection to the teacher: {self.scrubbed(why)}", where=self._where)
+        return TeacherUnavailableError(f"cannot connect to the teacher: {self.scrubbed(why)}", where=self._where)
 
     def broken(self, why: str) -> TeacherUnavailableError:
         """The request had left, and no whole answer came back."""
@@ -84,7 +86,7 @@ class Failures:
 
     def malformed(self, why: str) -> TeacherUnavailableError:
         """A body that is not what the protocol says."""
-        return self.broken(f"its body is not the provider's protocol ({why})")
+        return self.broken(f"the response does not follow the provider's protocol ({why})")
 
     def scrubbed(self, text: str) -> str:
         """The text without the key, cut after 300 characters."""

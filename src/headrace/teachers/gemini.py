@@ -135,7 +135,7 @@ class GeminiTeacher:
         return TeacherAnswer(text, reply.model_version or self._model, spent.input_tokens, spent.output_tokens)
 
     def _refuse(self, reason: str, usage: Usage | None) -> NoReturn:
-        raise RefusedError(f"the teacher refused: {reason}", where=self._where, billed=usage)
+        raise RefusedError(f"the teacher refused to answer: {reason}", where=self._where, billed=usage)
 
     async def close(self) -> None:
         await self._client.aio.aclose()

@@ -183,7 +183,7 @@ def add(db: sqlite3.Connection, owner: str, **changes: int) -> None:
 
 def _budget_spent(owner: str, spent: str, lost: str, wanted: str) -> BudgetSpentError:
     return BudgetSpentError(
-        f"the budget is used up: {spent} are spent or reserved, {lost}and the next call may take {wanted}",
+        f"the budget is spent: {spent} are spent or reserved, {lost}and the next call may cost {wanted}",
         where=f"{owner}: spec.teacher.budget",
         next_step="raise spec.teacher.budget",
     )

@@ -77,7 +77,9 @@ class Gate:
             waited = self._clock.monotonic() - started
             if waited + wait > give_up_seconds:
                 raise TeacherUnavailableError(
-                    f"the teacher's rate limit asks to wait {wait:.0f} s", retry_after_seconds=wait, rate_limited=True
+                    f"the teacher's rate limit requires a wait of {wait:.0f} s",
+                    retry_after_seconds=wait,
+                    rate_limited=True,
                 )
             await self._wait_for_change(wait)
         self._requests.take(1)

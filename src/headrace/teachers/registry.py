@@ -22,7 +22,7 @@ def open_teacher(options: TeacherOptions) -> Teacher:
     found = list(entry_points(group=GROUP, name=options.provider))
     if not found:
         raise InvalidDeclarationError(
-            f"there is no provider {options.provider!r}",
+            f"unknown provider {options.provider!r}",
             where=f"MegaModel/{options.name}: spec.modelProvider",
             next_step=f"use one of: {', '.join(providers())}",
         )

@@ -68,14 +68,14 @@ DROP TABLE former_reservations;
 DROP TABLE former_spending;
 """
 SCHEMA = Schema(
-    what="the store of answers",
+    what="the answer store",
     application_id=0x48524154,  # 'HRAT'
     version=3,
     readable_since="0.2.0",
     tables=_ANSWERS + _CITATIONS + _VERSIONS_OF_DOCUMENTS + _LEDGER,
     migrations={1: lambda db: run(db, _FROM_1), 2: lambda db: run(db, _FROM_2)},
     marked_since=3,
-    damaged="move the file away: cached answers and the record of spending go with it",
+    damaged="move the file away; cached answers and spending records are lost with it",
 )
 """Answers before version 3 do not say which endpoint and namespace they came from, so they are dropped; spending stays."""
 

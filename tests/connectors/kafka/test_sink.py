@@ -136,7 +136,7 @@ def test_a_sink_that_was_replaced_does_not_write(new_topic: NewTopic) -> None:
     new.recover(None)
     new.write(records([{"n": n} for n in range(3)]))
     new.prepare()
-    with pytest.raises(FencedError, match="another process writes"):
+    with pytest.raises(FencedError, match="another process is writing"):
         old.prepare()
 
     assert numbers(topic) == [0, 1, 2]

@@ -36,12 +36,12 @@ class Extraction:
             send(process.stdin, request)
             if not select.select([process.stdout], [], [], self._timeout)[0]:
                 self.close()
-                raise UnreadableDocumentError("too_slow", f"reading it takes longer than {self._timeout:g} s")
+                raise UnreadableDocumentError("too_slow", f"extracting its text takes longer than {self._timeout:g} s")
             size = LENGTH.unpack(process.stdout.read(LENGTH.size))[0]
             return msgspec.msgpack.decode(process.stdout.read(size), type=Answer)
         except (BrokenPipeError, struct.error, msgspec.DecodeError) as error:
             self.close()
-            raise UnreadableDocumentError("unreadable", "reading it broke the process that reads") from error
+            raise UnreadableDocumentError("unreadable", "it crashed the process that extracts its text") from error
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:

@@ -47,16 +47,16 @@ def answer(request: Request) -> Answer:
     except UnreadableDocumentError as error:
         return Answer(error.code, error.message)
     except (UnicodeDecodeError, LookupError) as error:
-        return Answer("invalid_utf8", f"the page is not in the charset that it names: {error}")
+        return Answer("invalid_utf8", f"the page is not in its declared charset: {error}")
     except RecursionError:
         return Answer("too_deep", "it nests too deeply")
     except MemoryError:
-        return Answer("too_large", f"reading it takes more than {MOST_MEMORY >> 20} MiB of memory")
+        return Answer("too_large", f"extracting its text takes more than {MOST_MEMORY >> 20} MiB of memory")
     except Exception as error:  # noqa: BLE001 - a parser may fail in any way; the letter says how
         reason = str(error).split("\n", maxsplit=1)[0][:500]
         return Answer(f"broken_{request.kind}", f"it cannot be read: {reason or type(error).__name__}")
     if not body.strip():
-        return Answer("no_text", "it holds no text")
+        return Answer("no_text", "it contains no text")
     return Answer("", "", _clean(title), _clean(body), {_clean(name): _clean(text) for name, text in fields.items()})
 
 

@@ -132,9 +132,9 @@ def out_of_reach(look: Look, known: Mapping[str, FolderMark]) -> dict[str, str]:
         now = look.folders.get(name)
         if now is None:
             if mark.mount and name not in held:
-                held[name] = "what was mounted there is gone"
+                held[name] = "its mount is gone"
         elif name in look.empty and (now.device, now.inode) != (mark.device, mark.inode):
-            held[name] = "it is empty, and not the folder that it was: something was unmounted or replaced"
+            held[name] = "it is an empty, different folder: something was unmounted or replaced"
     return held
 
 

@@ -59,7 +59,7 @@ class Known:
             for key, value in saved.items():
                 self._load(key, value)
         except msgspec.DecodeError as error:
-            raise CorruptDataError(f"the state of a folder of documents does not parse: {error}") from error
+            raise CorruptDataError(f"the documents folder's state does not parse: {error}") from error
 
     def _load(self, key: str, value: bytes) -> None:
         if key.startswith(_FILE):

@@ -87,7 +87,7 @@ def _path(file: str, fields: dict[str, msgspec.Raw]) -> str:
         return own
     number = _word(fields, "id")
     if not number:
-        raise UnreadableDocumentError("missing_id", "it has neither path nor id")
+        raise UnreadableDocumentError("missing_id", "it has neither a path nor an id")
     return f"{escaped(file, '#')}#{number}"
 
 

@@ -10,7 +10,7 @@ from headrace.foundation.quantities import parse_duration_ms, parse_memory
 
 def _duration(text: str) -> str:
     if parse_duration_ms(text) < 1:
-        raise ValueError(f"{text!r} is no time at all")
+        raise ValueError(f"{text!r} must be longer than 0")
     return text
 
 

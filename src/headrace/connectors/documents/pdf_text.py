@@ -18,7 +18,7 @@ def read_pdf(data: bytes, max_pages: int, max_letters: int) -> tuple[str, str, d
             raise UnreadableDocumentError("encrypted", "the PDF is encrypted")
         if len(reader.pages) > max_pages:
             raise UnreadableDocumentError(
-                "too_long", f"the PDF has {len(reader.pages)} pages; at most {max_pages} are read"
+                "too_long", f"the PDF has {len(reader.pages)} pages; the limit is {max_pages}"
             )
         info = _info(reader)
         return info.get("title", ""), _text(reader, max_letters), info
@@ -45,8 +45,8 @@ def _text(reader: PdfReader, max_letters: int) -> str:
         pages.append(page.extract_text().strip())
         letters += len(pages[-1])
         if letters > max_letters:
-            raise UnreadableDocumentError("too_long", f"the PDF holds more than {max_letters} letters")
+            raise UnreadableDocumentError("too_long", f"the PDF contains more than {max_letters} characters")
     text = "\n\n".join(page for page in pages if page)
     if not text.strip():
-        raise UnreadableDocumentError("no_text", "the PDF holds no text; pages that are pictures are not read")
+        raise UnreadableDocumentError("no_text", "the PDF contains no text; scanned pages are not read")
     return text

@@ -67,7 +67,7 @@ class Reading:
             entry = msgspec.structs.replace(before, stamp=seen.stamp, hash="")
             return [
                 self._letter(
-                    name, entry, "too_long", f"it has {seen.stamp.size} bytes; at most {self._max_bytes} are read", b""
+                    name, entry, "too_long", f"it has {seen.stamp.size} bytes; the limit is {self._max_bytes}", b""
                 )
             ]
         with seen.path.open("rb") as file:

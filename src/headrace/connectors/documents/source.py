@@ -60,8 +60,8 @@ def columns_of(declared: RowSchema | None, where: str) -> RowSchema:
             columns.append(column)
         elif arrow_type(column.type) != arrow_type(kind):
             raise InvalidDeclarationError(
-                f"the column {column.name} of documents is {kind}, not {column.type}", where=f"{where}: spec.schema",
-                next_step="leave it out, or give yours another name",
+                f"the documents column {column.name} has type {kind}, not {column.type}", where=f"{where}: spec.schema",
+                next_step="remove it, or rename your column",
             )  # fmt: skip
     return RowSchema(tuple(columns))
 
@@ -119,8 +119,8 @@ class DocumentsSource:
         self._start({} if position is None else self._context.saved(), given)
         if not self._known.folders and not self._root.is_dir():
             raise NotFoundError(
-                f"there is no folder {self._options.path}", where=f"{self._where}: spec.documents.path",
-                next_step="make it, or give the path of a folder, relative to the YAML file",
+                f"the folder {self._options.path} does not exist", where=f"{self._where}: spec.documents.path",
+                next_step="create it, or give a folder's path relative to the YAML file",
             )  # fmt: skip
 
     def poll(self, max_rows: int, timeout_seconds: float) -> SourceBatch:
@@ -198,9 +198,9 @@ class DocumentsSource:
     def _away(self) -> UnavailableError:
         name, why = min(self._held.items())
         return UnavailableError(
-            f"{self._options.path}{'/' + name if name else ''} is out of reach: {why}; its documents stay as they are",
+            f"{self._options.path}{'/' + name if name else ''} cannot be reached: {why}; its documents are kept as they are",
             where=f"{self._where}: spec.documents.path",
-            next_step="mount it again, or, should its documents go, put another document into it or remove it",
+            next_step="mount it again; to delete its documents, put another document into the folder or remove the folder",
         )
 
     # -- giving

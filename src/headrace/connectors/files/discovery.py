@@ -55,19 +55,19 @@ class Discovery:
         path = Path(self._pattern)
         if not path.is_file() and read_before:
             raise UnavailableError(
-                f"{self._options.path} is gone", where=f"{self._where}.path",
-                next_step="put it back; reading goes on where it stopped",
+                f"{self._options.path} no longer exists", where=f"{self._where}.path",
+                next_step="put it back; reading resumes where it stopped",
             )  # fmt: skip
         if not path.is_file():
             raise NotFoundError(
-                f"there is no file {self._options.path}", where=f"{self._where}.path",
+                f"no file matches {self._options.path}", where=f"{self._where}.path",
                 next_step="give the path of a file, a folder or a glob, relative to the YAML file",
             )  # fmt: skip
         found = self._found(path, path.parent)
         if found is None:
             raise InvalidDeclarationError(
-                f"the suffix of {path.name} does not tell what it holds", where=f"{self._where}.format",
-                next_step="write format: json, csv or parquet",
+                f"the suffix of {path.name} does not determine the format", where=f"{self._where}.format",
+                next_step="set format to json, csv or parquet",
             )  # fmt: skip
         return found
 

@@ -134,7 +134,7 @@ def _header(file: FoundFile, options: Options, *, final: bool) -> tuple[list[str
     found = read_header(data, options.delimiter)
     if found is None:
         if final and data:
-            raise CorruptDataError("the header of the file cannot be read as CSV", where=str(file.path))
+            raise CorruptDataError("the file's header is not valid CSV", where=str(file.path))
         return None
     return found[0], min(found[1], size) + bom, data[: found[1]].count(b"\n")
 

@@ -31,7 +31,7 @@ class Options(BaseModel):
     @model_validator(mode="after")
     def _of_json(self) -> "Options":
         if self.envelope != "none" and self.format in ("csv", "parquet"):
-            raise ValueError(f"an envelope comes in JSON lines, not in {self.format}")
+            raise ValueError(f"an envelope requires format json, not {self.format}")
         return self
 
 

@@ -63,9 +63,9 @@ def difference(path: Path, state: FileState, *, plain: bool) -> str | None:
         head = file.read(state.prefix_bytes)
     size = path.stat().st_size
     if plain and size < state.offset:
-        return f"it was read up to byte {state.offset} and has only {size} now"
+        return f"it was read up to byte {state.offset} but now has only {size} bytes"
     if len(head) < state.prefix_bytes:
-        return f"it had {state.prefix_bytes} bytes or more and has only {size} now"
+        return f"it had at least {state.prefix_bytes} bytes but now has only {size}"
     if state.prefix_bytes and _hash(head) != state.prefix_hash:
         return "it was replaced by another file of the same name"
     return None

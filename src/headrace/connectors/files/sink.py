@@ -168,7 +168,7 @@ class FilesSink:
         held = open_part.stat().st_size if open_part.exists() else 0
         if held < state.size:
             raise CorruptDataError(
-                f"it has {held} bytes; the last commit names {state.size}", where=str(open_part),
+                f"the file has {held} bytes, but the last commit recorded {state.size}", where=str(open_part),
                 next_step="restore the folder from a backup, or apply the sink under a new name",
             )  # fmt: skip
         os.truncate(open_part, state.size)
@@ -194,7 +194,7 @@ class _disk_errors:  # noqa: N801 -- reads as the statement it is
         where = str(self._folder)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
-                "the disk is full", where=where, next_step="free some space; the sink goes on by itself"
+                "the disk is full", where=where, next_step="free some space; the sink then resumes on its own"
             ) from error
         raise UnavailableError(f"the folder cannot be written ({error.strerror or error})", where=where) from error
 
@@ -210,7 +210,9 @@ def _write_parquet(part: Path, target: Path) -> None:
     data = part.read_bytes()
     schema = infer_json(data.splitlines())
     if schema is None:
-        raise CorruptDataError("none of its records is a JSON object, so they make no Parquet", where=str(part))
+        raise CorruptDataError(
+            "none of its records is a JSON object, so no Parquet file can be written", where=str(part)
+        )
     block = JsonLines(schema, max_record_bytes=len(data)).parse(data, final=True)
     if block.rejects:
         raise CorruptDataError(f"record {block.rejects[0].index + 1}: {block.rejects[0].reason}", where=str(part))

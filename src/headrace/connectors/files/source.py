@@ -62,7 +62,7 @@ class FilesSource:
         self._sizes: dict[str, tuple[int, int, int]] = {}
         self._faults: list[tuple[str, DeadLetter]] = []
         self._next_step = (
-            f"Put the file back as it was, or read it from the beginning: `headrace reset StreamConnector/{options.id.name} "
+            f"Restore the file, or read it from the beginning: `headrace reset StreamConnector/{options.id.name} "
             f"-n {options.id.namespace} --from source`."
         )
 
@@ -126,7 +126,7 @@ class FilesSource:
             raise UnavailableError(
                 f"{name} cannot be read: {error.strerror or error}",
                 where=self._where,
-                next_step="put it back or make it readable; reading goes on where it stopped",
+                next_step="put it back or make it readable; reading resumes where it stopped",
             ) from error
 
     def _take(self, max_rows: int) -> SourceBatch | None:

@@ -90,7 +90,7 @@ class TextReader:
         size = self._skipped + newline + 1
         self._line, self._offset = self._line + 1, self._offset + size
         self._data, self._skipped = chunk[newline + 1 :], 0
-        reason = f"the record has {size} bytes; at most {self._limit} are read"
+        reason = f"the record has {size} bytes; the limit is {self._limit}"
         return self._pieces.fault("too_long", reason, self._line, self._offset, self._head)
 
     def _at_end(self) -> Piece | None:
@@ -98,7 +98,7 @@ class TextReader:
             return None
         self._ended = True
         if self._stream.cut_short():
-            return self._broken("truncated_file", "the gzip data breaks off before its end; what came before was read")
+            return self._broken("truncated_file", "the gzip data is truncated; everything before that point was read")
         return None
 
     def _broken(self, code: str, reason: str) -> Piece:

@@ -20,7 +20,7 @@ def _duration(text: str) -> str:
 
 def _instant(text: str) -> str:
     if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError(f"{text!r} has no offset; write an ISO time stamp such as 2024-01-01T00:00:00Z")
+        raise ValueError(f"{text!r} has no UTC offset; write an ISO timestamp such as 2024-01-01T00:00:00Z")
     return text
 
 
@@ -94,7 +94,7 @@ class ChoiceField(BaseModel):
     @model_validator(mode="after")
     def _weighted(self) -> "ChoiceField":
         if self.weights and (len(self.weights) != len(self.values) or min(self.weights) < 0 or sum(self.weights) <= 0):
-            raise ValueError("weights must be as many as values, none below 0, and not all 0")
+            raise ValueError("weights must match values in number, be at least 0, and not all be 0")
         return self
 
 
@@ -154,5 +154,5 @@ class Options(BaseModel):
         names = [field.name for field in self.fields]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"there are two fields named {twice[0]!r}")
+            raise ValueError(f"two fields are named {twice[0]!r}")
         return self

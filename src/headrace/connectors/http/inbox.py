@@ -57,7 +57,7 @@ class MalformedPushError(FinalError):
         first = problems[0]
         super().__init__(
             f"line {first.line}: {first.reason}",
-            next_step="send a JSON object, an array of objects, or one object a line",
+            next_step="send a JSON object, an array of objects, or one object per line",
         )
         self.problems = tuple(problems)
 
@@ -103,7 +103,7 @@ def _split(body: bytes, content_type: str) -> list[tuple[int, bytes]]:
         return [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
     if kind not in JSON_TYPES:
         raise UnsupportedContentError(
-            f"content type {kind or '(none)'!r} is not taken in",
+            f"content type {kind or '(none)'!r} is not supported",
             next_step="use application/json or application/x-ndjson",
         )
     if not body.lstrip().startswith(b"["):
@@ -116,7 +116,7 @@ def _split(body: bytes, content_type: str) -> list[tuple[int, bytes]]:
 
 def _decode(raw: bytes, limit: int) -> dict[str, msgspec.Raw]:
     if len(raw) > limit:
-        raise ValueError(f"the event has {len(raw)} bytes; at most {limit} are taken (http.maxRecordBytes)")
+        raise ValueError(f"the event has {len(raw)} bytes; the limit is {limit} (http.maxRecordBytes)")
     try:
         raw.decode()
         return _OBJECT.decode(raw)

@@ -122,10 +122,10 @@ class WebhookSink:
             with self._client.stream(self._options.method, self._options.url, content=body, headers=headers) as answer:
                 self._judge(answer, self._read(answer))
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise ReceiverRejectsRequestError(f"the address is not valid ({error})", where=self._where) from error
+            raise ReceiverRejectsRequestError(f"the URL is not valid ({error})", where=self._where) from error
         except httpx.TransportError as error:
             raise UnavailableError(
-                f"the server does not answer ({type(error).__name__}: {error})", where=self._where
+                f"the server did not answer ({type(error).__name__}: {error})", where=self._where
             ) from error
 
     def _read(self, answer: httpx.Response) -> bytes:

@@ -41,7 +41,7 @@ class HttpSource:
 
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
         if context.log is None:
-            raise InvalidDeclarationError("an http source needs a log", where=f"StreamConnector/{options.id.name}")
+            raise InvalidDeclarationError("an http source requires a log", where=f"StreamConnector/{options.id.name}")
         given = Options.model_validate(dict(options.options))
         # A change event is known by its place: all changes of a row have the row's own id.
         self._source = options if given.envelope == "none" else replace(options, id_columns=())

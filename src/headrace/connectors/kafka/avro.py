@@ -43,7 +43,7 @@ def decode(body: bytes, schema: Any, schema_id: int) -> Any:
         return _plain(fastavro.schemaless_reader(io.BytesIO(body), schema, None))
     except Exception as error:  # bytes that mean nothing end in many kinds of errors
         said = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise UnreadableMessageError(f"it is not what the Avro schema {schema_id} says ({said})") from error
+        raise UnreadableMessageError(f"it does not match the Avro schema {schema_id} ({said})") from error
 
 
 def encode(value: Mapping[str, Any], schema: Any) -> bytes:
@@ -173,7 +173,7 @@ def _fitted_union(value: Any, schema: list[Any], names: Names) -> Any:
             continue
         if fastavro.validate(fitted, names.alone(one), raise_errors=False):
             return fitted
-    raise ValueError(f"{value!r} is none of {[_type(one) for one in schema]}")
+    raise ValueError(f"{value!r} matches none of {[_type(one) for one in schema]}")
 
 
 def _moment(text: str) -> datetime:

@@ -103,7 +103,7 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
     code, text = error.code(), error.str()
     if refused(error):
         return InvalidDeclarationError(
-            f"Kafka refuses these credentials: {text}", where=where, next_step="correct spec.kafka.properties, or the rights of this user"
+            f"Kafka refuses these credentials: {text}", where=where, next_step="correct spec.kafka.properties or the user's permissions"
         )  # fmt: skip
     if code in _MISSING:
         return NotFoundError(
@@ -111,9 +111,9 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
         )
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
         return FinalError(f"Kafka refuses a message of this size: {text}", where=where)
-    protocol = ", with the security.protocol of its listener" if code in _SILENT else ""
+    protocol = "with its listener's security.protocol" if code in _SILENT else ""
     return UnavailableError(
-        f"Kafka: {text}", where=where, next_step=f"see that the broker runs and can be reached{protocol}"
+        f"Kafka: {text}", where=where, next_step=f"check that the broker is running and reachable{protocol}"
     )
 
 

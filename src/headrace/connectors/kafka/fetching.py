@@ -107,14 +107,14 @@ class Fetcher:
         low, high = self.places.bounds(partition)
         if offset > high:
             raise NotFoundError(
-                f"{self._given.topic}/{partition} ends at {high}, and was read up to {offset}: the topic was deleted and created again",
-                where=self._told.where, next_step="give the connector a new name to read it from its start",
+                f"{self._given.topic}/{partition} ends at {high} but was read up to {offset}: the topic was deleted and recreated",
+                where=self._told.where, next_step="give the connector a new name to read the topic from its start",
             )  # fmt: skip
         if offset >= low:
             return offset
         reason = (
             f"retention dropped {low - offset} offsets of {self._given.topic}/{partition} ({offset} to {low - 1}) "
-            "before they were read; marks of transactions are counted as well"
+            "before they were read; the count includes transaction markers"
         )
         self.dead.append(
             dead_letter(

@@ -26,14 +26,14 @@ def _start(text: str) -> str:
             "must be earliest, latest, a time such as 2024-05-01T00:00:00Z, or offsets by partition"
         ) from None
     if moment.tzinfo is None:
-        raise ValueError("the time needs its zone, such as Z at its end")
+        raise ValueError("the time needs a zone, such as a trailing Z")
     return text
 
 
 def _free(properties: dict[str, SecretStr]) -> dict[str, SecretStr]:
     for name in properties:
         if name in _OURS:
-            raise ValueError(f"{name} is set by Headrace itself")
+            raise ValueError(f"Headrace sets {name} itself")
     return properties
 
 
@@ -82,7 +82,7 @@ class Options(_Topic):
     @model_validator(mode="after")
     def _beside_rows(self) -> "Options":
         if self.format == "debezium" and (self.key_column or self.headers_column):
-            raise ValueError("keyColumn and headersColumn cannot stand beside format: debezium")
+            raise ValueError("keyColumn and headersColumn cannot be combined with format: debezium")
         if self.key_column is not None and self.key_column == self.headers_column:
             raise ValueError("keyColumn and headersColumn name the same column")
         return self

@@ -83,6 +83,6 @@ class Places:
         if not low <= offset <= high:
             raise InvalidDeclarationError(
                 f"{self._topic}/{partition} holds offsets {low} to {high}, not {offset}",
-                where=f"{self._told.where}: spec.kafka.start", next_step="name an offset that is there, or earliest",
+                where=f"{self._told.where}: spec.kafka.start", next_step="give an offset in that range, or earliest",
             )  # fmt: skip
         return offset

@@ -57,7 +57,7 @@ def _write_texts(schema: Schema, main: str, folder: Path) -> None:
     for path, text in {**texts, main: schema.text}.items():
         place = (folder / path).resolve()
         if not place.is_relative_to(folder.resolve()):
-            raise UnknownSchemaError(f"the Protobuf schema {schema.id} imports {path}, which leads out of its folder")
+            raise UnknownSchemaError(f"the Protobuf schema {schema.id} imports {path}, which is outside its folder")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, "utf-8")
 
@@ -96,7 +96,7 @@ def decode(body: bytes, kind: MessageType, schema_id: int) -> dict[str, Any]:
             unquote_int64_if_possible=True,
         )  # fmt: skip
     except Exception as error:  # the decoder's errors are of a C module of its own
-        raise UnreadableMessageError(f"it is not what the Protobuf schema {schema_id} says ({error})") from error
+        raise UnreadableMessageError(f"it does not match the Protobuf schema {schema_id} ({error})") from error
 
 
 def encode(value: Mapping[str, Any], kind: MessageType) -> bytes:

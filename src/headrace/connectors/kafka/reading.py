@@ -115,7 +115,7 @@ class MessageReader:
         rows = JsonLines(UNKNOWN, self._given.max_record_bytes * _JSON_GROWTH)
         block = (DebeziumLines(rows, self._given.max_record_bytes) if self._debezium else rows).parse(data, final=True)
         said = {int(block.lines[one.index]) - 1: one for one in block.rejects}
-        empty = Reject(0, "no_columns", "the message has no column, and no schema is known yet")
+        empty = Reject(0, "no_columns", "the message has no columns, and no schema is known yet")
         return [
             replace(said.get(number, empty), index=number) for number in (block.lines - 1).tolist() if number < count
         ]
@@ -126,11 +126,9 @@ class MessageReader:
         if raw is None:
             if self._debezium:  # behind the change event of a delete
                 return None
-            return Reject(0, "no_value", "the message has no value (it deletes its key), and a row is due")
+            return Reject(0, "no_value", "the message has no value (a tombstone), but a row is expected")
         if len(raw) > self._given.max_record_bytes:
-            reason = (
-                f"the message has {len(raw)} bytes; at most {self._given.max_record_bytes} are read (maxRecordBytes)"
-            )
+            reason = f"the message has {len(raw)} bytes; the limit is {self._given.max_record_bytes} (maxRecordBytes)"
             return Reject(0, "too_long", reason)
         if self._source.event_time.column is None and (ahead := self._ahead(message)) is not None:
             return ahead
@@ -149,7 +147,7 @@ class MessageReader:
         by = message.timestamp - self._clock.now_ms()
         if allowed.historical or by <= allowed.max_ahead_ms:
             return None
-        reason = f"the message's time stamp is {by} ms ahead of the clock; at most {allowed.max_ahead_ms} are allowed"
+        reason = f"the message's timestamp is {by} ms ahead of the clock; the limit is {allowed.max_ahead_ms} ms"
         return Reject(0, "ahead_of_clock", f"{reason} (eventTime.maxAhead; timeline: event turns the check off)")
 
     def _line(self, message: Message, raw: bytes) -> bytes:

@@ -87,7 +87,7 @@ class SchemaRegistry:
             place = f"/subjects/{quote(one['subject'], safe='')}/versions/{one['version']}"
             found = self._ask("GET", place, missing=(_NO_SUBJECT, _NO_VERSION))
             if found is None:
-                raise UnknownSchemaError(f"the schema {schema_id} refers to {one['subject']}, which is not there")
+                raise UnknownSchemaError(f"the schema {schema_id} refers to {one['subject']}, which does not exist")
             references.append((one["name"], self._schema(int(found["id"]), found)))
         return Schema(schema_id, answer.get("schemaType") or "AVRO", answer["schema"], tuple(references))
 
@@ -99,8 +99,8 @@ class SchemaRegistry:
             answer = self._client.request(method, place, json=body)
         except httpx.TransportError as error:
             raise UnavailableError(
-                f"the schema registry does not answer ({type(error).__name__}: {error})", where=self._where,
-                next_step=f"see that it runs and can be reached at {self._client.base_url}",
+                f"the schema registry did not answer ({type(error).__name__}: {error})", where=self._where,
+                next_step=f"check that it is running and reachable at {self._client.base_url}",
             ) from error  # fmt: skip
         found = _object(answer)
         if answer.is_success and found is not None:
@@ -115,12 +115,12 @@ class SchemaRegistry:
                 next_step="correct user and password",
             )  # fmt: skip
         if answer.status_code in (408, 429) or answer.is_server_error:
-            raise UnavailableError(f"the schema registry answers {answer.status_code}: {said}", where=self._where)
+            raise UnavailableError(f"the schema registry answered {answer.status_code}: {said}", where=self._where)
         if code is not None and answer.status_code not in _NO_SUCH_PATH:
-            raise FinalError(f"the schema registry answers {answer.status_code}: {said}", where=self._where)
+            raise FinalError(f"the schema registry answered {answer.status_code}: {said}", where=self._where)
         raise InvalidDeclarationError(
-            f"there is no schema registry: {method} {place} gives {answer.status_code} and no answer of one",
-            where=self._where, next_step="correct url, its path included",
+            f"no schema registry found: {method} {place} returned {answer.status_code} without a registry's response",
+            where=self._where, next_step="correct the url, including its path",
         )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def registry_for(form: str, options: RegistryOptions | None, where: str) -> Sche
     """What is declared. InvalidDeclarationError: the format needs one, and none is."""
     if form in ("avro", "protobuf") and options is None:
         raise InvalidDeclarationError(
-            f"format {form} needs a schema registry", where=f"{where}: spec.kafka", next_step="add schemaRegistry: {url: …}"
+            f"format {form} requires a schema registry", where=f"{where}: spec.kafka", next_step="add schemaRegistry: {url: …}"
         )  # fmt: skip
     return None if options is None else SchemaRegistry(options, where)
 

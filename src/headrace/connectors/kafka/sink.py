@@ -105,7 +105,7 @@ class KafkaSink:
             self._write_in_parts(self._waiting)
         if self._refused:
             refused, self._refused = self._refused, []
-            message = f"Kafka did not take {len(refused)} records: {refused[0].reason}"
+            message = f"Kafka rejected {len(refused)} records: {refused[0].reason}"
             raise RefusedRecordsError(message, refused, where=self._where)
         return msgspec.json.encode(_Prepared(self._written))
 
@@ -134,7 +134,7 @@ class KafkaSink:
         if found is None or all((one.offset, _mark(one)) != (found.first, found.mark) for one in known):
             return
         here = [one.record for one in self._waiting if one.record.offset <= found.last]
-        self._refused += [Refused(one, "Kafka refused it before") for one in here if one.offset in found.refused]
+        self._refused += [Refused(one, "Kafka rejected it earlier") for one in here if one.offset in found.refused]
         self._done(found.last)
 
     def _write_in_parts(self, records: Sequence[Outgoing]) -> None:

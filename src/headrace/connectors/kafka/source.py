@@ -77,8 +77,8 @@ class KafkaSource:
         partitions = fetcher.places.partitions()
         if gone := sorted({int(one) for one in saved.offsets} - set(partitions)):
             raise NotFoundError(
-                f"{self._given.topic} had {len(saved.offsets)} partitions and has {len(partitions)}: {gone} are gone",
-                where=self._where, next_step="the topic was deleted and created again; give the connector a new name to read it from its start",
+                f"{self._given.topic} had {len(saved.offsets)} partitions and now has {len(partitions)}: {gone} are gone",
+                where=self._where, next_step="give the connector a new name to read the recreated topic from its start",
             )  # fmt: skip
         offsets = {int(one): fetcher.held(int(one), offset) for one, offset in saved.offsets.items()}
         ends = _by_partition(saved.ends) if self._given.bounded else {}

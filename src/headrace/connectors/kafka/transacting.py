@@ -92,7 +92,7 @@ class Transactions:
             self._commit(producer, TopicPartition(self._given.topic, 0, messages[-1].record.offset + 1, note))
         except KafkaException as exception:
             if error_of(exception).code() in FENCED:
-                raise FencedError(f"another process writes as {self._name}", where=self._told.where) from exception
+                raise FencedError(f"another process is writing as {self._name}", where=self._told.where) from exception
             raise self._told.error(exception) from exception
         self._producer = producer
         return None
@@ -144,7 +144,7 @@ class Transactions:
         """
         send = partial(producer.send_offsets_to_transaction, [note], self._group, _OFFSETS_SECONDS)
         if not within(_OFFSETS_SECONDS, send):
-            raise KafkaException(KafkaError(TIMED_OUT, "the group's coordinator does not answer"))
+            raise KafkaException(KafkaError(TIMED_OUT, "the group coordinator did not answer"))
         producer.commit_transaction(_SECONDS)
 
 

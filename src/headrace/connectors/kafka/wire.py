@@ -15,7 +15,7 @@ class UnreadableMessageError(ValueError):
 def split(raw: bytes) -> tuple[int, bytes]:
     """(the schema's id, what comes after it)."""
     if len(raw) < _HEAD.size or raw[0] != _MAGIC:
-        raise UnreadableMessageError("it does not begin with a zero byte and a schema's id")
+        raise UnreadableMessageError("it does not begin with a zero byte and a schema id")
     return _HEAD.unpack_from(raw)[1], raw[_HEAD.size :]
 
 
@@ -30,12 +30,12 @@ def split_indexes(body: bytes) -> tuple[list[int], bytes]:
     if count == 0:
         return [0], body[place:]
     if not 0 < count <= _MOST_INDEXES:
-        raise UnreadableMessageError(f"it names a message by {count} indexes")
+        raise UnreadableMessageError(f"it has {count} message indexes")
     found: list[int] = []
     for _ in range(count):
         index, place = _zigzag(body, place)
         if index < 0:
-            raise UnreadableMessageError(f"it names a message by the index {index}")
+            raise UnreadableMessageError(f"it has the message index {index}")
         found.append(index)
     return found, body[place:]
 

@@ -63,7 +63,7 @@ class _SchemaWriting:
     def encode(self, line: bytes) -> bytes:
         value = msgspec.json.decode(line)
         if not isinstance(value, dict):
-            raise FinalError("the record is no JSON object", where=self._where)
+            raise FinalError("the record is not a JSON object", where=self._where)
         row = {name: one for name, one in cast("dict[str, Any]", value).items() if one is not None}
         if self._schema_id is None and (found := self._registry.latest(self._subject)) is not None:
             self._take(found)
@@ -83,7 +83,7 @@ class _SchemaWriting:
         if schema.kind != self.kind:
             raise InvalidDeclarationError(
                 f"{self._subject} is registered as {schema.kind}, not {self.kind}", where=f"{self._where}: spec.kafka.format",
-                next_step="write another format, or to another topic",
+                next_step="use another format or another topic",
             )  # fmt: skip
         self._adopt(schema)
 
@@ -107,7 +107,7 @@ class AvroWriting(_SchemaWriting):
     def _adopt(self, schema: Schema) -> None:
         found = json.loads(schema.text)
         if not isinstance(found, dict) or found.get("type") != "record":
-            raise InvalidDeclarationError(f"the schema of {self._subject} is no record", where=self._where)
+            raise InvalidDeclarationError(f"the schema of {self._subject} is not a record", where=self._where)
         self._json, self._parsed, self._schema_id = found, avro.parsed(schema), schema.id
         self._names = frozenset(one["name"] for one in found["fields"])
 
@@ -154,7 +154,7 @@ class ProtobufWriting(_SchemaWriting):
             if not plain or one.type not in _PROTO_TYPES or not (one.is_repeated or one.has_presence):
                 raise FinalError(
                     f"the Protobuf schema {self._schema_id} of {self._subject} lacks a column of the record", where=self._where,
-                    next_step="register a version of the schema that has it",
+                    next_step="register a schema version that has it",
                 )  # fmt: skip
             kind = _PROTO_TYPES[one.type]
             yield (f"repeated {kind}" if one.is_repeated else kind), one.name, one.number

@@ -102,7 +102,10 @@ class CsvRecords:
         if record.fault:
             return record.fault
         if len(record.fields) != len(self._header):
-            return "malformed_csv", f"the record has {len(record.fields)} fields, the header {len(self._header)}"
+            return (
+                "malformed_csv",
+                f"the record has {len(record.fields)} fields, but the header has {len(self._header)}",
+            )
         if any("\udc80" <= letter <= "\udcff" for text in record.fields if not text.isascii() for letter in text):
             return "invalid_utf8", "the record is not UTF-8"
         return None
@@ -158,7 +161,7 @@ class _Walk:
         alone = _Record(start, first_end, line, line)
         if first_end - start > self._limit:
             size = first_end - start
-            alone.fault = ("too_long", f"the record has {size} bytes; at most {self._limit} are read")
+            alone.fault = ("too_long", f"the record has {size} bytes; the limit is {self._limit}")
             return alone
         feed = _Lines(self._data, start, self._limit)
         reader = csv.reader(feed, delimiter=self._delimiter, strict=True)
@@ -198,7 +201,7 @@ class _Lines:
 
 
 def _csv_reason(feed: _Lines, error: Exception) -> str:
-    return "a quote is opened and not closed" if feed.starved else str(error)
+    return "a quote is never closed" if feed.starved else str(error)
 
 
 def _record_ends(data: bytes, delimiter: str) -> tuple[Places, Places]:

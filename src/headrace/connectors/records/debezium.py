@@ -89,7 +89,7 @@ def _flat(envelope: Fields, key: Fields, schema: msgspec.Raw | None) -> bytes:
     side = "before" if operation == "delete" else "after"
     row: Fields = _object(envelope.get(side))
     if not row and not (operation == "delete" and key):
-        raise NotAnEnvelopeError("not_an_envelope", f"`op` says {operation}, and there is no row in `{side}`")
+        raise NotAnEnvelopeError("not_an_envelope", f"`op` is {operation}, but `{side}` has no row")
     plain: dict[str, object] = {**key, **row}
     if schema is not None:
         plain |= _converted(row, _columns(schema, side))
@@ -217,7 +217,7 @@ class DebeziumLines:
             return None
         if len(line) > self._max_record_bytes:
             raise NotAnEnvelopeError(
-                "too_long", f"the record has {len(line)} bytes; at most {self._max_record_bytes} are read"
+                "too_long", f"the record has {len(line)} bytes; the limit is {self._max_record_bytes}"
             )
         return flatten(line)
 

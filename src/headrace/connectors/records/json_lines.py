@@ -137,7 +137,7 @@ class JsonLines:
 
     def _object(self, line: bytes) -> dict[str, msgspec.Raw]:
         if len(line) > self._max_record_bytes:
-            raise _LineError("too_long", f"the record has {len(line)} bytes; at most {self._max_record_bytes} are read")
+            raise _LineError("too_long", f"the record has {len(line)} bytes; the limit is {self._max_record_bytes}")
         try:
             line.decode()
             found = _OBJECT.decode(line)

@@ -123,7 +123,7 @@ class RowMaker:
         ).tolist():
             by = times[index].as_py() - now
             reason = (
-                f"column {event_time.column} is {by} ms ahead of the clock; at most {event_time.max_ahead_ms} are allowed "
+                f"column {event_time.column} is {by} ms ahead of the clock; the limit is {event_time.max_ahead_ms} ms "
                 f"(eventTime.maxAhead; timeline: event turns the check off)"
             )
             rejects.setdefault(index, Reject(index, "ahead_of_clock", reason))

@@ -40,7 +40,7 @@ class StdoutSink:
             self._out.writelines(lines)
             self._out.flush()
         except OSError as error:
-            raise FinalError(f"the standard output cannot be written ({error.strerror})") from error
+            raise FinalError(f"cannot write to standard output ({error.strerror})") from error
         return b"{}"
 
     def publish(self) -> None:

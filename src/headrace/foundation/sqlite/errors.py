@@ -45,18 +45,18 @@ def translate(error: Exception, path: Path, schema: Schema) -> HeadraceError:
     """The error of the tree for one of SQLite's, of the file system's, or for a value that SQLite cannot hold."""
     where, text = str(path), f"{schema.what}: {error}"
     if isinstance(error, (UnicodeError, OverflowError)):
-        return InvalidDeclarationError(
-            text, where=where, next_step="use text that UTF-8 can hold and numbers of 64 bits"
-        )
+        return InvalidDeclarationError(text, where=where, next_step="use valid UTF-8 text and 64-bit numbers")
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if primary in _DAMAGED:
         return CorruptDataError(text, where=where, next_step=schema.damaged)
     if primary in _HELD:
-        return UnavailableError(text, where=where, next_step="end the program that holds the file open, and try again")
+        return UnavailableError(text, where=where, next_step="end the program that has the file open, then try again")
     if primary == sqlite3.SQLITE_FULL or _no_room(error, primary, path):
         return DiskFullError(
-            f"the disk has no room left for {schema.what} ({error})", where=where, next_step="make room on the disk"
+            f"the disk is full: {schema.what} cannot be written ({error})",
+            where=where,
+            next_step="free some disk space",
         )
     if isinstance(error, OSError) or primary in _TEMPORARY:
         return UnavailableError(text, where=where, next_step="check the disk and the folder's permissions")

@@ -86,7 +86,7 @@ class SqliteFile:
     def _write_ahead(self, connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
             raise UnavailableError(
-                f"this file system cannot hold {self.schema.what}: it lacks shared memory or locks",
+                f"this file system cannot hold {self.schema.what}: it does not support shared memory or locks",
                 where=str(self.path),
                 next_step="put the state directory on a local disk",
             )

@@ -31,7 +31,7 @@ def make_directory_private(directory: Path) -> None:
     mode = stat.S_IMODE(directory.stat().st_mode)
     if mode & stat.S_ISVTX:
         raise InvalidDeclarationError(
-            "this directory is shared by all users, and a state directory must be readable by its owner alone",
+            "all users share this directory, but a state directory must be private to its owner",
             where=str(directory),
             next_step="use a directory inside it",
         )

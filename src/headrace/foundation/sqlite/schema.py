@@ -71,7 +71,7 @@ class Schema:
         row = connection.execute("SELECT value FROM about WHERE name='readable_since'").fetchone()
         needed = f"Headrace {row[0]} or newer" if row else "a newer Headrace"
         return StateVersionError(
-            f"{self.what} has schema {version}, and this Headrace knows schemas up to {self.version}",
+            f"{self.what} has schema {version}, but this Headrace supports schemas up to {self.version}",
             where=str(path),
             next_step=f"use {needed}, or another state directory",
         )
@@ -80,12 +80,14 @@ class Schema:
         return StateVersionError(
             f"{self.what} has schema {version}, which this Headrace no longer reads",
             where=str(path),
-            next_step="open it once with the Headrace before this one, or use another state directory",
+            next_step="open it once with the previous version of Headrace, or use another state directory",
         )
 
     def _foreign(self, path: Path) -> CorruptDataError:
         return CorruptDataError(
-            f"this SQLite file is not {self.what} of Headrace", where=str(path), next_step="use another state directory"
+            f"this SQLite file is not Headrace's {self.what.removeprefix('the ')}",
+            where=str(path),
+            next_step="use another state directory",
         )
 
 

@@ -43,7 +43,8 @@ def schema_name(base: ResourceId) -> str:
     namespace, name = base.namespace, base.name
     if not namespace or not name or "\x00" in namespace + name:
         raise InvalidDeclarationError(
-            f"{namespace!r}/{name!r} cannot name a knowledge base", next_step="give it a namespace and a name"
+            f"{namespace!r}/{name!r} is not a valid name for a knowledge base",
+            next_step="give it a namespace and a name",
         )
     full = f"headrace.{namespace}.{name}"
     plain = "." not in namespace and len(full.encode()) <= _LONGEST_NAME

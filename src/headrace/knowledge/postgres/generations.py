@@ -23,7 +23,7 @@ def put(connection: Connection, generation: Generation) -> None:
     """The port's `put_generation`."""
     if generation.dimension < 1:
         raise InvalidDeclarationError(
-            f"a generation of {generation.dimension} dimensions", next_step="take the embedder's own dimension"
+            f"a generation cannot have {generation.dimension} dimensions", next_step="use the embedder's dimension"
         )
     model = vector_tables.ensure_model(connection, generation.model, generation.dimension)
     if generation.state == "active":

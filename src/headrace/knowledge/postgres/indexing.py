@@ -102,7 +102,7 @@ class IndexBuilder:
                 self._settle(model)
         except (psycopg.Error, HeadraceError) as error:
             if not self._closed:  # searches find all the same, only slower, and the next look tries again
-                _log.warning("the vector index was not kept up: %s", error)
+                _log.warning("the vector index could not be updated: %s", error)
 
     def _settle(self, model: int) -> None:
         """A few at a time, oldest first, so that nobody waits long for it."""

@@ -83,15 +83,15 @@ def _require_pgvector(connection: Connection, where: str) -> None:
             raise InvalidDeclarationError(
                 f"the server has no pgvector: {str(error).strip().splitlines()[0]}",
                 where=where,
-                next_step="install pgvector 0.8 or newer on the server, and as its superuser: CREATE EXTENSION vector",
+                next_step="install pgvector 0.8 or newer on the server, then run CREATE EXTENSION vector as a superuser",
             ) from error
         installed = _installed(connection) or ""
     numbers = tuple(int(part) for part in re.findall(r"\d+", installed)[:2])
     if numbers < OLDEST_PGVECTOR:
         raise InvalidDeclarationError(
-            f"the database has pgvector {installed}; 0.8 is the oldest that finds enough behind a filter",
+            f"the database has pgvector {installed}; Headrace needs 0.8 or newer for filtered searches",
             where=where,
-            next_step="install a newer pgvector, and as a superuser: ALTER EXTENSION vector UPDATE",
+            next_step="install a newer pgvector, then run ALTER EXTENSION vector UPDATE as a superuser",
         )
 
 

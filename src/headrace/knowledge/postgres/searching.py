@@ -75,7 +75,7 @@ def search(connection: Connection, query: StoreQuery) -> list[Hit]:
 
 def _check_question(vector: Vector | None, where: Target) -> None:
     if vector is None:
-        raise InvalidDeclarationError("a question by meaning needs a vector", next_step="embed the question")
+        raise InvalidDeclarationError("a semantic search needs a query vector", next_step="embed the question")
     check_vector(vector, {where.dimension}, "the question")
 
 

@@ -110,12 +110,12 @@ def check_vector(vector: Vector, dimensions: set[int] | None, whose: str) -> Non
     if vector.ndim != 1 or len(vector) == 0 or (dimensions is not None and len(vector) not in dimensions):
         wanted = " or ".join(str(one) for one in sorted(dimensions or ()))
         raise InvalidDeclarationError(
-            f"a vector of {whose} has the shape {vector.shape}{f', not ({wanted},)' if wanted else ''}",
-            next_step="embed with the generation's own model",
+            f"a vector for {whose} has shape {vector.shape}{f', not ({wanted},)' if wanted else ''}",
+            next_step="embed with the generation's model",
         )
     if not np.isfinite(vector).all():
         raise InvalidDeclarationError(
-            f"a vector of {whose} has numbers that are not finite", next_step="embed the text again"
+            f"a vector for {whose} contains numbers that are not finite", next_step="embed the text again"
         )
 
 

@@ -51,7 +51,7 @@ def fence(connection: Connection, epoch: int) -> None:
     if row is None:
         holder = connection.execute("select holder, epoch from writer").fetchone() or ("nobody", 0)
         raise FencedError(
-            f"the writer of epoch {epoch} was replaced: {holder[0]} writes since epoch {holder[1]}",
+            f"the writer of epoch {epoch} was replaced: {holder[0]} has been the writer since epoch {holder[1]}",
             next_step="end this process",
         )
 
@@ -71,7 +71,7 @@ def target(connection: Connection, generation: str) -> Target:
     """NotFoundError where there is no such generation."""
     found = targets(connection).get(generation)
     if found is None:
-        raise NotFoundError(f"there is no generation {generation!r}", next_step="ask for one of generations()")
+        raise NotFoundError(f"there is no generation {generation!r}", next_step="use one of generations()")
     return found
 
 
@@ -88,7 +88,7 @@ def apply(connection: Connection, batch: StoreBatch) -> ApplyReport:
     known = targets(connection)
     for generation in dict.fromkeys(name for one in in_order for name in one.chunks):
         if generation not in known:
-            raise NotFoundError(f"there is no generation {generation!r}", next_step="put it first")
+            raise NotFoundError(f"there is no generation {generation!r}", next_step="create it first")
         cut = [(keys[id(one)], one.chunks[generation]) for one in in_order if generation in one.chunks]
         chunks += write_chunks(connection, known[generation], cut)
     _write_offsets(connection, batch)
@@ -213,8 +213,8 @@ def write_chunks(connection: Connection, where: Target, cut: Sequence[tuple[int,
         if name not in ids:
             raise InvalidDeclarationError(
                 f"chunk {chunk.index} of version {version} has no vector of {where.model_name} with"
-                f" {where.dimension} numbers",
-                next_step="give the vector with the batch, or keep it before",
+                f" {where.dimension} dimensions",
+                next_step="pass the vector with the batch, or store it first",
             )
     lengths = [sum(chunk.terms.values()) for _, chunk, _ in pieces]
     keys = _new_keys(connection, "chunks", len(pieces)) if pieces else []

@@ -32,9 +32,7 @@ def generation_row(connection: sqlite3.Connection, name: str) -> GenerationRow:
     ).fetchone()
     if row is None:
         names = [one[0] for one in connection.execute("SELECT name FROM generations ORDER BY id")]
-        raise NotFoundError(
-            f"there is no generation {name!r}", next_step=f"use one of: {', '.join(names) or '(there is none)'}"
-        )
+        raise NotFoundError(f"there is no generation {name!r}", next_step=f"use one of: {', '.join(names) or '(none)'}")
     return GenerationRow(*row)
 
 
@@ -68,7 +66,7 @@ def _vectors(turn: Turn, generation: GenerationRow, hashes: Sequence[str]) -> di
     absent = [one for one in dict.fromkeys(hashes) if one not in found]
     if absent:
         raise InvalidDeclarationError(
-            f"{len(absent)} chunks have no vector of {generation.model!r}, {absent[0]} the first",
-            next_step="give it with the batch, or keep it before",
+            f"{len(absent)} chunks have no vector of {generation.model!r}, starting with {absent[0]}",
+            next_step="pass them with the batch, or store them first",
         )
     return found

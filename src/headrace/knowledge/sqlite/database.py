@@ -55,7 +55,7 @@ SCHEMA = Schema(
     version=1,
     readable_since="0.2.0",
     tables=_TABLES,
-    damaged="restore the file, or remove it and index again",
+    damaged="restore the file, or remove it and rebuild the index",
 )
 CHUNK_TABLE = """
 CREATE TABLE chunks_{generation}(

@@ -41,7 +41,7 @@ def to_json(metadata: Mapping[str, Scalar]) -> str:
 
 def _integer(value: int) -> Comparable:
     if abs(value) >= _BEYOND:
-        raise InvalidDeclarationError("an integer in metadata has too many digits", next_step="give it as a text")
+        raise InvalidDeclarationError("a metadata integer has too many digits", next_step="pass it as text")
     try:
         double = float(value)
     except OverflowError:

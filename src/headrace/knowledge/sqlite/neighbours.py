@@ -145,13 +145,13 @@ class Neighbours:
         try:
             built = self._load(keys) or self._make(self._empty(), keys, keys)
         except (HeadraceError, OSError, RuntimeError, MemoryError) as error:
-            _log.warning("%s was not built, questions are answered exactly: %s", self._path.name, error)
+            _log.warning("could not build %s; queries use exact search: %s", self._path.name, error)
             return
         if built is not None:
             try:
                 self._save(built)
             except (OSError, RuntimeError) as error:
-                _log.warning("%s was not saved, the next process rebuilds it: %s", self._path.name, error)
+                _log.warning("could not save %s; the next process rebuilds it: %s", self._path.name, error)
             self._fresh.append(built)
 
     def _empty(self) -> Index:

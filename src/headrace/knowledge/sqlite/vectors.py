@@ -90,7 +90,7 @@ def forget_unused(turn: Turn, keys: Sequence[int]) -> None:
 def check_question(vector: Vector | None, dimension: int) -> Vector:
     """The question's vector; InvalidDeclarationError where it is none of that dimension."""
     if vector is None:
-        raise InvalidDeclarationError("a search by meaning needs the question's vector", next_step="embed the question")
+        raise InvalidDeclarationError("a semantic search needs a query vector", next_step="embed the question")
     return _checked("the generation", [vector], {dimension})[0]
 
 
@@ -100,11 +100,11 @@ def _checked(model: str, vectors: Sequence[Vector], dimensions: set[int]) -> lis
     for row in rows:
         if row.ndim != 1 or not row.size or (dimensions and row.size not in dimensions):
             raise InvalidDeclarationError(
-                f"a vector of shape {row.shape} for {model!r}",
-                next_step=f"give vectors of length {' or '.join(map(str, sorted(dimensions)))}",
+                f"a vector for {model!r} has shape {row.shape}",
+                next_step=f"pass vectors of length {' or '.join(map(str, sorted(dimensions)))}",
             )
         if not np.isfinite(row).all():
             raise InvalidDeclarationError(
-                f"a vector for {model!r} holds numbers that are not finite", next_step="check the embedder"
+                f"a vector for {model!r} contains numbers that are not finite", next_step="check the embedder"
             )
     return rows

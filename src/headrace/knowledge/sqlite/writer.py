@@ -61,7 +61,7 @@ class Writer:
             now, holder, seq, next_key = connection.execute("SELECT epoch, holder, seq, next_key FROM head").fetchone()
             if now != epoch:
                 raise FencedError(
-                    f"epoch {epoch} may not write: {holder or 'nobody'} holds the knowledge store since epoch {now}",
+                    f"the writer of epoch {epoch} was replaced: {holder or 'nobody'} has held the knowledge store since epoch {now}",
                     where=str(self._database.path),
                 )
             turn = Turn(connection, seq + 1, self._terms, next_key)

@@ -126,7 +126,7 @@ def packed_attention(
     if window is not None and max(block.longest for block in blocks) > window:
         unknown.append("sliding_window")
     if unknown or attention_mask is not None or not getattr(module, "is_causal", True):
-        raise UnpackableError(f"attention with {', '.join(unknown) or 'a mask of its own'} cannot be packed")
+        raise UnpackableError(f"attention with {', '.join(unknown) or 'its own mask'} cannot be packed")
     kind = value.dtype  # autocast leaves rotated queries and keys in fp32
     computed = torch.float32 if value.device.type == "cpu" else kind
     # split, not sliced: the gradient of a split is one concatenation, that of each slice a whole tensor of zeros

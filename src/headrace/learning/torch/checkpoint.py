@@ -63,7 +63,7 @@ def read(path: Path, device: torch.device) -> LearnerState:
     manifest = _read_manifest(path)
     for name, expected in manifest["files"].items():
         if not (path / name).is_file() or _sha256(path / name) != expected:
-            raise CorruptDataError("the file is not what was written", where=str(path / name))
+            raise CorruptDataError("the file was changed after it was written", where=str(path / name))
     parts = {Path(name).stem: path / name for name in manifest["files"]}
     tensors = {part: read_tensors(file, device) for part, file in parts.items()}
     return LearnerState(
@@ -86,7 +86,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         if manifest["version"] > VERSION:
             raise StateVersionError(
-                f"the checkpoint has version {manifest['version']}, this Headrace reads {VERSION}",
+                f"the checkpoint has version {manifest['version']}, but this Headrace reads {VERSION}",
                 where=str(file),
                 next_step="Use the Headrace that wrote it, or a newer one.",
             )
@@ -102,9 +102,9 @@ def expect_same_tensors(path: Path, saved: Weights, live: Weights) -> None:
     for name in sorted(saved.keys() | live.keys()):
         if name not in saved or name not in live or saved[name].shape != live[name].shape:
             raise InvalidDeclarationError(
-                f"{name} of the checkpoint is not as in the base model",
+                f"the checkpoint's {name} does not match the base model",
                 where=str(path),
-                next_step="Restore with the base model and the method that the checkpoint was trained with.",
+                next_step="Restore with the base model and method used to train the checkpoint.",
             )
 
 

@@ -96,13 +96,13 @@ class TorchLearner:
 
     def _weights(self, slot: str) -> Weights:
         if slot not in self._slots:
-            raise NotFoundError(f"there is no frozen slot {slot!r}; there are {', '.join(self.slots())}")
+            raise NotFoundError(f"unknown frozen slot {slot!r}; slots: {', '.join(self.slots())}")
         return self._slots[slot]
 
     def _micro_batches(self, sequences: Sequence[TokenSequence], at_most: int) -> list[list[int]]:
         for sequence in sequences:
             if not 0 < sequence.answer_start < len(sequence.ids):
-                raise InvalidDeclarationError("a sequence needs a token before its answer, and an answer")
+                raise InvalidDeclarationError("a sequence needs an answer and at least one token before it")
         most_answers = max(1, _MAX_LOGITS // max(1, self._vocabulary))
         return micro_batches(
             sequences,
@@ -159,7 +159,7 @@ class TorchLearner:
     def _put(self, slot: str, dense: Weights, *, on_disk: bool = False) -> None:
         """Slots hold what a version on disk would give back: rounded to the base's type, computed with in fp32."""
         if slot == LEARNER:
-            raise InvalidDeclarationError("the slot `learner` learns; it cannot hold a frozen copy")
+            raise InvalidDeclarationError("the slot `learner` is being trained and cannot hold a frozen copy")
         self._slots[slot] = weights.rounded(weights.rounded(dense, self._dtype), torch.float32)
         (self._on_disk.add if on_disk else self._on_disk.discard)(slot)
 
@@ -169,7 +169,7 @@ class TorchLearner:
 
     def drop(self, slot: str) -> None:
         if slot not in self._slots:
-            raise NotFoundError(f"there is no frozen slot {slot!r}; there are {', '.join(self.slots())}")
+            raise NotFoundError(f"unknown frozen slot {slot!r}; slots: {', '.join(self.slots())}")
         del self._slots[slot]
         self._on_disk.discard(slot)
 
@@ -195,7 +195,7 @@ class TorchLearner:
         wrong = [n for n, t in self._scorer_tensors.items() if n not in tensors or tensors[n].shape != t.shape]
         if wrong:
             raise InvalidDeclarationError(
-                f"{wrong[0]} of the version is not as in the base model {self._options.base}", where=str(version)
+                f"the version's {wrong[0]} does not match the base model {self._options.base}", where=str(version)
             )
         return weights.rounded(tensors, torch.float32)
 

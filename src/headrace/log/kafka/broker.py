@@ -118,8 +118,8 @@ class Broker:
         while topic in self.all_topics():
             if SYSTEM_CLOCK.monotonic() > deadline:
                 raise UnavailableError(
-                    f"Kafka has not deleted {topic} within {ANSWER_SECONDS:.0f} s", where=self.where,
-                    next_step="set delete.topic.enable=true on the brokers, and try again",
+                    f"Kafka did not delete {topic} within {ANSWER_SECONDS:.0f} s", where=self.where,
+                    next_step="set delete.topic.enable=true on the brokers, then try again",
                 )  # fmt: skip
             SYSTEM_CLOCK.sleep(0.01)
 

@@ -113,7 +113,9 @@ class Catalog:
             near = get_close_matches(topic, self._specs, n=3) or sorted(self._specs)[:3]
             raise NotFoundError(
                 f"there is no topic {topic!r}",
-                next_step=f"the nearest are {', '.join(near)}" if near else "the log has no topics yet",
+                next_step=f"did you mean {', '.join(near)}?"
+                if near
+                else "apply a resource first: the log has no topics yet",
             )
         return spec
 
@@ -126,9 +128,7 @@ class Catalog:
         """A partition's place on the broker. NotFoundError where topic or partition was never ensured."""
         spec = self.spec(topic)
         if partition >= spec.partitions:
-            raise NotFoundError(
-                f"the topic {topic!r} has partitions 0 to {spec.partitions - 1}, none of number {partition}"
-            )
+            raise NotFoundError(f"the topic {topic!r} has partitions 0 to {spec.partitions - 1}, not {partition}")
         return f"{self._prefix}{topic}", partition
 
     def companion(self, topic: str, partition: int = 0) -> Partition:

@@ -223,14 +223,14 @@ class Committer:
 
 
 def _crowded(error: ProducerFencedError | None) -> UnavailableError:
-    return UnavailableError(f"others took the transactional id over {_ATTEMPTS} times in a row: {error}")
+    return UnavailableError(f"other processes took the transactional id {_ATTEMPTS} times in a row: {error}")
 
 
 def _shared_id(commit: Commit) -> str:
     """Of what is compared: an owner's keys are compared under one id. Topics that keep ids unique share theirs."""
     owners = sorted({key.owner for key in commit.expect})
     if len(owners) > 1:
-        raise FinalError(f"one commit compares versions of several owners: {', '.join(owners)}")
+        raise FinalError(f"a commit may compare versions of one owner only, not of: {', '.join(owners)}")
     return f"shared.{escaped(owners[0])}" if owners else SHARED
 
 
@@ -243,6 +243,6 @@ def _check_version(entries: Entries, key: StateKey, version: int) -> None:
     current = entry.version if entry else 0
     if current != version:
         raise ConflictError(
-            f"the state {key.owner}/{key.key} is at version {current}, not {version}: another process wrote it",
+            f"the state {key.owner}/{key.key} is at version {current}, not {version}: another process changed it",
             next_step="read it again and repeat the change",
         )

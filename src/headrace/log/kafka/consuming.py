@@ -46,7 +46,7 @@ class Consuming:
             raise missing(self._topic, self._broker.where)
         if self._empty * _POLL_SECONDS >= REQUEST_SECONDS:
             raise UnavailableError(
-                f"No record of {self._topic} arrived for {REQUEST_SECONDS:.0f} s.",
+                f"no record of {self._topic} arrived for {REQUEST_SECONDS:.0f} s",
                 where=self._broker.where,
                 next_step="Check that the broker is running and reachable.",
             )

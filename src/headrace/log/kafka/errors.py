@@ -78,7 +78,7 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
     code, text = error.code(), error.str()
     if refused(error):
         return InvalidDeclarationError(
-            f"Kafka refuses these credentials: {text}", where=where, next_step="correct kafka_properties or the rights of this user"
+            f"Kafka refuses these credentials: {text}", where=where, next_step="correct kafka_properties or the user's permissions"
         )  # fmt: skip
     if code in MISSING:
         return missing(text, where)
@@ -86,13 +86,13 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
         return FinalError(
             f"Kafka refuses a record of this size: {text}",
             where=where,
-            next_step="raise message.max.bytes of the broker, or max.message.bytes of the topic",
+            next_step="raise message.max.bytes on the broker or max.message.bytes on the topic",
         )
     if code == KafkaError.KAFKA_STORAGE_ERROR:
         return DiskFullError(f"the broker cannot write: {text}", where=where)
-    protocol = ", with the security.protocol of its listener" if code in PASSING else ""
+    protocol = "with its listener's security.protocol" if code in PASSING else ""
     return UnavailableError(
-        f"Kafka: {text}", where=where, next_step=f"see that the broker runs and can be reached{protocol}"
+        f"Kafka: {text}", where=where, next_step=f"check that the broker is running and reachable{protocol}"
     )
 
 
@@ -100,7 +100,7 @@ def missing(what: str, where: str) -> NotFoundError:
     """A topic of the log that is not there; `what`: its name, or what the client says of it."""
     return NotFoundError(
         f"Kafka has no such topic: {what}", where=where,
-        next_step="somebody has deleted a topic of the log: start again under another kafka_prefix",
+        next_step="a topic of the log was deleted: start over under another kafka_prefix",
     )  # fmt: skip
 
 

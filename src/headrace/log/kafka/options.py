@@ -101,7 +101,7 @@ def read_options(given: Mapping[str, str]) -> KafkaOptions:
     for name in known:
         if name in _OURS:
             raise InvalidDeclarationError(
-                f"{name} is set by Headrace itself", where="kafka_properties", next_step="leave it out"
+                f"Headrace sets {name} itself", where="kafka_properties", next_step="remove it"
             )
     connect = known.pop("connect_seconds", "30")
     return KafkaOptions(address, prefix, int(replication), int(timeout), float(connect), known)

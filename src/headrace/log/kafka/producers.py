@@ -78,7 +78,7 @@ class TransactionalProducer:
         )  # fmt: skip
         producer = Producer(config)
         with self._translated():
-            _until_settled(lambda: producer.init_transactions(_STEP_SECONDS), "the transactional id was not given")
+            _until_settled(lambda: producer.init_transactions(_STEP_SECONDS), "the transactional id was not granted")
         self._producer, self._begun, self._deletions = producer, True, deletions
 
     def write(self, runs: Iterable[Run], moves: Iterable[GroupMove]) -> Written:
@@ -235,7 +235,7 @@ def _until_settled(call: Callable[[], None], what: str) -> None:
             if SYSTEM_CLOCK.monotonic() > deadline:
                 raise UnavailableError(
                     f"{what} within {_SETTLE_SECONDS:.0f} s: {error.str()}",
-                    next_step="see that the broker runs and can be reached",
+                    next_step="check that the broker is running and reachable",
                 ) from exception
         else:
             return

@@ -81,8 +81,8 @@ class KafkaTopicLog:
             self._broker.create(name, spec.partitions, KEPT)
         elif there > spec.partitions:
             raise InvalidDeclarationError(
-                f"the topic {name} has {there} partitions, {spec.partitions} are declared, and Kafka takes none away",
-                next_step=f"declare {there}, or another name",
+                f"the topic {name} has {there} partitions, but {spec.partitions} are declared, and Kafka cannot remove partitions",
+                next_step=f"declare {there} partitions or use another name",
             )
         elif there < spec.partitions:
             self._broker.grow(name, spec.partitions)
@@ -224,8 +224,8 @@ class KafkaTopicLog:
 
     def redact(self, ids: Mapping[str, Collection[str]]) -> RedactionReport:
         raise FinalError(
-            f"Kafka cannot redact records of {', '.join(sorted(ids))}: it gives out offsets itself, so a topic that is written "
-            "again has others, and what every group has read would be lost count of",
+            f"Kafka cannot redact records of {', '.join(sorted(ids))}: it assigns offsets itself, so rewriting a topic "
+            "would change them and lose every group's position",
             where=self._options.bootstrap_servers,
             next_step="give the topic a shorter retention, or reset its resource from a source that no longer holds the data",
         )

@@ -59,7 +59,7 @@ def _check_version(connection: sqlite3.Connection, key: StateKey, version: int) 
     current = row[0] if row else 0
     if current != version:
         raise ConflictError(
-            f"the state {key.owner}/{key.key} is at version {current}, not {version}: another process wrote it",
+            f"the state {key.owner}/{key.key} is at version {current}, not {version}: another process changed it",
             next_step="read it again and repeat the change",
         )
 

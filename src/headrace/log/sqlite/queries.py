@@ -84,7 +84,7 @@ def get_stream(connection: sqlite3.Connection, name: str, partition: int) -> tup
     ).fetchone()
     if row is None:
         last = get_topic(connection, name).spec.partitions - 1
-        raise NotFoundError(f"the topic {name!r} has partitions 0 to {last}, none of number {partition}")
+        raise NotFoundError(f"the topic {name!r} has partitions 0 to {last}, not {partition}")
     return _topic(row[:7]), Stream(*row[7:])
 
 
@@ -193,5 +193,5 @@ def _no_topic(connection: sqlite3.Connection, name: str) -> NotFoundError:
     near = get_close_matches(name, names, n=3) or sorted(names)[:3]
     return NotFoundError(
         f"there is no topic {name!r}",
-        next_step=f"the nearest are {', '.join(near)}" if near else "the log has no topics yet",
+        next_step=f"did you mean {', '.join(near)}?" if near else "apply a resource first: the log has no topics yet",
     )

@@ -26,9 +26,9 @@ def redact(database: Database, writer: GroupWriter, ids: Mapping[str, Collection
     writer.outside_transaction(lambda connection: connection.execute("VACUUM"))
     if not writer.outside_transaction(lambda connection: empty_wal(connection, _READERS_MILLISECONDS)):
         raise UnavailableError(
-            "the records are redacted, but a reader still holds their former bytes in log.sqlite-wal",
+            "the records are redacted, but a reader still keeps their former bytes in log.sqlite-wal",
             where=str(database.path),
-            next_step="end the program that reads the file, and redact once more",
+            next_step="end the program that reads the file, then redact again",
         )
     return report
 

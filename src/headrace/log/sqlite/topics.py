@@ -27,7 +27,7 @@ def ensure(connection: sqlite3.Connection, spec: TopicSpec) -> None:
     if spec.partitions < max(1, topic.spec.partitions):
         raise InvalidDeclarationError(
             f"the topic {spec.name!r} cannot have {spec.partitions} partitions",
-            next_step=f"declare {max(1, topic.spec.partitions)} or more: partitions with records are never taken away",
+            next_step=f"declare {max(1, topic.spec.partitions)} or more: partitions cannot be removed",
         )
     for partition in range(topic.spec.partitions, spec.partitions):
         _add_stream(connection, topic, partition)

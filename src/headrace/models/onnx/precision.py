@@ -47,9 +47,9 @@ def read_golden(path: Path | None) -> Golden:
     try:
         golden = msgspec.json.decode(data, type=Golden)
     except msgspec.MsgspecError as error:
-        raise CorruptDataError(f"it does not parse: {error}", where=str(path or "golden.json")) from error
+        raise CorruptDataError(f"the file does not parse: {error}", where=str(path or "golden.json")) from error
     if not golden.documents or not golden.questions:
-        raise CorruptDataError("it holds no documents or no questions", where=str(path or "golden.json"))
+        raise CorruptDataError("the file has no documents or no questions", where=str(path or "golden.json"))
     return golden
 
 
@@ -84,11 +84,11 @@ def _precision(name: str) -> Precision:
 def objection(one: Figures, finest: Figures) -> str:
     """Why a precision is not to be taken; '': nothing speaks against it."""
     if one.ndcg < finest.ndcg - MAX_LOSS:
-        return f"nDCG@10 falls by {finest.ndcg - one.ndcg:.4f}"
+        return f"nDCG@10 drops by {finest.ndcg - one.ndcg:.4f}"
     if one.batch_dependence > MAX_DEPENDENCE:
         return f"a text's vector depends on its batch, by {one.batch_dependence:.4f}"
     if one.texts_per_second < MIN_GAIN * finest.texts_per_second:
-        return f"it is only {one.texts_per_second / finest.texts_per_second:.2f} times as fast"
+        return f"its speed is only {one.texts_per_second / finest.texts_per_second:.2f}×"
     return ""
 
 

@@ -63,14 +63,14 @@ def read_prepared(folder: Path) -> Prepared:
     path = folder / NOTE
     if not path.is_file():
         raise NotFoundError(
-            f"{folder} holds no exported model",
-            next_step="Restart `headrace up`: the embedding model's process exports it again.",
+            f"{folder} has no exported model",
+            next_step="Restart `headrace up`: the embedding model's process then exports it again.",
         )
     try:
         values = msgspec.json.decode(path.read_bytes())
         return msgspec.convert({**values, "folder": str(folder)}, Prepared, dec_hook=_decode)
     except (msgspec.MsgspecError, TypeError) as error:
-        raise CorruptDataError(f"it does not parse: {error}", where=str(path)) from error
+        raise CorruptDataError(f"the file does not parse: {error}", where=str(path)) from error
 
 
 def prepare(
@@ -114,7 +114,7 @@ def _name(checkpoint: EmbeddingCheckpoint, golden: Path | None) -> str:
         return checkpoint.digest
     if not golden.is_file():
         raise NotFoundError(
-            f"there is no file {golden}", next_step="Put the golden queries there, or leave goldenQueries out."
+            f"the file {golden} does not exist", next_step="Put the golden queries there or remove goldenQueries."
         )
     return f"{checkpoint.digest}-{hashlib.sha256(golden.read_bytes()).hexdigest()[:12]}"
 
@@ -132,10 +132,10 @@ def _export(checkpoint: EmbeddingCheckpoint, target: Path) -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode or not target.is_file():
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise FinalError(
             f"{checkpoint.folder} could not be exported to ONNX: {last}",
-            next_step="use an encoder whose architecture transformers can load without its own code",
+            next_step="use an encoder whose architecture transformers supports natively",
         )
 
 

@@ -47,10 +47,10 @@ def refusal(config: CheckpointConfig) -> str | None:
     if values.get("hidden_act", "silu") != "silu":
         return f"hidden_act is {values['hidden_act']!r}, not 'silu'"
     if _slides(config):
-        return "its attention slides over a window"
+        return "it uses sliding-window attention"
     rope = _rope(values)
     if rope.get("rope_type", "default") not in _ROPE_TYPES or rope.get("partial_rotary_factor", 1.0) != 1.0:
-        return f"its rotary embedding is {rope}; {', '.join(_ROPE_TYPES)} over whole heads are run here"
+        return f"its rotary embedding is {rope}; supported: {', '.join(_ROPE_TYPES)} over whole heads"
     return None
 
 
@@ -131,5 +131,5 @@ def _number(values: Mapping[str, object], name: str, default: float) -> float:
 
 def _whole(value: object) -> int:
     if not isinstance(value, int) or value <= 0:
-        raise TypeError(f"{value!r} is no dimension")
+        raise TypeError(f"{value!r} is not a dimension")
     return value

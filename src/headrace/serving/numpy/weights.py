@@ -79,7 +79,7 @@ class _Source:
     def take(self, name: str, shape: tuple[int, ...]) -> Array:
         tensor = self.maybe(name, shape)
         if tensor is None:
-            raise CorruptDataError(f"the weights hold no {name}", where=str(self._path))
+            raise CorruptDataError(f"the weights have no {name}", where=str(self._path))
         return tensor
 
     def maybe(self, name: str, shape: tuple[int, ...]) -> Array | None:

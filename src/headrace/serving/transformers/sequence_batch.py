@@ -58,7 +58,7 @@ class TransformersSequenceBatch:
 
     def join(self, prompt_ids: Sequence[int]) -> int:
         if not 1 <= len(prompt_ids) <= self._max_positions:
-            raise ValueError(f"a prompt has 1 to {self._max_positions} tokens, not {len(prompt_ids)}")
+            raise ValueError(f"a prompt must have 1 to {self._max_positions} tokens, not {len(prompt_ids)}")
         self._next += 1
         self._waiting.append((self._next, prompt_ids))
         return self._next
