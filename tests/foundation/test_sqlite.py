@@ -200,7 +200,7 @@ def test_an_older_file_is_brought_forward_step_by_step_with_what_it_holds(path: 
         assert connection.execute("SELECT * FROM notes").fetchall() == [(1, "a", "UNKNOWN")]
         assert connection.execute("PRAGMA user_version").fetchone() == (3,)
 
-    with pytest.raises(StateVersionError, match=r"use Headrace 0\.3\.0 or newer"):
+    with pytest.raises(StateVersionError, match=r"Use Headrace 0\.3\.0 or newer"):
         opened(path)
 
 

@@ -49,7 +49,7 @@ def test_all_conditions_must_hold(given_filter: dict[str, object], expected: boo
     ("given_filter", "message"),
     [
         ({"a": {"like": "%"}}, "unknown operator 'like'"),
-        ({"a": {"in": "text"}}, "takes a list"),
+        ({"a": {"in": "text"}}, "requires a list"),
         ({"a": {"exists": 1}}, "true or false"),
         ({"a": None}, "is not a text"),
         ({"a": [1]}, "is not a text"),

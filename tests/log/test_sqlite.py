@@ -78,7 +78,7 @@ def test_a_log_of_a_newer_headrace_is_refused_with_the_version_that_reads_it(tmp
         file.commit()
         file.execute("PRAGMA user_version = 7")
 
-    with pytest.raises(StateVersionError, match=r"log\.sqlite: .*schema 7.*use Headrace 2\.5\.0 or newer"):
+    with pytest.raises(StateVersionError, match=r"log\.sqlite: .*schema 7.*Use Headrace 2\.5\.0 or newer"):
         open_log(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Errors of SQLite and of the file system, as those of `foundation/errors.py`."""
+"""Maps SQLite and file system errors to `foundation/errors.py`."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ _TEMPORARY = {
 
 @contextmanager
 def translated(path: Path, schema: Schema) -> Generator[None]:
-    """Raises what SQLite and the file system raise as an error of the tree."""
+    """Re-raises SQLite and file system errors as Headrace errors."""
     try:
         yield
     except (sqlite3.Error, OSError, UnicodeError, OverflowError) as error:
@@ -42,7 +42,7 @@ def translated(path: Path, schema: Schema) -> Generator[None]:
 
 
 def translate(error: Exception, path: Path, schema: Schema) -> HeadraceError:
-    """The error of the tree for one of SQLite's, of the file system's, or for a value that SQLite cannot hold."""
+    """The Headrace error for an SQLite error, a file system error, or a value that SQLite cannot store."""
     where, text = str(path), f"{schema.what}: {error}"
     if isinstance(error, (UnicodeError, OverflowError)):
         return InvalidDeclarationError(text, where=where, next_step="use valid UTF-8 text and 64-bit numbers")
@@ -64,7 +64,7 @@ def translate(error: Exception, path: Path, schema: Schema) -> HeadraceError:
 
 
 def _no_room(error: Exception, primary: int | None, path: Path) -> bool:
-    """Whether a failed write failed for want of room: SQLite reports some of these as errors of input and output."""
+    """Whether a write failed because the disk is full: SQLite reports some of these as I/O errors."""
     if isinstance(error, OSError):
         return error.errno in {errno.ENOSPC, errno.EDQUOT}
     if primary not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
