@@ -247,7 +247,7 @@ def test_a_file_that_another_program_holds_is_unavailable(path: Path) -> None:
     file.prepare()
     with closing(file.connect(writable=True)) as one, closing(file.connect(writable=True)) as other:
         one.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError, match="End the program that holds the file open"), file.translated():
+        with pytest.raises(UnavailableError, match="End the program that has the file open"), file.translated():
             other.execute("BEGIN IMMEDIATE")
 
 

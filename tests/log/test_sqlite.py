@@ -321,7 +321,7 @@ def test_a_foreign_program_that_holds_the_file_makes_the_log_unavailable_not_wro
     writer_of(log).connection.execute("PRAGMA busy_timeout=10")
     with closing(sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)) as foreign:
         foreign.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError, match="End the program that holds the file"):
+        with pytest.raises(UnavailableError, match="End the program that has the file"):
             append(log, "t", new_records([1]))
         foreign.execute("ROLLBACK")
 

@@ -212,7 +212,7 @@ def test_a_checkpoint_that_cannot_be_used_says_why(tmp_path: Path, store: Path) 
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(CorruptDataError, match="a module of type Dense"):
         prepare(tmp_path, store)
-    with pytest.raises(NotFoundError, match="holds no exported model"):
+    with pytest.raises(NotFoundError, match="has no exported model"):
         read_prepared(tmp_path)
 
 

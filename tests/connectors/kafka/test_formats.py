@@ -253,7 +253,7 @@ def test_what_a_sink_wrote_is_read_and_messages_beside_it_that_are_not_what_they
         framed(2_000_000, b"x"): "the schema registry has no schema 2000000",
         framed(json_id, b"{}"): f"the schema {json_id} is JSON, not {form.upper()}",
         framed(proto_id if form == "avro" else avro_id, b""): f"not {form.upper()}",
-        cut[form]: f"it is not what the {form.capitalize()} schema",
+        cut[form]: f"it does not match the {form.capitalize()} schema",
         None: "the message has no value (a tombstone), but a row is expected",
     }
     sink = topic.sink(**block(form, schema_registry))
