@@ -1,4 +1,4 @@
-"""What a sink says of a receiver that answers, and does not take what was sent."""
+"""How a sink reports a receiver that responds but does not accept the records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from headrace.log.record import Record
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A record that the other side will never take."""
+    """A record that the receiver will never accept."""
 
     record: Record
     reason: str
@@ -27,7 +27,7 @@ class RefusedRecordsError(FinalError):
 
 
 PAUSE_SECONDS = 30.0
-"""Between two tries while the receiver says that we are wrong."""
+"""Interval between attempts while the receiver rejects our requests."""
 
 
 class ReceiverRejectsError(RetryableError):

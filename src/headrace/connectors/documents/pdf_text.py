@@ -10,8 +10,8 @@ from headrace.connectors.documents.document import UnreadableDocumentError
 
 
 def read_pdf(data: bytes, max_pages: int, max_letters: int) -> tuple[str, str, dict[str, str]]:
-    """(title, text with a blank line between pages, its info, see `_info`). UnreadableDocumentError: encrypted, too_long, no_text; anything else: it is broken."""
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it repairs in silence is no news
+    """(title, text with a blank line between pages, its info, see `_info`). UnreadableDocumentError: encrypted, too_long, no_text; any other error: the PDF is broken."""
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its silent repairs are not worth logging
     try:
         reader = PdfReader(io.BytesIO(data), strict=False)
         if reader.is_encrypted and not reader.decrypt(""):
@@ -27,7 +27,7 @@ def read_pdf(data: bytes, max_pages: int, max_letters: int) -> tuple[str, str, d
 
 
 def _info(reader: PdfReader) -> dict[str, str]:
-    """Title, author and so on, in small letters; times as ISO 8601."""
+    """Title, author and so on, lower-cased; times as ISO 8601."""
     found = reader.metadata
     if found is None:
         return {}

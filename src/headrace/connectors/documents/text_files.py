@@ -17,7 +17,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes no aliases: a few lines of them can stand for gigabytes."""
+    """Rejects aliases: a few lines of them can expand to gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def decoded(data: bytes) -> str:
-    """UTF-8, or UTF-16 with its byte-order mark. UnreadableDocumentError: binary, invalid_utf8, empty."""
+    """Decodes UTF-8, or UTF-16 with a byte-order mark. UnreadableDocumentError: binary, invalid_utf8, empty."""
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     if encoding != "utf-16" and _CONTROL.search(data):
         raise UnreadableDocumentError("binary", "it is not text: it contains control characters")
@@ -40,7 +40,7 @@ def decoded(data: bytes) -> str:
 
 
 def read_plain(data: bytes, stem: str) -> Document:
-    """A text, called as its file."""
+    """A text titled with its file name."""
     return Document(stem, decoded(data), "plain")
 
 

@@ -1,4 +1,4 @@
-"""How a message says which schema it was written with: a zero byte, the schema's id, and for Protobuf which message it is."""
+"""How a message names its schema: a zero byte, the schema id, and for Protobuf which message it is."""
 
 import struct
 
@@ -9,11 +9,11 @@ _VARINT_BITS = 63
 
 
 class UnreadableMessageError(ValueError):
-    """These bytes are not what the format says."""
+    """These bytes do not match the format."""
 
 
 def split(raw: bytes) -> tuple[int, bytes]:
-    """(the schema's id, what comes after it)."""
+    """(the schema id, the rest)."""
     if len(raw) < _HEAD.size or raw[0] != _MAGIC:
         raise UnreadableMessageError("it does not begin with a zero byte and a schema id")
     return _HEAD.unpack_from(raw)[1], raw[_HEAD.size :]
@@ -25,7 +25,7 @@ def head(schema_id: int) -> bytes:
 
 
 def split_indexes(body: bytes) -> tuple[list[int], bytes]:
-    """(which message of the schema it is, from the outside inwards; what comes after). A lone 0 is the first message."""
+    """(which message of the schema it is, outermost first; the rest). A lone 0 is the first message."""
     count, place = _zigzag(body, 0)
     if count == 0:
         return [0], body[place:]

@@ -1,8 +1,8 @@
-"""Rows as messages' bytes: JSON, and Avro or Protobuf by a schema that grows with the columns that are met.
+"""Rows as message bytes: JSON, or Avro and Protobuf with a schema that grows with the columns.
 
-The subject is TOPIC-value, as the registry's own serialisers name it. Its newest schema is taken where there is one; a column that it
-lacks becomes a nullable field at its end, which readers of either version can read by. Whether the registry takes the longer schema is
-the registry's to say, by its rules of compatibility.
+The subject is TOPIC-value, as in the registry's own serialisers. Its newest schema is used if there is one; a column that it
+lacks becomes a nullable field at its end, which readers of both versions can handle. The registry's compatibility rules decide
+whether it accepts the extended schema.
 """
 
 import json
@@ -31,7 +31,7 @@ class Writing(Protocol):
     """Writes values."""
 
     def encode(self, line: bytes) -> bytes:
-        """A row's JSON as a value. FinalError: it does not fit. UnavailableError: the registry is away."""
+        """A row's JSON as a value. FinalError: it does not fit. UnavailableError: the registry is unavailable."""
         ...
 
 
@@ -44,14 +44,14 @@ def writing(form: str, registry: SchemaRegistry | None, topic: str, where: str) 
 
 
 class JsonWriting:
-    """The line itself."""
+    """The line unchanged."""
 
     def encode(self, line: bytes) -> bytes:
         return line
 
 
 class _SchemaWriting:
-    """What Avro and Protobuf have in common."""
+    """What Avro and Protobuf share."""
 
     kind: Kind
 
@@ -125,7 +125,7 @@ class AvroWriting(_SchemaWriting):
 
 
 class ProtobufWriting(_SchemaWriting):
-    """Confluent's wire format around Protobuf; the first message of the schema is written."""
+    """Confluent's wire format around Protobuf; the schema's first message is written."""
 
     kind: Kind = "PROTOBUF"
     _message: protobuf.MessageType | None = None
@@ -145,7 +145,7 @@ class ProtobufWriting(_SchemaWriting):
         return f'syntax = "proto3";\n\nmessage {name} {{\n{rows}}}\n'
 
     def _known_fields(self) -> Iterable[tuple[str, str, int]]:
-        """(type, name, number) of a schema that this class wrote; another is not touched."""
+        """(type, name, number) for a schema that this class wrote; others are left unchanged."""
         if self._message is None:
             return
         described: Any = self._message.DESCRIPTOR
