@@ -44,7 +44,7 @@ _DECODER = msgspec.json.Decoder(_Reply)
 
 
 def open_teacher(options: TeacherOptions) -> "AnthropicTeacher":
-    """A teacher of `modelProvider: Anthropic`. InvalidDeclarationError where the template is wrong."""
+    """A teacher for `modelProvider: Anthropic`. InvalidDeclarationError if the template is wrong."""
     template = read_template(options, AnthropicTemplate)
     key = template.apikey.get_secret_value()
     client = anthropic.AsyncAnthropic(

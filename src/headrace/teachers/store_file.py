@@ -1,4 +1,4 @@
-"""The file `teachers.sqlite`: its tables, its versions, how it is opened."""
+"""The file `teachers.sqlite`: its tables, versions and opening."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -77,12 +77,12 @@ SCHEMA = Schema(
     marked_since=3,
     damaged="move the file away; cached answers and spending records are lost with it",
 )
-"""Answers before version 3 do not say which endpoint and namespace they came from, so they are dropped; spending stays."""
+"""Answers from before version 3 do not record their endpoint and namespace, so they are dropped; spending stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreFile:
-    """One open file: a connection that writes and one that reads."""
+    """One open file: one connection that writes and one that reads."""
 
     path: Path
     writer: sqlite3.Connection
