@@ -1,4 +1,4 @@
-"""This machine's Java and Maven: where they are, and what to do if they are missing."""
+"""The local Java and Maven: where they are, and what to do if they are missing."""
 
 import os
 import re

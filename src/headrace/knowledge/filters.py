@@ -1,7 +1,7 @@
 """Filters over metadata: equality, ranges, membership, existence.
 
 `{"product": "cards", "fee": {"gte": 1, "lt": 5}, "team": {"in": ["a", "b"]}, "reviewed": {"exists": true}}`: all must hold.
-Back ends bind names and values as parameters; nothing of a filter ever becomes part of a statement.
+Back ends bind names and values as parameters; no part of a filter ever becomes SQL text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ MAX_VALUES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One comparison. Texts compare with texts and numbers with numbers; a value of another kind, or none, never matches."""
+    """One comparison. Texts compare with texts and numbers with numbers; a value of another kind, or a missing one, never matches."""
 
     name: str
     operator: Operator
@@ -28,7 +28,7 @@ class Condition:
 
 
 def parse_filter(given: Mapping[str, object], *, names: Sequence[str] | None = None) -> tuple[Condition, ...]:
-    """The conditions of a filter. `names`: the metadata that there is; None: any. InvalidDeclarationError says what is wrong."""
+    """Parses a filter. `names`: the declared metadata fields; None: any. InvalidDeclarationError says what is wrong."""
     conditions: list[Condition] = []
     for name, wanted in given.items():
         if names is not None and name not in names:

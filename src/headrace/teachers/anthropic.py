@@ -1,6 +1,6 @@
 """Anthropic's Messages API through the official SDK.
 
-The SDK's current version has no temperature: the models decide themselves, and answers may differ from call to call.
+The current SDK has no temperature setting: the model chooses, and answers may differ between calls.
 """
 
 import asyncio

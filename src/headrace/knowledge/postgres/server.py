@@ -1,4 +1,4 @@
-"""Connections to the server, transactions on them, and what its errors mean here."""
+"""Connections to the server, transactions on them, and the mapping of its errors."""
 
 import threading
 from collections.abc import Generator
@@ -27,7 +27,7 @@ class Server:
     """A small pool: a thread takes a connection for one transaction. Broken ones are replaced."""
 
     def __init__(self, url: str, schema: str) -> None:
-        """InvalidDeclarationError where the URL is not one of PostgreSQL. Connects to nothing yet."""
+        """InvalidDeclarationError if the URL is not a PostgreSQL URL. Does not connect yet."""
         if urlsplit(url).scheme not in {"postgresql", "postgres"}:
             raise InvalidDeclarationError(
                 "the knowledge store `postgres` needs a server's URL",
@@ -58,7 +58,7 @@ class Server:
             yield connection
 
     def connect(self) -> Connection:
-        """A connection outside the pool, each statement a transaction. The caller closes it."""
+        """A connection outside the pool; each statement is a transaction. The caller closes it."""
         with self._translated():
             connection = psycopg.connect(
                 self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="headrace",
@@ -86,14 +86,14 @@ class Server:
                 yield connection
                 connection.execute(b"commit")
             except BaseException:
-                with suppress(psycopg.Error):  # the first error is the one to tell
+                with suppress(psycopg.Error):  # the first error is the one to report
                     connection.execute(b"rollback")
                 raise
             finally:
                 self._give_back(connection)
 
     def _begun(self, begin: bytes) -> Connection:
-        """An idle connection may have died since: nothing was asked of it yet, so a new one takes its place."""
+        """An idle connection may have died: nothing was sent on it yet, so a new one replaces it."""
         with self._lock:
             if self._closed:
                 raise UnavailableError("the knowledge store is closed", where=self.where, next_step="open it again")

@@ -17,7 +17,7 @@ Parts = Sequence[tuple[int, Sequence[Chunk]]]
 
 @dataclass(frozen=True, slots=True)
 class GenerationRow:
-    """What writing and reading need of a generation."""
+    """What reading and writing need to know about a generation."""
 
     number: int
     model_number: int
@@ -26,7 +26,7 @@ class GenerationRow:
 
 
 def generation_row(connection: sqlite3.Connection, name: str) -> GenerationRow:
-    """NotFoundError: it is not there."""
+    """NotFoundError: it does not exist."""
     row = connection.execute(
         "SELECT id, model_id, model, dimension FROM generations WHERE name = ?", (name,)
     ).fetchone()
@@ -37,7 +37,7 @@ def generation_row(connection: sqlite3.Connection, name: str) -> GenerationRow:
 
 
 def write_chunks(turn: Turn, generation: GenerationRow, parts: Parts) -> int:
-    """Writes the chunks and remembers the versions as cut. InvalidDeclarationError: a chunk whose vector is not there."""
+    """Writes the chunks and marks the versions as chunked. InvalidDeclarationError: a chunk's vector is missing."""
     chunks = [chunk for _, some in parts for chunk in some]
     hashes = [chunk.hash for chunk in chunks]
     vectors = _vectors(turn, generation, hashes)
