@@ -1,4 +1,4 @@
-"""Looks at a checkpoint in Hugging Face's layout without loading it: is it whole, is it safe, what is in it."""
+"""Inspects a checkpoint in Hugging Face's layout without loading it: is it complete, is it safe, what does it contain."""
 
 import json
 import math
@@ -19,25 +19,25 @@ _DTYPE_BYTES = {
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFacts:
-    """What the files say."""
+    """What the files contain."""
 
     architecture: str
-    """Such as LlamaForCausalLM."""
+    """For example LlamaForCausalLM."""
     parameters: int
-    """Numbers in the weights' files; tied matrices count once."""
+    """Numbers in the weight files; tied matrices count once."""
     dtype: str
-    """Of most numbers, as safetensors writes it: F32, BF16 …"""
+    """The most common dtype, in safetensors' notation: F32, BF16 …"""
     vocabulary: int
     context: int
-    """Longest sequence in tokens; 0 where the checkpoint does not say."""
+    """Longest sequence in tokens; 0 if the checkpoint does not say."""
     files: tuple[str, ...]
-    """The weights' files."""
+    """The weight files."""
 
 
 def inspect_checkpoint(path: Path) -> CheckpointFacts:
-    """Reads config.json and the headers of the weights, nothing more.
+    """Reads only config.json and the headers of the weights.
 
-    NotFoundError: no such directory or no config. InvalidDeclarationError: pickled weights, or code of its own.
+    NotFoundError: no such directory or no config. InvalidDeclarationError: pickled weights, or the checkpoint's own code.
     CorruptDataError: a file is cut off or missing.
     """
     config = _read_config(path)

@@ -1,7 +1,7 @@
-"""Immutable directories named by what is in them: versions and checkpoints.
+"""Immutable, content-addressed directories: versions and checkpoints.
 
-A directory is built aside, written down in a manifest (SHA-256 per file), fsynced and renamed to the manifest's digest: it is
-there as a whole or not at all, and never changes. A commit that names its digest makes it count; one that no commit
+A directory is built under a temporary name, listed in a manifest (SHA-256 per file), fsynced and renamed to the manifest's digest: it
+exists complete or not at all, and never changes. A commit that names its digest makes it count; one that no commit
 names is garbage, which `collect` removes. One process writes a store; any number read it.
 """
 
@@ -30,9 +30,9 @@ class DirectoryStore:
         self._root = root
 
     def put(self, build: Callable[[Path], None]) -> str:
-        """Lets `build` fill an empty directory and keeps it: its digest, the same for the same content.
+        """Lets `build` fill an empty directory and stores it; returns its digest, the same for the same content.
 
-        DiskFullError where there is no room; nothing half-written stays then.
+        DiskFullError if there is no space; nothing half-written remains.
         """
         try:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ class DirectoryStore:
         return True
 
     def path(self, digest: str) -> Path:
-        """Where the directory lies; NotFoundError where there is none."""
+        """The directory's path; NotFoundError if it does not exist."""
         target = self._root / digest
         if not _is_digest(digest) or not target.is_dir():
             raise NotFoundError(f"{self._root} has no directory {digest}")
@@ -91,7 +91,7 @@ class DirectoryStore:
             raise CorruptDataError("the file was added after the directory was written", where=str(target / min(added)))
 
     def digests(self) -> tuple[str, ...]:
-        """All that are there, in order of name."""
+        """All digests, in order."""
         if not self._root.is_dir():
             return ()
         return tuple(sorted(entry.name for entry in self._root.iterdir() if _is_digest(entry.name)))
@@ -122,7 +122,7 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
 
 
 def digest_of(files: Mapping[str, Path]) -> str:
-    """The digest that a directory of these files, by name within it, would have in a store."""
+    """The digest that a directory with these files (by name) would have in a store."""
     return hashlib.sha256(_manifest(files).encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""What an embedding checkpoint says of itself: how tokens become one vector, and how long a text may be.
+"""An embedding checkpoint's settings: how tokens become one vector, and how long a text may be.
 
-Read from sentence-transformers' files (`modules.json`, `N_Pooling/config.json`, `sentence_bert_config.json`) beside Hugging Face's own;
-a checkpoint without them is mean-pooled, which is what sentence-transformers does with one.
+Read from sentence-transformers' files (`modules.json`, `N_Pooling/config.json`, `sentence_bert_config.json`) next to Hugging Face's own;
+a checkpoint without them is mean-pooled, as in sentence-transformers.
 """
 
 import hashlib
@@ -32,16 +32,16 @@ class EmbeddingCheckpoint:
     folder: Path
     pooling: Pooling
     normalised: bool
-    """Whether the checkpoint itself makes vectors of length 1."""
+    """Whether the checkpoint itself normalises vectors to length 1."""
     max_tokens: int
     """Special tokens included."""
     dimension: int
     digest: str
-    """Of everything that decides its vectors."""
+    """Hash of everything that determines its vectors."""
 
 
 def read_checkpoint(folder: Path) -> EmbeddingCheckpoint:
-    """NotFoundError where a file is missing, CorruptDataError where one cannot be used."""
+    """NotFoundError if a file is missing, CorruptDataError if one is unusable."""
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise NotFoundError(

@@ -84,12 +84,12 @@ def comparable(value: Scalar) -> str:
 
 
 def vector_text(vector: Vector) -> str:
-    """pgvector's text format."""
+    """The text format of pgvector."""
     return "[" + ",".join(map(str, vector.tolist())) + "]"
 
 
 def vector_bytes(vector: Vector) -> bytes:
-    """pgvector's binary format: the length, then the numbers."""
+    """The binary format of pgvector: the length, then the numbers."""
     return struct.pack("!HH", len(vector), 0) + vector.astype(">f4").tobytes()
 
 

@@ -1,4 +1,4 @@
-"""The learner over PyTorch and transformers: slots of weights that score, one that learns."""
+"""The learner on PyTorch and transformers: slots of weights that score, and one that is trained."""
 
 import copy
 import math
@@ -25,13 +25,13 @@ from headrace.models.sequence import TokenSequence
 BASE = "base"
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _MAX_TOKENS = 16_384
-"""Of one packed batch: bounds the memory of activations."""
+"""Per packed batch: bounds the memory for activations."""
 _MAX_LOGITS = 2**26
-"""Numbers of one batch's logits: 256 MiB in fp32, several times that while learning."""
+"""Size of one batch's logits: 256 MiB in fp32, several times that while learning."""
 
 
 class TorchLearner:
-    """See `headrace.learning.learner.Learner`. Slot `base` is there from the start; weights are fp32 in memory."""
+    """See `headrace.learning.learner.Learner`. Slot `base` exists from the start; weights are fp32 in memory."""
 
     def __init__(self, options: LearnerOptions, facts: CheckpointFacts) -> None:
         prepare_process(options.threads)
@@ -157,7 +157,7 @@ class TorchLearner:
         self._put(slot, self._trainee.dense(averaged=True))
 
     def _put(self, slot: str, dense: Weights, *, on_disk: bool = False) -> None:
-        """Slots hold what a version on disk would give back: rounded to the base's type, computed with in fp32."""
+        """Slots contain what a version on disk would give back: rounded to the base's type, computed in fp32."""
         if slot == LEARNER:
             raise InvalidDeclarationError("the slot `learner` is being trained and cannot hold a frozen copy")
         self._slots[slot] = weights.rounded(weights.rounded(dense, self._dtype), torch.float32)
@@ -190,7 +190,7 @@ class TorchLearner:
         inspect_checkpoint(version)
         file = version / WEIGHTS
         tensors = weights.read_tensors(file, self._device) if file.is_file() else {}
-        if tensors.keys() != self._scorer_tensors.keys():  # sharded, or named otherwise on disk than in memory
+        if tensors.keys() != self._scorer_tensors.keys():  # sharded, or named differently on disk than in memory
             tensors = {name: t.detach() for name, t in weights.live(open_model(version, self._device)).items()}
         wrong = [n for n, t in self._scorer_tensors.items() if n not in tensors or tensors[n].shape != t.shape]
         if wrong:
@@ -272,5 +272,5 @@ def _device(name: str) -> torch.device:
 
 
 def open_learner(options: LearnerOptions) -> Learner:
-    """Opens the base model folder and makes the learner; NotFoundError, CorruptDataError, InvalidDeclarationError as `inspect_checkpoint`."""
+    """Opens the base model folder and creates the learner; NotFoundError, CorruptDataError, InvalidDeclarationError as in `inspect_checkpoint`."""
     return TorchLearner(options, inspect_checkpoint(options.base))
