@@ -22,9 +22,9 @@ class _Entry(msgspec.Struct):
 
 
 def read_tensors(checkpoint: Path) -> dict[str, NDArray[np.float32]]:
-    """All floating-point tensors of `model.safetensors` or of the shards that its index names.
+    """All floating-point tensors in `model.safetensors`, or in the shards listed in its index.
 
-    CorruptDataError where a file is cut off or a shape does not fit its bytes; NotFoundError without weights.
+    CorruptDataError if a file is truncated or a shape does not fit its bytes; NotFoundError without weights.
     """
     return {name: tensor for file in _files(checkpoint) for name, tensor in _read(file)}
 

@@ -1,4 +1,4 @@
-"""The transformers engine behind the room's port."""
+"""The transformers implementation of the room's port."""
 
 import inspect
 from pathlib import Path
@@ -39,7 +39,7 @@ class TransformersModel:
 
 
 class TransformersEngine:
-    """Any decoder that keeps keys and values, in fp32 on the CPU. A repository's own code is never run."""
+    """Any decoder with a key-value cache, in fp32 on the CPU. A repository's own code is never run."""
 
     name = "transformers"
     capabilities = EngineCapabilities(needs_torch=True)
@@ -66,7 +66,7 @@ class TransformersEngine:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-        except Exception as error:  # safetensors, json and torch raise their own, without a common base
+        except Exception as error:  # safetensors, json and torch raise their own errors, without a common base
             raise CorruptDataError(f"transformers cannot load the checkpoint: {error}", where=str(path)) from error
         if missing := sorted(info["missing_keys"]):
             raise CorruptDataError(f"the weights have no {', '.join(missing[:3])}", where=str(path))
