@@ -92,7 +92,7 @@ def test_a_file_that_shrank_is_said_and_nothing_is_read_twice(
     before = run()
     file.write_bytes(b"".join(good(10)))
     again = opened(holder="two")
-    with pytest.raises(FinalError, match="Put the file back as it was"):
+    with pytest.raises(FinalError, match="Restore the file"):
         run_anew(again)
     again.close()
     file.write_bytes(b"".join([*good(30), line(30)]))

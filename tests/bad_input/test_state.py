@@ -45,7 +45,7 @@ def test_a_log_of_a_newer_version_is_refused_with_exit_code_5(ran: Path):
     database.execute("UPDATE about SET value = '7.0.0' WHERE name = 'readable_since'")
     database.commit()
     database.close()
-    with pytest.raises(StateVersionError, match=r"use Headrace 7\.0\.0 or newer"):
+    with pytest.raises(StateVersionError, match=r"Use Headrace 7\.0\.0 or newer"):
         open_log(ran / "state")
     done = command(ran, "topics")
     assert done.returncode == 5
@@ -62,7 +62,7 @@ def test_teachers_answers_of_a_newer_version_are_refused(
     database.execute("PRAGMA user_version = 99")
     database.close()
     pipeline = opened(holder="two")
-    with pytest.raises(StateVersionError, match=r"teachers\.sqlite: the store of answers has schema 99"):
+    with pytest.raises(StateVersionError, match=r"teachers\.sqlite: the answer store has schema 99"):
         pipeline.open()
     pipeline.close()
 

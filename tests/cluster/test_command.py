@@ -60,9 +60,7 @@ def test_up_prints_the_settings_status_shows_it_and_down_ends_it(place: Path) ->
 def test_without_java_the_command_says_how_to_get_one(place: Path) -> None:
     done = headrace("cluster", "up", cwd=place, environ={"PATH": str(place), "JAVA_HOME": ""})
     assert done.returncode == 1
-    assert done.stderr.startswith(
-        "error: Kafka and Flink need Java 17 or newer: there is no java on the PATH — Install"
-    )
+    assert done.stderr.startswith("error: Kafka and Flink need Java 17 or newer: no java is on the PATH — Install")
 
 
 @pytest.mark.server
@@ -72,7 +70,7 @@ def test_a_taken_port_is_an_exit_with_who_has_it(place: Path) -> None:
         port = str(server.getsockname()[1])
         done = headrace("cluster", "up", "--only", "kafka", "--kafka-port", port, cwd=place)
     assert done.returncode == 5
-    assert f"ports are taken: {port} by" in done.stderr
+    assert f"ports are already in use: {port} by" in done.stderr
     assert f"(pid {os.getpid()})" in done.stderr
 
 

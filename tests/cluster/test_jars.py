@@ -60,7 +60,7 @@ def test_two_that_need_the_jars_at_once_fetch_them_once(maven: None, tmp_path: P
     ]
     said = [child.communicate(timeout=PATIENCE_SECONDS)[0] for child in children]
     assert [child.returncode for child in children] == [0, 0]
-    assert sum("by Maven, once" in text for text in said) == 1
+    assert sum("with Maven (once)" in text for text in said) == 1
 
 
 def test_a_list_without_its_jars_is_not_whole(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_what_is_too_old_is_named_with_its_version(tmp_path: Path, says: str, to
 
 
 def test_without_any_java_both_places_that_were_looked_at_are_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingExtraError, match=r"holds no bin/java.*no java on the PATH"):
+    with pytest.raises(MissingExtraError, match=r"has no bin/java.*no java is on the PATH"):
         find_java({"JAVA_HOME": str(tmp_path), "PATH": str(tmp_path)})
 
 

@@ -51,7 +51,7 @@ def test_what_was_written_is_there_after_down_and_up_also_on_other_ports(small: 
     assert numbers(moved.addresses.kafka).read("kept") == list(range(100))
     with pytest.raises(BusyError, match="other ports"):
         LocalCluster(small.directory, free_cluster_ports(), parts=["kafka"]).up()
-    with pytest.raises(BusyError, match="another size"):
+    with pytest.raises(BusyError, match="other sizes"):
         LocalCluster(small.directory, size=ClusterSize(task_slots=3), parts=["kafka"]).up()
     assert moved.answers("broker")
 
@@ -99,7 +99,7 @@ def test_a_broker_that_cannot_start_says_why_and_nothing_is_left_half_up(small: 
     (data / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=another\n")
     (small.directory / "kafka" / "formatted").touch()
     whole = LocalCluster(small.directory, small.ports, die_with_parent=True, quick=True)
-    with pytest.raises(UnavailableError, match=r"(?s)broker ended while it started.*node id 7"):
+    with pytest.raises(UnavailableError, match=r"(?s)broker exited during startup.*node id 7"):
         whole.up()
     assert [name for name in whole.names if whole.alive(name)] == []
 
@@ -126,7 +126,7 @@ def test_a_pid_that_another_program_has_by_now_is_not_taken_for_the_server(small
 def test_a_server_that_does_not_exist_is_refused_with_those_that_do(small: LocalCluster) -> None:
     with pytest.raises(NotFoundError, match="taskmanager"):
         small.kill("brokers")
-    with pytest.raises(NotFoundError, match="Bring it up first"):
+    with pytest.raises(NotFoundError, match="Run `headrace cluster up` first"):
         small.start("broker")
 
 

@@ -164,7 +164,7 @@ def test_the_log_says_within_seconds_that_a_login_is_refused_and_shows_no_secret
 def test_a_listener_of_another_kind_is_said_with_its_address_and_what_to_look_at(doors: Doors, tmp_path: Path) -> None:
     address, _ = doors.login("PLAIN")
     with pytest.raises(
-        UnavailableError, match=rf"{address}: Kafka: .* — See .* with the security.protocol of its list"
+        UnavailableError, match=rf"{address}: Kafka: .* — Check .* with its listener's security.protocol"
     ):
         open_log(tmp_path, options={"kafka": address, "connect_seconds": "1"})
 

@@ -187,9 +187,9 @@ def test_a_folder_that_is_missing_keeps_its_documents(folder):
     folder.write("a.md", "One.")
     folder.new()
     folder.root.rename(folder.root.with_name("elsewhere"))
-    away(folder, "policies is out of reach")
+    away(folder, "policies cannot be reached")
     folder.restart()
-    away(folder, "policies is out of reach")
+    away(folder, "policies cannot be reached")
     folder.root.with_name("elsewhere").rename(folder.root)
     assert folder.said() == []
 
@@ -229,7 +229,7 @@ def test_a_mount_point_below_keeps_its_documents_and_the_rest_goes_on(folder):
             batch = folder.source.poll(10, 2.0)
             rows.extend(batch.rows.table.to_pylist() if batch.rows else [])
 
-    with pytest.raises(UnavailableError, match="policies/mounted is out of reach"):
+    with pytest.raises(UnavailableError, match="policies/mounted cannot be reached"):
         read_on()
     assert [row["body"] for row in rows] == ["Three."]
     (folder.root / "mounted").rmdir()
@@ -302,7 +302,7 @@ def test_lines_may_delete(folder):
 
 def test_columns_that_every_document_has_may_be_declared_as_they_are():
     assert columns_of(RowSchema((Column("path", "VARCHAR(200)"), Column("fee", "INT"))), "x").names[-1] == "fee"
-    with pytest.raises(InvalidDeclarationError, match="modified_at of documents is TIMESTAMP_LTZ"):
+    with pytest.raises(InvalidDeclarationError, match="documents column modified_at has type TIMESTAMP_LTZ"):
         columns_of(RowSchema((Column("modified_at", "STRING"),)), "x")
 
 

@@ -191,7 +191,7 @@ def test_a_schema_is_inferred_from_the_first_events(door: TestClient, log: Topic
 
 
 def test_an_http_source_without_a_log_says_so() -> None:
-    with pytest.raises(InvalidDeclarationError, match="needs a log"):
+    with pytest.raises(InvalidDeclarationError, match="requires a log"):
         open_source(NO_IDS, SourceContext())
 
 

@@ -104,7 +104,7 @@ def test_a_directory_that_all_users_share_is_refused_and_left_as_it_is(tmp_path:
     shared.mkdir()
     shared.chmod(0o1777)
 
-    with pytest.raises(InvalidDeclarationError, match=r"shared by all users.* — Use a directory inside it"):
+    with pytest.raises(InvalidDeclarationError, match=r"all users share this directory.* — Use a directory inside it"):
         opened(shared / "notes.sqlite")
     assert mode(shared) == 0o1777
     assert list(shared.iterdir()) == []
@@ -169,7 +169,7 @@ def test_a_sqlite_file_of_somebody_else_is_refused_and_left_as_it_is(path: Path,
         other.commit()
     before = path.read_bytes()
 
-    with pytest.raises(CorruptDataError, match="not the notebook of Headrace"):
+    with pytest.raises(CorruptDataError, match="not Headrace's notebook"):
         opened(path)
     assert path.read_bytes() == before
 
@@ -200,7 +200,7 @@ def test_an_older_file_is_brought_forward_step_by_step_with_what_it_holds(path: 
         assert connection.execute("SELECT * FROM notes").fetchall() == [(1, "a", "UNKNOWN")]
         assert connection.execute("PRAGMA user_version").fetchone() == (3,)
 
-    with pytest.raises(StateVersionError, match=r"use Headrace 0\.3\.0 or newer"):
+    with pytest.raises(StateVersionError, match=r"Use Headrace 0\.3\.0 or newer"):
         opened(path)
 
 
@@ -247,7 +247,7 @@ def test_a_file_that_another_program_holds_is_unavailable(path: Path) -> None:
     file.prepare()
     with closing(file.connect(writable=True)) as one, closing(file.connect(writable=True)) as other:
         one.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError, match="End the program that holds the file open"), file.translated():
+        with pytest.raises(UnavailableError, match="End the program that has the file open"), file.translated():
             other.execute("BEGIN IMMEDIATE")
 
 
@@ -284,7 +284,7 @@ def test_a_full_disk_is_said_so_when_a_file_is_created_and_when_it_grows(small_d
     file = SqliteFile(small_disk / "state" / "notes.sqlite", NOTES)
     with pytest.raises(OSError, match="No space"):
         (small_disk / "ballast").write_bytes(bytes(2_000_000))
-    with pytest.raises(DiskFullError, match=r"no room left for the notebook.* — Make room on the disk"):
+    with pytest.raises(DiskFullError, match=r"disk is full: the notebook cannot be written.* — Free some disk space"):
         file.prepare()
     (small_disk / "ballast").unlink()
 

@@ -27,7 +27,7 @@ def test_options_go_before_the_environment_and_that_before_the_file(tmp_path: Pa
     [
         ("prot = 1\n", {}, {}, "there is no setting prot — Did you mean port?"),
         ("[server]\nport = 1\n", {}, {}, "there is no setting server"),
-        ("port = \n", {}, {}, "not TOML"),
+        ("port = \n", {}, {}, "not valid TOML"),
         ("port = 70000\n", {}, {}, "port: must be a port, 0 to 65535"),
         ("port = true\n", {}, {}, "port: must be a port"),
         ("", {"HEADRACE_PROT": "1"}, {}, "there is no setting HEADRACE_PROT — Did you mean HEADRACE_PORT?"),

@@ -86,7 +86,7 @@ def test_a_server_that_is_down_is_told_and_the_store_opens_once_it_is_back(
 ) -> None:
     options = StoreOptions(knowledge_base_id("down", "ns"), tmp_path, own_server.url())
     own_server.stop()
-    with pytest.raises(UnavailableError, match="Check that the server runs") as told:
+    with pytest.raises(UnavailableError, match="Check that the server is running") as told:
         open_store(options)
     assert PASSWORD not in str(told.value)
 
@@ -128,7 +128,7 @@ def test_connections_that_the_server_ended_are_replaced_without_a_word(
 
 
 def test_a_wrong_password_is_final_and_not_repeated(postgres: PostgresServer, options: StoreOptions) -> None:
-    with pytest.raises(InvalidDeclarationError, match="Check user and password") as told:
+    with pytest.raises(InvalidDeclarationError, match="Check the user and password") as told:
         open_store(replace(options, url=postgres.url(password="not it")))
     assert "not it" not in str(told.value)
     assert "not%20it" not in str(told.value)

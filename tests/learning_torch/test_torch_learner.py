@@ -230,7 +230,7 @@ def test_what_cannot_be_opened_or_loaded_says_why(tiny_checkpoint: Path, tmp_pat
         open_learner(LearnerOptions(base=tiny_checkpoint, device="cuda:63"))
     learner = open_learner(LearnerOptions(base=tiny_checkpoint))
     other = write_model(tmp_path / "other", LlamaConfig(**SMALL, intermediate_size=48), tiny_checkpoint)
-    with pytest.raises(InvalidDeclarationError, match="not as in the base model"):
+    with pytest.raises(InvalidDeclarationError, match="not match the base model"):
         learner.load("served", other)
     cut = Path(shutil.copytree(tiny_checkpoint, tmp_path / "cut"))
     (cut / "model.safetensors").write_bytes((cut / "model.safetensors").read_bytes()[:-7])

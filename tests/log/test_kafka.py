@@ -199,13 +199,13 @@ def test_a_record_of_20_mb_goes_through(log: TopicLog) -> None:
 
 
 def test_a_broker_that_is_down_is_said_to_be_unavailable_with_its_address(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1: .*See that the broker runs"):
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1: .*Check that the broker is running"):
         open_log(tmp_path, options={"kafka": "127.0.0.1:1", "connect_seconds": "1"})
 
 
 def test_options_that_would_break_the_promise_are_refused() -> None:
     for name in ("isolation.level", "transactional.id", "enable.auto.commit"):
-        with pytest.raises(InvalidDeclarationError, match=f"{name} is set by Headrace itself"):
+        with pytest.raises(InvalidDeclarationError, match=f"Headrace sets {name} itself"):
             read_options({name: "x"})
 
 

@@ -103,7 +103,7 @@ def test_a_topic_that_somebody_deleted_is_said_to_be_missing_with_the_next_step(
     while f"{prefix}ns.a" in admin.list_topics(timeout=SECONDS).topics:  # the broker takes its time
         assert SYSTEM_CLOCK.monotonic() < deadline
 
-    with pytest.raises(NotFoundError, match=r"Kafka has no such topic.* — .*start again under another kafka_prefix"):
+    with pytest.raises(NotFoundError, match=r"Kafka has no such topic.* — .*start over under another kafka_prefix"):
         log.read("ns.a", 0)
 
 

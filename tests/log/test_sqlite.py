@@ -78,7 +78,7 @@ def test_a_log_of_a_newer_headrace_is_refused_with_the_version_that_reads_it(tmp
         file.commit()
         file.execute("PRAGMA user_version = 7")
 
-    with pytest.raises(StateVersionError, match=r"log\.sqlite: .*schema 7.*use Headrace 2\.5\.0 or newer"):
+    with pytest.raises(StateVersionError, match=r"log\.sqlite: .*schema 7.*Use Headrace 2\.5\.0 or newer"):
         open_log(tmp_path)
 
 
@@ -321,7 +321,7 @@ def test_a_foreign_program_that_holds_the_file_makes_the_log_unavailable_not_wro
     writer_of(log).connection.execute("PRAGMA busy_timeout=10")
     with closing(sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)) as foreign:
         foreign.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError, match="End the program that holds the file"):
+        with pytest.raises(UnavailableError, match="End the program that has the file"):
             append(log, "t", new_records([1]))
         foreign.execute("ROLLBACK")
 

@@ -98,7 +98,7 @@ def test_a_reader_that_still_sees_the_former_bytes_makes_the_redaction_unfinishe
     with closing(sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM records_1").fetchone()
-        with pytest.raises(UnavailableError, match=r"a reader still holds.* redact once more"):
+        with pytest.raises(UnavailableError, match=r"a reader still keeps.* redact again"):
             log.redact({"t": [f"{SUBJECT}/1"]})
         assert read_all(log, "t")[0].kind == "redacted/1"
         reader.execute("ROLLBACK")

@@ -190,9 +190,9 @@ def test_scales_shared_by_a_batch_are_found_out(prepared: Prepared, tmp_path: Pa
 @pytest.mark.parametrize(
     ("figures", "said"),
     [
-        (Figures(0.894, 300.0, 0.0), "nDCG@10 falls by 0.0060"),
+        (Figures(0.894, 300.0, 0.0), "nDCG@10 drops by 0.0060"),
         (Figures(0.9, 300.0, 0.01), "depends on its batch"),
-        (Figures(0.9, 105.0, 0.0), "only 1.05 times as fast"),
+        (Figures(0.9, 105.0, 0.0), "speed is only 1.05×"),
         (Figures(0.896, 300.0, 0.0002), ""),
     ],
 )
@@ -212,7 +212,7 @@ def test_a_checkpoint_that_cannot_be_used_says_why(tmp_path: Path, store: Path) 
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(CorruptDataError, match="a module of type Dense"):
         prepare(tmp_path, store)
-    with pytest.raises(NotFoundError, match="holds no exported model"):
+    with pytest.raises(NotFoundError, match="has no exported model"):
         read_prepared(tmp_path)
 
 

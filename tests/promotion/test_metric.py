@@ -55,9 +55,9 @@ def test_exact_is_right_or_wrong_and_loss_is_a_probability() -> None:
 
 def test_a_row_of_several_examples_is_one_unit() -> None:
     assert difference("exact", [score(1.0), score(0.0)], [score(0.0), score(0.0)]) == 0.5
-    with pytest.raises(ValueError, match="scored by both"):
+    with pytest.raises(ValueError, match="both models must score"):
         difference("exact", [score(1.0)], [])
-    with pytest.raises(ValueError, match="scored by both"):
+    with pytest.raises(ValueError, match="both models must score"):
         difference("exact", [], [])
 
 

@@ -172,8 +172,8 @@ def nan(vectors: Vectors) -> Vectors:
 LIES: dict[str, tuple[Lie, str]] = {
     "one number is NaN": (nan, "not finite"),
     "an infinite number": (lambda vectors: vectors / np.float32(0), "not finite"),
-    "shorter vectors": (lambda vectors: vectors[:, :15], "15 numbers where 16 belong"),
-    "longer vectors": (lambda vectors: np.hstack([vectors, vectors]), "32 numbers where 16 belong"),
+    "shorter vectors": (lambda vectors: vectors[:, :15], "15 dimensions, not 16"),
+    "longer vectors": (lambda vectors: np.hstack([vectors, vectors]), "32 dimensions, not 16"),
     "a vector too few": (lambda vectors: vectors[1:], "vectors for"),
     "zeros": (lambda vectors: vectors * 0, "zeros"),
 }

@@ -103,7 +103,7 @@ def test_a_killed_replica_costs_only_answers_that_had_begun(parrots: dict[str, P
             os.kill(pool.replicas[0].pid, signal.SIGKILL)
             last = [step async for step in begun][-1]
             assert last.finish_reason == "error"
-            assert "in the middle" in last.error
+            assert "during the answer" in last.error
             assert said(await waiting) == "b" * 8
             assert pool.state.restarts == 1
 

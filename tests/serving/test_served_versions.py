@@ -90,7 +90,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_one_before_in_place() -> Non
             if version.version == "v2":
                 raise CorruptDataError("cut off")
             if tries.count("v3") == 1 and version.version == "v3":
-                raise UnavailableError("the replica ended")
+                raise UnavailableError("the replica exited")
 
         names = ServedVersions(source, prepare)
         await names.pin("m")

@@ -88,5 +88,5 @@ def test_a_cancelled_request_leaves_at_once(batch: VersionBatch) -> None:
 
 
 def test_what_does_not_fit_into_the_models_positions_is_refused(batch: VersionBatch) -> None:
-    with pytest.raises(ValueError, match="do not fit into 1024 positions"):
+    with pytest.raises(ValueError, match="exceed the model's 1024 positions"):
         batch.join(GenerationRequest("long", tuple([5] * 1000), max_tokens=25))

@@ -1,4 +1,4 @@
-"""A Kafka and a Flink on this machine, for trying out and for tests."""
+"""A local Kafka and Flink, for trying things out and for tests."""
 
 from headrace.cluster.configuration import ClusterAddresses, ClusterPorts, ClusterSize
 from headrace.cluster.local_cluster import LocalCluster

@@ -1,4 +1,4 @@
-"""What Kafka and Flink are configured with: ports, memory sizes, and the files that say so."""
+"""The configuration of Kafka and Flink: ports, memory sizes, and the files that contain them."""
 
 import json
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from headrace.cluster.security import KafkaSecurity
 
 HOST = "127.0.0.1"
 _SESSION_MS = 6_000
-"""A killed JobManager's lead ends after it; a machine that stands still for longer restarts jobs."""
+"""When a killed JobManager's leadership ends; a machine that freezes for longer restarts jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterPorts:
-    """Ports of the loopback. Below 32768: JVMs take ephemeral ports of their own, and might take these first."""
+    """Loopback ports. Below 32768: JVMs use ephemeral ports, which could otherwise take these first."""
 
     kafka: int = 9092
     controller: int = 9093
@@ -26,7 +26,7 @@ class ClusterPorts:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSize:
-    """Task slots, and memory in MB. At rest the whole takes some 0.9 GB."""
+    """Task slots, and memory in MB. Idle, everything together takes about 0.9 GB."""
 
     task_slots: int = 8
     kafka_heap: int = 256
@@ -40,12 +40,12 @@ class ClusterSize:
 
 
 _FRAMEWORK, _OVERHEAD = 128, 64
-"""MB of a TaskManager that are Flink's own, on and off the heap, and that are left to the JVM."""
+"""A TaskManager's MB for Flink itself, on and off the heap, and for the JVM."""
 
 
 def at_least(size: ClusterSize, *, slots: int = 0, process: int = 0, flink: int = 0, managed: int = 0) -> ClusterSize:
-    """The size with so many slots, and with a TaskManager of at least so many MB: of its process in all, of the same without the
-    JVM's metaspace and overhead, of managed memory. What is not asked for stays as it is.
+    """The size with this many slots and a TaskManager with at least this many MB: total process memory, the same without the JVM's metaspace
+    and overhead, and managed memory. Values not given stay unchanged.
     """
     pool = max(size.task_managed, managed)
     fixed = _FRAMEWORK + pool + size.task_network
@@ -55,7 +55,7 @@ def at_least(size: ClusterSize, *, slots: int = 0, process: int = 0, flink: int 
 
 @dataclass(frozen=True, slots=True)
 class ClusterAddresses:
-    """What headrace.toml needs."""
+    """The settings for headrace.toml."""
 
     kafka: str
     flink_rest: str
@@ -69,7 +69,7 @@ def addresses(ports: ClusterPorts) -> ClusterAddresses:
 
 
 def kafka_properties(directory: Path, ports: ClusterPorts, security: KafkaSecurity | None) -> str:
-    """server.properties of one node that is broker and controller. `directory`: of Kafka's part."""
+    """server.properties for one node that is broker and controller. `directory`: Kafka's."""
     listeners = {"PLAINTEXT": (ports.kafka, "PLAINTEXT")} | (security.listeners() if security else {})
     named = [f"{name}://{HOST}:{port}" for name, (port, _) in listeners.items()]
     protocols = [f"{name}:{protocol}" for name, (_, protocol) in listeners.items()]
@@ -92,23 +92,23 @@ def kafka_properties(directory: Path, ports: ClusterPorts, security: KafkaSecuri
         "group.initial.rebalance.delay.ms": "0",
         "message.max.bytes": "33554432", "replica.fetch.max.bytes": "33554432",
         "auto.create.topics.enable": "false",
-        "log.cleaner.dedupe.buffer.size": "2097152",  # 128 MB otherwise
-        "broker.session.timeout.ms": "1500", "broker.heartbeat.interval.ms": "300",  # a killed broker is back sooner
+        "log.cleaner.dedupe.buffer.size": "2097152",  # default 128 MB
+        "broker.session.timeout.ms": "1500", "broker.heartbeat.interval.ms": "300",  # a killed broker recovers sooner
         **(security.properties(directory) if security else {}),
     }  # fmt: skip
     return "".join(f"{key}={_property(value)}\n" for key, value in values.items())
 
 
 def flink_config(directory: Path, ports: ClusterPorts, size: ClusterSize) -> str:
-    """config.yaml of JobManager, TaskManager and gateway. Every pool of memory is given: no shell script works them out.
+    """config.yaml for JobManager, TaskManager and gateway. All memory pools are explicit: no shell script computes them.
 
-    `directory`: of Flink's part. Jobs keep their checkpoints under it also when they are cancelled.
+    `directory`: Flink's. Jobs keep their checkpoints in it even when they are cancelled.
     """
     values: dict[str, object] = {
         "jobmanager.rpc.address": HOST, "jobmanager.rpc.port": ports.jobmanager_rpc, "jobmanager.bind-host": HOST,
         "rest.address": HOST, "rest.port": ports.flink_rest, "rest.bind-address": HOST,
         "taskmanager.host": HOST, "taskmanager.bind-host": HOST,
-        "taskmanager.resource-id": "taskmanager",  # the new one replaces a killed one at once
+        "taskmanager.resource-id": "taskmanager",  # a new one replaces a killed one at once
         "sql-gateway.endpoint.rest.address": HOST, "sql-gateway.endpoint.rest.bind-address": HOST,
         "sql-gateway.endpoint.rest.port": ports.gateway, "sql-gateway.endpoint.rest.bind-port": ports.gateway,
         "taskmanager.numberOfTaskSlots": size.task_slots, "taskmanager.cpu.cores": float(size.task_slots),
@@ -150,7 +150,7 @@ def flink_config(directory: Path, ports: ClusterPorts, size: ClusterSize) -> str
 
 
 def zookeeper_config(directory: Path, ports: ClusterPorts) -> str:
-    """zoo.cfg of the one that keeps Flink's jobs for a new JobManager. `directory`: of Flink's part."""
+    """zoo.cfg of the ZooKeeper that keeps Flink's jobs for a new JobManager. `directory`: Flink's."""
     values = {
         "dataDir": str(directory / "zookeeper"), "clientPort": str(ports.zookeeper), "clientPortAddress": HOST,
         "tickTime": "500", "maxSessionTimeout": "60000", "maxClientCnxns": "0",
@@ -160,7 +160,7 @@ def zookeeper_config(directory: Path, ports: ClusterPorts) -> str:
 
 
 def log4j_properties() -> str:
-    """Files of 10 MB, three of them; the JVM's property `headrace.log` says where."""
+    """Three files of 10 MB each; the JVM property `headrace.log` sets the path."""
     return """status = error
 rootLogger.level = info
 rootLogger.appenderRef.file.ref = file
@@ -189,9 +189,9 @@ _FLINK_MODULES = (
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How a JVM of one server is started: its part (whose jars it needs), main class, heap in MB and further options.
+    """How to start a server's JVM: its part (whose jars it needs), main class, heap in MB and other options.
 
-    `carries_data`: it is worth compiling well; the others start a third sooner without the second compiler.
+    `carries_data`: worth optimising; the others start a third sooner without the second compiler.
     """
 
     part: str
@@ -203,9 +203,9 @@ class Program:
 
 
 def programs(directory: Path, size: ClusterSize) -> Mapping[str, Program]:
-    """All servers by name, in the order in which they start."""
+    """All servers by name, in start order."""
     flink, configured = "org.apache.flink", ("--configDir", str(directory / "flink" / "conf"))
-    direct = 64 + size.task_network  # the framework's own and the network's
+    direct = 64 + size.task_network  # framework and network memory
     return {
         "zookeeper": Program("flink", f"{flink}.shaded.zookeeper3.org.apache.zookeeper.server.quorum.QuorumPeerMain", size.zookeeper_heap,
                              ("-Dzookeeper.admin.enableServer=false", "-Dzookeeper.preAllocSize=1024"),
@@ -222,7 +222,7 @@ def programs(directory: Path, size: ClusterSize) -> Mapping[str, Program]:
 
 
 def _property(value: str) -> str:
-    """A value of a Java properties file, whatever letters it has."""
+    """Escapes a value for a Java properties file, whatever characters it contains."""
     escaped = value.replace("\\", "\\\\").replace("\n", "\\n")
     return "".join(letter if letter.isascii() else _unicode(letter) for letter in escaped)
 

@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file, which the kernel releases when its holder dies."""
+"""One process at a time: a file lock, which the kernel releases when its holder dies."""
 
 import fcntl
 from collections.abc import Callable, Generator
@@ -17,7 +17,7 @@ def file_lock(
     waiting: Callable[[], None] = lambda: None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Generator[None]:
-    """Holds it. `waiting` is called once where another holds it; BusyError where that one keeps it longer than the patience."""
+    """Holds the lock. `waiting` is called once if another process holds it; BusyError if that process keeps it beyond the timeout."""
     deadline, told = clock.monotonic() + patience_seconds, False
     with path.open("w") as file:
         while True:
@@ -30,7 +30,7 @@ def file_lock(
                     waiting()
                 if clock.monotonic() > deadline:
                     raise BusyError(
-                        f"another process holds {path}", next_step="wait for it, or end it, and try again"
+                        f"another process holds {path}", next_step="wait for it to finish or end it, then try again"
                     ) from None
                 clock.sleep(0.1)
         yield

@@ -1,4 +1,4 @@
-"""The files of a cluster's folder that its servers read when they start."""
+"""The files in a cluster's folder that its servers read at startup."""
 
 import shutil
 from pathlib import Path
@@ -19,16 +19,16 @@ _PASSING = ("tmp", "work")
 
 
 def log4j_file(directory: Path) -> Path:
-    """How the servers log."""
+    """The servers' logging configuration."""
     return directory / "log4j2.properties"
 
 
 def write_files(
     directory: Path, ports: ClusterPorts, size: ClusterSize, security: KafkaSecurity | None, java: Java, *, sweep: bool
 ) -> None:
-    """Writes all of them. `sweep`: no Flink runs, and what killed ones left in its temporary folders goes.
+    """Writes all of them. `sweep`: Flink is not running, so leftovers in its temporary folders are removed.
 
-    UnavailableError: no certificate could be made.
+    UnavailableError: the certificate could not be created.
     """
     kafka, flink = directory / "kafka", directory / "flink"
     if sweep:

@@ -1,11 +1,11 @@
-"""The jars of Kafka and Flink, fetched once by Maven into a cache.
+"""The jars of Kafka and Flink, fetched once with Maven into a cache.
 
     CACHE/<digest>/           the jars of one part, and `whole.json`: each name with its size in bytes
-    CACHE/<digest>.lock       held while it is fetched
-    CACHE/<digest>.part-…/    a fetch under way, or one that was killed
+    CACHE/<digest>.lock       held during a fetch
+    CACHE/<digest>.part-…/    a fetch in progress, or a killed one
 
-A folder without its prefix exists only by a rename at the end, and its list is checked at every start: neither a killed fetch nor a
-cache that somebody tidied is taken for whole. The digest is of the versions, so that another version has another folder.
+A folder gets its final name only by a rename at the end, and its list is checked at every start: neither a killed fetch nor a
+partly deleted cache passes as complete. The digest covers the versions, so that each version has its own folder.
 """
 
 import hashlib
@@ -26,15 +26,15 @@ from headrace.cluster.processes import die_with_the_parent
 from headrace.foundation.errors import UnavailableError
 
 Progress = Callable[[str], None]
-"""Hears of each step, in words for people."""
+"""Receives each step, in words for people."""
 PATIENCE_SECONDS = 1_800.0
-"""For one part: some 150 MB, over a slow line."""
+"""Time limit for one part: about 150 MB over a slow connection."""
 LIST = "whole.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One dependency, as Maven names it."""
+    """A Maven dependency."""
 
     group: str
     name: str
@@ -71,13 +71,13 @@ def default_cache(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def jar_folder(part: str, cache: Path) -> Path:
-    """Where the jars of a part are, or will be."""
+    """Where a part's jars are, or will be."""
     text = "\n".join(f"{one.group}:{one.name}:{one.version}" for one in ARTIFACTS[part])
     return cache / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether every jar of its list is there in its size."""
+    """Whether every jar in its list exists with the right size."""
     try:
         sizes = json.loads((folder / LIST).read_text("utf-8"))
         return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
@@ -86,9 +86,9 @@ def is_whole(folder: Path) -> bool:
 
 
 def fetch(part: str, cache: Path, progress: Progress = lambda _: None) -> Path:
-    """The folder with the jars of `kafka` or `flink`; fetches them where they are not all there.
+    """The folder with the jars of `kafka` or `flink`; fetches them if any are missing.
 
-    MissingExtraError: they are not there, and neither is Maven. UnavailableError: Maven could not get them; its own words are in it.
+    MissingExtraError: the jars and Maven are both missing. UnavailableError: Maven could not fetch them; contains Maven's output.
     BusyError: another process has been fetching them for half an hour.
     """
     folder = jar_folder(part, cache)
@@ -100,17 +100,17 @@ def fetch(part: str, cache: Path, progress: Progress = lambda _: None) -> Path:
     with file_lock(
         lock,
         patience_seconds=PATIENCE_SECONDS,
-        waiting=lambda: progress(f"another process fetches {TITLES[part]}: waiting for it"),
+        waiting=lambda: progress(f"another process is fetching {TITLES[part]}; waiting for it"),
     ):
         if is_whole(folder):
             return folder
         for left in cache.glob(f"{folder.name}.part-*"):
             shutil.rmtree(left, ignore_errors=True)
-        progress(f"fetching {TITLES[part]} by Maven, once")
+        progress(f"fetching {TITLES[part]} with Maven (once)")
         fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=cache))
         _copy_dependencies(maven, part, fresh, progress)
         _seal(fresh)
-        if folder.exists():  # somebody took jars out of it
+        if folder.exists():  # some jars were removed
             shutil.rmtree(folder)
         fresh.rename(folder)
     progress(f"fetched {TITLES[part]}")
@@ -120,13 +120,13 @@ def fetch(part: str, cache: Path, progress: Progress = lambda _: None) -> Path:
 def _seal(folder: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.jar"))}
     if not sizes:
-        raise UnavailableError("Maven ended well and left no jar", next_step="run the command again")
+        raise UnavailableError("Maven succeeded but left no jar", next_step="run the command again")
     (folder / LIST).write_text(json.dumps(sizes, indent=1), "utf-8")
     folder.chmod(0o755)
 
 
 def _copy_dependencies(maven: Path, part: str, into: Path, progress: Progress) -> None:
-    """Runs Maven on a pom of its own. `progress` hears of each jar that comes over the line."""
+    """Runs Maven on its own pom. `progress` receives each jar as it is downloaded."""
     with tempfile.TemporaryDirectory(prefix=f"{into.name}-pom-", dir=into.parent) as folder:
         pom = Path(folder) / "pom.xml"
         pom.write_text(_pom(part), "utf-8")
@@ -140,7 +140,7 @@ def _copy_dependencies(maven: Path, part: str, into: Path, progress: Progress) -
             preexec_fn=die_with_the_parent,  # noqa: PLW1509 - one call into libc, loaded before
         ) as process:  # fmt: skip
             assert process.stdout is not None
-            watch = Timer(PATIENCE_SECONDS, process.kill)  # a line that went dead
+            watch = Timer(PATIENCE_SECONDS, process.kill)  # a stalled connection
             watch.start()
             try:
                 for line in process.stdout:
@@ -158,7 +158,7 @@ def _copy_dependencies(maven: Path, part: str, into: Path, progress: Progress) -
             said = [line for line in lines if "ERROR" in line][:4] or lines[-4:]
             raise UnavailableError(
                 f"Maven could not fetch {TITLES[part]}: {' '.join(said)[:1_000]}",
-                next_step="look at the network and at ~/.m2/settings.xml, and run the command again",
+                next_step="check the network and ~/.m2/settings.xml, then run the command again",
             )
 
 

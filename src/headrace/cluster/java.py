@@ -1,4 +1,4 @@
-"""The Java and the Maven of this machine: where they are, and what to do where they are not."""
+"""The local Java and Maven: where they are, and what to do if they are missing."""
 
 import os
 import re
@@ -17,14 +17,14 @@ _PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Java:
-    """A Java that runs Kafka and Flink."""
+    """A Java that can run Kafka and Flink."""
 
     path: Path
     major: int
 
     @property
     def home(self) -> Path:
-        """What JAVA_HOME would be for it."""
+        """The corresponding JAVA_HOME."""
         return self.path.resolve().parent.parent
 
     @property
@@ -33,33 +33,33 @@ class Java:
 
 
 def find_java(environ: Mapping[str, str] | None = None) -> Java:
-    """The first of JAVA_HOME and PATH that is new enough. MissingExtraError says what was found instead."""
+    """The first new enough Java from JAVA_HOME and PATH. MissingExtraError lists what was found instead."""
     environ = os.environ if environ is None else environ
     seen: list[str] = []
     for origin, path in _candidates(environ):
         if not path.is_file():
-            seen.append(f"{origin} holds no bin/java")
+            seen.append(f"{origin} has no bin/java")
             continue
         major = _major(path)
         if major is not None and major >= LEAST_JAVA:
             return Java(path, major)
         seen.append(f"{path} is {'of an unknown version' if major is None else f'Java {major}'}")
     if not shutil.which("java", path=environ.get("PATH", "")):
-        seen.append("there is no java on the PATH")
+        seen.append("no java is on the PATH")
     raise MissingExtraError(
         f"Kafka and Flink need Java {LEAST_JAVA} or newer: {'; '.join(seen)}",
         next_step=f"install a JDK {LEAST_JAVA} (Debian, Ubuntu: apt install openjdk-{LEAST_JAVA}-jdk-headless; "
-        f"macOS: brew install openjdk@{LEAST_JAVA}) or point JAVA_HOME at one",
+        f"macOS: brew install openjdk@{LEAST_JAVA})or set JAVA_HOME to one",
     )
 
 
 def find_maven(environ: Mapping[str, str] | None = None) -> Path:
-    """`mvn` on the PATH, which is needed only while the jars have not been fetched. MissingExtraError where there is none."""
+    """`mvn` on the PATH, needed only until the jars have been fetched. MissingExtraError if there is none."""
     environ = os.environ if environ is None else environ
     found = shutil.which("mvn", path=environ.get("PATH", ""))
     if found is None:
         raise MissingExtraError(
-            "the jars of Kafka and Flink have not been fetched yet, and there is no mvn on the PATH",
+            "the jars of Kafka and Flink have not been fetched yet, and no mvn is on the PATH",
             next_step="install Maven (Debian, Ubuntu: apt install maven; macOS: brew install maven)",
         )
     return Path(found)
@@ -75,7 +75,7 @@ def _candidates(environ: Mapping[str, str]) -> list[tuple[str, Path]]:
 
 
 def _major(java: Path) -> int | None:
-    """17 of `openjdk version "17.0.15"`, 8 of `java version "1.8.0_402"`; None: it says nothing of the kind."""
+    """17 from `openjdk version "17.0.15"`, 8 from `java version "1.8.0_402"`; None: no version found."""
     try:
         done = subprocess.run(
             [java, "-version"], capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False

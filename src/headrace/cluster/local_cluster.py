@@ -1,8 +1,8 @@
 """One Kafka and one Flink on this machine, in a folder that keeps their data.
 
 DIR/cluster.json                  ports, sizes and parts of the last `up`
-DIR/run/NAME.json, DIR/logs/NAME  who runs, and what it wrote
-DIR/kafka/data, DIR/flink/…       what is kept between `down` and `up`
+DIR/run/NAME.json, DIR/logs/NAME  running processes and their output
+DIR/kafka/data, DIR/flink/…       data kept between `down` and `up`
 """
 
 import os
@@ -33,7 +33,7 @@ from headrace.foundation.errors import BusyError, InvalidDeclarationError, NotFo
 
 PARTS = ("kafka", "flink")
 START_SECONDS = 90.0
-"""An idle machine needs ten."""
+"""Start-up timeout; an idle machine needs about ten seconds."""
 STOP_SECONDS = 20.0
 LOCK_SECONDS = 120.0
 _POLL_SECONDS = 0.1
@@ -41,7 +41,7 @@ _SOONER = "-XX:TieredStopAtLevel=1"
 
 
 class LocalCluster:
-    """Starts, ends and kills the servers of a folder. Several of these objects may stand for one folder."""
+    """Starts, stops and kills the servers of a folder. Several of these objects may share a folder."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class LocalCluster:
         quick: bool = False,
         cache: Path | None = None,
     ) -> None:
-        """Without `ports` and `size`: those of the folder's last `up`, else the usual ones. Nothing is started yet.
+        """`ports` and `size` default to those of the folder's last `up`, or else the usual ones. Starts nothing.
 
-        `quick`: every server starts sooner and works slower. `die_with_parent`: for tests; the servers end with the process that starts them, however it ends (Linux).
+        `quick`: every server starts faster and runs slower. `die_with_parent`: for tests; the servers end with the process that starts them, however it ends (Linux).
         """
         self.directory = directory.resolve()
         known = read_record(self.directory)
@@ -72,7 +72,7 @@ class LocalCluster:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The servers of the parts asked for, in the order in which they start."""
+        """The servers of the requested parts, in start order."""
         return tuple(name for name, program in self._programs.items() if program.part in self.parts)
 
     @property
@@ -80,11 +80,11 @@ class LocalCluster:
         return addresses(self.ports)
 
     def up(self, progress: Progress = lambda _: None) -> None:
-        """Starts what does not run and returns once all of it answers; what runs is left alone.
+        """Starts what is not running and returns once everything answers; running servers are left alone.
 
-        MissingExtraError: no Java, or no Maven for the first fetch. BusyError: ports are taken, or the folder's servers run on
-        other ports or in another size. UnavailableError: a server did not start; the end of its log is in it,
-        and the others that this call started are ended again.
+        MissingExtraError: no Java, or no Maven for the first fetch. BusyError: ports are in use, or the folder's servers run on
+        other ports or in another size. UnavailableError: a server did not start; the error contains the end of its log,
+        and the others started by this call are stopped.
         """
         java = find_java()
         folders = {part: fetch(part, self._cache, progress) for part in self.parts}
@@ -95,22 +95,22 @@ class LocalCluster:
             if missing:
                 self._check_ports(missing)
                 self._configure(java)
-            missing.sort(key=lambda name: name == "broker")  # the others come up while its storage is formatted
+            missing.sort(key=lambda name: name == "broker")  # the others start while its storage is formatted
             try:
                 for name in missing:
                     self._spawn(java, folders[self._programs[name].part], name, progress)
                 self._await(self.names, progress)
                 if "broker" in missing and self._security is not None:
                     add_scram_users(self.addresses.kafka, self._security.users)
-            except BaseException:  # an interruption too: nothing is left half up
+            except BaseException:  # also on interruption: nothing is left half started
                 stop_all([self._server(name) for name in missing], patience_seconds=STOP_SECONDS)
                 raise
 
     def start(self, name: str) -> None:
-        """Starts one server again and returns once it answers; does nothing where it runs."""
+        """Restarts one server and returns once it answers; does nothing if it is running."""
         program = self._program(name)
         if not log4j_file(self.directory).exists():
-            raise NotFoundError(f"there is no cluster in {self.directory}", next_step="bring it up first")
+            raise NotFoundError(f"there is no cluster in {self.directory}", next_step="run `headrace cluster up` first")
         java, folder = find_java(), fetch(program.part, self._cache)
         with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
             if not self.alive(name):
@@ -119,7 +119,7 @@ class LocalCluster:
             self._await([name], lambda _: None)
 
     def down(self) -> None:
-        """Ends every server of the folder, whatever its part; their data stay. Does nothing where none runs."""
+        """Stops every server of the folder, whatever its part; their data stay. Does nothing if none is running."""
         if not self.directory.exists():
             return
         with file_lock(self.directory / "lock", patience_seconds=LOCK_SECONDS):
@@ -128,28 +128,28 @@ class LocalCluster:
                 stop_all([self._server(name) for name in group], patience_seconds=STOP_SECONDS)
 
     def kill(self, name: str) -> None:
-        """Kills one server as a crash would (SIGKILL); its data stay as they are at that moment."""
+        """Kills one server as a crash would (SIGKILL); its data stay as they are."""
         self._program(name)
         server = self._server(name)
         server.send(signal.SIGKILL)
         server.wait_until_gone(STOP_SECONDS)
 
     def alive(self, name: str) -> bool:
-        """Whether its process lives."""
+        """Whether its process is alive."""
         self._program(name)
         return self._server(name).process() is not None
 
     def answers(self, name: str) -> bool:
-        """Whether its process lives and answers by its protocol."""
+        """Whether its process is alive and answers its protocol."""
         return self.alive(name) and self._probes[name]()
 
     def pid(self, name: str) -> int | None:
-        """Of its process; None where it does not live."""
+        """The process id; None if it is not alive."""
         process = self._server(name).process()
         return None if process is None else process.pid
 
     def memory_bytes(self, name: str | None = None) -> int:
-        """Resident memory of one server, or of all that live."""
+        """Resident memory of one server, or of all live ones."""
         names = self._programs if name is None else [name]
         found = [process for one in names if (process := self._server(one).process()) is not None]
         return sum(process.memory_info().rss for process in found)
@@ -169,10 +169,10 @@ class LocalCluster:
         running = [name for name in self._programs if self.alive(name)]
         known = read_record(self.directory)
         if running and (known.ports, known.size) != (self.ports, self.size):
-            what = "on other ports" if known.ports != self.ports else "in another size"
+            what = "ports" if known.ports != self.ports else "sizes"
             raise BusyError(
-                f"{', '.join(running)} of {self.directory} run {what} than asked for",
-                next_step="run `headrace cluster down` first, or leave ports and sizes as they are",
+                f"{', '.join(running)} in {self.directory} already run with other {what} than requested",
+                next_step="run `headrace cluster down` first, or keep the current ports and sizes",
             )
 
     def _check_ports(self, missing: Sequence[str]) -> None:
@@ -185,10 +185,12 @@ class LocalCluster:
         }
         wanted = [port for name in missing for port in needed[name]]
         if len(set(wanted)) < len(wanted):
-            raise InvalidDeclarationError("one port is given twice", next_step="give each server a port of its own")
+            raise InvalidDeclarationError(
+                "the same port is given twice", next_step="give each server a port of its own"
+            )
         if holders := taken(wanted):
             text = "; ".join(f"{port} by {who}" for port, who in holders.items())
-            raise BusyError(f"ports are taken: {text}", next_step="end that program, or choose other ports")
+            raise BusyError(f"ports are already in use: {text}", next_step="stop that program or choose other ports")
 
     def _security_ports(self) -> list[int]:
         return [port for port, _ in self._security.listeners().values()] if self._security else []
@@ -223,7 +225,7 @@ class LocalCluster:
             for name in left:
                 if not self.alive(name):
                     raise UnavailableError(
-                        f"{name} ended while it started: {self._server(name).last_words(self._log(name))}",
+                        f"{name} exited during startup: {self._server(name).last_words(self._log(name))}",
                         next_step=f"read {self._log(name)}",
                     )
             if left and SYSTEM_CLOCK.monotonic() > deadline:

@@ -1,6 +1,6 @@
-"""Server processes that outlive the command which starts them, known again by their pid files.
+"""Server processes that outlive the command that started them, identified by their pid files.
 
-`run/NAME.json` holds the pid and the time at which the process started: a pid that another program has by now is not taken for it.
+`run/NAME.json` holds the pid and the process's start time, so that a reused pid is not mistaken for it.
 """
 
 import ctypes
@@ -20,17 +20,17 @@ from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 
 _PR_SET_PDEATHSIG = 1
 _CLOSE_SECONDS = 2.0
-"""How far two readings of one start may differ: the system's clock is set now and then."""
+"""How far two readings of one start time may differ: the system clock is adjusted now and then."""
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 _spawner = ThreadPoolExecutor(1, thread_name_prefix="headrace-cluster")
-"""Its one thread lives as long as this process: the kernel's "parent" is the thread that started a child."""
+"""Its single thread lives as long as this process: the kernel's "parent" is the thread that started a child."""
 _children: dict[int, subprocess.Popen[bytes]] = {}
-"""Those that this process started, to collect what is left of them when they end."""
+"""Children of this process, to be reaped when they end."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """One server of a folder: `run/NAME.json` says which process it is, `logs/NAME.out` what it printed."""
+    """One server of a folder: `run/NAME.json` identifies its process, `logs/NAME.out` has its output."""
 
     name: str
     directory: Path
@@ -44,7 +44,7 @@ class ServerProcess:
         return self.directory / "logs" / f"{self.name}.out"
 
     def spawn(self, command: Sequence[str], environ: Mapping[str, str], *, die_with_parent: bool) -> None:
-        """Starts it in a session of its own. `die_with_parent`: the kernel kills it when this process ends (Linux)."""
+        """Starts it in its own session. `die_with_parent`: the kernel kills it when this process ends (Linux)."""
         for folder in (self.pid_file.parent, self.printed.parent):
             folder.mkdir(parents=True, exist_ok=True)
         process = _spawner.submit(self._spawn, command, environ, die_with_parent).result()
@@ -65,7 +65,7 @@ class ServerProcess:
             )  # fmt: skip
 
     def process(self) -> psutil.Process | None:
-        """The live process; None: it never ran, it ended, or its pid is somebody else's by now."""
+        """The live process; None: it never ran, it ended, or its pid has been reused."""
         try:
             known = json.loads(self.pid_file.read_text("utf-8"))
         except FileNotFoundError:
@@ -81,7 +81,7 @@ class ServerProcess:
             return None
 
     def send(self, what: signal.Signals) -> None:
-        """A signal, where it lives."""
+        """Sends a signal if it is alive."""
         if (found := self.process()) is not None:
             try:
                 os.kill(found.pid, what)
@@ -99,7 +99,7 @@ class ServerProcess:
         return True
 
     def last_words(self, log: Path) -> str:
-        """What it said of its end: its last error and what follows, else its last lines; for an error's text."""
+        """Why it ended, for an error's text: its last error and what follows, otherwise its last lines."""
         for path in (log, self.printed):
             lines = path.read_text("utf-8", errors="replace").splitlines()[-80:] if path.exists() else []
             errors = [at for at, line in enumerate(lines) if " ERROR " in line or " FATAL " in line]
@@ -110,7 +110,7 @@ class ServerProcess:
 
 
 def stop_all(processes: Sequence[ServerProcess], *, patience_seconds: float) -> None:
-    """Asks all of them to end, and kills those that do not within the patience."""
+    """Asks all of them to stop, and kills those that do not within the timeout."""
     for process in processes:
         process.send(signal.SIGTERM)
     for process in processes:
@@ -120,6 +120,6 @@ def stop_all(processes: Sequence[ServerProcess], *, patience_seconds: float) -> 
 
 
 def die_with_the_parent() -> None:
-    """Before a child's program starts: the kernel kills it when the thread that started it ends. Does nothing but on Linux."""
+    """Runs before a child's program starts: the kernel kills it when the thread that started it ends. Linux only; otherwise no effect."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Whether a server really answers, by its own protocol."""
+"""Whether a server really answers its own protocol."""
 
 import logging
 import socket
@@ -15,7 +15,7 @@ _SILENT.propagate = False
 
 
 def kafka_answers(port: int) -> bool:
-    """Whether the broker at the port names itself in its metadata."""
+    """Whether the broker at the port identifies itself in its metadata."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
@@ -29,7 +29,7 @@ def kafka_answers(port: int) -> bool:
 
 
 def zookeeper_answers(port: int) -> bool:
-    """Whether it serves: to the question `srvr` it then names its mode."""
+    """Whether ZooKeeper serves: it then reports its mode in response to `srvr`."""
     try:
         with socket.create_connection((HOST, port), timeout=_TIMEOUT_SECONDS) as line:
             line.sendall(b"srvr")

@@ -1,4 +1,4 @@
-"""DIR/cluster.json: what a folder's cluster was last brought up with, so that the next command need not be told again."""
+"""DIR/cluster.json: the settings of the last `up`, so that later commands need not repeat them."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ FILE = "cluster.json"
 
 @dataclass(frozen=True, slots=True)
 class ClusterRecord:
-    """Ports, sizes, and the parts (kafka, flink) that were asked for."""
+    """Ports, sizes, and the requested parts (kafka, flink)."""
 
     ports: ClusterPorts = field(default_factory=ClusterPorts)
     size: ClusterSize = field(default_factory=ClusterSize)
@@ -22,7 +22,7 @@ class ClusterRecord:
 
 
 def read_record(directory: Path) -> ClusterRecord:
-    """The usual ports and sizes, and no parts, where there is none. CorruptDataError: somebody wrote into it."""
+    """The default ports and sizes and no parts if there is no file. CorruptDataError: the file was edited."""
     path = directory / FILE
     try:
         known = json.loads(path.read_text("utf-8"))
@@ -35,18 +35,18 @@ def read_record(directory: Path) -> ClusterRecord:
         return ClusterRecord()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptDataError(
-            "is no record of a cluster", where=str(path), next_step="end its servers and remove the file"
+            "the file is not a cluster record", where=str(path), next_step="stop its servers and remove the file"
         ) from error
 
 
 def write_record(directory: Path, record: ClusterRecord) -> None:
-    """Whole or not at all."""
+    """Written atomically."""
     fresh = directory / f"{FILE}.new"
     fresh.write_text(json.dumps(dataclasses.asdict(record), indent=1), "utf-8")
     fresh.replace(directory / FILE)
 
 
 def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, int]:
-    """Those that this version knows."""
+    """The fields that this version knows."""
     names = {one.name for one in dataclasses.fields(kind)}
     return {name: int(value) for name, value in values.items() if name in names}

@@ -1,4 +1,4 @@
-"""Further listeners of the local Kafka, for trying out credentials and TLS: the plain one stays for the broker itself."""
+"""Additional listeners for the local Kafka, for trying out credentials and TLS; the broker itself keeps the plain one."""
 
 import subprocess
 from collections.abc import Mapping
@@ -8,14 +8,14 @@ from pathlib import Path
 from headrace.cluster.java import Java
 from headrace.foundation.errors import UnavailableError
 
-_STORE_WORD = "headrace-local"  # of a key that lives on this machine alone
+_STORE_WORD = "headrace-local"  # for a key that never leaves this machine
 _PATIENCE_SECONDS = 60.0
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaSecurity:
-    """Users with their passwords, valid for PLAIN and both SCRAMs, and the ports of the listeners; None: no such listener."""
+    """Users and their passwords, valid for PLAIN and both SCRAMs, and the listeners' ports; None: no such listener."""
 
     users: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     sasl_port: int | None = None
@@ -66,12 +66,12 @@ class KafkaSecurity:
 
 
 def certificate(directory: Path) -> Path:
-    """The self-signed certificate as PEM: what a client's `ssl.ca.location` names. `directory`: of Kafka's part."""
+    """The self-signed certificate as PEM, for a client's `ssl.ca.location`. `directory`: Kafka's."""
     return directory / "tls" / "ca.pem"
 
 
 def make_certificate(java: Java, directory: Path) -> None:
-    """Makes key and certificate for localhost and 127.0.0.1, once. UnavailableError with keytool's own words."""
+    """Creates the key and certificate for localhost and 127.0.0.1, once. UnavailableError contains keytool's output."""
     if certificate(directory).exists():
         return
     store = directory / "tls" / "server.p12"
@@ -93,8 +93,8 @@ def _keytool(java: Java, *arguments: str) -> None:
     )
     if done.returncode != 0:
         raise UnavailableError(
-            f"keytool made no certificate: {(done.stdout + done.stderr).strip()[:500]}",
-            next_step=f"run it by hand: {java.keytool}",
+            f"keytool did not create a certificate: {(done.stdout + done.stderr).strip()[:500]}",
+            next_step=f"run {java.keytool} by hand",
         )
 
 

@@ -1,4 +1,4 @@
-"""Kafka's storage: formatted once, its SCRAM users written into it."""
+"""Kafka's storage: formatted once, with its SCRAM users written into it."""
 
 import base64
 import shutil
@@ -16,9 +16,9 @@ _PATIENCE_SECONDS = 60.0
 
 
 def format_storage(java: Java, jars: Path, directory: Path, progress: Progress) -> None:
-    """Formats DIR/kafka/data if needed. A formatting that was killed starts over: no broker has used the directory yet.
+    """Formats DIR/kafka/data if needed. An interrupted format starts over: no broker has used the directory yet.
 
-    UnavailableError with Kafka's own words.
+    UnavailableError contains Kafka's output.
     """
     kafka = directory / "kafka"
     done = kafka / "formatted"
@@ -37,16 +37,16 @@ def format_storage(java: Java, jars: Path, directory: Path, progress: Progress) 
     if ended.returncode != 0:
         raise UnavailableError(
             f"Kafka could not format {kafka / 'data'}: {(ended.stdout + ended.stderr).strip()[-1_000:]}",
-            next_step="look at the disk's room and rights",
+            next_step="check the disk's free space and permissions",
         )
     done.touch()
 
 
 def add_scram_users(address: str, users: Mapping[str, str]) -> None:
-    """Writes the users for both SCRAMs through the broker's plain listener; existing ones get the password again."""
+    """Writes the users for both SCRAMs through the broker's plain listener; resets existing users' passwords."""
     from confluent_kafka.admin import (
         AdminClient,
-        ScramCredentialInfo,  # pyright: ignore[reportPrivateImportUsage] - the package names them in its docs alone
+        ScramCredentialInfo,  # pyright: ignore[reportPrivateImportUsage] - public according to the package's docs only
         ScramMechanism,  # pyright: ignore[reportPrivateImportUsage]
         UserScramCredentialAlteration,  # pyright: ignore[reportPrivateImportUsage]
         UserScramCredentialUpsertion,  # pyright: ignore[reportPrivateImportUsage]
@@ -65,7 +65,7 @@ def add_scram_users(address: str, users: Mapping[str, str]) -> None:
 
 
 def _cluster_id() -> str:
-    """22 letters of base64; one that begins with `-` would be read as an option."""
+    """22 characters of base64; one that begins with `-` would be parsed as an option."""
     while True:
         found = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not found.startswith("-"):

@@ -1,4 +1,4 @@
-"""Ports that another program has."""
+"""Ports used by other programs."""
 
 import socket
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from headrace.cluster.configuration import HOST
 
 
 def taken(ports: Iterable[int]) -> dict[int, str]:
-    """Those that cannot be listened at, with the words for who has them."""
+    """The ports that are in use, and by what."""
     return {port: _holder(port) for port in ports if not _free(port)}
 
 

@@ -1,4 +1,4 @@
-"""What a sink says of a receiver that answers, and does not take what was sent."""
+"""How a sink reports a receiver that responds but does not accept the records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from headrace.log.record import Record
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A record that the other side will never take."""
+    """A record that the receiver will never accept."""
 
     record: Record
     reason: str
@@ -22,14 +22,12 @@ class RefusedRecordsError(FinalError):
     """
 
     def __init__(self, message: str, refused: Sequence[Refused], *, where: str | None = None) -> None:
-        super().__init__(
-            message, where=where, next_step="read the dead letters, correct the receiver, then replay them"
-        )
+        super().__init__(message, where=where, next_step="inspect the dead letters, fix the receiver, then replay them")
         self.refused = tuple(refused)
 
 
 PAUSE_SECONDS = 30.0
-"""Between two tries while the receiver says that we are wrong."""
+"""Interval between attempts while the receiver rejects our requests."""
 
 
 class ReceiverRejectsError(RetryableError):
@@ -45,10 +43,10 @@ class ReceiverRejectsError(RetryableError):
 class ReceiverRejectsLoginError(ReceiverRejectsError):
     """It does not let us in."""
 
-    next_step_text = "correct the credentials; every record waits and is sent then"
+    next_step_text = "correct the credentials; the records wait and are sent afterwards"
 
 
 class ReceiverRejectsRequestError(ReceiverRejectsError):
     """It does not take what we send at this address in this manner."""
 
-    next_step_text = "correct the address or the method; every record waits and is sent then"
+    next_step_text = "correct the URL or the method; the records wait and are sent afterwards"

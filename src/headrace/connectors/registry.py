@@ -1,4 +1,4 @@
-"""Finds sources and sinks by the name of their type, among those that are installed."""
+"""Finds installed sources and sinks by the name of their type."""
 
 from importlib import import_module
 from importlib.metadata import EntryPoint
@@ -17,31 +17,31 @@ Direction = Literal["source", "sink"]
 
 
 def source_types() -> tuple[str, ...]:
-    """Names of the types that can be read from, sorted."""
+    """Names of the readable types, sorted."""
     return tuple(sorted(point.name for point in installed(SOURCES)))
 
 
 def sink_types() -> tuple[str, ...]:
-    """Names of the types that can be written to, sorted."""
+    """Names of the writable types, sorted."""
     return tuple(sorted(point.name for point in installed(SINKS)))
 
 
 def open_source(options: SourceOptions, context: SourceContext) -> Source:
-    """The source of a declaration, not yet opened at a position. InvalidDeclarationError names the installed types."""
+    """The declared source, not yet opened at a position. InvalidDeclarationError lists the installed types."""
     found = cast("OpenSource", _find(SOURCES, options.type, f"StreamConnector/{options.id.name}: spec.type").load())
     return found(options, context)
 
 
 def open_sink(options: SinkOptions) -> Sink:
-    """The sink of a declaration. InvalidDeclarationError names the installed types."""
+    """The declared sink. InvalidDeclarationError lists the installed types."""
     found = cast("OpenSink", _find(SINKS, options.type, f"StreamConnector/{options.id.name}: spec.type").load())
     return found(options)
 
 
 def options_model(direction: Direction, type_name: str) -> type[BaseModel]:
-    """The model of the type's own block of the YAML, without loading the client libraries behind the type.
+    """The model of the type's own YAML block, without loading the type's client libraries.
 
-    It is the attribute `Options` of the module `options` beside the one that the entry point names; where a folder's
+    It is the attribute `Options` of the module `options` next to the one that the entry point names; if a folder's
     source and sink take different blocks, the sink's is `SinkOptions` there.
     """
     point = _find(SOURCES if direction == "source" else SINKS, type_name, "spec.type")

@@ -11,22 +11,22 @@ from headrace.log.record import Record
 
 @dataclass(frozen=True, slots=True)
 class SinkOptions:
-    """What every sink is opened with; `options` is the type's own block of the YAML, already validated."""
+    """What every sink is opened with; `options` is the type's own YAML block, already validated."""
 
     id: ResourceId
     type: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     base_dir: Path = Path()
     input: str = ""
-    """The topic that it writes: offsets that it remembers are of this one."""
+    """The topic being read: the offsets that the sink remembers belong to it."""
 
 
 class Sink(Protocol):
-    """Writes the records of one topic outwards, in order, in two phases, so that a restart neither loses nor doubles one.
+    """Writes the records of one topic out, in order, in two phases, so that a restart neither loses nor duplicates any.
 
     The stage calls `write` any number of times, then `prepare`, commits the returned bytes together with its offset, then calls
-    `publish`. After a restart it calls `recover(last committed bytes)` before the first write: what was prepared and committed
-    is published now (again, harmlessly), what was written after it is discarded.
+    `publish`. After a restart it calls `recover(last committed bytes)` before the first write: anything prepared and committed
+    is published now (again, harmlessly), and anything written after it is discarded.
     A sink without two phases (stdout, webhook) publishes in `prepare` and sends each record's id, so that the receiver can drop repeats.
     """
 
@@ -40,19 +40,19 @@ class Sink(Protocol):
     def recover(self, prepared: bytes | None) -> None: ...
 
     def write(self, records: Sequence[Record]) -> None:
-        """Takes data records (no control records). UnavailableError: the same records will be written again."""
+        """Accepts data records (no control records). UnavailableError: the same records will be written again."""
         ...
 
     def prepare(self, *, end: bool = False) -> bytes:
-        """Makes everything written so far durable and says how to find it. `end`: close what is open, the input is complete."""
+        """Makes everything written so far durable and returns how to find it. `end`: the input is complete, so close what is open."""
         ...
 
     def publish(self) -> None:
-        """Makes what was prepared visible, by rename."""
+        """Makes what was prepared visible, by renaming."""
         ...
 
     def close(self) -> None: ...
 
 
 OpenSink = Callable[[SinkOptions], Sink]
-"""The signature behind the entry point group `headrace.sinks`."""
+"""The signature of the entry point group `headrace.sinks`."""

@@ -18,7 +18,7 @@ class EventTime:
     """`spec.eventTime` of a source."""
 
     column: str | None = None
-    """None: a record's event time is when it arrived."""
+    """None: a record's event time is its arrival time."""
     out_of_orderness_ms: int = 0
     idle_timeout_ms: int = 30_000
     max_ahead_ms: int = 300_000
@@ -28,45 +28,45 @@ class EventTime:
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What every source is opened with; `options` is the type's own block of the YAML, already validated by its `Options` model."""
+    """What every source is opened with; `options` is the type's own YAML block, already validated by its `Options` model."""
 
     id: ResourceId
     type: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     schema: RowSchema | None = None
-    """None: inferred from the first records; the stage then fixes it."""
+    """None: inferred from the first records; the stage then keeps it."""
     key: tuple[str, ...] = ()
     id_columns: tuple[str, ...] = ()
     """Empty: the position in the source."""
     event_time: EventTime = EventTime()
     base_dir: Path = Path()
-    """Relative paths start here: the folder of the YAML file."""
+    """Base for relative paths: the folder of the YAML file."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceBatch:
-    """What a poll gave."""
+    """The result of a poll."""
 
     rows: RowBatch | None
-    """Clean rows. None: none."""
+    """Clean rows. None: no rows."""
     dead: Sequence[tuple[str, DeadLetter]]
-    """(record id, letter) of what could not be read, in order; ids are derived, so that a replay gives the same."""
+    """(record id, letter) for unreadable records, in order; ids are derived, so that a replay gives the same ones."""
     position: bytes
-    """Where to go on after this batch; opaque JSON, small."""
+    """Where to continue after this batch; opaque JSON, small."""
     end: bool = False
-    """A bounded source is fully read with this batch."""
+    """Whether this batch completes a bounded source."""
     waiting: bool = False
-    """Nothing new just now."""
+    """Whether nothing new is available for now."""
     read_up_to: tuple[str, int] | None = None
-    """A source that reads a topic of the log: its name and the next offset, committed by the stage as its group's own."""
+    """For a source that reads a topic of the log: its name and the next offset, which the stage commits as its group's."""
     duplicates: int = 0
-    """Records that the source left out because another one of the same id counts."""
+    """Records that the source skipped because another one with the same id counts."""
     state: Mapping[str, bytes | None] = field(default_factory=dict[str, "bytes | None"])
-    """What the source must remember beside the position: entries that changed with this batch; None forgets one."""
+    """Entries to remember besides the position that changed with this batch; None forgets one."""
 
 
 def nothing_saved() -> Mapping[str, bytes]:
-    """What a source without a past finds."""
+    """The state of a source without history."""
     return {}
 
 
@@ -77,9 +77,9 @@ class Source(Protocol):
     number. Its key is its key columns. Several columns are joined by `/`, with `\` before each `/` and `\` in a column's text
     (`foundation.ids.joined`), so that different values never give the same text; a single column's text stays as it is.
 
-    A row whose key or id column is NULL, whose event time is missing, does not parse, or lies more than `max_ahead_ms` ahead
-    of the clock (unless historical), is a dead letter. `poll` never raises because of what a record says: however it is
-    broken, it is a dead letter, and the next poll reads on behind it.
+    A row whose key or id column is NULL, or whose event time is missing, does not parse, or is more than `max_ahead_ms` ahead
+    of the clock (unless historical), is a dead letter. `poll` never raises because of a record's content: however it is
+    broken, it is a dead letter, and the next poll continues after it.
     """
 
     @property
@@ -87,7 +87,7 @@ class Source(Protocol):
 
     @property
     def schema(self) -> RowSchema | None:
-        """Declared or inferred; None while nothing was read yet."""
+        """Declared or inferred; None until something has been read."""
         ...
 
     def open(self, position: bytes | None) -> None:
@@ -95,11 +95,11 @@ class Source(Protocol):
         ...
 
     def poll(self, max_rows: int, timeout_seconds: float) -> SourceBatch:
-        """Up to `max_rows` rows; waits up to the timeout where there are none. Errors: UnavailableError (poll again), FinalError."""
+        """Up to `max_rows` rows; waits up to the timeout if there are none. Errors: UnavailableError (poll again), FinalError."""
         ...
 
     def lag(self) -> int | None:
-        """Rows (or bytes, for files) that are known to be there and not read; None: unknown."""
+        """Rows (or bytes, for files) known to be unread; None: unknown."""
         ...
 
     def close(self) -> None: ...
@@ -110,11 +110,11 @@ class SourceContext:
     """What a source may use."""
 
     log: TopicLog | None = None
-    """Given to pushed sources, which read their inbox topic."""
+    """For pushed sources, which read their inbox topic."""
     clock: Clock = SYSTEM_CLOCK
     saved: Callable[[], Mapping[str, bytes]] = nothing_saved
-    """The entries of `SourceBatch.state` as they were last committed; asked for when the source is opened at a position."""
+    """The last committed entries of `SourceBatch.state`; requested when the source is opened at a position."""
 
 
 OpenSource = Callable[[SourceOptions, SourceContext], Source]
-"""The signature behind the entry point group `headrace.sources`."""
+"""The signature of the entry point group `headrace.sources`."""

@@ -1,4 +1,4 @@
 """Errors, clock, ids, quantities, settings, failpoints, SQLite files.
 
-May import the standard library alone. No word of the domain (topic, row, model …) belongs here.
+May import only the standard library. No domain terms (topic, row, model …) belong here.
 """

@@ -1,4 +1,4 @@
-"""The only place that reads a clock or sleeps, so that tests can turn it by hand."""
+"""The only place that reads a clock or sleeps, so that tests can control time."""
 
 import time
 from typing import Protocol
@@ -12,7 +12,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds that only grow."""
+        """Monotonic seconds."""
         ...
 
     def sleep(self, seconds: float) -> None:

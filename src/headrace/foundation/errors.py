@@ -7,18 +7,18 @@ HeadraceError
 │   ├── NotFoundError             a named thing does not exist (exit 4)
 │   ├── CorruptDataError          bytes on disk are not what was written
 │   ├── StateVersionError         the state directory was written by a newer version
-│   ├── FencedError               the lease went to another holder: this process must end
+│   ├── FencedError               the lease passed to another holder: this process must end
 │   └── MissingExtraError         an optional part is not installed
 └── RetryableError             the same call may succeed later
     ├── ConflictError             another writer changed the state first
-    ├── BusyError                 a bounded queue is full, or somebody else holds the state directory
-    ├── UnavailableError          a server or a disk does not answer
-    └── DiskFullError             the disk has no room left
+    ├── BusyError                 a bounded queue is full, or another process holds the state directory
+    ├── UnavailableError          a server or a disk is not responding
+    └── DiskFullError             the disk is full
 """
 
 
 class HeadraceError(Exception):
-    """What happened, where, and the next step: every error of Headrace says all three where it knows them."""
+    """The base of every Headrace error. It says what happened, where, and what to do next, as far as each is known."""
 
     exit_code = 1
 
@@ -38,7 +38,7 @@ class HeadraceError(Exception):
 
 
 def sentence(text: str) -> str:
-    """A next step as people read it: with a capital and a full stop."""
+    """A next step as shown to people: capitalised, with a full stop."""
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 
@@ -63,7 +63,7 @@ class RetryableError(HeadraceError):
         next_step: str | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
-        """`retry_after_seconds` is what the other side asked for, where it did."""
+        """`retry_after_seconds` is the wait that the other side asked for, if any."""
         super().__init__(message, where=where, next_step=next_step)
         self.retry_after_seconds = retry_after_seconds
 
@@ -97,13 +97,13 @@ class StateVersionError(FinalError):
 
 
 class FencedError(FinalError):
-    """The lease went to another holder: this process must end without writing."""
+    """The lease passed to another holder: this process must end without writing."""
 
     exit_code = 6
 
 
 class MissingExtraError(FinalError):
-    """An optional part is not installed; the message prints the installation command."""
+    """An optional part is not installed; the message contains the installation command."""
 
 
 class ConflictError(RetryableError):
@@ -111,18 +111,18 @@ class ConflictError(RetryableError):
 
 
 class BusyError(RetryableError):
-    """A bounded queue is full, or somebody else holds the state directory."""
+    """A bounded queue is full, or another process holds the state directory."""
 
     exit_code = 5
 
 
 class UnavailableError(RetryableError):
-    """A server or a disk does not answer."""
+    """A server or a disk is not responding."""
 
     exit_code = 7
 
 
 class DiskFullError(RetryableError):
-    """The disk has no room left."""
+    """The disk is full."""
 
     exit_code = 7

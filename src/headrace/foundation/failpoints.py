@@ -1,8 +1,8 @@
-"""Named points at which a test may kill the process: before and after every commit of every stage.
+"""Named points where a test can kill the process: before and after every commit of every stage.
 
-Production code calls `failpoint("label.commit.before")`; unless a test armed that name it costs one dictionary look-up.
-Armed by the environment, so that child processes inherit it: `HEADRACE_FAILPOINT=NAME:NTH` sends SIGKILL to this
-process when NAME is passed for the NTH time. `armed()` hands in another action in process.
+Production code calls `failpoint("label.commit.before")`; unless a test has armed that name, it costs one dictionary lookup.
+The environment arms a failpoint, so that child processes inherit it: `HEADRACE_FAILPOINT=NAME:NTH` sends SIGKILL to this
+process when NAME is reached for the NTH time. `armed()` sets another action within this process.
 """
 
 import os
@@ -14,14 +14,14 @@ _actions: dict[str, Callable[[], None]] = {}
 
 
 def failpoint(name: str) -> None:
-    """Does nothing, unless `name` is armed."""
+    """Does nothing unless `name` is armed."""
     if _actions and (action := _actions.get(name)):
         action()
 
 
 @contextmanager
 def armed(name: str, action: Callable[[], None]) -> Generator[None]:
-    """Runs `action` whenever `name` is passed, while the context lasts; then what was armed before is armed again."""
+    """Runs `action` whenever `name` is reached inside the context; on exit, restores what was armed before."""
     before = _actions.get(name)
     _actions[name] = action
     try:
@@ -34,7 +34,7 @@ def armed(name: str, action: Callable[[], None]) -> Generator[None]:
 
 
 def arm_from_environment() -> None:
-    """Arms what HEADRACE_FAILPOINT names; called at the start of every role's process."""
+    """Arms the failpoint in HEADRACE_FAILPOINT; called when a role's process starts."""
     setting = os.environ.get("HEADRACE_FAILPOINT")
     if not setting:
         return

@@ -1,4 +1,4 @@
-"""Identifiers are derived, never drawn, so that a replay gives the same ones."""
+"""Identifiers are derived, never random, so that a replay produces the same ones."""
 
 import hashlib
 import re
@@ -18,25 +18,25 @@ def derive_id(*parts: str | int) -> str:
 
 
 def joined(texts: Sequence[str]) -> str:
-    """One text for several, in order; different lists of one length give different texts.
+    """Joins several texts in order; different lists of the same length give different results.
 
-    A single text stays as it is. Several are `escaped`, and `/` stands between them.
+    A single text is returned unchanged. Several are `escaped` and joined with `/`.
     """
     return texts[0] if len(texts) == 1 else "/".join(map(escaped, texts))
 
 
 def escaped(text: str, separator: str = "/") -> str:
-    """The text without a bare `separator` (one character): a backslash stands before it, and before each backslash."""
+    """The text without a bare `separator` (one character): each separator and each backslash gets a backslash in front."""
     return text.replace("\\", "\\\\").replace(separator, "\\" + separator)
 
 
 def parted(text: str) -> list[str]:
-    """The texts that `joined` joined, where there were several."""
+    """Splits what `joined` joined, if it joined several texts."""
     return [_unescaped(part) for part in _PART.findall("/" + text)]
 
 
 def split_at(text: str, separator: str) -> tuple[str, str]:
-    """The text whose `escaped` form stands before the first bare separator, and what stands behind that, as it is."""
+    """Splits at the first bare separator: the unescaped text before it, and the rest unchanged."""
     found = re.match(rf"((?:[^\\{re.escape(separator)}]|\\.)*)", text, re.DOTALL)
     assert found is not None, "the pattern matches the empty text"
     return _unescaped(found[0]), text[found.end() + 1 :]
@@ -47,6 +47,6 @@ def _unescaped(text: str) -> str:
 
 
 def fraction(identifier: str, salt: str) -> float:
-    """Maps an id to [0, 1), uniformly and always the same: `fraction(id, "sample") < ratio` samples."""
+    """Maps an id to [0, 1), uniformly and deterministically: `fraction(id, "sample") < ratio` samples."""
     data = hashlib.blake2b(f"{salt}\0{identifier}".encode(), digest_size=8).digest()
     return int.from_bytes(data, "big") / 2**64

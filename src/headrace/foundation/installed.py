@@ -1,4 +1,4 @@
-"""What is installed, by entry point. Looking through all packages takes milliseconds, so each answer is kept while `sys.path` is the same."""
+"""Installed entry points. Scanning all packages takes milliseconds, so results are cached while `sys.path` is unchanged."""
 
 import sys
 from functools import lru_cache
@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoints, entry_points
 
 
 def installed(group: str) -> EntryPoints:
-    """The entry points of a group."""
+    """The entry points in a group."""
     return _installed(group, tuple(sys.path))
 
 

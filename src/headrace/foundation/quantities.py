@@ -1,6 +1,6 @@
 """Quantities as people write them: Kubernetes cpu and memory, Flink memory, durations.
 
-Every parser raises ValueError whose message gives the accepted forms.
+Every parser raises a ValueError that lists the accepted forms.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Settings of a process: options over environment over `headrace.toml` over defaults."""
+"""A process's settings, in order of precedence: options, environment, `headrace.toml`, defaults."""
 
 import dataclasses
 import difflib
@@ -22,7 +22,7 @@ def _doc(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a process is started with. Each field is a key of `headrace.toml` and, in capitals after HEADRACE_, a variable."""
+    """A process's settings. Each field is a key of `headrace.toml` and an environment variable HEADRACE_NAME in capitals."""
 
     state: Path = field(default=Path(".headrace"), metadata=_doc("State directory."))
     host: str = field(
@@ -38,14 +38,14 @@ class Settings:
     kafka_prefix: str = field(
         default="headrace.",
         metadata=_doc(
-            "Prefix of every topic, group and transactional id on Kafka; use a different one for each project on a cluster."
+            "Prefix of every topic, group and transactional id on Kafka; give each project on a cluster its own."
         ),
     )
     kafka_properties: Mapping[str, str] = field(
         default_factory=dict[str, str],
         repr=False,
         metadata=_doc(
-            "Settings of the client (librdkafka's names), such as security.protocol, sasl.mechanism, sasl.username; a table, in the environment JSON; never shown."
+            "Kafka client settings under librdkafka's names, such as security.protocol, sasl.mechanism, sasl.username; a table, or JSON in the environment; never shown."
         ),
     )
     streams: str = field(default="duckdb", metadata=_doc("Engine that runs stream queries: duckdb or flink."))
@@ -63,29 +63,29 @@ class Settings:
     )
     tracking: str = field(
         default="mlflow",
-        metadata=_doc("Where curves, versions and decisions are mirrored to: mlflow (STATE/mlflow.db) or none."),
+        metadata=_doc("Where to mirror curves, versions and decisions: mlflow (STATE/mlflow.db) or none."),
     )
     answers: str = field(
         default="best-effort",
         metadata=_doc(
-            "Answers that cannot be kept: best-effort (given and counted) or required (the request is an error instead)."
+            "When an answer cannot be recorded: best-effort (return and count it) or required (fail the request)."
         ),
     )
-    secrets: Path | None = field(default=None, metadata=_doc("Folder that Secrets are mounted under, as NAME/KEY."))
+    secrets: Path | None = field(default=None, metadata=_doc("Folder where Secrets are mounted, as NAME/KEY."))
     log_level: str = field(
-        default="info", metadata=_doc("Least level of the program's own messages: debug, info, warning or error.")
+        default="info", metadata=_doc("Minimum level of Headrace's own messages: debug, info, warning or error.")
     )
 
     @property
     def log_options(self) -> dict[str, str]:
-        """What `open_log` needs besides the state directory."""
+        """The options for `open_log` besides the state directory."""
         if self.log != "kafka":
             return {}
         return {"kafka": self.kafka, "kafka_prefix": self.kafka_prefix, **self.kafka_properties}
 
     @property
     def stream_options(self) -> dict[str, str]:
-        """What `open_engine` needs."""
+        """The options for `open_engine`."""
         return {"gateway": self.flink, "jobmanager": self.flink_jobmanager} if self.streams == "flink" else {}
 
 
@@ -94,11 +94,11 @@ ANSWERS = ("best-effort", "required")
 LEVELS = ("debug", "info", "warning", "error")
 KEYS = tuple(field.name for field in dataclasses.fields(Settings))
 _NOT_SETTINGS = frozenset({"failpoint"})
-"""Variables with our prefix that other parts read themselves."""
+"""Variables with our prefix that other modules read."""
 
 
 def load_settings(cwd: Path, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
-    """Reads them. Relative paths start at `cwd`. InvalidDeclarationError names the key, its place and what would be right."""
+    """Reads the settings. Relative paths start at `cwd`. InvalidDeclarationError names the key, where it was set, and what is allowed."""
     values: dict[str, object] = {}
     for where, given in (
         (str(cwd / FILE), _file(cwd / FILE)),
@@ -113,11 +113,11 @@ def load_settings(cwd: Path, environ: Mapping[str, str], overrides: Mapping[str,
 
 
 def require_key(settings: Settings) -> None:
-    """InvalidDeclarationError where the doors would stand open to others without a key."""
+    """InvalidDeclarationError if other machines could reach the gateway without a key."""
     if not is_loopback(settings.host) and not settings.api_key:
         raise InvalidDeclarationError(
-            f"{settings.host} can be reached from other machines and no api_key is set",
-            next_step=f"set {PREFIX}API_KEY, or listen at 127.0.0.1",
+            f"{settings.host} is reachable from other machines, but no api_key is set",
+            next_step=f"set {PREFIX}API_KEY, or listen on 127.0.0.1",
         )
 
 
@@ -135,15 +135,15 @@ def _file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidDeclarationError(f"cannot be read: {error}", where=str(path)) from error
+        raise InvalidDeclarationError(f"the file cannot be read: {error}", where=str(path)) from error
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidDeclarationError(f"not TOML: {error}", where=str(path)) from error
+        raise InvalidDeclarationError(f"the file is not valid TOML: {error}", where=str(path)) from error
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Our variables. One that is only alike is refused; others with the prefix are somebody else's."""
+    """Our variables. A near miss of a known name is refused; other variables with the prefix are ignored."""
     found: dict[str, str] = {}
     for name, value in environ.items():
         key = name.removeprefix(PREFIX).lower()
@@ -202,7 +202,7 @@ def _properties(value: object) -> Mapping[str, str]:
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """TOML reads `sasl.username = …` as tables in tables."""
+    """Flattens tables: TOML parses `sasl.username = …` as nested tables."""
     for name, value in table.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")

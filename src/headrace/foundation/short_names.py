@@ -1,4 +1,4 @@
-"""Resources by the names that people give them: `name`, `namespace/name` or `Kind/namespace/name`."""
+"""Resolves the names people use for resources: `name`, `namespace/name` or `Kind/namespace/name`."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -8,13 +8,13 @@ from headrace.foundation.resource_id import ResourceId
 
 
 class ShortNames:
-    """A fixed set of resources and every name that means exactly one of them.
+    """A fixed set of resources and every name that identifies exactly one of them.
 
-    A name alone counts only where a single namespace has it. Where several kinds share a full name, it means the first of them.
+    A bare name is valid only if a single namespace has it. If several kinds share a full name, it refers to the first kind.
     """
 
     def __init__(self, ids: Iterable[ResourceId], what: str) -> None:
-        """`what`: the word for one of them in errors. Of two kinds with the same full name, the one that comes first gets it."""
+        """`what`: the noun for one resource in errors. If two kinds share a full name, the first one gets it."""
         self._what = what
         self._known: dict[str, ResourceId] = {}
         self._ids = list(ids)
@@ -28,14 +28,14 @@ class ShortNames:
         self._known |= {name: self._known[full] for name, (full, *more) in _sorted(full_names) if not more}
 
     def find(self, said: str) -> ResourceId:
-        """The resource that a name means. NotFoundError lists the candidates, or the names there are with the nearest."""
+        """The resource that a name refers to. NotFoundError lists the candidates, or the known names and the nearest one."""
         found = self._known.get(said)
         if found is not None:
             return found
         if candidates := self._ambiguous.get(said):
             raise NotFoundError(
                 f"several namespaces have a {self._what} {said!r}: {', '.join(candidates)}",
-                next_step="use one of these full names",
+                next_step="use a full name",
             )
         known = sorted(self.shown(one) for one in self._ids)
         near = get_close_matches(said, known, 1)
@@ -45,7 +45,7 @@ class ShortNames:
         )
 
     def shown(self, one: ResourceId) -> str:
-        """The shortest name that means the resource."""
+        """The shortest name that identifies the resource."""
         return next(text for text in (one.name, one.full_name, str(one)) if self._known.get(text) == one)
 
 

@@ -1,6 +1,6 @@
-"""Knowledge: documents that change → chunks → vectors and terms → search, as of any moment that is still remembered.
+"""Knowledge: changing documents → chunks → vectors and terms → search, as of any time still remembered.
 
-May import models, events, log and foundation. Here are the port to a store (`store.py`), the records that go through it
-(`revision.py`, `query.py`), and what every back end shares, so that all of them rank alike: terms, BM25, fusion, filters.
-Never here: YAML, stages, HTTP, and any other room.
+May import models, events, log and foundation. It holds the port to a store (`store.py`), the records that pass through it
+(`revision.py`, `query.py`), and what all back ends share, so that they rank alike: terms, BM25, fusion, filters.
+It never imports YAML, stages, HTTP or any other room.
 """

@@ -8,7 +8,7 @@ from functools import lru_cache
 import Stemmer
 
 ANALYSIS = "words-porter/1"
-"""Part of a generation's chunker: other terms, other generation."""
+"""Part of a generation's chunker: different terms mean a different generation."""
 _WORD = re.compile(r"\w+", re.UNICODE)
 _MAX_TERM = 64
 _STEMMER = Stemmer.Stemmer("porter", 0)
@@ -20,12 +20,12 @@ def _stem(word: str) -> str:
 
 
 def terms(text: str) -> tuple[str, ...]:
-    """Words in order, without case, width and accents, stemmed by Porter's rules; never an operator, whatever the text holds."""
+    """Words in order, normalised for case, width and accents, and Porter-stemmed; never an operator, whatever the text contains."""
     plain = unicodedata.normalize("NFKD", text).casefold()
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter)) if not plain.isascii() else plain
     return tuple(_stem(word[:_MAX_TERM]) for word in _WORD.findall(plain))
 
 
 def term_counts(text: str) -> dict[str, int]:
-    """How often the text has each term."""
+    """The frequency of each term in the text."""
     return dict(Counter(terms(text)))

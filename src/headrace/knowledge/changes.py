@@ -1,4 +1,4 @@
-"""Rows of a topic → changes of documents."""
+"""Rows of a topic → document changes."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from headrace.foundation.errors import FinalError
 from headrace.knowledge.revision import FOREVER, DocumentChange, Scalar
 
 MAX_ID_BYTES = 1_024
-"""Longer ids do not fit into an index of PostgreSQL."""
+"""Longer ids do not fit into a PostgreSQL index."""
 
 _UPSERTS = frozenset({"upsert", "insert", "update", "create", "read", "snapshot", "c", "u", "r", "i"})
 _DELETES = frozenset({"delete", "remove", "tombstone", "d"})
@@ -30,12 +30,12 @@ _EXPONENTS = 500_000
 _COMPLEMENT = str.maketrans("0123456789", "9876543210")
 _MAX_INTEGER = 1 << 63
 _AFTER = "\x01"
-"""Behind the order of a deletion: a source may know no version of it but the one that it ends."""
+"""Appended to the order of a deletion: a source may only know the version that the deletion ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentColumns:
-    """Which column holds what of a document."""
+    """Which column holds which part of a document."""
 
     id: str = "path"
     text: str = "body"
@@ -49,7 +49,7 @@ class DocumentColumns:
 
 
 class UnusableDocumentError(FinalError):
-    """A row that is no document, nor a change of one."""
+    """A row that is neither a document nor a change to one."""
 
     def __init__(self, code: str, message: str, *, where: str | None = None) -> None:
         super().__init__(message, where=where)
@@ -59,11 +59,11 @@ class UnusableDocumentError(FinalError):
 def to_change(
     record_values: Mapping[str, object], columns: DocumentColumns, *, seen_ms: int, stream_ms: int, offset: int
 ) -> DocumentChange:
-    """What a row says of its document; a pure function, so that a replay says the same.
+    """The change described by a row; a pure function, so that a replay gives the same result.
 
-    `seen_ms`, `stream_ms`: when the row entered the log, and the stream's time then; `offset`: its place in the topic.
-    A deletion comes right after the version that it names, and holds from when it arrives, whatever time its row still has.
-    UnusableDocumentError: no id, no text, or an operation, a version, a time or a media that cannot be read.
+    `seen_ms`, `stream_ms`: when the row entered the log, and the stream's time then; `offset`: its position in the topic.
+    A deletion sorts right after the version it names and takes effect on arrival, whatever time its row contains.
+    UnusableDocumentError: no id, no text, or an unreadable operation, version, time or media.
     """
     document = _document(record_values.get(columns.id), columns.id)
     deleted = _is_deletion(record_values.get(columns.operation), columns.operation)
@@ -86,24 +86,24 @@ def to_change(
 
 
 def version_order(version: object) -> str:
-    """A text that sorts, byte by byte, as versions do.
+    """A text that sorts bytewise in version order.
 
     Numbers (integers, decimals) and times (ISO 8601, as ms since 1970) share one scale and come before all other texts;
-    those sort by their letters, and runs of digits in them by their value. UnusableDocumentError where it is none of these.
+    those sort by character, with runs of digits by value. UnusableDocumentError if it is none of these.
     """
     if isinstance(version, bool) or not isinstance(version, (int, float, str)):
-        raise UnusableDocumentError("unreadable_version", f"{version!r} is neither a number, a time nor a text")
+        raise UnusableDocumentError("unreadable_version", f"{version!r} is not a number, a time or a text")
     number = _number(version)
     if number is not None:
         return "n" + _sortable(number)
     text = _CONTROL.sub("", str(version))
     if len(text) > _MAX_DIGITS:
-        raise UnusableDocumentError("unreadable_version", f"a version of {len(text)} letters")
+        raise UnusableDocumentError("unreadable_version", f"the version has {len(text)} characters")
     return "t" + "".join(_run(part) for part in _DIGITS.split(text))
 
 
 def _run(part: str) -> str:
-    """Digits with their count in front, so that 9 comes before 10; equal values differ by their zeros."""
+    """Digits prefixed with their count, so that 9 comes before 10; equal values differ by their zeros."""
     if not part.isdigit() or not part.isascii():
         return part
     plain = part.lstrip("0") or "0"
@@ -111,14 +111,16 @@ def _run(part: str) -> str:
 
 
 def _sortable(number: Decimal) -> str:
-    """Sign, exponent, digits; all three turned round for what is negative."""
+    """Sign, exponent, digits; all three inverted for negative numbers."""
     _, digits, exponent = number.as_tuple()
     text = "".join(map(str, digits)).lstrip("0")
     if not text:
         return "1"
     size = len(text) + cast("int", exponent)
     if abs(size) >= _EXPONENTS or len(text) > _MAX_DIGITS:
-        raise UnusableDocumentError("unreadable_version", f"a number with {len(text)} digits and magnitude {size}")
+        raise UnusableDocumentError(
+            "unreadable_version", f"the version is a number with {len(text)} digits and magnitude {size}"
+        )
     key = f"{size + _EXPONENTS:06d}{text.rstrip('0')}"
     return "2" + key if number > 0 else "0" + key.translate(_COMPLEMENT) + "~"
 
@@ -137,7 +139,7 @@ def _number(version: float | str) -> Decimal | None:
 
 
 def _moment(text: str) -> timedelta | None:
-    """Since 1970; without an offset it is UTC."""
+    """Milliseconds since 1970; without an offset it is UTC."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
@@ -146,12 +148,12 @@ def _moment(text: str) -> timedelta | None:
 
 
 def _version(values: Mapping[str, object], column: str | None, offset: int) -> tuple[str, str]:
-    """How people call the version, and its order."""
+    """The version as displayed, and its order."""
     if column is None:
         return f"r{offset}", version_order(offset)
     given = values.get(column)
     if given is None or given == "":
-        raise UnusableDocumentError("unreadable_version", "it has no version", where=column)
+        raise UnusableDocumentError("unreadable_version", "the document has no version", where=column)
     try:
         return _words(given).strip(), version_order(given)
     except UnusableDocumentError as error:
@@ -163,9 +165,9 @@ def _document(given: object, column: str) -> str:
         raise UnusableDocumentError("missing_id", "the document has no id", where=column)
     document = str(given)
     if len(document.encode()) > MAX_ID_BYTES:
-        raise UnusableDocumentError("unusable_id", f"an id has at most {MAX_ID_BYTES} bytes", where=column)
+        raise UnusableDocumentError("unusable_id", f"the id is longer than {MAX_ID_BYTES} bytes", where=column)
     if "\0" in document:
-        raise UnusableDocumentError("unusable_id", "an id holds no NUL character", where=column)
+        raise UnusableDocumentError("unusable_id", "the id contains a NUL character", where=column)
     return document
 
 
@@ -175,7 +177,7 @@ def _is_deletion(given: object, column: str) -> bool:
     word = given.strip().lower() if isinstance(given, str) else ""
     if word not in _UPSERTS and word not in _DELETES:
         known = ", ".join(sorted(_UPSERTS | _DELETES))
-        raise UnusableDocumentError("unknown_operation", f"{given!r} is none of: {known}", where=column)
+        raise UnusableDocumentError("unknown_operation", f"{given!r} is not one of: {known}", where=column)
     return word in _DELETES
 
 
@@ -184,7 +186,7 @@ def _media(given: object, column: str) -> str:
         return "markdown"
     media = _MEDIA.get(given.strip().lower()) if isinstance(given, str) else None
     if media is None:
-        raise UnusableDocumentError("unknown_media", f"{given!r} is neither markdown nor plain", where=column)
+        raise UnusableDocumentError("unknown_media", f"{given!r} is not markdown or plain", where=column)
     return media
 
 
@@ -195,7 +197,7 @@ def _text(given: object, column: str) -> str:
 
 
 def _storable(text: str) -> str:
-    """PostgreSQL holds no NUL in a text."""
+    """PostgreSQL text cannot contain NUL."""
     return text.replace("\0", "\ufffd")
 
 
@@ -206,7 +208,7 @@ def _words(given: object) -> str:
 
 
 def _metadata(values: Mapping[str, object], names: tuple[str, ...]) -> dict[str, Scalar]:
-    """Text, numbers and booleans as they are; all other JSON as text; what is NULL is not there."""
+    """Text, numbers and booleans unchanged; other JSON as text; NULLs omitted."""
     return {name: _scalar(values[name]) for name in names if values.get(name) is not None}
 
 
@@ -219,7 +221,7 @@ def _scalar(given: object) -> Scalar:
 
 
 def _valid_from(values: Mapping[str, object], column: str | None) -> int | None:
-    """Milliseconds since 1970: given so, or as ISO 8601."""
+    """Milliseconds since 1970: as a number or as ISO 8601."""
     given = values.get(column) if column else None
     if given is None or given == "":
         return None
@@ -227,7 +229,7 @@ def _valid_from(values: Mapping[str, object], column: str | None) -> int | None:
     if ms is None or abs(ms) >= FOREVER:
         raise UnusableDocumentError(
             "unreadable_valid_from",
-            f"{given!r} is neither a time like 2026-03-01T12:00:00Z nor milliseconds",
+            f"{given!r} is not a time such as 2026-03-01T12:00:00Z or a number of milliseconds",
             where=column,
         )
     return ms

@@ -1,7 +1,7 @@
 """A document → chunks that follow its structure.
 
-Blocks stay whole where they fit. Once a chunk is reasonably full, it ends before a heading, or else, where the next heading is
-further than it can reach, before the block whose hash is smallest: so chunks behind an edit find back to the same borders.
+Blocks stay whole if they fit. Once a chunk is reasonably full, it ends before a heading; if the next heading is
+out of reach, it ends before the block with the smallest hash, so that chunks after an edit realign with the old borders.
 A block that is too long is split at the best place that `semantic-text-splitter` finds in it: rows, sentences, words.
 """
 
@@ -20,27 +20,27 @@ from headrace.knowledge.token_counts import TokenCounter, counts_of
 
 CHUNKER = "blocks/1"
 SPECIAL_TOKENS = 2
-"""Room that a model needs around a text."""
+"""Tokens that a model adds around a text."""
 _ENOUGH_OF_A_SECTION = 0.2
-"""Part of its room that a chunk fills before it ends at a heading; the last chunk of a longer section always does."""
+"""Fraction of its size that a chunk fills before it may end at a heading; the last chunk of a longer section always ends there."""
 _ENOUGH = 0.4
-"""Part of its room that a chunk fills before it ends elsewhere."""
+"""Fraction of its size that a chunk fills before it may end elsewhere."""
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+(?=\S)|\n+(?=\S)")
 _WORD = re.compile(r"\s+(?=\S)")
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkOptions:
-    """How documents are cut."""
+    """How documents are chunked."""
 
     max_tokens: int = 200
-    """Longest chunk with its headings, in tokens of the embedder; never more than the embedder reads."""
+    """Longest chunk including its headings, in the embedder's tokens; never more than the embedder reads."""
     overlap: int = 20
-    """Tokens that neighbouring chunks of one section share, at most."""
+    """Maximum tokens that neighbouring chunks of a section share."""
 
 
 def chunker_name(options: ChunkOptions, fingerprint: str) -> str:
-    """Everything that decides where a document is cut and which terms it has, as canonical JSON. `fingerprint`: of the embedder."""
+    """Everything that determines a document's chunks and terms, as canonical JSON. `fingerprint`: the embedder's."""
     parts = {
         "analysis": ANALYSIS, "chunker": CHUNKER, "maxTokens": options.max_tokens, "overlap": options.overlap,
         "tokens": fingerprint,
@@ -49,9 +49,9 @@ def chunker_name(options: ChunkOptions, fingerprint: str) -> str:
 
 
 def chunk(text: str, media: str, title: str, options: ChunkOptions, counter: TokenCounter) -> tuple[Chunk, ...]:
-    """The chunks in order: every letter of the text is in one, none has more tokens than a chunk may have.
+    """The chunks in order: every character of the text is in one, and none exceeds the token limit.
 
-    `media`: markdown or plain. A text of whitespace has no chunk. The time grows with the text's length.
+    `media`: markdown or plain. A whitespace-only text has no chunks. Linear time.
     """
     limit = max(1, min(options.max_tokens, counter.max_tokens - SPECIAL_TOKENS))
     return _Cut(text, media, title.strip(), limit, min(options.overlap, limit // 2), counter).chunks()
@@ -68,12 +68,12 @@ class _Piece:
     level: int = 0
     title: str = ""
     whole: bool = True
-    """Its start is a block's start."""
+    """Whether it starts at the start of a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A chunk with and without what it shares with the one before."""
+    """A chunk with and without its overlap with the previous one."""
 
     own: Chunk
     overlapping: Chunk
@@ -115,7 +115,7 @@ class _Cut:
         return pieces
 
     def _shortened(self, path: Sequence[tuple[int, str]]) -> tuple[str, ...]:
-        """The headings above, the document's title first; the outermost ones go where they would fill half a chunk."""
+        """The headings above it, starting with the document's title; drops the outermost ones if they would fill half a chunk."""
         titles = tuple(title for _, title in path if title)
         if self._title and not (titles and titles[0].casefold() == self._title.casefold()):
             titles = (self._title, *titles)
@@ -129,7 +129,7 @@ class _Cut:
         return self._heading_tokens[titles]
 
     def _split(self, piece: _Piece, room: int) -> list[_Piece]:
-        """Parts of a block that is too long, of even length where they are few."""
+        """Parts of a block that is too long, of even length if there are few."""
         few = -(-piece.tokens // room)
         least = min(room, -(-piece.tokens // few)) if few <= 3 else room
         splitter = MarkdownSplitter if self._media == "markdown" else TextSplitter
@@ -185,7 +185,7 @@ class _Cut:
         return self._best(pieces, first, borders, end)
 
     def _best(self, pieces: Sequence[_Piece], first: int, borders: Sequence[int], end: int) -> int:
-        """Of the borders that would do, the one that any neighbour would choose; a heading goes with what follows it."""
+        """Of the possible borders, the one that any neighbour would choose too; a heading stays with what follows it."""
         choices = [border for border in borders if pieces[border].whole] or list(borders)
         if choices:
             return min(choices, key=lambda border: self._rank(pieces[border]))
@@ -211,9 +211,9 @@ class _Cut:
         return _Draft(own, replace(own, text=self._text[start : own.start] + own.text, start=start))
 
     def _overlapping(self, lowest: int, start: int, *, words: bool) -> int:
-        """The earliest beginning of a sentence, else of a word, from which at most `overlap` tokens lead up to `start`.
+        """The earliest start of a sentence, otherwise of a word, from which at most `overlap` tokens lead up to `start`.
 
-        `words`: the chunk begins within a paragraph, so that half a sentence before it is better than none.
+        `words`: the chunk begins inside a paragraph, so half a sentence of overlap is better than none.
         """
         floor = max(lowest, start - self._overlap * 12)
         tail = self._text[floor:start]
@@ -226,7 +226,7 @@ class _Cut:
         return start
 
     def _checked(self, drafts: Sequence[_Draft]) -> list[Chunk]:
-        """Tokens of parts need not add up to the tokens of the whole: what turned out too long is cut once more."""
+        """Tokens of parts need not add up to the tokens of the whole: splits again what turned out too long."""
         counts = self._counts.exactly(self._counter, [draft.overlapping.embedded for draft in drafts])
         checked: list[Chunk] = []
         for draft, tokens in zip(drafts, counts, strict=True):

@@ -1,7 +1,7 @@
 """Filters over metadata: equality, ranges, membership, existence.
 
 `{"product": "cards", "fee": {"gte": 1, "lt": 5}, "team": {"in": ["a", "b"]}, "reviewed": {"exists": true}}`: all must hold.
-Back ends bind names and values as parameters; nothing of a filter ever becomes part of a statement.
+Back ends bind names and values as parameters; no part of a filter ever becomes SQL text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ MAX_VALUES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One comparison. Texts compare with texts and numbers with numbers; a value of another kind, or none, never matches."""
+    """One comparison. Texts compare with texts and numbers with numbers; a value of another kind, or a missing one, never matches."""
 
     name: str
     operator: Operator
@@ -28,31 +28,37 @@ class Condition:
 
 
 def parse_filter(given: Mapping[str, object], *, names: Sequence[str] | None = None) -> tuple[Condition, ...]:
-    """The conditions of a filter. `names`: the metadata that there is; None: any. InvalidDeclarationError says what is wrong."""
+    """Parses a filter. `names`: the declared metadata fields; None: any. InvalidDeclarationError says what is wrong."""
     conditions: list[Condition] = []
     for name, wanted in given.items():
         if names is not None and name not in names:
-            raise _invalid(f"there is no metadata {name!r}", f"use one of: {', '.join(names) or '(none is declared)'}")
+            raise _invalid(
+                f"unknown metadata field {name!r}", f"use one of: {', '.join(names) or '(none is declared)'}"
+            )
         clauses = cast("Mapping[str, object]", wanted) if isinstance(wanted, Mapping) else {"eq": wanted}
         conditions += [_condition(name, operator, value) for operator, value in clauses.items()]
     if len(conditions) > MAX_CONDITIONS:
-        raise _invalid(f"{len(conditions)} conditions; at most {MAX_CONDITIONS} are taken", "ask for less")
+        raise _invalid(
+            f"the filter has {len(conditions)} conditions; the limit is {MAX_CONDITIONS}", "use fewer conditions"
+        )
     return tuple(conditions)
 
 
 def _condition(name: str, operator: str, value: object) -> Condition:
     if operator not in OPERATORS:
-        raise _invalid(f"{name}: there is no comparison {operator!r}", f"use one of: {', '.join(OPERATORS)}")
+        raise _invalid(f"{name}: unknown operator {operator!r}", f"use one of: {', '.join(OPERATORS)}")
     values = cast("Sequence[object]", value) if operator == "in" and isinstance(value, (list, tuple)) else [value]
     if operator == "in" and not isinstance(value, (list, tuple)):
-        raise _invalid(f"{name}: `in` takes a list", f'write {{"{name}": {{"in": [...]}}}}')
+        raise _invalid(f"{name}: `in` requires a list", f'write {{"{name}": {{"in": [...]}}}}')
     if len(values) > MAX_VALUES:
-        raise _invalid(f"{name}: {len(values)} values; at most {MAX_VALUES} are taken", "ask for less")
+        raise _invalid(f"{name}: the filter has {len(values)} values; the limit is {MAX_VALUES}", "use fewer values")
     for one in values:
         if not isinstance(one, (str, int, float, bool)) or (isinstance(one, float) and one != one):  # noqa: PLR0124 - NaN alone differs from itself
-            raise _invalid(f"{name}: {one!r} is not a text, a number or a boolean", "compare with a plain value")
+            raise _invalid(
+                f"{name}: {one!r} is not a text, a number or a boolean", "compare with a text, a number or a boolean"
+            )
     if operator == "exists" and not isinstance(value, bool):
-        raise _invalid(f"{name}: `exists` takes true or false", f'write {{"{name}": {{"exists": true}}}}')
+        raise _invalid(f"{name}: `exists` requires true or false", f'write {{"{name}": {{"exists": true}}}}')
     return Condition(name, operator, tuple(cast("Sequence[Scalar]", values)))
 
 

@@ -1,4 +1,4 @@
-"""A generation: one way of cutting and embedding everything. Another model, dimension or chunker is another generation."""
+"""A generation: one way of chunking and embedding all documents. A different model, dimension or chunker is a different generation."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,21 +10,21 @@ State = Literal["building", "active", "kept"]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """How its chunks were made, and where it stands."""
+    """How its chunks were made, and its state."""
 
     model: str
     """The embedder's fingerprint."""
     dimension: int
     chunker: str
-    """Everything that decides where a document is cut, as canonical JSON."""
+    """Everything that determines a document's chunks, as canonical JSON."""
     state: State = "building"
     created_ms: int = 0
     activated_ms: int = 0
-    """When it last became the active one; 0: never."""
+    """When it last became active; 0: never."""
     retired_ms: int = 0
-    """When another took its place; 0: not so far."""
+    """When another generation replaced it; 0: not yet."""
 
     @property
     def id(self) -> str:
-        """Derived: equal parts, equal generation."""
+        """Derived: equal parts give an equal id."""
         return "g" + derive_id(self.model, self.dimension, self.chunker)[:10]

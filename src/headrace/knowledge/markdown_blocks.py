@@ -1,4 +1,4 @@
-"""Text → blocks that want to stay whole: headings, paragraphs, lists, tables, code fences."""
+"""Text → blocks to keep whole: headings, paragraphs, lists, tables, code fences."""
 
 import re
 from dataclasses import dataclass
@@ -7,23 +7,23 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _MAX_LINES = 200
-"""A block of more lines counts line by line: it fits into no chunk anyway."""
+"""A block with more lines is split into lines: it does not fit into a chunk anyway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A slice of the text, trailing whitespace left out."""
+    """A slice of the text without trailing whitespace."""
 
     start: int
     end: int
     level: int = 0
-    """Of a heading: 1 to 6; else 0."""
+    """A heading's level, 1 to 6; otherwise 0."""
     title: str = ""
-    """Of a heading."""
+    """A heading's title."""
 
 
 def blocks_of(text: str, media: str) -> list[Block]:
-    """The blocks in order; all that is not in one is whitespace. `media`: markdown or plain, which knows paragraphs alone."""
+    """The blocks in order, with only whitespace between them. `media`: markdown, or plain, which has only paragraphs."""
     scan = _Scan(markdown=media == "markdown")
     at = 0
     for line in text.splitlines(keepends=True):
@@ -34,7 +34,7 @@ def blocks_of(text: str, media: str) -> list[Block]:
 
 
 class _Scan:
-    """Goes through the lines once."""
+    """Walks through the lines once."""
 
     def __init__(self, *, markdown: bool) -> None:
         self.blocks: list[Block] = []
@@ -43,7 +43,7 @@ class _Scan:
         """Where the open block's lines begin and end."""
         self._fence = ""
         self._words = ""
-        """The open block's only line, while it has one: the title, should it be underlined."""
+        """The open block's line while it has only one: the title if an underline follows."""
 
     def line(self, at: int, line: str) -> None:
         text = line.rstrip()

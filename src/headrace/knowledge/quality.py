@@ -1,4 +1,4 @@
-"""How well passages are found: measures over ranked documents, and questions whose answers are known."""
+"""Retrieval quality: measures over ranked documents, and questions with known answers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from headrace.knowledge.query import Hit, Mode
 from headrace.knowledge.retriever import Retriever
 
 PASSAGES_PER_DOCUMENT = 10
-"""Passages that are asked for, per document wanted: the chunks of one document stand in each other's way."""
+"""Passages requested per document: the chunks of one document compete with each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,26 +17,26 @@ class GoldenQuery:
 
     text: str
     relevant: Mapping[str, float] = field(default_factory=dict[str, float])
-    """By document id, how much each is worth: above 0, more is better."""
+    """By document id, its relevance: above 0, more is better."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Means over all questions with a relevant document, each in [0, 1]; 0 where there is no such question."""
+    """Means over all questions with a relevant document, each in [0, 1]; 0 if there is no such question."""
 
     ndcg: float
     recall: float
     queries: int
-    """How many questions had one."""
+    """How many questions had a relevant document."""
     each: tuple[float, ...] = ()
-    """nDCG of each of them, in order: what paired comparisons need."""
+    """nDCG of each question, in order: for paired comparisons."""
 
 
 def ndcg(ranked: Sequence[str], relevant: Mapping[str, float], k: int = 10) -> float:
     """Normalised discounted cumulative gain of the first k documents, in [0, 1]; a repeated document counts once.
 
     Järvelin & Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques", with the discount log2(rank + 1) and the
-    gains as they are given. 0 where nothing is relevant.
+    gains as given. 0 if nothing is relevant.
     """
     best = _discounted(sorted(relevant.values(), reverse=True)[:k])
     if best == 0.0:
@@ -45,7 +45,7 @@ def ndcg(ranked: Sequence[str], relevant: Mapping[str, float], k: int = 10) -> f
 
 
 def recall(ranked: Sequence[str], relevant: Mapping[str, float], k: int = 10) -> float:
-    """The share of the relevant documents that is among the first k different ones; 0 where nothing is relevant.
+    """The fraction of the relevant documents among the first k distinct ones; 0 if nothing is relevant.
 
     Manning, Raghavan & Schütze 2008, "Introduction to Information Retrieval", section 8.4.
     """
@@ -54,7 +54,7 @@ def recall(ranked: Sequence[str], relevant: Mapping[str, float], k: int = 10) ->
 
 
 def documents_of(hits: Sequence[Hit]) -> list[str]:
-    """The documents in the order of their best passages."""
+    """The documents in order of their best passages."""
     return list(dict.fromkeys(hit.document for hit in hits))
 
 
@@ -66,7 +66,7 @@ def judge(
     mode: Mode | None = None,
     generation: str | None = None,
 ) -> Quality:
-    """Asks all the questions in one batch and measures the first k documents; whatever the retriever raises goes through."""
+    """Asks all questions in one batch and measures the first k documents; the retriever's errors pass through."""
     asked = [one for one in golden if any(gain > 0 for gain in one.relevant.values())]
     found = retriever.search_many(
         [one.text for one in asked], limit=k * PASSAGES_PER_DOCUMENT, mode=mode, generation=generation, exact=True
@@ -78,9 +78,9 @@ def judge(
 
 
 def agreement(old_hits: Sequence[Hit], new_hits: Sequence[Hit], k: int = 10) -> float:
-    """The share of documents that two answers have in common among their first k, in [0, 1]; 1 where neither found any.
+    """The fraction of documents that two results share among their first k, in [0, 1]; 1 if neither found any.
 
-    By document, as generations cut chunks differently. The overlap at depth k of Webber, Moffat & Zobel 2010, "A similarity
+    By document, because generations chunk differently. The overlap at depth k of Webber, Moffat & Zobel 2010, "A similarity
     measure for indefinite rankings", divided by the longer answer.
     """
     old, new = set(documents_of(old_hits)[:k]), set(documents_of(new_hits)[:k])

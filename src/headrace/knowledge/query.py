@@ -1,4 +1,4 @@
-"""What a store is asked, and what it answers."""
+"""A query to a store, and its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class AsOf:
-    """A moment to look from: a chunk is visible where its interval on that timeline holds `at_ms`."""
+    """A point in time: a chunk is visible if its interval on that timeline contains `at_ms`."""
 
     at_ms: int
     timeline: Timeline = "arrival"
@@ -25,29 +25,29 @@ class AsOf:
 
 @dataclass(frozen=True, slots=True)
 class StoreQuery:
-    """One question to one generation; everything in the answer is of one snapshot."""
+    """One query to one generation; everything in the result comes from one snapshot."""
 
     generation: str
     as_of: AsOf
     mode: Mode = "hybrid"
     limit: int = 5
     vector: Vector | None = None
-    """The question's vector, [dimension], of length 1. Needed by the modes vector and hybrid."""
+    """The query vector, [dimension], of length 1. Needed by the modes vector and hybrid."""
     terms: tuple[str, ...] = ()
-    """The question's terms (`analysis.terms`), repeats included."""
+    """The query's terms (`analysis.terms`), repeats included."""
     where: tuple[Condition, ...] = ()
-    """All must hold."""
+    """All must match."""
     exact: bool = False
-    """No approximate index, however many chunks there are. A moment other than now is always exact."""
+    """No approximate index, however many chunks there are. A time other than now is always exact."""
     current: bool = True
-    """`as_of` is now: an index over what is visible now may be used."""
+    """`as_of` is now: the index of what is currently visible may be used."""
     canary: bool = False
-    """Finds canaries, and nothing else."""
+    """Finds only canaries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that was found, and why."""
+    """A chunk that was found, and its scores."""
 
     document: str
     version: str
@@ -59,17 +59,17 @@ class Hit:
     title: str = ""
     metadata: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
     vector_rank: int | None = None
-    """From 1; None: not among the candidates by meaning."""
+    """From 1; None: not among the semantic candidates."""
     vector_score: float | None = None
     keyword_rank: int | None = None
     keyword_score: float | None = None
     seen_ms: int = 0
-    """Since when it is visible."""
+    """When it became visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much there is, canaries left out."""
+    """The store's counts, without canaries."""
 
     documents: int
     chunks: int
@@ -78,11 +78,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class ChangedDocument:
-    """A document whose visible version became another one, or none."""
+    """A document whose visible version changed or disappeared."""
 
     document: str
     version: str
-    """The new version; of a deletion, the deletion's own."""
+    """The new version; for a deletion, the deletion's own."""
     deleted: bool
     at_ms: int
     """When it became visible."""

@@ -1,4 +1,4 @@
-"""Finds stores by the technology's name, among those that are installed."""
+"""Finds an installed store by its technology's name."""
 
 from importlib.metadata import entry_points
 from typing import cast
@@ -15,7 +15,7 @@ def store_technologies() -> tuple[str, ...]:
 
 
 def open_store(technology: str, options: StoreOptions) -> KnowledgeStore:
-    """The store of a knowledge base. InvalidDeclarationError names the installed technologies."""
+    """The store of a knowledge base. InvalidDeclarationError lists the installed technologies."""
     for point in entry_points(group=GROUP):
         if point.name == technology:
             return cast("OpenStore", point.load())(options)

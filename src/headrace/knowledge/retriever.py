@@ -1,4 +1,4 @@
-"""From a question to passages: pins one generation, embeds the question with that generation's model, asks the store."""
+"""From a question to passages: pins a generation, embeds the question with that generation's model, queries the store."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from headrace.knowledge.store import KnowledgeStore
 from headrace.models.embedder import Embedder
 
 MAX_QUESTION = 20_000
-"""Characters of a question that are looked at: embedders cut far earlier, and no term beyond would tell passages apart."""
+"""Characters of a question that are used: embedders truncate far earlier, and further terms would not distinguish passages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What was found for one question, all of one snapshot of one generation."""
+    """The result for one question, from one snapshot of one generation."""
 
     hits: tuple[Hit, ...]
     generation: str
     as_of: AsOf
     degraded: str = ""
-    """Why only keywords were searched; '': everything was that should be."""
+    """Why only keywords were searched; '': the search was complete."""
 
 
 class Retriever:
-    """Over one store; as safe from several threads as the store and the embedders are."""
+    """Over one store; as thread-safe as the store and the embedders."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Retriever:
         limit: int = 5,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`embedder_of`: the embedder of a model's fingerprint; NotFoundError, UnavailableError."""
+        """`embedder_of`: the embedder for a model's fingerprint; NotFoundError, UnavailableError."""
         self._store, self._embedder_of = store, embedder_of
         self._mode: Mode = mode
         self._limit, self._clock = limit, clock
@@ -57,10 +57,10 @@ class Retriever:
         canary: bool = False,
         degrade: bool = False,
     ) -> Retrieved:
-        """The best passages; `as_of` left out: now. `generation` left out: the active one.
+        """The best passages; `as_of` defaults to now, `generation` to the active one.
 
-        NotFoundError (no such generation), UnavailableError (none is active yet, the store or the embedder is away; with
-        `degrade` an embedder that is away leaves the keywords).
+        NotFoundError (no such generation), UnavailableError (none is active yet, or the store or embedder is unavailable; with
+        `degrade` an unavailable embedder leaves keyword search).
         """
         moments = None if as_of is None else [as_of]
         return self.search_many(
@@ -81,7 +81,7 @@ class Retriever:
         canary: bool = False,
         degrade: bool = False,
     ) -> list[Retrieved]:
-        """The same for several questions, embedded together; `as_of`: a moment for each."""
+        """The same for several questions, embedded together; `as_of`: a time for each."""
         if not questions:
             return []
         pinned = self._pin(generation)
@@ -105,19 +105,20 @@ class Retriever:
                 if one.id == wanted:
                     return one
             raise NotFoundError(
-                f"there is no generation {wanted!r}", next_step=f"known: {', '.join(one.id for one in known) or 'none'}"
+                f"there is no generation {wanted!r}",
+                next_step=f"use one of: {', '.join(one.id for one in known) or '(none)'}",
             )
         for one in known:
             if one.state == "active":
                 return one
         raise UnavailableError(
-            "nothing is indexed yet", next_step="start the index with `headrace up`, and wait until it is ready"
+            "nothing is indexed yet", next_step="start the index with `headrace up` and wait until it is ready"
         )
 
     def _vectors(
         self, questions: Sequence[str], pinned: Generation, mode: Mode, *, degrade: bool
     ) -> tuple[list[Vector] | None, Mode, str]:
-        """Their vectors where the mode needs them, the mode that is possible, and why it is another one."""
+        """Their vectors if the mode needs them, the possible mode, and why it differs from the requested one."""
         if mode == "keyword":
             return None, mode, ""
         try:
@@ -125,9 +126,9 @@ class Retriever:
         except (UnavailableError, NotFoundError) as error:
             if not degrade:
                 raise
-            return None, "keyword", f"searched by keywords alone: {error}"
+            return None, "keyword", f"searched by keywords only: {error}"
 
 
 def _readable(question: str) -> str:
-    """Its beginning, without halves of letters, which no tokenizer takes."""
+    """Its beginning, without lone surrogates, which no tokenizer accepts."""
     return question[:MAX_QUESTION].encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Tokens counted word by word, and remembered: cutting asks for the same words again and again."""
+"""Token counts per word, cached: chunking asks for the same words again and again."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,27 +10,27 @@ _MOST_TEXTS = 1 << 14
 
 
 class TokenCounter(Protocol):
-    """What cutting needs of an embedder."""
+    """What chunking needs from an embedder."""
 
     @property
     def max_tokens(self) -> int:
-        """Longer texts are cut off there; special tokens included."""
+        """The embedder truncates longer texts; special tokens included."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text without special ones, not cut off."""
+        """Tokens of each text without special ones, not truncated."""
         ...
 
 
 class TokenCounts:
-    """Counts of one counter. For several threads: what one forgets, another counts again."""
+    """One counter's cached counts. Thread-safe: a lost entry is counted again."""
 
     def __init__(self) -> None:
         self._words: dict[str, int] = {}
         self._texts: dict[str, int] = {}
 
     def roughly(self, counter: TokenCounter, texts: Sequence[str]) -> list[int]:
-        """The sum over the words: exact for tokenizers that split at spaces, near for the others."""
+        """The sum over the words: exact for tokenizers that split at spaces, approximate for others."""
         split = [text.split() for text in texts]
         words = self._words if len(self._words) < _MOST_WORDS else {}
         self._words = words
@@ -41,7 +41,7 @@ class TokenCounts:
         return [sum(words[word] if word in words else known[word] for word in line) for line in split]
 
     def exactly(self, counter: TokenCounter, texts: Sequence[str]) -> list[int]:
-        """What the counter says."""
+        """The counter's own result."""
         before = self._texts
         found = {text: before[text] for text in texts if text in before}
         unknown = list(dict.fromkeys(text for text in texts if text not in found))
@@ -57,8 +57,8 @@ _COUNTS: WeakKeyDictionary[TokenCounter, TokenCounts] = WeakKeyDictionary()
 
 
 def counts_of(counter: TokenCounter) -> TokenCounts:
-    """What was counted with this counter before; nothing where it cannot be told from others."""
+    """Earlier counts of this counter; none if the counter cannot be identified."""
     try:
         return _COUNTS.setdefault(counter, TokenCounts())
-    except TypeError:  # it has no hash, or no room for a weak reference
+    except TypeError:  # it is not hashable or weakly referenceable
         return TokenCounts()

@@ -1,8 +1,8 @@
-"""Examples that are never trained on, on which every candidate is compared with the served version (SEMANTICS §5, §6).
+"""Held-out examples, never trained on, on which every candidate is compared with the served version (SEMANTICS §5, §6).
 
-The hash of the root event's id alone decides what is held out, with one salt for all finetuners: a replay, a restart and a
+Only the hash of the root event's id decides what is held out, with one salt for all finetuners: a replay, a restart and a
 finetuner that reads another's examples all hold out the same roots. So the fraction stays held out after the set is full;
-it is small (4 %) in order that learning barely pays for it (docs/decisions/0011).
+it is small (4 %), so that it barely costs learning (docs/decisions/0011).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,12 +19,12 @@ SHARE = 0.04
 
 @dataclass(frozen=True, slots=True)
 class AnchorOptions:
-    """What is held out."""
+    """What to hold out."""
 
     max: int = 256
-    """Anchors kept; 0: nothing is held out."""
+    """Maximum number of anchors; 0: nothing is held out."""
     share: float = SHARE
-    """Of the root events."""
+    """Fraction of the root events."""
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -41,9 +41,9 @@ class AnchorSet:
         self.declare(options)
 
     def declare(self, options: AnchorOptions) -> None:
-        """Takes over what is declared now; a smaller set keeps its first anchors."""
+        """Applies the declared options; a smaller set keeps its first anchors."""
         if options.max < 0 or not 0 <= options.share < 1:
-            raise ValueError(f"anchors take max ≥ 0 and 0 ≤ share < 1, not {options.max} and {options.share}")
+            raise ValueError(f"anchors need max ≥ 0 and 0 ≤ share < 1, not max {options.max} and share {options.share}")
         self._options = options
         kept = dict(list(self._items.items())[: options.max])
         self._version += len(kept) < len(self._items)
@@ -51,7 +51,7 @@ class AnchorSet:
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for more."""
+        """Whether the set is full."""
         return len(self._items) >= self._options.max
 
     def __len__(self) -> int:
@@ -59,27 +59,27 @@ class AnchorSet:
 
     @property
     def version(self) -> int:
-        """Grows whenever a label or a prompt changes or an anchor goes, from 1."""
+        """Starts at 1; grows whenever a label or a prompt changes or an anchor is dropped."""
         return self._version
 
     def takes(self, root_id: str) -> bool:
-        """Whether the root event is held out: scored, never learned, whether or not the set still has room."""
+        """Whether the root event is held out: scored, never learned, even if the set is full."""
         return self._options.max > 0 and fraction(root_id, SALT) < self._options.share
 
     def add(self, item: Fresh) -> bool:
-        """Takes a held-out example in while there is room; says whether it did."""
+        """Adds a held-out example if the set is not full; returns whether it did."""
         if self.full or item.example_id in self._items:
             return False
         self._items[item.example_id] = item
         return True
 
     def items(self) -> tuple[Fresh, ...]:
-        """In the order in which they came."""
+        """In order of arrival."""
         return tuple(self._items.values())
 
     def replace(self, items: Mapping[str, Fresh]) -> int:
-        """Puts reasked anchors in the places of the former ones, by example id; others are passed over. Returns the version
-        that follows: where nothing differs it stays.
+        """Replaces anchors with their reasked versions, by example id; ignores unknown ones. Returns the new version,
+        unchanged if nothing differs.
         """
         changed = {key: item for key, item in items.items() if key in self._items and item != self._items[key]}
         self._items.update(changed)
@@ -87,7 +87,7 @@ class AnchorSet:
         return self._version
 
     def discard(self, predicate: Callable[[Fresh], bool]) -> int:
-        """Drops anchors whose label no longer holds and could not be reasked; later held-out examples take their room."""
+        """Drops anchors whose label is outdated and could not be reasked; later held-out examples take their places."""
         kept = {example_id: item for example_id, item in self._items.items() if not predicate(item)}
         dropped = len(self._items) - len(kept)
         self._items = kept

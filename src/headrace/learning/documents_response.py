@@ -1,4 +1,4 @@
-"""What is done when documents changed that learned examples cite: reask with what is found now, or drop (SEMANTICS §5)."""
+"""The response when documents cited by learned examples change: reask with the current passages, or drop (SEMANTICS §5)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,30 +17,30 @@ from headrace.learning.tokenizing import Tokenizing
 
 CREDIT = REASKED + ANCHORS_REASKED
 """Questions that may be reasked at once. Each fresh example earns one back, so that documents that change with every row
-at most double what the teacher is asked."""
+at most double the questions to the teacher."""
 NAMES_AT_MOST = 20
 
 Current = Mapping[str, str | None]
-"""By document the version that holds now; None: it is gone."""
+"""The current version of each document; None: deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentsResponse:
-    """What came of it."""
+    """The outcome."""
 
     decision: Decision
     asked: int
     labels_changed: bool
-    """Most answers are other ones now."""
+    """Whether most answers changed."""
 
 
 def current_versions(sign: Control) -> Current:
-    """What holds behind the sign."""
+    """What is current after the sign."""
     return {one.document: None if one.deleted else one.version for one in sign.changes}
 
 
 def generation_at(generations: Sequence[tuple[int, str]], offset: int) -> str:
-    """Which generation an example's prompt was retrieved from; `generations`: by the offsets of the signs that named them."""
+    """The generation an example's prompt was retrieved from; `generations`: by the offsets of the signs that named them."""
     return next((name for at, name in reversed(generations) if at < offset), "")
 
 
@@ -53,9 +53,9 @@ def respond(
     tokenizing: Tokenizing,
     credit: int,
 ) -> DocumentsResponse | None:
-    """Reasks, as far as `credit` reaches, what cites passages that the changed documents no longer hold; drops the rest.
+    """Reasks, as far as `credit` allows, examples citing passages that are no longer in the changed documents; drops the rest.
 
-    None: nothing cites such passages.
+    None: no example cites such passages.
     """
     current = current_versions(sign)
     replayed, held = _outdated(current, sign, replay, anchors, reasker)
@@ -87,7 +87,7 @@ def respond(
 def _outdated(
     current: Current, sign: Control, replay: ReplayBuffer, anchors: AnchorSet, reasker: Reasker
 ) -> tuple[list[Fresh], list[Fresh]]:
-    """Replayed examples and anchors whose passages no longer stand."""
+    """Replayed examples and anchors with outdated passages."""
     replayed = [item for item in replay.items if item.outdated_by(current)]
     held = [item for item in anchors.items() if item.outdated_by(current)]
     if not replayed and not held:
@@ -99,7 +99,7 @@ def _outdated(
 
 
 def _chosen(replayed: Sequence[Fresh], held: Sequence[Fresh], credit: int) -> list[Fresh]:
-    """Anchors, up to two thirds of the credit, before examples: the stream brings new examples, but no new anchors for old roots."""
+    """Anchors first, up to two thirds of the credit: the stream brings new examples, but no new anchors for old roots."""
     anchors = spread(held, min(ANCHORS_REASKED, credit * 2 // 3))
     return [*anchors, *spread(replayed, min(REASKED, credit - len(anchors)))]
 
@@ -107,14 +107,14 @@ def _chosen(replayed: Sequence[Fresh], held: Sequence[Fresh], credit: int) -> li
 def _reasked(
     asked: Sequence[Fresh], reasking: Reasking, offset: int, reasker: Reasker, tokenizing: Tokenizing
 ) -> dict[str, Fresh]:
-    """By example id the items with their new prompts and answers, as far as these fit."""
+    """By example id, the items with their new prompts and answers, if these fit."""
     answered = [(item, reasking.answers[item.example_id]) for item in asked if item.example_id in reasking.answers]
     again = [_again(item, answer, offset, reasker, tokenizing) for item, answer in answered]
     return {item.example_id: item for item in again if item}
 
 
 def _again(item: Fresh, reasked: Reasked, offset: int, reasker: Reasker, tokenizing: Tokenizing) -> Fresh | None:
-    """The item with its new prompt and answer; None where they have become too long to be learned, or the example is gone."""
+    """The item with its new prompt and answer; None if they are too long to learn, or the example is gone."""
     example = reasker.example(item)
     sequence = tokenizing.fits(example, reasked.answer, reasked.passages) if example else None
     if sequence is None:
@@ -126,7 +126,7 @@ def _again(item: Fresh, reasked: Reasked, offset: int, reasker: Reasker, tokeniz
 
 
 def _cited(current: Current, items: Sequence[Fresh]) -> str:
-    """The names of the changed documents that the items cite, as many as a sentence can hold."""
+    """The names of the changed documents that the items cite, as many as fit into a sentence."""
     names = sorted({document for item in items for document in item.documents} & current.keys())
     more = len(names) - NAMES_AT_MOST
     return ", ".join(names[:NAMES_AT_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Sees that the learner's score has fallen, from the scores alone.
+"""Detects a drop in the learner's score, from the scores alone.
 
 Two exponential averages of the same scores, one fast and one slow: an alarm is a fast average below the slow one by more than
 chance explains. On a steady stream their difference has the variance var(score) x q, where q follows exactly from the weights
@@ -15,21 +15,21 @@ from headrace.learning.fresh import pack, unpack
 
 
 class DriftOptions(msgspec.Struct, frozen=True):
-    """All per example."""
+    """All rates are per example."""
 
     fast: float = 0.022
     """Gain of the fast average: it looks back about 1 / gain examples."""
     slow: float = 0.003
     rise: float = 3.0
-    """The slow gain grows by this factor while the fast average is above the slow by a standard deviation: while the model
-    learns upwards, the slow average must not lie so far behind that a fall hides below it."""
+    """The slow gain grows by this factor while the fast average is one standard deviation above the slow one: while the model
+    improves, the slow average must not lag so far behind that a drop hides below it."""
     hold: float = 0.25
-    """The slow gain shrinks by this factor while the fast average is below the slow by a standard deviation, so that the slow
-    average does not follow a fall before it has been seen."""
+    """The slow gain shrinks by this factor while the fast average is below the slow one by a standard deviation, so that the slow
+    average does not follow a drop before it is detected."""
     z: float = 3.7
     skew: float = 1.0
     warm_up: int = 200
-    """Examples after the start, and after every alarm, in which nothing is reported."""
+    """Examples after the start, and after every alarm, during which nothing is reported."""
 
 
 class _Averages(msgspec.Struct):
@@ -39,7 +39,7 @@ class _Averages(msgspec.Struct):
     square: float = 0.0
     """Slow average of score squared."""
     fast_weight: float = 0.0
-    """Sum of the weights that the fast average has given so far: 1 in the long run."""
+    """Sum of the weights that the fast average has given so far: tends to 1."""
     slow_weight: float = 0.0
     fast_fast: float = 0.0
     """Sum of the squared weights."""
@@ -57,7 +57,7 @@ class DriftDetector:
     def __init__(self, options: DriftOptions | None = None) -> None:
         o = options or DriftOptions()
         if not 0 < o.slow < o.fast < 1:
-            raise ValueError(f"gains take 0 < slow < fast < 1, not slow {o.slow} and fast {o.fast}")
+            raise ValueError(f"gains must satisfy 0 < slow < fast < 1, not slow {o.slow} and fast {o.fast}")
         self._options = o
         self._averages = _Averages()
 
@@ -71,9 +71,9 @@ class DriftDetector:
         return self._averages.slow / (self._averages.slow_weight or 1.0)
 
     def update(self, score: float) -> bool:
-        """Takes the next score; True once per fall: the averages start again after an alarm. ValueError outside [0, 1]."""
+        """Takes the next score; returns True once per drop: the averages restart after an alarm. ValueError outside [0, 1]."""
         if not 0.0 <= score <= 1.0:
-            raise ValueError(f"a score lies in [0, 1], not {score}")
+            raise ValueError(f"a score must be in [0, 1], not {score}")
         self._take(score)
         margin = self._options.z * self._deviation() + self._options.skew * self._options.fast
         alarm = self._averages.count > self._options.warm_up and self.slow - self.fast > margin

@@ -1,4 +1,4 @@
-"""What is done when the learner's score has fallen: reask, and drop what no longer holds (SEMANTICS §5)."""
+"""The response when the learner's score drops: reask, and drop outdated examples (SEMANTICS §5)."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,20 +15,20 @@ from headrace.learning.stale import changed_share, stale
 from headrace.learning.tokenizing import Tokenizing
 
 REASKED = 64
-"""Buffered prompts that are reasked."""
+"""How many buffered prompts to reask."""
 ANCHORS_REASKED = 128
 
 
 @dataclass(frozen=True, slots=True)
 class DriftResponse:
-    """What came of it."""
+    """The outcome."""
 
     decision: Decision
     labels_changed: bool
 
 
 def spread(items: Sequence[Fresh], count: int) -> list[Fresh]:
-    """`count` items, newest first, spread evenly over the different answers, so that each kind of answer is asked about."""
+    """`count` items, newest first, spread evenly over the distinct answers, so that each kind of answer is sampled."""
     by_answer: dict[str, list[Fresh]] = defaultdict(list)
     for item in reversed(items):
         by_answer[item.answer].append(item)
@@ -43,9 +43,9 @@ def spread(items: Sequence[Fresh], count: int) -> list[Fresh]:
 def respond(
     offset: int, replay: ReplayBuffer, anchors: AnchorSet, reasker: Reasker, tokenizing: Tokenizing
 ) -> DriftResponse:
-    """Reasks within the budget; drops stale examples from replay, gives anchors their new answers."""
+    """Reasks within the budget; drops stale examples from replay and updates the anchors' answers."""
     if not reasker.can_ask:
-        reason = "the score fell; there is no teacher to reask, so replay stays and the learning rate warms up again"
+        reason = "the score fell; without a teacher to reask, replay is kept and the learning rate warms up again"
         return DriftResponse(Decision("drift", "learner", reason, offset, offset), labels_changed=False)
     asked = spread(replay.items, REASKED) + spread(anchors.items(), ANCHORS_REASKED)
     answers = reasker.reask(asked, offset)
@@ -59,7 +59,7 @@ def respond(
     what = (
         f"{share:.0%} of {len(known)} answers changed; dropped {dropped} replayed examples"
         if gone
-        else f"none of {len(known)} answers changed: the inputs moved"
+        else f"none of {len(known)} answers changed: the inputs shifted"
     )
     decision = Decision(
         "drift", "learner", f"the score fell; reasked, {what}", offset, offset, anchor_version=anchors.version,
@@ -75,7 +75,7 @@ def _stale_unasked(item: Fresh, gone: frozenset[str], answers: Mapping[str, str]
 def _answer_anchors(
     anchors: AnchorSet, answers: Mapping[str, str], reasker: Reasker, tokenizing: Tokenizing
 ) -> frozenset[str]:
-    """Gives the anchors that were reasked their new answers; returns the ids of those that cannot be compared with it: too long, or gone."""
+    """Updates the reasked anchors' answers; returns the ids of those that cannot be compared: too long, or gone."""
     changed = [item for item in anchors.items() if answers.get(item.example_id, item.answer) != item.answer]
     replaced: dict[str, Fresh] = {}
     for item in changed:

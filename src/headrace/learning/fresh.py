@@ -1,4 +1,4 @@
-"""One example on its way into the model, and the encoding of what the learning room keeps in a checkpoint."""
+"""One example entering the model, and the encoding of the learning room's data in a checkpoint."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -10,24 +10,24 @@ from headrace.models.sequence import TokenSequence
 
 
 class Fresh(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An example, tokenized, as rounds, replay and anchors hold it."""
+    """A tokenized example, as rounds, replay and anchors store it."""
 
     offset: int
-    """Its place in the topic of examples."""
+    """Its offset in the topic of examples."""
     example_id: str
     row_id: str
     sequence: TokenSequence
     answer: str
-    """The answer as text, from which the answer tokens were made."""
+    """The answer's text, the source of the answer tokens."""
     documents: tuple[str, ...] = ()
     """The documents that its passages cite."""
     versions: tuple[str, ...] = ()
-    """Their versions, one each; empty in checkpoints that were made before versions were kept."""
+    """Their versions, one each; empty in checkpoints from before versions were kept."""
     reasked_at: int = -1
-    """The place of the sign at which it was reasked with new passages; -1: its passages are those in the topic."""
+    """The offset of the sign at which it was reasked with new passages; -1: its passages are those in the topic."""
 
     def outdated_by(self, current: Mapping[str, str | None]) -> bool:
-        """Whether it cites another version than the `current` one (by document; None: deleted) of any document named there."""
+        """Whether it cites a version other than the `current` one (by document; None: deleted) of any document listed there."""
         if not self.versions:
             return not current.keys().isdisjoint(self.documents)
         cited = zip(self.documents, self.versions, strict=True)
@@ -43,7 +43,7 @@ def pack(state: msgspec.Struct) -> bytes:
 
 
 def unpack(data: bytes, kind: type[State]) -> State:
-    """What `pack` wrote. CorruptDataError where it is anything else."""
+    """Reverses `pack`. CorruptDataError for anything else."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
     except msgspec.MsgspecError as error:

@@ -1,4 +1,4 @@
-"""Examples on their way in: made into tokens, held out or put into a round, and waiting there to be scored."""
+"""Incoming examples: tokenized, held out or put into a round, where they wait to be scored."""
 
 from collections.abc import Callable
 
@@ -21,13 +21,13 @@ class IntakeState(msgspec.Struct, frozen=True):
 
     rounds: bytes
     sources: dict[str, Record]
-    """By example id: the records of what is not scored yet, without their values."""
+    """By example id: the records of unscored examples, without their values."""
     held: list[Fresh]
     outdated: list[str] = []
 
 
 class Intake:
-    """The open round, and the held-out examples that wait with it."""
+    """The open round, and the held-out examples waiting with it."""
 
     def __init__(self, options: LearningOptions) -> None:
         self._rounds = RoundAssembler(options.round_size)
@@ -36,12 +36,12 @@ class Intake:
         self._outdated: set[str] = set()
 
     def declare(self, options: LearningOptions) -> None:
-        """Takes over what is declared now: the open round closes by the new size."""
+        """Applies the declared options: the open round closes at the new size."""
         self._rounds.declare(options.round_size)
 
     @property
     def waiting(self) -> tuple[Fresh, ...]:
-        """Everything that is not scored yet."""
+        """Every unscored example."""
         return (*self._rounds.pending, *self._held)
 
     @property
@@ -49,7 +49,7 @@ class Intake:
         return self._rounds.next_round
 
     def scored_before(self, offset: int) -> int:
-        """Every example before the returned offset is scored; `offset`: the next to be taken."""
+        """Every example before the returned offset is scored; `offset`: the next one."""
         return min((record.offset for record in self._sources.values()), default=offset)
 
     def hold(self, record: Record, item: Fresh) -> None:
@@ -58,26 +58,26 @@ class Intake:
         self._held.append(item)
 
     def add(self, record: Record, item: Fresh, *, complete: bool) -> Round | None:
-        """Puts an example into the open round; `complete`: it is its row's last. The round that this closes."""
+        """Adds an example to the open round; `complete`: it is its row's last. Returns the round that this closes."""
         self._source(record, item)
         return self._rounds.add(item, complete)
 
     def flush(self) -> Round | None:
-        """Closes the round as it stands."""
+        """Closes the round as it is."""
         return self._rounds.flush()
 
     def held_up_to(self, offset: int | None = None) -> list[Fresh]:
-        """Gives out the held-out examples up to `offset`; None: all of them."""
+        """Releases the held-out examples up to `offset`; None: all of them."""
         given = [item for item in self._held if offset is None or item.offset <= offset]
         self._held = [item for item in self._held if not (offset is None or item.offset <= offset)]
         return given
 
     def scored(self, item: Fresh) -> Record:
-        """Gives out the record that the example came from: its score is a record now."""
+        """Releases the record that the example came from: its score is a record now."""
         return self._sources.pop(item.example_id)
 
     def documents_changed(self, outdated: Callable[[Fresh], bool]) -> None:
-        """Marks what waits and cites what changed: it is scored and learned once, as it came."""
+        """Marks waiting examples that cite changed documents: each is scored and learned once, as it arrived."""
         self._outdated |= {item.example_id for item in self.waiting if outdated(item)}
 
     def may_be_kept(self, item: Fresh) -> bool:
@@ -101,7 +101,7 @@ class Intake:
 
 
 def tokenized(record: Record, example: Example, topic: str, tokenizing: Tokenizing) -> Fresh | DeadLetter:
-    """The example as rounds, replay and anchors hold it; a dead letter where it is too long to be learned."""
+    """The example as rounds, replay and anchors store it; a dead letter if it is too long to learn."""
     try:
         sequence = tokenizing.sequence(example, example.answer, example.passages)
     except TooLongError as error:

@@ -1,4 +1,4 @@
-"""The port to the one who compares models: what learning needs of it. `stages/train` joins it with promotion."""
+"""The port for comparing models, as learning needs it. `stages/train` connects it with promotion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SERVED, PREVIOUS, CANDIDATE = "served", "previous", "candidate"
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One model on one example."""
+    """One model's result on one example."""
 
     exact: bool
     loss: float
@@ -26,14 +26,14 @@ Scores = Mapping[str, Mapping[str, Scored]]
 
 
 class Judge(Protocol):
-    """Cuts candidates from the learner's average, and moves slots as it decides. Every method gives the decisions to record."""
+    """Cuts candidates from the learner's average, and moves slots as it decides. Every method returns the decisions to record."""
 
     def frozen(self) -> Mapping[str, str]:
-        """By slot the version of every frozen model that scores now, `served` first."""
+        """By slot, the version of every frozen model that scores now, `served` first."""
         ...
 
     def answered(self, answer: str) -> None:
-        """An example's answer has come."""
+        """An example's answer has arrived."""
         ...
 
     def metric(self, answer: str, scored: Scored) -> float:
@@ -45,11 +45,11 @@ class Judge(Protocol):
         ...
 
     def answers_changed(self, offset: int, examples: int) -> list[Decision]:
-        """What a candidate was tried on no longer holds. `examples`: learned so far."""
+        """The basis of a candidate's trial has changed. `examples`: learned so far."""
         ...
 
     def due(self, learned: int, examples: int) -> bool:
-        """Whether a candidate should be cut now that `learned` more examples, `examples` in all, are learned."""
+        """Whether to cut a candidate now that `learned` more examples, `examples` in total, are learned."""
         ...
 
     def cut(self, offset: int, knowledge: str) -> Decision:

@@ -1,6 +1,6 @@
 """The port to the numerical side of learning: weights that score and learn token sequences.
 
-A learner holds several models by slot. `learner` is the one that learns; `served`, `previous`, `candidate`, `base` are frozen.
+A learner holds several models by slot. `learner` is trained; `served`, `previous`, `candidate`, `base` are frozen.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ class LearnerOptions:
     method: Literal["auto", "full", "lora"] = "auto"
     """auto: full below 50 M parameters, LoRA above"""
     optimizer: Literal["auto", "adamw", "muon"] = "auto"
-    """auto: Muon for matrices with AdamW for the rest where method is full, AdamW for LoRA"""
+    """auto: Muon for matrices and AdamW for the rest if method is full, AdamW for LoRA"""
     learning_rate: float = 5e-5
     warmup_steps: int = 20
     batch_size: int = 8
-    """Sequences per optimiser step's micro-batch."""
+    """Sequences per micro-batch of an optimiser step."""
     gradient_accumulation_steps: int = 1
     epochs: int = 1
     mixed_precision: bool = False
@@ -34,30 +34,30 @@ class LearnerOptions:
     threads: int = 1
     seed: int = 0
     average_decay: float = 0.95
-    """Of the exponential average of the weights, per step; a candidate is cut from it."""
+    """Decay of the exponential average of the weights, per step; candidates are cut from it."""
     lora_rank: int = 16
     device: str = "auto"
-    """auto: the first CUDA device where there is one, else the CPU; or a device as PyTorch names it"""
+    """auto: the first CUDA device if there is one, otherwise the CPU; or a device in PyTorch's notation"""
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceScore:
-    """One model on one sequence under teacher forcing."""
+    """One model's result on one sequence under teacher forcing."""
 
     exact: bool
-    """The argmax equals the answer at every answer position, end token included."""
+    """Whether the argmax equals the answer at every answer position, end token included."""
     loss: float
     """Mean negative log-likelihood per answer token, nats."""
     predicted_ids: tuple[int, ...]
-    """The argmax at every answer position: what greedy decoding gives as long as it agrees with the answer."""
+    """The argmax at every answer position: equals greedy decoding as long as it agrees with the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """What a round did."""
+    """The result of a round."""
 
     loss: float
-    """Mean over the answer tokens of the round, nats, before its last step."""
+    """Mean over the round's answer tokens, nats, before its last step."""
     steps: int
     answer_tokens: int
     tokens: int
@@ -65,10 +65,10 @@ class RoundReport:
 
 
 class Learner(Protocol):
-    """One thread; bit-for-bit repeatable on one CPU type and thread count. Same calls after `restore` give the same weights."""
+    """Single-threaded; bit-for-bit repeatable on one CPU type and thread count. The same calls after `restore` give the same weights."""
 
     def score(self, slot: str, sequences: Sequence[TokenSequence]) -> list[SequenceScore]:
-        """Scores under teacher forcing, in order. The result of a sequence may depend on what it is packed with by rounding alone."""
+        """Scores under teacher forcing, in order. How a sequence is packed may change its result only by rounding."""
         ...
 
     def learn(self, epochs: Sequence[Sequence[TokenSequence]]) -> RoundReport:
@@ -80,13 +80,13 @@ class Learner(Protocol):
         ...
 
     def declare(self, options: LearnerOptions) -> None:
-        """Takes over what is declared now, from the next call on. Base, method, optimizer, seed and device stay those that it was
-        opened with: only a model that begins again can take others.
+        """Applies the declared options from the next call on. Base, method, optimizer, seed and device stay as opened: changing them requires
+        a new model.
         """
         ...
 
     def rewarm(self) -> None:
-        """Starts the learning rate's warm-up again (drift)."""
+        """Restarts the learning rate's warm-up (drift)."""
         ...
 
     def freeze(self, slot: str) -> None:
@@ -102,7 +102,7 @@ class Learner(Protocol):
     def slots(self) -> tuple[str, ...]: ...
 
     def load(self, slot: str, version: Path) -> None:
-        """Loads a version's directory into a slot; into `learner`: the weights alone, with a fresh optimiser and average (roll-back)."""
+        """Loads a version's directory into a slot; into `learner`: only the weights, with a fresh optimiser and average (roll-back)."""
         ...
 
     def export(self, slot: str, path: Path) -> None:
@@ -110,11 +110,11 @@ class Learner(Protocol):
         ...
 
     def save(self, path: Path) -> None:
-        """Writes everything that the next step depends on, with no frozen slot that `versions` already names on disk."""
+        """Writes everything the next step depends on, except frozen slots that `versions` already have on disk."""
         ...
 
     def restore(self, path: Path) -> None:
-        """Reads what `save` wrote. CorruptDataError where a file is not what was written."""
+        """Reads what `save` wrote. CorruptDataError if a file was changed since."""
         ...
 
     def weights_sha256(self, slot: str) -> str:

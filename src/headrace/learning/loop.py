@@ -1,11 +1,11 @@
-"""The life of one learner, example by example: score, weigh, watch for drift, learn, cut (SEMANTICS §5).
+"""The life of one learner, example by example: score, compare, watch for drift, learn, cut (SEMANTICS §5).
 
 Deterministic: the same examples, answers and declarations at the same places give the same weights, scores and decisions,
-however they were cut into reads. It touches neither the log nor a clock; `stages/train` commits what it gives.
+however reads were batched. It uses neither the log nor a clock; `stages/train` commits its output.
 
-A sign that documents changed closes no round: rounds go by count alone, and documents that change with every row would make
-each row a round. Examples that wait for their round, and cite what changed, are scored and learned once, as they came; they
-are neither replayed nor anchors afterwards.
+A sign that documents changed closes no round: rounds depend only on counts, and documents that change with every row would make
+each row a round. Examples that wait for their round and cite changed documents are scored and learned once, as they arrived; they
+are never replayed or used as anchors.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ from headrace.models.prompt_renderer import PromptRenderer
 
 
 class LearningState(IntakeState, frozen=True, kw_only=True):
-    """Everything beside the weights that the next lesson depends on. No option is in it."""
+    """Everything besides the weights that the next lesson depends on. Contains no options."""
 
     replay: bytes
     drift: bytes
@@ -60,7 +60,7 @@ class LearningLoop:
         reasker: Reasker,
         judge: Judge,
     ) -> None:
-        """`topic`: where the examples lie."""
+        """`topic`: the examples' topic."""
         self._options, self._learner, self._renderer, self._topic = options, learner, renderer, topic
         self._reasker, self._judge = reasker, judge
         self._scoring = Scoring(learner, renderer.decode)
@@ -75,7 +75,7 @@ class LearningLoop:
         self.last_loss = 0.0
 
     def declare(self, options: LearningOptions, *, other_metric: bool) -> None:
-        """Takes over what is declared now. `other_metric`: scores mean something else from here, so drift is watched afresh."""
+        """Applies the declared options. `other_metric`: scores mean something different from here on, so drift detection restarts."""
         self._options = options
         self._learner.declare(options.learner)
         self._intake.declare(options)
@@ -95,7 +95,7 @@ class LearningLoop:
 
     @property
     def replayed(self) -> tuple[Fresh, ...]:
-        """What the replay buffer holds, oldest first."""
+        """The replay buffer's contents, oldest first."""
         return self._replay.items
 
     @property
@@ -103,15 +103,15 @@ class LearningLoop:
         return self._scoring
 
     def scored_before(self, offset: int) -> int:
-        """Every example before the returned offset is scored; `offset`: the next to be taken. The others wait for their round."""
+        """Every example before the returned offset is scored; `offset`: the next one. The others wait for their round."""
         return self._intake.scored_before(offset)
 
     def reasked_at(self) -> list[int]:
-        """Signs at which examples were reasked that are still learned from or compared on."""
+        """Signs at which examples still in use for learning or comparison were reasked."""
         return sorted({item.reasked_at for item in (*self._replay.items, *self._anchors.items())} - {-1})
 
     def progress(self) -> dict[str, int | float | str]:
-        """Figures for people."""
+        """Statistics for display."""
         return {
             "examples": self.examples,
             "rounds": self._intake.next_round,
@@ -132,7 +132,7 @@ class LearningLoop:
         )  # fmt: skip
 
     def restore(self, state: LearningState) -> None:
-        """Puts back what was learned; the options are those it was opened with."""
+        """Restores what was learned; the options are those it was opened with."""
         options = self._options
         self._intake = Intake.from_state(state, options)
         self._replay = ReplayBuffer.from_state(state.replay, options.replay, options.learner.seed)
@@ -145,7 +145,7 @@ class LearningLoop:
     # The stream
 
     def take(self, record: Record, example: Example) -> LearningOutput:
-        """The next example, in the order of its topic."""
+        """Takes the next example, in topic order."""
         output = LearningOutput()
         item = tokenized(record, example, self._topic, self._tokenizing)
         if isinstance(item, DeadLetter):
@@ -160,7 +160,7 @@ class LearningLoop:
         return output
 
     def end_of_input(self) -> LearningOutput:
-        """Learns the partial round, so that everything taken is learned and scored."""
+        """Learns the partial round, so that every example taken is learned and scored."""
         output = LearningOutput()
         if closed := self._intake.flush():
             self._learn_round(closed, output)
@@ -169,7 +169,7 @@ class LearningLoop:
         return output
 
     def documents_changed(self, offset: int, sign: Control) -> LearningOutput:
-        """Reasks or drops what was learned from other versions of the documents; what comes has their new ones."""
+        """Reasks or drops examples learned from other versions of the documents; later examples have the new ones."""
         output = LearningOutput()
         if sign.generation and sign.generation != generation_at(self._generations, offset):
             self._generations.append((offset, sign.generation))
@@ -208,7 +208,7 @@ class LearningLoop:
             output.decisions.append(self._judge.cut(last, self._generation_of(last)))
 
     def _score(self, learned: Sequence[Fresh], held: Sequence[Fresh], output: LearningOutput) -> Scores:
-        """Every score is a record. Held-out examples become anchors."""
+        """Turns every score into a record. Held-out examples become anchors."""
         items = sorted([*learned, *held], key=lambda item: item.offset)
         anchors = {item.example_id for item in held}
         scores = self._scoring.round(items, tuple(self._judge.frozen()), self._options)
@@ -248,7 +248,7 @@ class LearningLoop:
         self.examples += len(closed.items)
 
     def _generation_of(self, offset: int) -> str:
-        """Of the newest example learned; generations that came before it are not requested again."""
+        """The generation of the newest example learned; earlier generations are not requested again."""
         found = generation_at(self._generations, offset)
         self._generations = [one for one in self._generations if one[0] >= offset or one[1] == found]
         return found

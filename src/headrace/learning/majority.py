@@ -1,4 +1,4 @@
-"""The score of always giving the most frequent answer so far: the yardstick beside every exact match."""
+"""The score of always giving the most frequent answer so far: the baseline for every exact match."""
 
 import msgspec
 
@@ -13,7 +13,7 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class MajorityAnswer:
-    """Counts answers, exactly up to `capacity` different ones.
+    """Counts answers, exactly up to `capacity` distinct ones.
 
     Beyond that the Misra-Gries summary (1982) keeps every answer whose share of n answers is above 1/(capacity + 1): free text
     has no majority worth the memory.
@@ -26,7 +26,7 @@ class MajorityAnswer:
 
     @property
     def answer(self) -> str | None:
-        """The most frequent answer so far, the first to reach its count where several have it; None before the first."""
+        """The most frequent answer so far; on a tie, the first to reach its count; None before the first answer."""
         return self._best
 
     def update(self, answer: str) -> bool:

@@ -9,7 +9,7 @@ LORA_ABOVE = 50_000_000
 
 
 def resolved(options: LearnerOptions, parameters: int) -> LearnerOptions:
-    """The same without `auto`, for a base model of so many parameters."""
+    """The same with `auto` resolved, for a base model with this many parameters."""
     method = options.method
     if method == "auto":
         method = "lora" if parameters > LORA_ABOVE else "full"
@@ -20,7 +20,7 @@ def resolved(options: LearnerOptions, parameters: int) -> LearnerOptions:
 
 
 def carried(begun: LearnerOptions, declared: LearnerOptions) -> LearnerOptions:
-    """What is declared, but for what only a model that begins again can take: that stays as it was `begun`."""
+    """The declared options, except those that require a new model: they stay as `begun`."""
     return replace(
         declared, base=begun.base, method=begun.method, optimizer=begun.optimizer, seed=begun.seed,
         lora_rank=begun.lora_rank, device=begun.device,

@@ -1,4 +1,4 @@
-"""Everything that is declared about learning."""
+"""Everything declared about learning."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from headrace.learning.replay import ReplayOptions
 
 @dataclass(frozen=True, slots=True)
 class LearningOptions:
-    """The options of each part, once."""
+    """The options of each part."""
 
     learner: LearnerOptions
     input_max: int = 1024
@@ -20,5 +20,5 @@ class LearningOptions:
 
     @property
     def round_size(self) -> int:
-        """Fresh examples that close a round."""
+        """Fresh examples per round."""
         return self.learner.batch_size * self.learner.gradient_accumulation_steps

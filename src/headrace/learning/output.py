@@ -1,4 +1,4 @@
-"""What learning gives, to be committed with the next checkpoint."""
+"""The output of learning, to be committed with the next checkpoint."""
 
 from dataclasses import dataclass, field
 
@@ -12,14 +12,14 @@ from headrace.log.record import NewRecord, Record
 
 @dataclass(slots=True)
 class LearningOutput:
-    """Scores, decisions and dead letters, in the order in which they came about."""
+    """Scores, decisions and dead letters, in the order they arose."""
 
     scores: list[tuple[int, NewRecord]] = field(default_factory=list[tuple[int, NewRecord]])
     """(the example's offset, the record)"""
     decisions: list[Decision] = field(default_factory=list[Decision])
     dead: list[DeadLetter] = field(default_factory=list[DeadLetter])
     signs: set[int] = field(default_factory=set[int])
-    """Offsets of signs that led to decisions. They fall when the sign is taken, not when the examples before it are scored."""
+    """Offsets of signs that led to decisions. Decisions are made when the sign is taken, not when the examples before it are scored."""
     must_commit: bool = False
 
     def extend(self, other: "LearningOutput") -> None:
@@ -31,7 +31,7 @@ class LearningOutput:
 
 
 def score_record(score: Score, source: Record, topic: str) -> NewRecord:
-    """The record of a score; it carries its example's id and times, and comes from it. `topic`: where the example lies."""
+    """The record of a score, with its example's id, times and origin. `topic`: the example's topic."""
     return NewRecord(
         score.example_id,
         codec.kind_of(score),

@@ -1,4 +1,4 @@
-"""The port to a teacher that is asked again about examples already learned. `stages/train` implements it."""
+"""The port to a teacher for reasking about examples already learned. `stages/train` implements it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from headrace.learning.fresh import Fresh
 
 
 class Reasked(msgspec.Struct, frozen=True):
-    """A prompt's answer from other passages than those it came with."""
+    """A prompt's answer with passages other than the original ones."""
 
     answer: str
     passages: list[Passage]
@@ -21,7 +21,7 @@ class Reasking(msgspec.Struct, frozen=True):
     """What was reasked at one sign."""
 
     answers: dict[str, Reasked] = {}
-    """By example id; those that the teacher did not give are left out."""
+    """By example id; those that the teacher did not answer are left out."""
     missing: str = ""
     """Why some are left out: the first reason."""
 
@@ -36,15 +36,15 @@ class Reasker(Protocol):
 
     @property
     def can_search(self) -> bool:
-        """Whether it can also find the passages that a prompt would have now."""
+        """Whether it can also find a prompt's current passages."""
         ...
 
     def example(self, item: Fresh) -> Example | None:
-        """The whole example behind a tokenized one; where it was reasked, with the passages of then. None: it is in the log no longer."""
+        """The full example behind a tokenized one; if it was reasked, with the passages used then. None: no longer in the log."""
         ...
 
     def reask(self, items: Sequence[Fresh], at_offset: int) -> dict[str, str]:
-        """New answers to the same prompts, by example id; those that the teacher did not give are left out."""
+        """New answers to the same prompts, by example id; those that the teacher did not answer are left out."""
         ...
 
     def reask_with_new_passages(self, items: Sequence[Fresh], at_offset: int, at_ms: int) -> Reasking:
@@ -52,5 +52,5 @@ class Reasker(Protocol):
         ...
 
     def still_said(self, items: Sequence[Fresh], current: Mapping[str, str | None], at_ms: int) -> frozenset[str]:
-        """Ids of the examples whose passages still stand, word for word, in the changed documents."""
+        """Ids of the examples whose passages are still, word for word, in the changed documents."""
         ...

@@ -1,4 +1,4 @@
-"""Past examples that are learned again beside the fresh ones.
+"""Past examples that are learned again together with the fresh ones.
 
 The newest `capacity` examples, drawn uniformly without repetition. Uniform draws over the buffer are what the measured
 results rest on; the buffer forgets oldest first, not by reservoir, because in a stream whose labels can change, an example's
@@ -22,7 +22,7 @@ class ReplayOptions:
     per_fresh: float = 1.0
     """Replayed examples per fresh one."""
     capacity: int = 4096
-    """In examples; 0: nothing is ever replayed."""
+    """In examples; 0: no replay."""
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class ReplayBuffer:
-    """Bounded, first in first out."""
+    """Bounded, first in, first out."""
 
     def __init__(self, options: ReplayOptions, seed: int) -> None:
         self._seed = seed
@@ -38,9 +38,9 @@ class ReplayBuffer:
         self.declare(options)
 
     def declare(self, options: ReplayOptions) -> None:
-        """Takes over what is declared now; a smaller buffer forgets its oldest examples at once."""
+        """Applies the declared options; a smaller buffer forgets its oldest examples at once."""
         if options.capacity < 0:
-            raise ValueError(f"capacity is a number of examples, not {options.capacity}")
+            raise ValueError(f"capacity must be a number of examples, not {options.capacity}")
         self._options = options
         self._items = deque(self._items, maxlen=options.capacity)
 
@@ -53,13 +53,13 @@ class ReplayBuffer:
         return tuple(self._items)
 
     def add(self, items: Iterable[Fresh]) -> None:
-        """Takes learned examples in, in order; the oldest make room."""
+        """Adds learned examples in order; evicts the oldest."""
         self._items.extend(items)
 
     def draw(self, fresh: int, round_number: int, epoch: int) -> list[Fresh]:
-        """`perFresh` different examples for each of `fresh`, or all where there are fewer, in drawn order.
+        """`perFresh` distinct examples for each of `fresh`, or all if there are fewer, in the order drawn.
 
-        Depends on seed, round, epoch and the buffer's content alone. A partial Fisher-Yates shuffle over the raw output of
+        Depends on seed, round, epoch and the buffer's content only. A partial Fisher-Yates shuffle over the raw output of
         PCG64, whose stream NumPy guarantees across versions (NEP 19), unlike that of `Generator.choice`.
         """
         places = list(range(len(self._items)))
@@ -72,11 +72,11 @@ class ReplayBuffer:
         return [items[place] for place in places[:count]]
 
     def replace(self, items: Mapping[str, Fresh]) -> None:
-        """Puts reasked examples in the places of the former ones, by example id; others are passed over."""
+        """Replaces examples with their reasked versions, by example id; ignores unknown ones."""
         self._items = deque((items.get(item.example_id, item) for item in self._items), maxlen=self._options.capacity)
 
     def discard(self, predicate: Callable[[Fresh], bool]) -> int:
-        """Drops the examples that `predicate` names; returns how many."""
+        """Drops the examples that match `predicate`; returns how many."""
         kept = [item for item in self._items if not predicate(item)]
         dropped = len(self._items) - len(kept)
         self._items = deque(kept, maxlen=self._options.capacity)

@@ -1,4 +1,4 @@
-"""Cuts the stream of examples into rounds of whole rows, by count alone (SEMANTICS §5)."""
+"""Divides the stream of examples into rounds of whole rows, by count alone (SEMANTICS §5)."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from headrace.learning.fresh import Fresh, pack, unpack
 
 
 class Round(msgspec.Struct, frozen=True):
-    """The fresh examples that are learned together."""
+    """Fresh examples that are learned together."""
 
     number: int
     """From 0; with the seed it decides which examples are replayed."""
@@ -19,7 +19,7 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class RoundAssembler:
-    """Closes a round at the first row boundary at or past `round_size` examples, so that no row is split by a lesson."""
+    """Closes a round at the first row boundary at or after `round_size` examples, so that no row is split between lessons."""
 
     def __init__(self, round_size: int) -> None:
         """`round_size` = batchSize × gradientAccumulationSteps, at least 1."""
@@ -28,25 +28,25 @@ class RoundAssembler:
         self._pending: list[Fresh] = []
 
     def declare(self, round_size: int) -> None:
-        """The size of the rounds that close from now on, the open one included."""
+        """The size at which rounds close from now on, including the open one."""
         if round_size < 1:
-            raise ValueError(f"a round has at least one example, not {round_size}")
+            raise ValueError(f"a round needs at least one example, not {round_size}")
         self._round_size = round_size
 
     @property
     def pending(self) -> tuple[Fresh, ...]:
-        """Examples that wait for their round to close."""
+        """Examples waiting for their round to close."""
         return tuple(self._pending)
 
     @property
     def next_round(self) -> int:
-        """Number that the next round will get."""
+        """The next round's number."""
         return self._number
 
     def add(self, item: Fresh, complete: bool) -> Round | None:
-        """Takes the next example; `complete` says that it is its row's last. Returns the round that this closes.
+        """Takes the next example; `complete`: it is its row's last. Returns the round that this closes.
 
-        A row whose last example never came (a dead letter) ends where another row begins: the round before then closes
+        A row whose last example never arrived (a dead letter) ends where another row begins: the previous round then closes
         without `item`, which opens the next one.
         """
         closed = None
@@ -58,7 +58,7 @@ class RoundAssembler:
         return closed
 
     def flush(self) -> Round | None:
-        """Closes the round as it stands: end of input, or a partial round whose boundary has been recorded."""
+        """Closes the round as it is: end of input, or a partial round whose boundary has been recorded."""
         return self._close() if self._pending else None
 
     def _close(self) -> Round:

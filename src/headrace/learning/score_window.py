@@ -1,6 +1,6 @@
-"""Rolling exact match per model, for summaries and reports: the first examples, the last, all, and marked moments.
+"""Rolling exact match per model, for summaries and reports: the first examples, the last, all, and marked points.
 
-Bounded: a stream of years takes the same few hundred bytes per model. The whole curve lies in the topic of scores.
+Bounded: even years of a stream take a few hundred bytes per model. The full curve is in the topic of scores.
 """
 
 from collections import deque
@@ -14,11 +14,11 @@ from headrace.learning.fresh import pack, unpack
 WINDOW = 500
 """Examples that the first and the last figures cover."""
 MARKS_KEPT = 64
-"""Marks held; the oldest goes first."""
+"""Marks kept; the oldest is dropped first."""
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """Exact match of one model; None where it has scored nothing."""
+    """Exact match of one model; None if it has scored nothing."""
 
     count: int
     first: float | None
@@ -29,7 +29,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What every model's last `window` looked like at a moment, such as the one at which drift was seen."""
+    """Every model's last `window` at one point, such as when drift was detected."""
 
     name: str
     offset: int
@@ -60,9 +60,9 @@ class PrequentialRecord:
     """Exact matches before learning, per model (`learner`, `served`, `base`, `majority` …)."""
 
     def __init__(self, window: int = WINDOW) -> None:
-        """`window` in examples."""
+        """`window`: number of examples."""
         if window < 1:
-            raise ValueError(f"a window has at least one example, not {window}")
+            raise ValueError(f"a window needs at least one example, not {window}")
         self._window = window
         self._tracks: dict[str, _Track] = {}
         self._marks: deque[Mark] = deque(maxlen=MARKS_KEPT)
@@ -83,7 +83,7 @@ class PrequentialRecord:
         track.hits += exact
 
     def mark(self, name: str, offset: int) -> Mark:
-        """Remembers how every model stands now; `offset` is the example's."""
+        """Records every model's current figures; `offset` is the example's."""
         made = Mark(name, offset, {model: _mean(track.last) or 0.0 for model, track in self._tracks.items()})
         self._marks.append(made)
         return made
@@ -92,7 +92,7 @@ class PrequentialRecord:
         return tuple(self._tracks)
 
     def summary(self, model: str) -> Summary:
-        """How `model` has done; a model that never scored has a count of 0."""
+        """A model's figures; the count is 0 if it never scored."""
         track = self._tracks.get(model)
         if track is None:
             return Summary(0, None, None, None)

@@ -1,4 +1,4 @@
-"""What every model makes of examples before anybody learns from them."""
+"""Every model's result on examples before they are learned."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,8 +18,8 @@ class Scoring:
         self._learner, self._decode = learner, decode
 
     def round(self, items: Sequence[Fresh], frozen: Sequence[str], options: LearningOptions) -> Scores:
-        """The learner and what is served score everything, other frozen models a share of the rows where all would cost
-        more than learning does (forward 1, backward 2).
+        """The learner and the served model score everything; other frozen models score a sample of the rows if scoring all would cost
+        more than learning (forward 1, backward 2).
         """
         learning = 3 * (1 + options.replay.per_fresh) * options.learner.epochs
         share = learning / (len(frozen) + 2)
@@ -27,7 +27,7 @@ class Scoring:
         return {slot: self.slot(slot, items if slot in (LEARNER, SERVED) else weighed) for slot in (LEARNER, *frozen)}
 
     def slot(self, slot: str, items: Sequence[Fresh]) -> dict[str, Scored]:
-        """One model on the examples, by example id."""
+        """One model's results on the examples, by example id."""
         raw = self._learner.score(slot, [item.sequence for item in items])
         return {item.example_id: self._scored(item, one) for item, one in zip(items, raw, strict=True)}
 
@@ -37,7 +37,7 @@ class Scoring:
 
 
 def score_of(item: Fresh, scores: Scores, judge: Judge, *, majority_exact: bool, anchor: bool) -> Score:
-    """The record of what every model made of one example."""
+    """The record of every model's result on one example."""
     versions = judge.frozen()
     models = [
         ModelScore(slot, versions.get(slot, ""), one.exact, one.loss, judge.metric(item.answer, one))

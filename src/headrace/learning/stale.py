@@ -1,6 +1,6 @@
-"""After drift: which examples no longer hold, as far as a sample of reasked prompts tells.
+"""After drift: which examples are outdated, judging by a sample of reasked prompts.
 
-If the answers did not change, inputs moved and labels did not: everything stays. If they did, examples go that disagree with
+If the answers did not change, the inputs shifted but the labels did not: everything stays. If they did, drops examples that disagree with
 their reasked answer, that cite a changed document, or whose kind of answer was found changed in most reasked cases. On a
 stream of twenty intents, a third re-routed, that kept 0.865 exact match where dropping everything kept 0.85 and dropping
 nothing 0.80.
@@ -14,13 +14,13 @@ from typing import cast
 from headrace.learning.fresh import Fresh
 
 TOLERANCE = 0.02
-"""A share of changed answers up to which they count as the teacher's own noise."""
+"""Up to this fraction, changed answers count as the teacher's noise."""
 MAJORITY = 0.5
-"""Beyond this share of changed cases, the rest of their kind goes too."""
+"""Above this fraction of changed cases, the rest of their kind is dropped too."""
 
 
 def changed_share(old_answers: Sequence[str], new_answers: Sequence[str]) -> float:
-    """Share of answers that differ, pairwise; 0 where none was reasked."""
+    """Fraction of answers that differ, pairwise; 0 if none was reasked."""
     if not old_answers:
         return 0.0
     return sum(old != new for old, new in zip(old_answers, new_answers, strict=True)) / len(old_answers)
@@ -33,10 +33,10 @@ def stale(
     changed_documents: Collection[str] = (),
     tolerance: float = TOLERANCE,
 ) -> frozenset[str]:
-    """Ids of the examples that should go. `reasked`: new answer by example id; those not among `items` are passed over.
+    """Ids of the examples to drop. `reasked`: new answer by example id; ids not among `items` are ignored.
 
-    An example that was not reasked is judged by those that were and had the same old answer; where there were none,
-    by those that shared one of its fields (JSON object: field and value; else the parts between ` | `).
+    An example that was not reasked is judged by reasked ones with the same old answer; if there are none,
+    by those that shared one of its fields (JSON object: field and value; otherwise the parts between ` | `).
     """
     items = tuple(items)
     asked = [item for item in items if item.example_id in reasked]
@@ -80,7 +80,7 @@ def _mostly(changed: Sequence[bool]) -> bool:
 
 
 def fields_of(answer: str) -> dict[str, str]:
-    """The parts of a structured answer by name: a JSON object's fields, else the parts between ` | ` by place."""
+    """The parts of a structured answer by name: a JSON object's fields, otherwise the parts between ` | ` by position."""
     try:
         parsed: object = json.loads(answer)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How an example becomes the tokens that are learned, within the declared lengths."""
+"""Turns an example into the tokens to learn, within the declared lengths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ class Tokenizing:
     output_max: int
 
     def sequence(self, example: Example, answer: str, passages: Sequence[Passage]) -> TokenSequence:
-        """TooLongError where the prompt or the answer does not fit."""
+        """TooLongError if the prompt or the answer does not fit."""
         return self.renderer.example(
             example.messages, answer, passages=passages, input_max=self.input_max, output_max=self.output_max
         )
 
     def fits(self, example: Example, answer: str, passages: Sequence[Passage]) -> TokenSequence | None:
-        """The same; None where it does not fit."""
+        """The same; None if it does not fit."""
         try:
             return self.sequence(example, answer, passages)
         except TooLongError:

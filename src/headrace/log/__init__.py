@@ -1,5 +1,5 @@
 """The log: topics, records, transactions, leases, state, retention.
 
-May import foundation. Knows bytes, never what they mean: payloads are the room `events/`. The port is
-`topic_log.TopicLog`; every back end is a folder beside it and passes `headrace.testing.log_conformance`.
+May import foundation. Handles bytes, never their meaning: payloads belong to `events/`. The port is
+`topic_log.TopicLog`; every back end is a folder beside it that passes `headrace.testing.log_conformance`.
 """

@@ -1,4 +1,4 @@
-"""Records that lost what they said and kept their place."""
+"""Redacted records: their content is gone, their position stays."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _DIGEST_BYTES = 16
 
 
 def id_digest(record_id: str) -> bytes:
-    """What indexes hold in place of an id: 16 bytes. A redacted id has the digest of the id that it replaced."""
+    """What indexes store instead of an id: 16 bytes. A redacted id has the digest of the id it replaced."""
     if record_id.startswith(_PREFIX):
         try:
             found = bytes.fromhex(record_id.removeprefix(_PREFIX))
@@ -24,12 +24,12 @@ def id_digest(record_id: str) -> bytes:
 
 
 def redacted_id(record_id: str) -> str:
-    """Stands for the id from then on: the topic still refuses the former one where ids are unique."""
+    """Replaces the id of a redacted record: topics with unique ids still refuse the original id."""
     return _PREFIX + id_digest(record_id).hex()
 
 
 def record_digest(record: Record) -> str:
-    """SHA-256 over all that a record says: id, kind, key, origin, value, event time."""
+    """SHA-256 over the record's content: id, kind, key, origin, value, event time."""
     digest = hashlib.sha256()
     for text in (record.id, record.kind, record.key, record.origin, str(record.event_time)):
         part = text.encode()
@@ -40,7 +40,7 @@ def record_digest(record: Record) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RedactedRecord:
-    """One record, with its SHA-256 (`record_digest`) before and after."""
+    """One record, with its SHA-256 (`record_digest`) before and after redaction."""
 
     topic: str
     partition: int
@@ -51,6 +51,6 @@ class RedactedRecord:
 
 @dataclass(frozen=True, slots=True)
 class RedactionReport:
-    """What was found. Records that an earlier call redacted are not found again."""
+    """The records found and redacted. Records that an earlier call redacted are not included."""
 
     records: tuple[RedactedRecord, ...]

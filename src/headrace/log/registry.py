@@ -1,4 +1,4 @@
-"""Finds a log back end by name, among those that are installed."""
+"""Finds an installed log back end by name."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ GROUP = "headrace.logs"
 def open_log(
     state: Path, *, technology: str = "sqlite", options: Mapping[str, str] | None = None, clock: Clock = SYSTEM_CLOCK
 ) -> TopicLog:
-    """Opens the log of a state directory, creating it where there is none. `options`: the technology's own, such as its address."""
+    """Opens the log of a state directory, creating it if needed. `options`: specific to the technology, such as its address."""
     found = {point.name: point for point in installed(GROUP)}
     if technology not in found:
         raise InvalidDeclarationError(

@@ -1,5 +1,5 @@
 """Weights on disk, tokenizers, the prompt renderer, new small checkpoints.
 
 May import foundation, log, events. torch and transformers only inside `models/torch/`; tokenizing and rendering need
-`tokenizers` and `jinja2` alone. No learning, no serving.
+only `tokenizers` and `jinja2`. No learning, no serving.
 """

@@ -1,4 +1,4 @@
-"""Chat templates as checkpoints carry them (Jinja, sandboxed), and Headrace's own where a checkpoint has none."""
+"""Chat templates from checkpoints (Jinja, sandboxed), and Headrace's own for a checkpoint without one."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ FALLBACK = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
-"""Plain text that every tokenizer can write; it is stored inside each version trained with it."""
+"""Plain text that every tokenizer can encode; it is stored inside each version trained with it."""
 
 FILE = "chat_template.jinja"
 
@@ -35,7 +35,7 @@ def _to_json(value: object, indent: int | None = None) -> str:
 
 @lru_cache(maxsize=16)
 def _compiled(source: str) -> Template:
-    """The template of a text, which many checkpoints share. TemplateError."""
+    """A compiled template, shared by many checkpoints. TemplateError."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     environment.filters["tojson"] = _to_json
     cast("dict[str, object]", environment.globals)["raise_exception"] = _refuse
@@ -43,10 +43,10 @@ def _compiled(source: str) -> Template:
 
 
 class ChatTemplate:
-    """Renders messages to text. Templates get no clock: the same messages give the same text on every day."""
+    """Renders messages to text. Templates have no access to a clock: the same messages always give the same text."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str], where: str) -> None:
-        """`special_tokens`: `eos_token`, `bos_token` … as the template names them; `where` is shown in errors."""
+        """`special_tokens`: `eos_token`, `bos_token` … under the template's names; `where` is shown in errors."""
         self._where = where
         self._names = {"bos_token": "", "eos_token": "", **special_tokens}
         try:
@@ -55,24 +55,24 @@ class ChatTemplate:
             raise InvalidDeclarationError(f"the chat template does not parse: {error}", where=where) from error
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
-        """The text of a conversation; InvalidDeclarationError where the template refuses it."""
+        """The text of a conversation; InvalidDeclarationError if the template rejects it."""
         turns = [{"role": message.role, "content": message.content} for message in messages]
         values = cast("dict[str, Any]", self._names)
         try:
             return self._template.render(messages=turns, add_generation_prompt=add_generation_prompt, **values)
         except (TemplateError, TypeError, KeyError) as error:
             raise InvalidDeclarationError(
-                f"the chat template refuses the messages: {error}", where=self._where
+                f"the chat template rejects the messages: {error}", where=self._where
             ) from error
 
 
 def read_template(checkpoint: Path, tokenizer_config: Mapping[str, object]) -> str | None:
-    """The checkpoint's own template: `chat_template.jinja`, else `chat_template` of tokenizer_config.json, else None."""
+    """The checkpoint's own template: `chat_template.jinja`, otherwise `chat_template` in tokenizer_config.json, otherwise None."""
     file = checkpoint / FILE
     if file.is_file():
         return file.read_text(encoding="utf-8")
     value = tokenizer_config.get("chat_template")
-    if isinstance(value, list):  # several by name, an older layout
+    if isinstance(value, list):  # several named templates, an older layout
         named = {entry["name"]: entry["template"] for entry in cast("list[dict[str, str]]", value)}
         return named.get("default")
     return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""Looks at a checkpoint in Hugging Face's layout without loading it: is it whole, is it safe, what is in it."""
+"""Inspects a checkpoint in Hugging Face's layout without loading it: is it complete, is it safe, what does it contain."""
 
 import json
 import math
@@ -19,25 +19,25 @@ _DTYPE_BYTES = {
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFacts:
-    """What the files say."""
+    """What the files contain."""
 
     architecture: str
-    """Such as LlamaForCausalLM."""
+    """For example LlamaForCausalLM."""
     parameters: int
-    """Numbers in the weights' files; tied matrices count once."""
+    """Numbers in the weight files; tied matrices count once."""
     dtype: str
-    """Of most numbers, as safetensors writes it: F32, BF16 …"""
+    """The most common dtype, in safetensors' notation: F32, BF16 …"""
     vocabulary: int
     context: int
-    """Longest sequence in tokens; 0 where the checkpoint does not say."""
+    """Longest sequence in tokens; 0 if the checkpoint does not say."""
     files: tuple[str, ...]
-    """The weights' files."""
+    """The weight files."""
 
 
 def inspect_checkpoint(path: Path) -> CheckpointFacts:
-    """Reads config.json and the headers of the weights, nothing more.
+    """Reads only config.json and the headers of the weights.
 
-    NotFoundError: no such directory or no config. InvalidDeclarationError: pickled weights, or code of its own.
+    NotFoundError: no such directory or no config. InvalidDeclarationError: pickled weights, or the checkpoint's own code.
     CorruptDataError: a file is cut off or missing.
     """
     config = _read_config(path)
@@ -64,7 +64,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         what = "is not a checkpoint: it has no config.json" if path.is_dir() else "does not exist"
         raise NotFoundError(
             f"{path} {what}",
-            next_step="Name a local directory in Hugging Face's layout, or make one with `headrace models new`.",
+            next_step="Give a local directory in Hugging Face's layout, or create one with `headrace models new`.",
         )
     return read_json_object(file)
 
@@ -74,9 +74,9 @@ def _refuse_code(path: Path, config: dict[str, Any]) -> None:
     names_code = "auto_map" in config or (tokenizer.is_file() and '"auto_map"' in tokenizer.read_text(encoding="utf-8"))
     if names_code or any(file.suffix in _CODE for file in path.iterdir()):
         raise InvalidDeclarationError(
-            "the checkpoint brings code of its own (auto_map or a program file); it is never run",
+            "the checkpoint contains its own code (auto_map or a program file), which Headrace never runs",
             where=str(path),
-            next_step="Use a checkpoint whose architecture transformers itself knows.",
+            next_step="Use a checkpoint whose architecture transformers supports natively.",
         )
 
 
@@ -86,17 +86,17 @@ def _weight_files(path: Path) -> list[Path]:
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         except (ValueError, KeyError, AttributeError) as error:
-            raise CorruptDataError("the index of the weights cannot be read", where=str(index)) from error
+            raise CorruptDataError("the weights index cannot be read", where=str(index)) from error
         missing = [name for name in names if Path(name).name != name or not (path / name).is_file()]
         if missing:
-            raise CorruptDataError(f"the weights' file {missing[0]} is missing", where=str(path))
+            raise CorruptDataError(f"the weights file {missing[0]} is missing", where=str(path))
         return [path / name for name in names]
     single = path / "model.safetensors"
     if single.is_file():
         return [single]
     if any(file.suffix in _PICKLES for file in path.iterdir()):
         raise InvalidDeclarationError(
-            "the weights are pickled; safetensors only, because loading a pickle runs its code",
+            "the weights are pickled, and loading a pickle can run its code: only safetensors are accepted",
             where=str(path),
             next_step="Convert them with transformers' save_pretrained(safe_serialization=True) in a place you trust.",
         )
@@ -116,9 +116,9 @@ def _read_header(file: Path) -> dict[str, int]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptDataError("the safetensors header cannot be read", where=str(file)) from error
     if 8 + length + end != size:
-        raise CorruptDataError(f"the file has {size} bytes where its header says {8 + length + end}", where=str(file))
+        raise CorruptDataError(f"the file has {size} bytes, but its header says {8 + length + end}", where=str(file))
     if not counts:
-        raise CorruptDataError("the file holds no tensor", where=str(file))
+        raise CorruptDataError("the file contains no tensors", where=str(file))
     return counts
 
 

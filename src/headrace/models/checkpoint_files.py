@@ -1,4 +1,4 @@
-"""The files of a model folder beside its weights."""
+"""The files in a model folder besides its weights."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ _NOT_COPIED = ("model.safetensors.index.json", "trainer_state.json", "headrace-m
 
 
 def copy_side_files(source: Path, target: Path) -> None:
-    """Copies config, tokenizer, licence and template; writes Headrace's own template where the source has none."""
+    """Copies config, tokenizer, licence and template; writes Headrace's own template if the source has none."""
     for file in sorted(source.iterdir()):
         wanted = file.suffix in _SIDE_SUFFIXES or file.name.upper().startswith(("LICENSE", "NOTICE"))
         if file.is_file() and wanted and file.name not in _NOT_COPIED:

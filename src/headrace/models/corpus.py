@@ -1,4 +1,4 @@
-"""Reads the sample texts that show a new model its words."""
+"""Reads the sample texts that give a new model its vocabulary."""
 
 import csv
 import gzip
@@ -10,7 +10,7 @@ from headrace.foundation.errors import NotFoundError
 
 
 def read_texts(paths: Iterable[Path]) -> Iterator[str]:
-    """Every text of the files: JSON lines and CSV give their string values, anything else its lines; `.gz` is unpacked."""
+    """Every text in the files: string values from JSON lines and CSV, lines from anything else; `.gz` is decompressed."""
     for path in paths:
         if not path.is_file():
             raise NotFoundError(f"{path} is not a file", next_step="give a text, JSON-lines or CSV file with --text")

@@ -1,7 +1,7 @@
-"""Immutable directories named by what is in them: versions and checkpoints.
+"""Immutable, content-addressed directories: versions and checkpoints.
 
-A directory is built aside, written down in a manifest (SHA-256 per file), fsynced and renamed to the manifest's digest: it is
-there as a whole or not at all, and never changes. A commit that names its digest makes it count; one that no commit
+A directory is built under a temporary name, listed in a manifest (SHA-256 per file), fsynced and renamed to the manifest's digest: it
+exists complete or not at all, and never changes. A commit that names its digest makes it count; one that no commit
 names is garbage, which `collect` removes. One process writes a store; any number read it.
 """
 
@@ -30,9 +30,9 @@ class DirectoryStore:
         self._root = root
 
     def put(self, build: Callable[[Path], None]) -> str:
-        """Lets `build` fill an empty directory and keeps it: its digest, the same for the same content.
+        """Lets `build` fill an empty directory and stores it; returns its digest, the same for the same content.
 
-        DiskFullError where there is no room; nothing half-written stays then.
+        DiskFullError if there is no space; nothing half-written remains.
         """
         try:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -69,10 +69,10 @@ class DirectoryStore:
         return True
 
     def path(self, digest: str) -> Path:
-        """Where the directory lies; NotFoundError where there is none."""
+        """The directory's path; NotFoundError if it does not exist."""
         target = self._root / digest
         if not _is_digest(digest) or not target.is_dir():
-            raise NotFoundError(f"{self._root} holds no directory {digest}")
+            raise NotFoundError(f"{self._root} has no directory {digest}")
         return target
 
     def verify(self, digest: str) -> None:
@@ -80,18 +80,18 @@ class DirectoryStore:
         target = self._root / digest
         manifest = target / MANIFEST
         if not manifest.is_file() or _sha256(manifest) != digest:
-            raise CorruptDataError("the manifest is not what was written", where=str(manifest))
+            raise CorruptDataError("the manifest was changed after it was written", where=str(manifest))
         expected: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
         for name, sha256 in expected.items():
             file = target / name
             if not file.is_file() or file.is_symlink() or _sha256(file) != sha256:
-                raise CorruptDataError("the file is not what was written", where=str(file))
+                raise CorruptDataError("the file was changed after it was written", where=str(file))
         added = {name for name, _ in _files(target)} - expected.keys()
         if added:
-            raise CorruptDataError("the file was added later", where=str(target / min(added)))
+            raise CorruptDataError("the file was added after the directory was written", where=str(target / min(added)))
 
     def digests(self) -> tuple[str, ...]:
-        """All that are there, in order of name."""
+        """All digests, in order."""
         if not self._root.is_dir():
             return ()
         return tuple(sorted(entry.name for entry in self._root.iterdir() if _is_digest(entry.name)))
@@ -122,7 +122,7 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
 
 
 def digest_of(files: Mapping[str, Path]) -> str:
-    """The digest that a directory of these files, by name within it, would have in a store."""
+    """The digest that a directory with these files (by name) would have in a store."""
     return hashlib.sha256(_manifest(files).encode()).hexdigest()
 
 
@@ -156,7 +156,5 @@ def _sync(path: Path) -> None:
 
 def _explained(error: OSError, root: Path) -> Exception:
     if error.errno in _FULL:
-        return DiskFullError(
-            "the disk has no room left", where=str(root), next_step="Make room; the work goes on then."
-        )
+        return DiskFullError("the disk is full", where=str(root), next_step="Free some space; the work then resumes.")
     return error

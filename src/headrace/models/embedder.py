@@ -10,15 +10,15 @@ Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of length 1, [dimension] each. Safe from several threads.
+    """Turns texts into vectors of length 1, [dimension] each. Thread-safe.
 
-    Errors: UnavailableError (call again), FinalError (a service that answers with another dimension or with numbers that are
-    not finite; a text that it refuses).
+    Errors: UnavailableError (call again), FinalError (a service returns another dimension or numbers that are
+    not finite, or rejects a text).
     """
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal vectors: weights, pooling, normalisation, length, precision."""
+        """Equal fingerprints mean equal vectors: weights, pooling, normalisation, length, precision."""
         ...
 
     @property
@@ -26,7 +26,7 @@ class Embedder(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """Longer texts are cut off there; special tokens included."""
+        """Longer texts are truncated; special tokens included."""
         ...
 
     def embed(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
@@ -34,7 +34,7 @@ class Embedder(Protocol):
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text without special ones, not cut off."""
+        """Tokens of each text without special ones, not truncated."""
         ...
 
     def close(self) -> None: ...

@@ -1,7 +1,7 @@
-"""What an embedding checkpoint says of itself: how tokens become one vector, and how long a text may be.
+"""An embedding checkpoint's settings: how tokens become one vector, and how long a text may be.
 
-Read from sentence-transformers' files (`modules.json`, `N_Pooling/config.json`, `sentence_bert_config.json`) beside Hugging Face's own;
-a checkpoint without them is mean-pooled, which is what sentence-transformers does with one.
+Read from sentence-transformers' files (`modules.json`, `N_Pooling/config.json`, `sentence_bert_config.json`) next to Hugging Face's own;
+a checkpoint without them is mean-pooled, as in sentence-transformers.
 """
 
 import hashlib
@@ -32,24 +32,24 @@ class EmbeddingCheckpoint:
     folder: Path
     pooling: Pooling
     normalised: bool
-    """Whether the checkpoint itself makes vectors of length 1."""
+    """Whether the checkpoint itself normalises vectors to length 1."""
     max_tokens: int
     """Special tokens included."""
     dimension: int
     digest: str
-    """Of everything that decides its vectors."""
+    """Hash of everything that determines its vectors."""
 
 
 def read_checkpoint(folder: Path) -> EmbeddingCheckpoint:
-    """NotFoundError where a file is missing, CorruptDataError where one cannot be used."""
+    """NotFoundError if a file is missing, CorruptDataError if one is unusable."""
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise NotFoundError(
-                f"{folder} holds no {name}", next_step="name a checkpoint's folder in Hugging Face's layout"
+                f"{folder} has no {name}", next_step="give a checkpoint folder in Hugging Face's layout"
             )
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        raise NotFoundError(f"{folder} holds no safetensors", next_step="save the model with save_pretrained")
+        raise NotFoundError(f"{folder} has no safetensors file", next_step="save the model with save_pretrained")
     config = read_json_object(folder / "config.json")
     modules = _modules(folder)
     pooling = _pooling(folder, modules)
@@ -58,7 +58,7 @@ def read_checkpoint(folder: Path) -> EmbeddingCheckpoint:
     lengths = [int(value) for value in (own, positions) if isinstance(value, int) and value > 0]
     dimension = config.get("hidden_size")
     if not isinstance(dimension, int):
-        raise CorruptDataError("config.json names no hidden_size", where=str(folder))
+        raise CorruptDataError("config.json has no hidden_size", where=str(folder))
     normalised = any(str(one.get("type", "")).endswith("Normalize") for one in modules)
     return EmbeddingCheckpoint(
         folder, pooling, normalised, min(lengths, default=_DEFAULT_LENGTH), dimension, _digest(folder, weights)
@@ -72,7 +72,7 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
     except msgspec.MsgspecError as error:
-        raise CorruptDataError(f"it does not parse: {error}", where=str(path)) from error
+        raise CorruptDataError(f"the file does not parse: {error}", where=str(path)) from error
 
 
 def _pooling(folder: Path, modules: list[dict[str, Any]]) -> Pooling:
@@ -86,7 +86,7 @@ def _pooling(folder: Path, modules: list[dict[str, Any]]) -> Pooling:
                 chosen = [cast("Pooling", named)]
             if len(chosen) != 1:
                 raise CorruptDataError(
-                    f"the pooling {given} is none of: {', '.join(_MODES.values())}", where=str(folder)
+                    f"the pooling {given} is not one of: {', '.join(_MODES.values())}", where=str(folder)
                 )
             return chosen[0]
         if kind not in ("Transformer", "Normalize"):

@@ -1,4 +1,4 @@
-"""Embeddings over HTTP, in OpenAI's form: this machine's own replicas, or a service elsewhere.
+"""Embeddings over HTTP with OpenAI's API: this machine's own replicas, or an external service.
 
 OpenAI API reference, "Create embeddings"; vectors travel as base64 of little-endian float32.
 """
@@ -23,13 +23,13 @@ from headrace.models.embedder import Vectors
 TIMEOUT_SECONDS = 60.0
 TEXTS_PER_REQUEST = 256
 CHARACTERS_PER_TOKEN = 4
-"""The estimate for a service whose tokenizer is not known: OpenAI's own rule of thumb for English."""
+"""The token estimate for a service with an unknown tokenizer: OpenAI's rule of thumb for English."""
 _REMOTE_TOKENS = 8_191
 _LASTING = frozenset({400, 401, 403, 404, 413, 422})
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A replica on this machine, as it says in its file."""
+    """A replica on this machine, as announced in its file."""
 
     host: str
     port: int
@@ -46,22 +46,22 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class EmbeddingServiceError(UnavailableError):
-    """A service that answers, and not with what was asked for: it has to be mended, and until then nothing can be embedded."""
+    """A service answers, but incorrectly: nothing can be embedded until it is fixed."""
 
 
 def endpoint_file(state: Path, model: ResourceId, replica: int) -> Path:
-    """Where a replica says how it can be reached; readable by its owner alone."""
+    """Where a replica announces its address and key; readable by its owner only."""
     return state / "embed" / f"{model.path_name}.{replica}.json"
 
 
 def read_endpoints(state: Path, model: ResourceId) -> list[Endpoint]:
-    """The replicas that have said so."""
+    """The replicas that have announced themselves."""
     found: list[Endpoint] = []
     for path in sorted((state / "embed").glob(f"{model.path_name}.*.json")):
         try:
             found.append(msgspec.json.decode(path.read_bytes(), type=Endpoint))
         except (OSError, msgspec.MsgspecError):
-            continue  # it ended meanwhile, or is being replaced
+            continue  # it has ended, or is being replaced
     return found
 
 
@@ -76,7 +76,7 @@ class HttpEmbedder:
         fingerprint: str = "",
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        """`endpoints`: asked again whenever none of those known answers. `fingerprint`: of a service, which says none itself."""
+        """`endpoints`: called again whenever no known endpoint answers. `fingerprint`: for a service, which provides none."""
         self._find, self._tokenizer, self._fingerprint = endpoints, tokenizer, fingerprint
         self._known: list[Endpoint] = list(endpoints())
         self._client = httpx.Client(timeout=timeout_seconds)
@@ -105,7 +105,7 @@ class HttpEmbedder:
         return np.concatenate(parts)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """By the checkpoint's tokenizer; of a service elsewhere an estimate."""
+        """From the checkpoint's tokenizer; an estimate for an external service."""
         if self._tokenizer is None:
             return [-(-len(text) // CHARACTERS_PER_TOKEN) for text in texts]
         return [len(one.ids) for one in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
@@ -118,13 +118,13 @@ class HttpEmbedder:
             self._known = list(self._find())
         if not self._known:
             raise UnavailableError(
-                "no process of the embedding model answers",
-                next_step="start it with `headrace up`, and wait until it is ready",
+                "the embedding model's process does not answer",
+                next_step="start it with `headrace up` and wait until it is ready",
             )
         return self._known[0]
 
     def _ask(self, texts: list[str], dimension: int) -> Vectors:
-        """Every endpoint once, beginning with the next in turn; then those that are there by now."""
+        """Every endpoint once, starting with the next in turn; then any that have appeared since."""
         self._any()
         with self._lock:
             first = next(self._turn)
@@ -137,7 +137,7 @@ class HttpEmbedder:
                 except UnavailableError as error:
                     failed = error
         raise failed or UnavailableError(
-            "no process of the embedding model answers", next_step="start it with `headrace up`"
+            "the embedding model's process does not answer", next_step="start it with `headrace up`"
         )
 
     def _refreshed(self) -> list[Endpoint]:
@@ -145,7 +145,7 @@ class HttpEmbedder:
         return self._known
 
     def request(self, endpoint: Endpoint, texts: list[str], dimension: int) -> Vectors:
-        """One request to one endpoint; dimension 0: whatever it answers with."""
+        """One request to one endpoint; dimension 0: any."""
         body = {"model": endpoint.model, "input": texts, "encoding_format": "base64"}
         headers = {"authorization": f"Bearer {endpoint.key}", "content-type": "application/json"}
         try:
@@ -154,7 +154,7 @@ class HttpEmbedder:
             )
         except httpx.TransportError as error:
             raise UnavailableError(
-                f"{endpoint.url} does not answer: {error}", next_step="see whether it runs"
+                f"{endpoint.url} does not answer: {error}", next_step="check that it is running"
             ) from error
         if response.status_code != 200:
             raise _refusal(endpoint, response)
@@ -162,7 +162,7 @@ class HttpEmbedder:
 
 
 class RemoteEndpoints:
-    """One service elsewhere; its dimension is what its first answer has, where none is declared."""
+    """One external service; its dimension is that of its first response if none is declared."""
 
     def __init__(self, url: str, api_key: str | None, model: str, dimension: int | None) -> None:
         self._url, self._key, self._model, self._dimension = url.rstrip("/"), api_key or "none", model, dimension
@@ -190,7 +190,7 @@ class _Remote(Endpoint, frozen=True, kw_only=True):
 
 
 def connect_local(state: Path, model: ResourceId, tokenizer_folder: Path) -> HttpEmbedder:
-    """The replicas of a model on this machine. UnavailableError where none has started yet."""
+    """The replicas of a model on this machine. UnavailableError if none has started yet."""
     tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -204,32 +204,32 @@ def connect_local(state: Path, model: ResourceId, tokenizer_folder: Path) -> Htt
 
 
 def connect_remote(url: str, api_key: str | None, model: str, *, dimension: int | None = None) -> HttpEmbedder:
-    """Any service with OpenAI's API. UnavailableError, EmbeddingServiceError where the dimension must be asked for."""
+    """Any service with OpenAI's API. UnavailableError, EmbeddingServiceError if the dimension must be requested."""
     endpoints = RemoteEndpoints(url, api_key, model, dimension)
     found = endpoints()[0]
     return HttpEmbedder(endpoints, fingerprint=f"remote-{derive_id(url, model, found.dimension)[:20]}")
 
 
 def read_vectors(content: bytes, count: int, dimension: int, where: str) -> Vectors:
-    """The vectors of an answer, [count, dimension], of length 1; dimension 0: whatever it is. EmbeddingServiceError says what is wrong."""
+    """The vectors in a response, [count, dimension], of length 1; dimension 0: any. EmbeddingServiceError says what is wrong."""
     try:
         data: list[dict[str, Any]] = msgspec.json.decode(content)["data"]
         rows = [_row(one["embedding"]) for one in sorted(data, key=lambda one: one["index"])]
         vectors = np.stack(rows) if rows else np.zeros((0, dimension), np.float32)
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
-        raise EmbeddingServiceError(f"{where} answers with what is no list of embeddings: {error}") from error
+        raise EmbeddingServiceError(f"{where} did not return a list of embeddings: {error}") from error
     if len(vectors) != count:
-        raise EmbeddingServiceError(f"{where} answers with {len(vectors)} vectors for {count} texts")
+        raise EmbeddingServiceError(f"{where} returned {len(vectors)} vectors for {count} texts")
     if dimension and vectors.shape[1] != dimension:
         raise EmbeddingServiceError(
-            f"{where} answers with vectors of {vectors.shape[1]} numbers where {dimension} belong",
-            next_step="declare the dimension that the service's model has, or the model that was declared before",
+            f"{where} returned vectors with {vectors.shape[1]} dimensions, not {dimension}",
+            next_step="declare the dimension of the service's model, or restore the model declared before",
         )
     if not np.isfinite(vectors).all():
-        raise EmbeddingServiceError(f"{where} answers with numbers that are not finite")
+        raise EmbeddingServiceError(f"{where} returned numbers that are not finite")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if (lengths == 0).any():
-        raise EmbeddingServiceError(f"{where} answers with a vector of zeros")
+        raise EmbeddingServiceError(f"{where} returned a vector of zeros")
     return (vectors / lengths).astype(np.float32)
 
 
@@ -242,10 +242,12 @@ def _row(given: object) -> Vectors:
 def _refusal(endpoint: Endpoint, response: httpx.Response) -> UnavailableError:
     said = response.text[:300]
     if response.status_code in _LASTING:
-        step = "check its key" if response.status_code in (401, 403) else "check the model's name and its limits"
-        return EmbeddingServiceError(f"{endpoint.url} refuses ({response.status_code}): {said}", next_step=step)
+        step = "check the API key" if response.status_code in (401, 403) else "check the model's name and limits"
+        return EmbeddingServiceError(
+            f"{endpoint.url} refused the request ({response.status_code}): {said}", next_step=step
+        )
     pause = response.headers.get("retry-after", "")
     return UnavailableError(
-        f"{endpoint.url} answers {response.status_code}: {said}",
+        f"{endpoint.url} answered {response.status_code}: {said}",
         retry_after_seconds=float(pause) if pause.replace(".", "", 1).isdigit() else None,
     )

@@ -1,4 +1,4 @@
-"""JSON files of a checkpoint, read with errors that name the file."""
+"""A checkpoint's JSON files, read with errors that name the file."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from headrace.foundation.errors import CorruptDataError
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The object in the file; {} where there is no file; CorruptDataError where it holds something else."""
+    """The object in the file; {} if there is no file; CorruptDataError if it is not an object."""
     if not path.is_file():
         return {}
     try:
@@ -16,5 +16,5 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CorruptDataError(f"the file is not JSON: {error}", where=str(path)) from error
     if not isinstance(value, dict):
-        raise CorruptDataError("the file holds no JSON object", where=str(path))
+        raise CorruptDataError("the file is not a JSON object", where=str(path))
     return cast("dict[str, Any]", value)

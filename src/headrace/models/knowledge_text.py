@@ -1,4 +1,4 @@
-"""How retrieved passages stand in a message, the same for the teacher and for the student (SEMANTICS §5)."""
+"""How retrieved passages appear in a message, the same for teacher and student (SEMANTICS §5)."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from headrace.models.prompt_renderer import KNOWLEDGE
 
 
 def fill_knowledge(messages: Sequence[Message], passages: Sequence[Passage]) -> list[Message]:
-    """Puts the passages, best first, one paragraph each, where `{knowledge}` stands; messages without it stay as they are."""
+    """Replaces `{knowledge}` with the passages, best first, one paragraph each; messages without it stay unchanged."""
     text = "\n\n".join(passage.text for passage in passages)
     return [
         Message(message.role, message.content.replace(KNOWLEDGE, text)) if KNOWLEDGE in message.content else message

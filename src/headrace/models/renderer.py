@@ -1,4 +1,4 @@
-"""The renderer over a checkpoint's own files: tokenizer.json and its chat template, without torch or transformers."""
+"""The renderer on a checkpoint's own files: tokenizer.json and its chat template, without torch or transformers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +15,16 @@ from headrace.models.prompt_renderer import PromptRenderer, TooLongError
 from headrace.models.sequence import TokenSequence
 
 _MARK = "\ue000"
-"""A private-use character that stands for one message while its place in the rendered text is looked for."""
+"""A private-use character that marks a message while its position in the rendered text is located."""
 
 
 class CheckpointRenderer:
-    """One checkpoint's tokenizer and template. Stateless once open: calls may come from any thread."""
+    """One checkpoint's tokenizer and template. Stateless once open, so thread-safe."""
 
     def __init__(
         self, tokenizer: Tokenizer, plain: Tokenizer, template: ChatTemplate, end_token_id: int, special: list[str]
     ) -> None:
-        """`plain` writes the text of special tokens as ordinary text, so that no message can forge a turn."""
+        """`plain` encodes the text of special tokens as ordinary text, so that no message can forge a turn."""
         self._tokenizer = tokenizer
         self._plain = plain
         self._template = template
@@ -51,7 +51,7 @@ class CheckpointRenderer:
         answer_ids = self._plain.encode(answer, add_special_tokens=False).ids
         if output_max is not None and len(answer_ids) + 1 > output_max:
             raise TooLongError(
-                f"the answer has {len(answer_ids) + 1} tokens with its end, more than outputMax {output_max}"
+                f"the answer has {len(answer_ids) + 1} tokens including its end token, more than outputMax {output_max}"
             )
         prompt, kept = self._fit(messages, passages, input_max)
         return TokenSequence((*prompt, *answer_ids, self._end_token_id), len(prompt), kept)
@@ -76,13 +76,13 @@ class CheckpointRenderer:
     def _fit(
         self, messages: Sequence[Message], passages: Sequence[Passage], input_max: int | None
     ) -> tuple[list[int], int]:
-        """Prompt ids and how many passages are in them: the most, best first, that fit into `input_max`."""
+        """Prompt ids and the number of passages in them: as many, best first, as fit into `input_max`."""
         ids: list[int] = []
         for kept in range(len(passages), -1, -1):
             ids = self._render(fill_knowledge(messages, passages[:kept]))
             if input_max is None or len(ids) <= input_max:
                 return ids, kept
-        raise TooLongError(f"the prompt has {len(ids)} tokens without any passage, more than inputMax {input_max}")
+        raise TooLongError(f"the prompt has {len(ids)} tokens even without passages, more than inputMax {input_max}")
 
     def _render(self, messages: Sequence[Message]) -> list[int]:
         if any(token in message.content for message in messages for token in self._special):
@@ -91,7 +91,7 @@ class CheckpointRenderer:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def _render_apart(self, messages: Sequence[Message]) -> list[int]:
-        """Tokenizes the template's text and the messages' apart: a special token's text inside a message stays text."""
+        """Tokenizes the template's text and the messages separately: a special token's text inside a message stays text."""
         marks = [f"{_MARK}{index}{_MARK}" for index in range(len(messages))]
         marked = [Message(message.role, mark) for message, mark in zip(messages, marks, strict=True)]
         rest = self._template.render(marked, add_generation_prompt=True)
@@ -99,16 +99,16 @@ class CheckpointRenderer:
         for message, mark in zip(messages, marks, strict=True):
             before, found, rest = rest.partition(mark)
             if not found:
-                raise InvalidDeclarationError("the chat template leaves out a message that names a special token")
+                raise InvalidDeclarationError("the chat template drops a message that contains a special token")
             ids += self._tokenizer.encode(before, add_special_tokens=False).ids
             ids += self._plain.encode(message.content, add_special_tokens=False).ids
         return ids + self._tokenizer.encode(rest, add_special_tokens=False).ids
 
 
 def open_renderer(path: Path) -> PromptRenderer:
-    """Opens a checkpoint's tokenizer and chat template (Headrace's own where there is none).
+    """Opens a checkpoint's tokenizer and chat template (Headrace's own if there is none).
 
-    NotFoundError without tokenizer.json, CorruptDataError where it does not parse, InvalidDeclarationError without an end token.
+    NotFoundError without tokenizer.json, CorruptDataError if it does not parse, InvalidDeclarationError without an end token.
     """
     if not (path / "tokenizer.json").is_file():
         raise NotFoundError(
@@ -127,7 +127,7 @@ def open_renderer(path: Path) -> PromptRenderer:
 def _read_tokenizer(path: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
-    except Exception as error:  # the Rust side raises a bare Exception for every mistake in the file
+    except Exception as error:  # the Rust side raises a bare Exception for any error in the file
         raise CorruptDataError(f"the tokenizer cannot be read: {error}", where=str(path / "tokenizer.json")) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -146,14 +146,14 @@ def _special_tokens(path: Path, config: dict[str, Any]) -> dict[str, str]:
 
 
 def _end_token(path: Path, tokenizer: Tokenizer, template: ChatTemplate, names: dict[str, str]) -> int:
-    """The token that ends an answer: the one that the template writes behind it, if generation stops there; else eos."""
+    """The token that ends an answer: the one the template writes after it, if generation stops there; otherwise eos."""
     stops = _stop_ids(path)
     if "eos_token" in names:
         eos = tokenizer.token_to_id(names["eos_token"])
         stops += [eos] if eos is not None else []
     if not stops:
         raise InvalidDeclarationError(
-            "the checkpoint names no end token",
+            "the checkpoint has no end token",
             where=str(path),
             next_step="Set eos_token in tokenizer_config.json or eos_token_id in generation_config.json.",
         )

@@ -1,4 +1,4 @@
-"""New small Llama checkpoints in Hugging Face's layout, made without torch: the same seed gives the same bytes."""
+"""New small Llama checkpoints in Hugging Face's layout, created without torch: the same seed gives the same bytes."""
 
 import json
 from collections.abc import Iterable
@@ -26,9 +26,9 @@ class Shape:
     layers: int
     heads: int
     vocabulary: int
-    """At most; fewer where the sample text has fewer words."""
+    """Maximum; fewer if the sample text has fewer words."""
     initializer_range: float
-    """Standard deviation of the first weights; a hidden size of 64 learns fastest from 0.1."""
+    """Standard deviation of the initial weights; a hidden size of 64 learns fastest with 0.1."""
     context: int
 
 
@@ -43,9 +43,9 @@ SHAPES: dict[Size, Shape] = {
 def new_checkpoint(
     path: Path, *, size: Size, text: Iterable[str], seed: int = 0, vocabulary: int | None = None
 ) -> None:
-    """Writes an untrained checkpoint whose vocabulary is the commonest words of `text` (questions and answers alike).
+    """Writes an untrained checkpoint whose vocabulary is the most common words in `text` (questions and answers alike).
 
-    `path` is created; FileExistsError where it holds a checkpoint already. ValueError where `vocabulary` is too small.
+    `path` is created; FileExistsError if it already contains a checkpoint. ValueError if `vocabulary` is too small.
     """
     if (path / "config.json").exists():
         raise FileExistsError(f"{path} already holds a checkpoint")

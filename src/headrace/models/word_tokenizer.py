@@ -1,7 +1,7 @@
-"""A word-level tokenizer for new small models: whole words, numbers in groups of two digits, bytes for all the rest.
+"""A word-level tokenizer for new small models: whole words, numbers in two-digit groups, bytes for everything else.
 
-Text → bytes → pieces and back without loss: every byte is a token of its own, so nothing is unknown. A word that is not in
-the vocabulary is spelled with the fewest pieces that are (`refunded` → ` refund`, `e`, `d`). A number is cut into groups of
+Text → bytes → pieces and back without loss: every byte is a token, so nothing is unknown. A word that is not in
+the vocabulary is spelled with the fewest pieces that are in it (`refunded` → ` refund`, `e`, `d`). A number is cut into groups of
 two digits, which a small model learns far faster than single digits or longer, rarer groups.
 """
 
@@ -21,11 +21,11 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-"""The space after the role gives a message's first word the same token as a word in its middle."""
+"""The space after the role gives a message's first word the same token as a word inside it."""
 
 _PIECE = r" ?\p{L}[\p{L}\p{M}_'’]*| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?=\s)|\s"
 _WORD_SCORE, _BYTE_SCORE = -1.0, -10.0
-"""Equal scores for all words: the segmentation with the fewest pieces wins, bytes only where no piece fits."""
+"""All words have equal scores: the segmentation with the fewest pieces wins, with bytes only where no piece fits."""
 
 
 def _splitter() -> pre_tokenizers.PreTokenizer:
@@ -40,16 +40,16 @@ def _number_pieces() -> list[str]:
 
 
 def train_word_tokenizer(text: Iterable[str], *, vocabulary: int) -> Tokenizer:
-    """Takes the commonest words of `text` until there are `vocabulary` tokens; specials, bytes and number groups come first.
+    """Takes the most common words in `text` until there are `vocabulary` tokens; special tokens, bytes and number groups come first.
 
-    Equal texts give equal tokenizers. ValueError where `vocabulary` is below the 480 or so that are always there.
+    Equal texts give equal tokenizers. ValueError if `vocabulary` is below the roughly 480 that are always included.
     """
     splitter = _splitter()
     counts = Counter(piece for sample in text for piece in _pieces(sample, splitter))
     always = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet()), *_number_pieces()]
     pieces = dict.fromkeys(always)
     if vocabulary < len(pieces):
-        raise ValueError(f"a vocabulary of {vocabulary} is too small: {len(pieces)} tokens are always there")
+        raise ValueError(f"a vocabulary of {vocabulary} is too small: {len(pieces)} tokens are always included")
     for piece, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if len(pieces) >= vocabulary:
             break
@@ -58,7 +58,7 @@ def train_word_tokenizer(text: Iterable[str], *, vocabulary: int) -> Tokenizer:
 
 
 def _pieces(sample: str, splitter: pre_tokenizers.PreTokenizer) -> Iterator[str]:
-    """A sample's pieces as in a question, with a blank in front, and its first as in an answer, without one."""
+    """A sample's pieces as in a question, with a leading blank, and its first piece as in an answer, without one."""
     for text, most in ((sample, 1), (f" {sample}", None)):
         yield from (piece for piece, _ in splitter.pre_tokenize_str(text)[:most])
 

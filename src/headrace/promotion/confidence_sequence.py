@@ -1,4 +1,4 @@
-"""A confidence sequence for the mean of bounded differences: an interval that stays valid while one watches it.
+"""A confidence sequence for the mean of bounded differences: an interval that stays valid under continuous monitoring.
 
 Sources. Howard, Ramdas, McAuliffe, Sekhon (2021), "Time-uniform, nonparametric, nonasymptotic confidence sequences",
 Annals of Statistics 49(2), Theorem 4 (empirical Bernstein) with the discrete-mixture boundary of their section 3;
@@ -6,7 +6,7 @@ Choe and Ramdas (2023), "Comparing sequential forecasters", Operations Research,
 estimated: the running mean of the conditional expectations, mu_t = (1/t) sum_i E[d_i | the past]. Nothing is assumed of
 the stream but d_i in [-1, 1]: it may be autocorrelated and its mean may change.
 
-How. With x_i a guess of d_i made before it is seen, |x_i| <= h, the difference d_i - x_i is at least -c for c = 1 + h, and for
+Method. With x_i a guess of d_i made before it is seen, |x_i| <= h, the difference d_i - x_i is at least -c for c = 1 + h, and for
 0 <= l < 1/c Fan's inequality exp(l y - psi(l) y^2) <= 1 + l y for y >= -c, psi(l) = (-log(1 - c l) - c l) / c^2, makes
     exp(l sum_i (d_i - mu_i) - psi(l) V_t),  V_t = sum_i (d_i - x_i)^2,
 a supermartingale that starts at 1. So is its average over several l (the mixture), and Ville's inequality says that it ever
@@ -47,7 +47,7 @@ def log_evidence(total: npt.ArrayLike, variance: npt.ArrayLike) -> Floats:
 
 
 def boundary(variance: npt.ArrayLike, alpha: float) -> Floats:
-    """The sum of (d - mean) that V reaches with probability at most alpha, ever: the inverse of `log_evidence`. Same shape as V."""
+    """The sum of (d - mean) that V ever reaches with probability at most alpha: the inverse of `log_evidence`. Same shape as V."""
     variances = np.asarray(variance, dtype=np.float64)
     level = math.log(1 / alpha)
     low = np.zeros_like(variances)
@@ -60,29 +60,29 @@ def boundary(variance: npt.ArrayLike, alpha: float) -> Floats:
 
 
 class ConfidenceSequence(msgspec.Struct):
-    """Running sums; lies in a checkpoint as it is."""
+    """Running sums, stored in a checkpoint unchanged."""
 
     alpha: float
-    """Two-sided: each side fails, ever, with probability at most alpha / 2."""
+    """Two-sided: each side ever fails with probability at most alpha / 2."""
     rows: int = 0
     total: float = 0.0
     variance: float = 0.0
     """V: squared distances from the guesses."""
 
     def update(self, difference: float) -> None:
-        """Takes the next row's d. ValueError where it is not in [-1, 1] (or not a number): the bound would mean nothing."""
+        """Takes the next row's d. ValueError if it is not in [-1, 1] (or not a number): the bound would be meaningless."""
         if not -1.0 <= difference <= 1.0:
-            raise ValueError(f"a difference lies in [-1, 1], not {difference}")
+            raise ValueError(f"a difference must be in [-1, 1], not {difference}")
         guess = min(GUESS_LIMIT, max(-GUESS_LIMIT, self.total / (self.rows + 1)))
         self.variance += (difference - guess) ** 2
         self.total += difference
         self.rows += 1
 
     def update_all(self, differences: Sequence[float] | Floats) -> None:
-        """The same for many rows, at once: sums over an array of shape [n] in place of n calls."""
+        """The same for many rows at once: sums over an array of shape [n] instead of n calls."""
         d = np.asarray(differences, dtype=np.float64)
         if not (np.abs(d) <= 1.0).all():
-            raise ValueError("a difference lies in [-1, 1]")
+            raise ValueError("a difference must be in [-1, 1]")
         totals = self.total + np.concatenate(([0.0], np.cumsum(d)))
         guesses = np.clip(totals[:-1] / (self.rows + 1 + np.arange(len(d))), -GUESS_LIMIT, GUESS_LIMIT)
         self.variance += float(((d - guesses) ** 2).sum())
@@ -90,7 +90,7 @@ class ConfidenceSequence(msgspec.Struct):
         self.rows += len(d)
 
     def above(self, mean: float) -> bool:
-        """Whether the lower bound lies above `mean`, now; cheaper than `bound`."""
+        """Whether the lower bound is now above `mean`; cheaper than `bound`."""
         evidence = log_evidence(self.total - self.rows * mean, self.variance)
         return self.rows > 0 and float(evidence) >= math.log(2 / self.alpha)
 
@@ -112,7 +112,7 @@ def paths(differences: Floats) -> tuple[Floats, Floats]:
 
 
 def first_win(differences: Floats, alpha: float) -> npt.NDArray[np.int64]:
-    """The row (from 1) at which each stream's one-sided lower bound first lies above 0; 0 where it never does.
+    """The row (from 1) at which each stream's one-sided lower bound is first above 0; 0 if it never is.
 
     Shape [streams, rows] to [streams]. The boundary is interpolated between points of V that are 1/8 apart, from below.
     """

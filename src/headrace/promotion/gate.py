@@ -1,20 +1,20 @@
-"""Decides, row by row, which version is served: candidates on trial, the anchors' test, probation and roll-back (SEMANTICS §6).
+"""Decides, row by row, which version is served: candidates on trial, the anchor test, probation and roll-back (SEMANTICS §6).
 
-Pure: it is fed differences of scores and gives decisions; moving weights and aliases is the stage's work. Every trial has
-its own share of alpha (`trial.spent_on`), counted from 1 for each served version. What that guarantees: any one version is
-wrongly replaced with probability at most alpha; where no candidate is ever better, so is the first; and over a whole life the
+Pure: it takes score differences and returns decisions; moving weights and aliases is the stage's work. Every trial has
+its own share of alpha (`trial.spent_on`), counted from 1 for each served version. Guarantee: any one version is
+wrongly replaced with probability at most alpha; so is the first if no candidate is ever better; and over a whole life the
 expected number of wrong promotions is at most alpha x (promotions + 1). "Wrongly": the mean of candidate minus served over the
-rows of the trial, each row's in expectation given its past, was not above 0. It certifies the stream that was seen, not the future.
+rows of the trial, each row's in expectation given its past, was not above 0. It certifies the observed stream, not the future.
 
-Options are declared, never restored. What a change does to the guarantee:
+Options are declared, never restored. How a change affects the guarantee:
 - `alpha` is fixed for a trial when it is cut and for a probation when it begins, before any of its rows: a level chosen after
-  seeing the evidence would mean nothing. Later trials spend the new alpha / (k (k + 1)), k counting on, so the sum against one
+  seeing the evidence would be meaningless. Later trials spend the new alpha / (k (k + 1)), k counting on, so the sum against one
   served version stays below the larger of the two.
 - the metric is fixed in the same way: one trial's evidence is about one metric.
-- `max_rows`, `candidate_every`, `probation_rows`, `max_drop` act at once: the bounds hold at every row at the same time, so
-  when a trial ends without a winner, or how often one begins, may be chosen while watching. `max_drop` only ever rejects.
-- `approval` acts at once, also on the trial that runs: it says who moves the alias, not what is true. A version that waits for a
-  person goes on waiting after `manual` has become `auto`.
+- `max_rows`, `candidate_every`, `probation_rows`, `max_drop` apply at once: the bounds hold at all rows simultaneously, so
+  when a trial ends without a winner, or how often one begins, may be chosen while monitoring. `max_drop` only ever rejects.
+- `approval` applies at once, also to the running trial: it decides who moves the alias, not what is true. A version awaiting
+  approval keeps waiting after `manual` has become `auto`.
 """
 
 from collections.abc import Callable
@@ -31,24 +31,24 @@ VerdictKind = Literal["promoted", "rejected", "awaiting_approval", "rolled_back"
 
 
 class GateOptions(msgspec.Struct, frozen=True):
-    """SEMANTICS §6's block, as far as the gate decides."""
+    """The options in SEMANTICS §6's block that the gate uses."""
 
     candidate_every: int = 256
-    """Examples between two cuts, at least; the next waits for the end of the trial before."""
+    """Minimum examples between two cuts; the next cut also waits for the previous trial to end."""
     alpha: float = 0.05
     max_rows: int = 2000
-    """Rows after which a trial that is not won is lost."""
+    """Rows after which an undecided trial is lost."""
     max_drop: float = 0.02
-    """By how much the metric's mean on the anchors may fall."""
+    """How far the metric's mean on the anchors may drop."""
     probation_rows: int = 1000
     approval: Literal["auto", "manual"] = "auto"
 
 
 class RowDifference(msgspec.Struct, frozen=True):
-    """One fresh row, scored before anybody learned from it."""
+    """One fresh row, scored before it is learned."""
 
     first_offset: int
-    """Of its examples."""
+    """Metadata of its examples."""
     last_offset: int
     candidate: float | None = None
     """d of candidate minus served; None: no trial, or not scored on this row."""
@@ -57,23 +57,23 @@ class RowDifference(msgspec.Struct, frozen=True):
 
 
 class AnchorDifference(msgspec.Struct, frozen=True):
-    """Candidate minus served on the anchors as they stand."""
+    """Candidate minus served on the current anchors."""
 
     mean: float
     count: int
     version: int
     full: bool = False
-    """The set has as many anchors as it may: it decides, however small."""
+    """The set is at its maximum size: it decides, however small."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a row has settled."""
+    """What a row decided."""
 
     kind: VerdictKind
     subject: str
     """promoted, awaiting_approval, confirmed: the version; rejected: the candidate; rolled_back: the version that is served again."""
     decisions: tuple[Decision, ...]
-    """To be recorded, in order."""
+    """Decisions to record, in order."""
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -88,10 +88,10 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class PromotionGate:
-    """The judge of one finetuner."""
+    """The promotion gate of one finetuner."""
 
     def __init__(self, options: GateOptions, served: str = "v0") -> None:
-        """`served`: the version that is served now."""
+        """`served`: the currently served version."""
         self._options = options
         self._served = served
         self._trial: Trial | None = None
@@ -103,7 +103,7 @@ class PromotionGate:
         self._awaiting_metric = ""
 
     def declare(self, options: GateOptions) -> None:
-        """Takes over what is declared now."""
+        """Applies the declared options."""
         self._options = options
 
     @property
@@ -117,7 +117,7 @@ class PromotionGate:
 
     @property
     def metric_on_trial(self) -> str:
-        """The metric that the candidate is tried by; empty: it was cut before metrics were kept."""
+        """The metric used to judge the candidate; empty: it was cut before metrics were stored."""
         return self._trial.metric if self._trial else ""
 
     @property
@@ -127,26 +127,28 @@ class PromotionGate:
 
     @property
     def on_probation(self) -> str | None:
-        """The previous version, while it goes on scoring."""
+        """The previous version while it is still being scored."""
         return self._probation.previous if self._probation else None
 
     @property
     def awaiting(self) -> str | None:
-        """The newest version that waits for a person."""
+        """The newest version awaiting approval."""
         return self._awaiting
 
     def learned(self, examples: int) -> bool:
-        """Counts fresh examples; True where a candidate should be cut now."""
+        """Counts fresh examples; True if a candidate should be cut now."""
         self._since_cut += examples
         return self._trial is None and self._since_cut >= self._options.candidate_every
 
     def cut(self, offset: int, version: str, metric: str = "") -> Decision:
-        """Opens the trial of a candidate frozen after the example at `offset`; it will be called `version` where it wins.
+        """Opens the trial of a candidate frozen after the example at `offset`; if it wins, it is named `version`.
 
-        `metric`: what its differences will be of.
+        `metric`: the metric of its differences.
         """
         if self._trial:
-            raise ValueError(f"{self._trial.candidate} is on trial; a candidate is cut when none is")
+            raise ValueError(
+                f"{self._trial.candidate} is still on trial; a new candidate can be cut once its trial ends"
+            )
         attempt = self._attempts[self._served] = self._attempts.get(self._served, 0) + 1
         spent = spent_on(attempt, self._options.alpha)
         self._candidates += 1
@@ -155,14 +157,14 @@ class PromotionGate:
             f"candidate-{self._candidates}", version, offset, attempt, ConfidenceSequence(2 * spent), metric=metric
         )
         return Decision(
-            "cut", self._trial.candidate, f"a copy of the learner is tried against {self._served}", offset, offset,
+            "cut", self._trial.candidate, f"a copy of the learner is on trial against {self._served}", offset, offset,
             details={"served": self._served, "attempt": attempt, "alpha": spent, **({"metric": metric} if metric else {})},
         )  # fmt: skip
 
     def observe(self, row: RowDifference, anchors: Callable[[], AnchorDifference] | None = None) -> Verdict | None:
-        """Takes one row; at most one verdict comes of it, probation's before the trial's.
+        """Takes one row; gives at most one verdict, probation's before the trial's.
 
-        `anchors` is called only when the trial is won, to score candidate and served on the anchors; None: there are none.
+        `anchors` is called only if the trial is won, to score candidate and served on the anchors; None: there are none.
         """
         if self._probation and row.previous is not None:
             self._probation.observe(row.previous, row.first_offset, row.last_offset)
@@ -171,7 +173,7 @@ class PromotionGate:
         return self._judge_probation() or self._judge_trial(anchors)
 
     def abandon(self, offset: int, reason: str) -> Verdict | None:
-        """Ends the trial without a winner, because what it was about has changed (drift, a new learner). Its alpha stays spent."""
+        """Ends the trial without a winner because its basis has changed (drift, a new learner). Its alpha stays spent."""
         trial = self._trial
         if trial is None:
             return None
@@ -179,9 +181,9 @@ class PromotionGate:
         return self._reject(trial, reason)
 
     def take_up(self, command: Command, offset: int) -> Verdict:
-        """Takes up a person's promotion or roll-back, whose alias has moved already; any trial and probation end.
+        """Records a manual promotion or roll-back, whose alias has already moved; any trial and probation end.
 
-        A version that had won its trial and waited for approval goes on probation; any other word of a person stands.
+        A version that won its trial and was awaiting approval goes on probation; any other manual decision is final.
         """
         kind: VerdictKind = "promoted" if command.action == "promote" else "rolled_back"
         ended = self.abandon(offset, f"a person moved the alias to {command.version}")
@@ -202,14 +204,14 @@ class PromotionGate:
         if probation.evidence.rows < self._options.probation_rows:
             return None
         self._probation = None
-        reason = f"{probation.previous} was not seen to be better in {probation.evidence.rows} rows"
+        reason = f"{probation.previous} was not shown to be better in {probation.evidence.rows} rows"
         return self._verdict("confirmed", self._served, probation, reason)
 
     def _roll_back(self, probation: Probation) -> Verdict:
         fallen = self._served
-        ended = self.abandon(probation.last_offset, f"{fallen}, which it came from, was rolled back")
+        ended = self.abandon(probation.last_offset, f"its parent {fallen} was rolled back")
         self._serve(probation.previous)
-        reason = f"{probation.previous} scores better than {fallen}, which had replaced it"
+        reason = f"{probation.previous} scores better than its replacement {fallen}"
         verdict = self._verdict("rolled_back", probation.previous, probation, reason, details={"fallen": fallen})
         return msgspec.structs.replace(verdict, decisions=(*(ended.decisions if ended else ()), *verdict.decisions))
 
@@ -226,14 +228,14 @@ class PromotionGate:
         return None
 
     def _judge_anchors(self, trial: Trial, anchors: AnchorDifference | None) -> Verdict:
-        """The mean over the anchors is a census of a fixed set, known exactly: it is compared as it is (docs/decisions/0014)."""
+        """The mean over the anchors is a census of a fixed set, known exactly, and is compared directly (docs/decisions/0014)."""
         if anchors is not None and self._decides(anchors) and anchors.mean <= -self._options.max_drop:
             reason = f"better on the stream, but {-anchors.mean:.3f} worse on {anchors.count} anchors"
             return self._reject(trial, reason, anchors)
         self._trial = None
         if self._options.approval == "manual":
             self._awaiting, self._awaiting_metric = trial.version, trial.metric
-            reason = f"better than {self._served}; waits for a person"
+            reason = f"better than {self._served}; awaiting manual approval"
             return self._verdict("awaiting_approval", trial.version, trial, reason, anchors=anchors)
         reason = f"better than {self._served} over {trial.evidence.rows} rows"
         verdict = self._verdict("promoted", trial.version, trial, reason, anchors=anchors)
@@ -241,7 +243,7 @@ class PromotionGate:
         return verdict
 
     def _decides(self, anchors: AnchorDifference) -> bool:
-        """Whether the set is full, or so large that a single anchor weighs no more than half of `max_drop`."""
+        """Whether the set is full, or so large that one anchor weighs at most half of `max_drop`."""
         if anchors.count < 1:
             return False
         return anchors.full or anchors.count * self._options.max_drop >= 2
@@ -251,7 +253,7 @@ class PromotionGate:
         return self._verdict("rejected", trial.candidate, trial, reason, anchors=anchors)
 
     def _serve(self, version: str, *, probation_of: str | None = None, metric: str = "") -> None:
-        """Moves to another version; attempts are remembered for the versions that may be served again."""
+        """Switches to another version; remembers the attempts of versions that may be served again."""
         alpha = 2 * self._options.alpha
         kept = {self._served, version}
         self._probation = Probation(probation_of, ConfidenceSequence(alpha), metric=metric) if probation_of else None

@@ -1,4 +1,4 @@
-"""What "better" means for a finetuner: a score of each row in [0, 1], and the difference of two models on a row in [-1, 1]."""
+"""What "better" means for a finetuner: a row's score in [0, 1], and two models' difference on a row in [-1, 1]."""
 
 import json
 import math
@@ -9,19 +9,19 @@ from headrace.events.score import ModelScore
 
 MetricKind = Literal["fields", "exact", "loss"]
 MetricChoice = Literal["auto", "fields", "exact", "loss"]
-"""What can be declared."""
+"""The metrics that can be declared."""
 
 CLOSED_WORDS = 8
 CLOSED_CHARACTERS = 64
-"""A closed answer is short in both: words for languages that part them, characters for those that do not."""
+"""A closed answer is short in both: words for languages that separate them, characters for those that do not."""
 CLOSED_DISTINCT = 0.5
-"""… and there are at most half as many different answers as answers."""
+"""… and there are at most half as many distinct answers as answers."""
 
 
 def choose_metric(answers: Sequence[str]) -> MetricKind:
-    """What `metric: auto` means, from the first answers: JSON objects, short closed answers, or free text. ValueError without any."""
+    """Resolves `metric: auto` from the first answers: JSON objects, short closed answers, or free text. ValueError if there are none."""
     if not answers:
-        raise ValueError("a metric is chosen from at least one answer")
+        raise ValueError("choosing a metric needs at least one answer")
     if all(_object(answer) is not None for answer in answers):
         return "fields"
     short = all(len(answer.split()) <= CLOSED_WORDS and len(answer) <= CLOSED_CHARACTERS for answer in answers)
@@ -30,9 +30,9 @@ def choose_metric(answers: Sequence[str]) -> MetricKind:
 
 
 def row_metric(kind: MetricKind, answer: str, predicted: str, exact: bool, loss: float) -> float:
-    """One example's score in [0, 1], larger is better.
+    """One example's score in [0, 1]; higher is better.
 
-    `fields`: share of the fields, of the answer and the prediction together, that agree; a prediction that is no JSON object
+    `fields`: share of the fields, of the answer and the prediction together, that agree; a prediction that is not a JSON object
     has none. `exact`: 1 or 0. `loss` (nats per answer token): exp(-loss), the geometric mean of the tokens' probabilities.
     """
     if kind == "loss":
@@ -43,13 +43,13 @@ def row_metric(kind: MetricKind, answer: str, predicted: str, exact: bool, loss:
 
 
 def difference(kind: MetricKind, candidate: Sequence[ModelScore], served: Sequence[ModelScore]) -> float:
-    """The row's d in [-1, 1]: candidate minus served, the mean over the row's examples, in the same order.
+    """The row's d in [-1, 1]: candidate minus served, averaged over the row's examples, in the same order.
 
-    `loss`: served's nats per answer token less the candidate's, clipped to [-1, 1] per example: a lead of one nat (a factor of
+    `loss`: served's nats per answer token minus the candidate's, clipped to [-1, 1] per example: a lead of one nat (a factor of
     e in every token's probability) counts in full, and no single example counts for more.
     """
     if not candidate or len(candidate) != len(served):
-        raise ValueError(f"a row's examples are scored by both: {len(candidate)} and {len(served)} scores")
+        raise ValueError(f"both models must score every example of a row: {len(candidate)} and {len(served)} scores")
     pairs = zip(candidate, served, strict=True)
     if kind == "loss":
         leads = [min(1.0, max(-1.0, _finite(old.loss) - _finite(new.loss))) for new, old in pairs]
@@ -63,7 +63,7 @@ def _probability(loss: float) -> float:
 
 
 def _finite(loss: float) -> float:
-    """A model that diverged (NaN, infinite) is as bad as can be told apart."""
+    """A model that diverged (NaN, infinite) gets the worst possible value."""
     return 1e6 if math.isnan(loss) else min(1e6, loss)
 
 

@@ -1,9 +1,9 @@
-"""Mirrors curves, versions and decisions into MLflow on SQLite, for people who look there. Nothing is ever decided by it.
+"""Mirrors curves, versions and decisions into MLflow on SQLite, for display only. It never affects a decision.
 
-Everything written is a function of the records alone and lands where it lay before, so mirroring the same records again
-changes nothing, and a mirror that was killed half-way goes on from its own progress, kept in the run's tags. One run per
+Everything written is a function of the records only and overwrites itself, so mirroring the same records again
+changes nothing, and a mirror killed midway resumes from its own progress, kept in the run's tags. One run per
 finetuner in the experiment `headrace`; a curve's step is the example's offset; a version is a version of the registered model
-`NAMESPACE.NAME`, known by its tag `headrace.version`. Opening a new store takes seconds: call it beside the stream, not in it.
+`NAMESPACE.NAME`, identified by its tag `headrace.version`. Opening a new store takes seconds: do it outside the stream's path.
 """
 
 import logging
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 BUCKET = 50
-"""Scores that make one point of a curve: records 0 to 49 of the topic, 50 to 99 …"""
+"""Scores per point of a curve: records 0 to 49 of the topic, 50 to 99 …"""
 BATCH = 900
-"""Metrics of one call; MLflow takes up to 1,000."""
+"""Metrics per call; MLflow accepts up to 1,000."""
 READ = 5_000
-"""Records of one read, many buckets."""
+"""Records per read: many buckets."""
 EXPERIMENT = "headrace"
 
 
 def _client(store: Path) -> "MlflowClient":
-    """Opens the store without MLflow's telemetry and chatter.
+    """Opens the store without MLflow's telemetry and log output.
 
-    CorruptDataError where it cannot be opened, as after a kill while its tables were made: it is a projection, so it is removed,
-    and the next process makes a new one (MLflow keeps its connections for as long as a process lives).
+    CorruptDataError if it cannot be opened, as after a kill during table creation: it is only a projection, so it is removed,
+    and the next process creates a new one (MLflow keeps its connections open for the life of a process).
     """
     for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_DISABLE_AGENT_HINT"):
         os.environ[name] = "true"
@@ -59,25 +59,25 @@ def _client(store: Path) -> "MlflowClient":
             file.unlink()
         raise CorruptDataError(
             f"{store} could not be opened and was removed: {error}",
-            next_step="open it again in a new process: everything is mirrored again",
+            next_step="open it again in a new process; everything is then mirrored again",
         ) from error
 
 
 class MlflowMirror:
-    """One finetuner's mirror. Not for several threads."""
+    """One finetuner's mirror. Not thread-safe."""
 
     def __init__(self, store: Path, finetuner: ResourceId) -> None:
-        """`store`: the SQLite file, made where there is none; several finetuners share it."""
+        """`store`: the SQLite file, created if needed; several finetuners share it."""
         self.client = _client(store)
-        """For those who look into the store beside the mirror."""
+        """For inspecting the store besides mirroring."""
         self._artifacts = store.parent / "mlflow-artifacts"
         self._finetuner, self._name = finetuner, finetuner.path_name
         self.run_id = self._find_run()
 
     def catch_up(self, log: TopicLog, checkpoints: Path) -> None:
-        """Mirrors all that the log holds and the mirror lacks: scores, decisions, then the registry. The topics must exist.
+        """Mirrors everything in the log that the mirror lacks: scores, decisions, then the registry. The topics must exist.
 
-        `checkpoints`: the folder in which a version's digest names its directory.
+        `checkpoints`: the folder with one directory per version digest.
         """
         scores = topics.scores(self._finetuner)
         start = self.next_offset("scores")
@@ -90,12 +90,12 @@ class MlflowMirror:
             self.registry(found[0], checkpoints)
 
     def next_offset(self, topic: str) -> int:
-        """Where to read on: the first offset of `scores` or `decisions` that is not mirrored for good."""
+        """Where to resume: the first offset of `scores` or `decisions` that is not yet mirrored."""
         tags = self.client.get_run(self.run_id).data.tags
         return int(tags.get(f"headrace.next.{topic}", "0"))
 
     def scores(self, records: Iterable[Record]) -> int:
-        """Averages whole buckets of the scores topic into points; the rest waits. Returns the offset to read on from."""
+        """Averages whole buckets of the scores topic into points; the rest waits. Returns the offset to resume from."""
         buckets: dict[int, list[Record]] = defaultdict(list)
         for record in records:
             buckets[record.offset // BUCKET].append(record)
@@ -106,7 +106,7 @@ class MlflowMirror:
         return self._advance("scores", (complete[-1] + 1) * BUCKET) if complete else self.next_offset("scores")
 
     def decisions(self, records: Sequence[Record]) -> int:
-        """Each decision as a tag, its bound as metrics at its last example. Returns the offset to read on from."""
+        """Each decision as a tag, its bound as metrics at its last example. Returns the offset to resume from."""
         from mlflow.entities import RunTag
 
         for record in records:
@@ -119,7 +119,7 @@ class MlflowMirror:
         return self._advance("decisions", records[-1].offset + 1) if records else self.next_offset("decisions")
 
     def registry(self, registry: Registry, checkpoints: Path) -> None:
-        """Versions as versions of the registered model, the alias as alias `served`; those pruned since keep their entry."""
+        """Versions as versions of the registered model, the alias as alias `served`; pruned versions keep their entry."""
         mirrored = self._versions()
         for version in registry.versions:
             if version.name != BASE and version.name not in mirrored:
@@ -134,7 +134,7 @@ class MlflowMirror:
     def _is_whole(self, number: int, buckets: Mapping[int, Sequence[Record]]) -> bool:
         """Whether all of a bucket was read, although offsets may have gaps.
 
-        Up to its last record or into a later bucket; and from its first record, from where the mirror had stopped, or from
+        It must have been read up to its last record or into a later bucket; and from its first record, from where the mirror stopped, or from
         an earlier bucket.
         """
         held = buckets[number]
@@ -155,13 +155,13 @@ class MlflowMirror:
         return self.client.create_run(made, run_name=self._name, tags=tags).info.run_id
 
     def _advance(self, topic: str, offset: int) -> int:
-        """Moves the progress forward; an older batch, mirrored again, does not move it back."""
+        """Advances the progress; mirroring an older batch again does not move it back."""
         reached = max(offset, self.next_offset(topic))
         self.client.set_tag(self.run_id, f"headrace.next.{topic}", str(reached))
         return reached
 
     def _versions(self) -> dict[str, str]:
-        """MLflow's number of each mirrored version, by name; makes the registered model where there is none."""
+        """MLflow's number of each mirrored version, by name; creates the registered model if needed."""
         if not self.client.search_registered_models(filter_string=f"name = '{self._name}'"):
             self.client.create_registered_model(self._name)
         found = self.client.search_model_versions(f"name = '{self._name}'", max_results=1000)
@@ -181,7 +181,7 @@ class MlflowMirror:
 
 
 def _points(records: Sequence[Record]) -> list["Metric"]:
-    """Means of a bucket, per model and per kind of score, at the offset of its last example."""
+    """A bucket's means, per model and kind of score, at the offset of its last example."""
     from mlflow.entities import Metric
 
     values: dict[str, list[float]] = defaultdict(list)

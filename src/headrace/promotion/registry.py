@@ -1,6 +1,6 @@
-"""The versions of a finetuner and the alias of the one that is served: one JSON value in the log, changed by compare-and-set.
+"""A finetuner's versions and the alias of the served one: one JSON value in the log, changed by compare-and-set.
 
-MLflow mirrors it and is never read. Transitions are pure; `save` gives what a Commit needs.
+MLflow mirrors it and is never read. Transitions are pure; `save` returns what a Commit needs.
 """
 
 import msgspec
@@ -21,7 +21,7 @@ class Version(msgspec.Struct, frozen=True):
     name: str
     """`vN`; v0 is the first base."""
     digest: str
-    """Its directory in the store of versions; empty: the base model's own."""
+    """Its directory in the version store; empty: the base model's own."""
     parent: str | None
     """The version that was served when it was cut."""
     cut_offset: int
@@ -29,36 +29,36 @@ class Version(msgspec.Struct, frozen=True):
     created_ms: int
     weights_sha256: str
     evidence: Decision | None = None
-    """The decision that it won or waits by."""
+    """The decision that it won, or awaits approval by."""
     knowledge: str = ""
     """The generation of the knowledge base that its newest example's prompt was retrieved from."""
     base: str = BASE
-    """The version that is the base model it was trained from; a base names itself."""
+    """The version that is its base model; a base names itself."""
 
 
 class Registry(msgspec.Struct, frozen=True):
-    """All versions that are kept, oldest first, and the alias."""
+    """All kept versions, oldest first, and the alias."""
 
     versions: tuple[Version, ...]
     served: str
     previous: str | None = None
-    """What was served before: where `rollback` leads."""
+    """The previously served version: where `rollback` leads."""
     next_number: int = 1
     format: int = 1
     base: str = BASE
-    """The version that is the base model in use."""
+    """The version that is the current base model."""
 
     @staticmethod
     def of_base(digest: str, weights_sha256: str, created_ms: int) -> "Registry":
-        """A registry in which the base is served."""
+        """A registry that serves the base."""
         return Registry((Version(BASE, digest, None, -1, created_ms, weights_sha256),), BASE)
 
     def next_version(self) -> str:
-        """The name that the next version will get; names are never used twice."""
+        """The next version's name; names are never reused."""
         return f"v{self.next_number}"
 
     def version(self, name: str) -> Version:
-        """NotFoundError names the versions there are."""
+        """NotFoundError lists the existing versions."""
         for version in self.versions:
             if version.name == name:
                 return version
@@ -67,38 +67,38 @@ class Registry(msgspec.Struct, frozen=True):
         )
 
     def with_version(self, version: Version) -> "Registry":
-        """Adds a version, which must bear `next_version()`'s name; it is not served yet."""
+        """Adds a version named `next_version()`; it is not served yet."""
         if version.name != self.next_version():
-            raise ValueError(f"the next version is {self.next_version()}, not {version.name}")
+            raise ValueError(f"the next version must be {self.next_version()}, not {version.name}")
         return msgspec.structs.replace(self, versions=(*self.versions, version), next_number=self.next_number + 1)
 
     def with_base(self, digest: str, weights_sha256: str, created_ms: int) -> "Registry":
-        """Begins again from another base model: it is a version of its own and served at once, for versions of the former base
-        read other tokens and cannot be compared with it. They are kept, by name.
+        """Restarts from another base model, which becomes a version and is served at once: versions of the former base
+        use other tokens and cannot be compared with it. They are kept, by name.
         """
         name = self.next_version()
         added = self.with_version(Version(name, digest, None, -1, created_ms, weights_sha256, base=name))
         return msgspec.structs.replace(added, served=name, previous=None, base=name)
 
     def promote(self, name: str) -> "Registry":
-        """Moves the alias; promoting what is served changes nothing. InvalidDeclarationError for a version of a former base."""
+        """Moves the alias; promoting the served version changes nothing. InvalidDeclarationError for a version of a former base."""
         if self.version(name).base != self.base:
             raise InvalidDeclarationError(
-                f"{name} was trained from another base model than the one in use ({self.base})",
-                next_step="promote a version of this base, or declare the former base and reset the model",
+                f"{name} was trained from a base model other than {self.base}, which is in use",
+                next_step="promote a version of this base, or declare the former base and reset the finetuner",
             )
         return self if name == self.served else msgspec.structs.replace(self, served=name, previous=self.served)
 
     def rollback(self) -> "Registry":
-        """Moves the alias back to the previous version. InvalidDeclarationError where there is none."""
+        """Moves the alias back to the previous version. InvalidDeclarationError if there is none."""
         if self.previous is None:
             raise InvalidDeclarationError(
-                f"{self.served} has no previous version", next_step="promote a version by its name"
+                f"{self.served} has no previous version", next_step="promote a version by name"
             )
         return msgspec.structs.replace(self, served=self.previous, previous=None)
 
     def prune(self, keep: int) -> tuple["Registry", tuple[Version, ...]]:
-        """Drops all but the newest `keep` versions, the base in use, the served and the previous one; returns what was dropped too."""
+        """Drops all but the newest `keep` versions, the current base, the served and the previous one; also returns what was dropped."""
         newest = {version.name for version in self.versions[-keep:]} if keep > 0 else set[str]()
         kept = newest | {self.base, self.served, self.previous}
         dropped = tuple(version for version in self.versions if version.name not in kept)
@@ -107,12 +107,12 @@ class Registry(msgspec.Struct, frozen=True):
 
 
 def registry_key(finetuner: ResourceId) -> StateKey:
-    """Where the registry lies in the log: under an owner of its own, so that those who compare versions do not wait for other finetuners'."""
+    """The registry's key in the log: with its own owner, so that commits that compare versions do not wait for other finetuners'."""
     return StateKey(f"{OWNER}/{finetuner.path_name}", "versions")
 
 
 def registered(log: TopicLog) -> list[ResourceId]:
-    """The finetuner of every registry there is."""
+    """The finetuner of every existing registry."""
     found = {tuple(key.split("/", 1)) for key in log.state(OWNER)}
     for info in log.topics():
         namespace, _, rest = info.spec.name.partition(".")
@@ -122,12 +122,12 @@ def registered(log: TopicLog) -> list[ResourceId]:
 
 
 def load(log: TopicLog, finetuner: ResourceId) -> tuple[Registry, int] | None:
-    """The registry and the version of its state, for `save`; None before the first. CorruptDataError where it does not parse."""
+    """The registry and its state version, for `save`; None before the first. CorruptDataError if it does not parse."""
     key = registry_key(finetuner)
     entry, version = log.state(key.owner, key.key).get(key.key), 0
     if entry is not None:
         version = entry.version
-    else:  # where it lay in the first versions
+    else:  # where the first versions of Headrace kept it
         former = finetuner.full_name
         entry = log.state(OWNER, former).get(former)
     if entry is None:
@@ -139,5 +139,5 @@ def load(log: TopicLog, finetuner: ResourceId) -> tuple[Registry, int] | None:
 
 
 def save(registry: Registry, finetuner: ResourceId, expected: int) -> tuple[StateKey, bytes, int]:
-    """Key, value and the state version that must still stand (0: none yet), for `Commit.state` and `Commit.expect`."""
+    """Key, value and the state version that must still be current (0: none yet), for `Commit.state` and `Commit.expect`."""
     return registry_key(finetuner), msgspec.json.encode(registry), expected

@@ -7,15 +7,15 @@ import msgspec
 from headrace.promotion.confidence_sequence import ConfidenceSequence, log_evidence
 
 CHECK_EVERY = 64
-"""Rows between two looks at whether a trial can still be won."""
+"""Rows between checks whether a trial can still be won."""
 OPTIMISM = 2.5
-"""Standard errors by which the rest of a trial is taken to go better than it went so far."""
+"""Standard errors by which the rest of a trial is assumed to go better than it has so far."""
 
 
 def spent_on(attempt: int, alpha: float) -> float:
-    """The share of alpha that goes to the `attempt`th candidate (from 1) against one served version: alpha / (k (k + 1)).
+    """The share of alpha spent on the `attempt`th candidate (from 1) against one served version: alpha / (k (k + 1)).
 
-    They sum to alpha, so by the union bound a version is ever wrongly replaced with probability at most alpha, however many
+    They sum to alpha, so by the union bound a version is wrongly replaced with probability at most alpha, however many
     candidates challenge it (docs/decisions/0013).
     """
     return alpha / (attempt * (attempt + 1))
@@ -30,15 +30,15 @@ class Trial(msgspec.Struct):
     """The name it gets if it wins, `vN`."""
     cut_offset: int
     attempt: int
-    """Which candidate against this served version, from 1."""
+    """The number of this candidate against this served version, from 1."""
     evidence: ConfidenceSequence
-    """Of candidate minus served; `alpha` is twice what was spent, because only its lower side decides."""
+    """The sequence of candidate minus served; `alpha` is twice what was spent, because only its lower side decides."""
     first_offset: int = -1
     last_offset: int = -1
     won: bool = False
-    """The lower bound has been above 0: that stays true, whatever comes after."""
+    """The lower bound has been above 0 once; that stays true whatever follows."""
     metric: str = ""
-    """What the differences are of."""
+    """The metric of the differences."""
 
     def observe(self, difference: float, first_offset: int, last_offset: int) -> None:
         self.evidence.update(difference)
@@ -47,9 +47,9 @@ class Trial(msgspec.Struct):
         self.last_offset = last_offset
 
     def hopeless(self, max_rows: int) -> bool:
-        """Whether it would not win by `max_rows` even if the rest went `OPTIMISM` standard errors better than the mean so far.
+        """Whether it would fail to win by `max_rows` even if the rest went `OPTIMISM` standard errors better than the mean so far.
 
-        Ending a trial early can only lower the probability of a wrong promotion; it frees the place for a newer candidate.
+        Ending a trial early can only lower the probability of a wrong promotion; it makes room for a newer candidate.
         """
         e = self.evidence
         if e.rows < 2 * CHECK_EVERY or e.rows % CHECK_EVERY:
@@ -60,15 +60,15 @@ class Trial(msgspec.Struct):
 
 
 class Probation(msgspec.Struct):
-    """The previous version's evidence against the one that replaced it."""
+    """The previous version's evidence against its replacement."""
 
     previous: str
     evidence: ConfidenceSequence
-    """Of previous minus served."""
+    """The sequence of previous minus served."""
     first_offset: int = -1
     last_offset: int = -1
     metric: str = ""
-    """What the differences are of."""
+    """The metric of the differences."""
 
     def observe(self, difference: float, first_offset: int, last_offset: int) -> None:
         self.evidence.update(difference)

@@ -1,32 +1,32 @@
-"""An answer's text as its tokens arrive: no torn characters, nothing of a stop sequence, and in sum what decoding all gives."""
+"""An answer's text as its tokens arrive: whole characters, no part of a stop sequence, and in total the same as decoding everything."""
 
 from collections.abc import Callable, Sequence
 
 _TORN = "\ufffd"
-"""What decoders write for bytes that are not a whole character yet."""
+"""What decoders output for bytes that do not form a whole character yet."""
 _WINDOW = 48
-"""Tokens decoded together at most; the text of a token depends on far fewer before it."""
+"""Maximum tokens decoded together; a token's text depends on far fewer predecessors."""
 _OVERLAP = 8
 
 
 class AnswerText:
-    """Feed tokens, take text."""
+    """Takes tokens, returns text."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
         self._decode = decode
         self._stop = tuple(stop)
         self._ids: list[int] = []
         self._anchor = 0
-        """Where decoding begins; tokens before it are settled."""
+        """Where decoding starts; tokens before it are final."""
         self._settled = 0
-        """Tokens whose text has been read."""
+        """Tokens whose text has been decoded."""
         self._known = ""
         """Text of the tokens from the anchor to `_settled`."""
         self._held = ""
-        """Read, but not given: it may be the beginning of a stop sequence."""
+        """Decoded but held back: it may be the start of a stop sequence."""
 
     def push(self, token: int) -> tuple[str, bool]:
-        """The text that is certain now, and whether a stop sequence has ended the answer (its text is not given)."""
+        """The text that is now final, and whether a stop sequence has ended the answer (its text is not returned)."""
         self._ids.append(token)
         window = self._decode(self._ids[self._anchor :])
         if window.endswith(_TORN) and len(self._ids) - self._settled < _OVERLAP:
@@ -34,7 +34,7 @@ class AnswerText:
         return self._give(self._read(window))
 
     def finish(self) -> str:
-        """What was held back, torn characters included; nothing after a stop sequence."""
+        """The text held back, incomplete characters included; nothing after a stop sequence."""
         text, stopped = self._give(self._read(self._decode(self._ids[self._anchor :])))
         rest = "" if stopped else self._held
         self._held = ""
@@ -60,5 +60,5 @@ class AnswerText:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Characters at the end of `text` that begin `stop`."""
+    """Characters at the end of `text` that could start `stop`."""
     return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)

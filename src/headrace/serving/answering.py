@@ -1,4 +1,4 @@
-"""From a question to a running answer: pins the version, renders the prompt with it, and has a replica write."""
+"""From a question to a running answer: pins the version, renders the prompt for it, and has a replica generate."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from headrace.serving.version_source import AnswerSink, ModelCard, VersionRef, V
 
 
 class AnswerService:
-    """The room's one door inwards. Belongs to one event loop: `start`, `ask`, `close`."""
+    """The room's single entry point. Belongs to one event loop: `start`, `ask`, `close`."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class AnswerService:
         grounding: Grounding | None = None,
         poll_seconds: float = 0.1,
     ) -> None:
-        """`pools` and `settings` by `VersionRef.model`; `grounding`: finds passages for models whose settings ask for it."""
+        """`pools` and `settings` by `VersionRef.model`; `grounding`: finds passages for models whose settings ask for them."""
         self._source = source
         self._pools = dict(pools)
         self._answers = answers
@@ -49,23 +49,23 @@ class AnswerService:
 
     @property
     def pools(self) -> Mapping[ResourceId, PoolState]:
-        """How each model's replicas are doing."""
+        """The state of each model's replicas."""
         return {model: pool.state for model, pool in self._pools.items()}
 
     @property
     def ready(self) -> bool:
-        """Every model has a replica that is alive."""
+        """Whether every model has a live replica."""
         return all(state.replicas > 0 for state in self.pools.values())
 
     def models(self) -> list[ModelCard]:
         return self._source.models()
 
     def resolve(self, name: str) -> VersionRef:
-        """What a name points to, loaded or not. NotFoundError gives the nearest names."""
+        """What a name refers to, loaded or not. NotFoundError gives the nearest names."""
         return self._source.resolve(name)
 
     async def start(self) -> None:
-        """Starts the replicas and loads what the names point to now; a version that cannot be loaded is told when asked."""
+        """Starts the replicas and loads the versions that the names refer to; a version that cannot be loaded is reported when asked."""
         self._watch = asyncio.create_task(self.versions.watch(), name="alias-watch")
         await asyncio.gather(*(pool.start() for pool in self._pools.values()))
         names = [card.name for card in self._source.models()]
@@ -75,10 +75,10 @@ class AnswerService:
                 raise outcome
 
     async def ask(self, model: str, questions: Sequence[Question], wishes: Wishes, *, prefix: str = "") -> OpenAnswer:
-        """An answer whose first piece is there; the caller reads `steps` and calls `close`.
+        """An answer whose first piece has arrived; the caller reads `steps` and calls `close`.
 
         NotFoundError (no such model), TooLongError, InvalidDeclarationError (`where` names the parameter), BusyError,
-        UnavailableError (also where answers must be kept and cannot be), CorruptDataError (no version of the model can be loaded).
+        UnavailableError (also if answers must be recorded and cannot be), CorruptDataError (no version of the model can be loaded).
         """
         if (refusal := self._answers.refusal()) is not None:
             raise refusal
@@ -109,7 +109,7 @@ class AnswerService:
     async def _ground(
         self, version: VersionRef, question: Question, wishes: Wishes, settings: ModelSettings
     ) -> tuple[Question, Grounded]:
-        """The question as it was trained, and its passages; plain texts and tokens are taken as they are."""
+        """The question as in training, and its passages; plain texts and tokens are used unchanged."""
         if not settings.grounded or question.plain or question.ids is not None:
             return question, Grounded()
         asked = replace(question, messages=as_trained(question.messages, settings.user_question))
@@ -118,12 +118,12 @@ class AnswerService:
         return asked, await self._grounding.find(version, question_of(question.messages), wishes.knowledge)
 
     async def drain(self, timeout_seconds: float = 30.0) -> bool:
-        """Takes nothing new and waits for the answers that are being written; False where the time was over first."""
+        """Accepts no new requests and waits for running answers; False if the time ran out first."""
         done = await asyncio.gather(*(pool.drain(timeout_seconds) for pool in self._pools.values()))
         return all(done)
 
     async def close(self) -> None:
-        """Ends the replicas."""
+        """Stops the replicas."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -135,7 +135,7 @@ class AnswerService:
             return self._pools[version.model]
         except KeyError as error:
             known = ", ".join(one.full_name for one in sorted(self._pools)) or "none"
-            raise NotFoundError(f"{version.model.full_name} has no replicas; these have: {known}") from error
+            raise NotFoundError(f"{version.model.full_name} has no replicas; models with replicas: {known}") from error
 
     async def _prepare(self, version: VersionRef) -> None:
         await self._facts.get(version.path)

@@ -1,4 +1,4 @@
-"""A checkpoint's `config.json`, as far as serving must know it before any weight is read."""
+"""The parts of a checkpoint's `config.json` that serving needs before any weights are read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ import msgspec
 from headrace.foundation.errors import CorruptDataError, NotFoundError
 
 DEFAULT_MAX_POSITIONS = 2048
-"""For architectures whose configuration names no limit."""
+"""For architectures whose configuration sets no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointConfig:
-    """`config.json` with its few facts that every engine needs."""
+    """`config.json`, with the values that every engine needs."""
 
     path: Path
     model_type: str
@@ -39,16 +39,16 @@ class CheckpointConfig:
 
 
 def read_config(path: Path) -> CheckpointConfig:
-    """NotFoundError without a config.json, CorruptDataError where it is not one."""
+    """NotFoundError without a config.json, CorruptDataError if it is invalid."""
     values = read_json(path / "config.json")
     model_type = values.get("model_type")
     if not isinstance(model_type, str):
-        raise CorruptDataError("config.json names no model_type", where=str(path))
+        raise CorruptDataError("config.json has no model_type", where=str(path))
     return CheckpointConfig(path, model_type, values)
 
 
 def read_end_token_ids(path: Path) -> tuple[int, ...]:
-    """Where generation stops: generation_config.json's `eos_token_id`, else config.json's."""
+    """Where generation stops: generation_config.json's `eos_token_id`, otherwise config.json's."""
     if (path / "generation_config.json").is_file():
         generation = CheckpointConfig(path, "", read_json(path / "generation_config.json"))
         if generation.end_token_ids:
@@ -57,13 +57,13 @@ def read_end_token_ids(path: Path) -> tuple[int, ...]:
 
 
 def read_json(file: Path) -> dict[str, object]:
-    """A JSON object. NotFoundError where the file is absent, CorruptDataError where it is none."""
+    """A JSON object. NotFoundError if the file is missing, CorruptDataError if it is not an object."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, object])
     except FileNotFoundError as error:
         raise NotFoundError(
-            f"{file.parent} is no checkpoint: it has no {file.name}",
-            next_step="Give a directory that save_pretrained wrote.",
+            f"{file.parent} is not a checkpoint: it has no {file.name}",
+            next_step="Give a directory written by save_pretrained.",
         ) from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptDataError(f"the file is not a JSON object: {error}", where=str(file)) from error

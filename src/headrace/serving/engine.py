@@ -1,7 +1,7 @@
-"""The port to what computes: an engine loads checkpoints and gives next-token logits for sequences that come and go.
+"""The port to the computation: an engine loads checkpoints and returns next-token logits for sequences that come and go.
 
-Sampling, stop sequences, text and log-probabilities are the same for every engine and live in `version_batch.py`;
-an engine knows token ids alone. An engine passes `headrace.testing.engine_serving_conformance`.
+Sampling, stop sequences, text and log-probabilities are the same for every engine and are in `version_batch.py`;
+an engine only handles token ids. An engine passes `headrace.testing.engine_serving_conformance`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,18 @@ from headrace.serving.checkpoint import CheckpointConfig
 
 @dataclass(frozen=True, slots=True)
 class EngineCapabilities:
-    """What an engine can do, as data: checked before a checkpoint is given to it."""
+    """An engine's capabilities, as data: checked before it is given a checkpoint."""
 
     streaming: bool = True
-    """Tokens come one by one."""
+    """Streams tokens one by one."""
     logprobs: bool = True
     sampling: bool = True
     adapters: bool = False
-    """Loads LoRA adapters as they are; otherwise versions are merged first."""
+    """Loads LoRA adapters directly; otherwise versions are merged first."""
     joining: bool = True
     """Sequences join a running batch between steps."""
     architectures: frozenset[str] | None = None
-    """`model_type`s it runs; None: any causal model."""
+    """The `model_type`s it runs; None: any causal model."""
     needs_torch: bool = False
 
 
@@ -42,20 +42,20 @@ class Logits:
 
 
 class SequenceBatch(Protocol):
-    """Sequences of one version that advance together. Not safe for several threads."""
+    """Sequences of one version that advance together. Not thread-safe."""
 
     def join(self, prompt_ids: Sequence[int]) -> int:
-        """Takes a prompt in (1 ≤ tokens ≤ max_positions); work on it begins at the next step. Returns the sequence's number."""
+        """Adds a prompt (1 ≤ tokens ≤ max_positions); work on it begins at the next step. Returns the sequence's number."""
         ...
 
     def leave(self, sequence: int) -> None:
-        """Forgets a sequence at once, whatever its state."""
+        """Drops a sequence at once, whatever its state."""
         ...
 
     def step(self, chosen: Mapping[int, int]) -> Logits:
-        """Feeds each chosen token to its sequence and works on prompts that joined.
+        """Feeds each chosen token to its sequence and works on newly joined prompts.
 
-        `chosen` must hold a token for every sequence whose logits the step before returned, unless it has left.
+        `chosen` must hold a token for every sequence whose logits the previous step returned, unless it has left.
         A long prompt may take several steps. A sequence must not exceed max_positions tokens.
         """
         ...
@@ -85,9 +85,9 @@ class Engine(Protocol):
     def capabilities(self) -> EngineCapabilities: ...
 
     def refuses(self, config: CheckpointConfig) -> str | None:
-        """Why this checkpoint cannot run here; None where it can."""
+        """Why this engine cannot run the checkpoint; None if it can."""
         ...
 
     def load(self, path: Path) -> LoadedModel:
-        """fp32, whatever the checkpoint stores. CorruptDataError where the files are not a whole checkpoint."""
+        """fp32, whatever the checkpoint stores. CorruptDataError if the checkpoint is incomplete."""
         ...

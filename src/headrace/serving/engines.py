@@ -21,13 +21,13 @@ def _transformers() -> Engine:
 
 
 ENGINES: dict[str, Callable[[], Engine]] = {"numpy": _numpy, "transformers": _transformers}
-"""Lightest first; the last runs any causal model. Opened when asked for: torch is imported with the last one alone."""
+"""Lightest first; the last runs any causal model. Opened on demand: only the last one imports torch."""
 
 
 def engine_for(path: Path, only: str | None = None) -> Engine:
-    """The first engine that runs the checkpoint; InvalidDeclarationError where none does, or `only` does not."""
+    """The first engine that runs the checkpoint; InvalidDeclarationError if none does, or `only` does not."""
     if only is not None and only not in ENGINES:
-        raise InvalidDeclarationError(f"{only!r} is no engine", next_step=f"Use one of: {', '.join(ENGINES)}.")
+        raise InvalidDeclarationError(f"unknown engine {only!r}", next_step=f"Use one of: {', '.join(ENGINES)}.")
     config = read_config(path)
     reasons: list[str] = []
     for name in ENGINES if only is None else (only,):
@@ -36,4 +36,4 @@ def engine_for(path: Path, only: str | None = None) -> Engine:
         if reason is None:
             return engine
         reasons.append(f"{name}: {reason}")
-    raise InvalidDeclarationError(f"no engine runs this checkpoint ({'; '.join(reasons)})", where=str(path))
+    raise InvalidDeclarationError(f"no engine can run this checkpoint ({'; '.join(reasons)})", where=str(path))

@@ -1,4 +1,4 @@
-"""What is asked of an engine and what comes back, token by token."""
+"""An engine's requests and results, token by token."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ class GenerationRequest:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     stop_ids: tuple[int, ...] = ()
-    """The end token and its like."""
+    """The end token and similar ones."""
     top_logprobs: int | None = None
-    """None: no logprobs; 0: the chosen tokens' alone"""
+    """None: no logprobs; 0: only those of the chosen tokens"""
     logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token with its log-probability (nats) and its best rivals."""
+    """A token with its log-probability (nats) and its best alternatives."""
 
     id: int
     logprob: float
@@ -39,7 +39,7 @@ class GenerationStep:
 
     request_id: str
     text: str
-    """New text; held back while it may be the beginning of a stop sequence or of a character."""
+    """New text; held back while it may be the start of a stop sequence or of a character."""
     tokens: int
     """Tokens generated so far."""
     logprobs: tuple[TokenLogprob, ...] = ()

@@ -1,4 +1,4 @@
-"""The port to knowledge: where the passages of a grounded answer come from."""
+"""The port to knowledge: the source of a grounded answer's passages."""
 
 import re
 from collections.abc import Mapping
@@ -14,41 +14,41 @@ _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeWishes:
-    """What a client says of retrieval."""
+    """A client's retrieval options."""
 
     off: bool = False
-    """Answer from the weights alone."""
+    """Answer without retrieval."""
     limit: int | None = None
-    """Passages at most; None: as many as in training."""
+    """Maximum number of passages; None: as in training."""
     filter: Mapping[str, object] = field(default_factory=dict[str, object])
     """Metadata that the passages' documents must have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grounded:
-    """What was found for one question."""
+    """The result for one question."""
 
     passages: tuple[Passage, ...] = ()
     """Best first."""
     generation: str = ""
     """The generation that was searched; '': none was."""
     degraded: str = ""
-    """Why only a part of the search was possible; '': all of it was."""
+    """Why only part of the search was possible; '': the search was complete."""
 
 
 class Grounding(Protocol):
     """Finds passages for questions, in the generation that a version was trained with."""
 
     async def find(self, version: VersionRef, question: str, wishes: KnowledgeWishes) -> Grounded:
-        """InvalidDeclarationError for a filter that is none; UnavailableError where nothing can be searched."""
+        """InvalidDeclarationError for an invalid filter; UnavailableError if nothing can be searched."""
         ...
 
 
 def as_trained(messages: tuple[Message, ...], template: str) -> tuple[Message, ...]:
-    """Puts the last user message into the question's template, so that passages stand where they stood in training.
+    """Puts the last user message into the question's template, so that passages appear where they did in training.
 
-    The message takes the place of the template's one other field; a template with several, or none, lends its passages alone.
-    Messages that have a place for passages already stay as they are.
+    The message replaces the template's one other field; from a template with several, or none, only the passages are used.
+    Messages that already have a placeholder for passages stay unchanged.
     """
     if any(KNOWLEDGE in message.content for message in messages) or KNOWLEDGE not in template:
         return messages
@@ -67,5 +67,5 @@ def as_trained(messages: tuple[Message, ...], template: str) -> tuple[Message, .
 
 
 def question_of(messages: tuple[Message, ...]) -> str:
-    """What is searched for: the last user message."""
+    """The search query: the last user message."""
     return next((message.content for message in reversed(messages) if message.role == "user"), "")

@@ -1,4 +1,4 @@
-"""An answer while it is written: all its choices as one stream of pieces, ended at once when the client leaves."""
+"""An answer in progress: all its choices as one stream of pieces, stopped at once when the client leaves."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -25,11 +25,11 @@ class Choice:
     text: list[str] = field(default_factory=list[str])
     tokens: int = 0
     finish_reason: str | None = None
-    """None while it is written."""
+    """None while it is being generated."""
 
 
 class OpenAnswer:
-    """`steps` once, then `close`, whatever happened."""
+    """`steps` once, then `close`, whatever happens."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class OpenAnswer:
         prompt_tokens: int,
         keep: Callable[[Mapping[str, Answer]], Awaitable[None]],
     ) -> None:
-        """`keep` takes the texts by their ids, once, before the last piece is handed out."""
+        """`keep` takes the texts by id, once, before the last piece is returned."""
         self.id = answer_id
         self.version = version
         self.choices = tuple(choices)
@@ -54,7 +54,7 @@ class OpenAnswer:
 
     @property
     def knowledge_version(self) -> str:
-        """The generation that its passages were found in; '': none."""
+        """The generation its passages came from; '': none."""
         return self.choices[0].grounded.generation if self.choices else ""
 
     @property
@@ -66,13 +66,13 @@ class OpenAnswer:
         return self._renderer.decode([token])
 
     def prompt_text(self, index: int) -> str:
-        """What a choice's prompt says, as its tokens have it."""
+        """The text of a choice's prompt, decoded from its tokens."""
         return self._renderer.decode(self.choices[index].request.prompt_ids)
 
     async def begin(self, generate: Callable[[GenerationRequest], AsyncGenerator[GenerationStep]]) -> None:
-        """Starts every choice and waits for the first piece: what is refused is refused here, before anything is sent.
+        """Starts every choice and waits for the first piece, so that a rejection happens before anything is sent.
 
-        BusyError, UnavailableError as `ReplicaPool.generate` raises them.
+        BusyError, UnavailableError as in `ReplicaPool.generate`.
         """
         self._pumps = [
             asyncio.create_task(self._pump(index, generate(choice.request)))
@@ -83,7 +83,7 @@ class OpenAnswer:
     async def steps(self) -> AsyncGenerator[tuple[int, GenerationStep]]:
         """Pieces with the index of their choice, until every choice has ended.
 
-        UnavailableError in place of the last piece: the answer cannot be kept, and answers must be.
+        UnavailableError instead of the last piece: the answer must be recorded and cannot be.
         """
         if self._first is not None:
             yield await self._take(*self._first)
@@ -91,7 +91,7 @@ class OpenAnswer:
             yield await self._take(*await self._next())
 
     async def close(self) -> None:
-        """Ends what is still running, in the replicas too, and keeps what has been said."""
+        """Stops what is still running, also in the replicas, and records the text so far."""
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)

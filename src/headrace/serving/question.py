@@ -1,4 +1,4 @@
-"""What a client asks, freed from any wire format."""
+"""A client's question, independent of any wire format."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,20 +17,20 @@ class ModelSettings:
     """What a served model adds to its requests."""
 
     system_context: str = ""
-    """Put before the messages where the client sends no system message."""
+    """Prepended if the client sends no system message."""
     input_max: int | None = None
-    """Tokens of a prompt at most; None: as many as the model has positions for."""
+    """Maximum prompt tokens; None: as many as the model has positions."""
     output_max: int = 256
-    """Tokens of an answer where the client names no limit."""
+    """Answer tokens if the client sets no limit."""
     user_question: str = ""
-    """The template that questions were trained in, where passages have a place in it or in `system_context`."""
+    """The template of the training questions, if it or `system_context` has a placeholder for passages."""
     grounded: bool = False
-    """Passages are retrieved for it."""
+    """Whether passages are retrieved for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How the answer is to be written."""
+    """How to generate the answer."""
 
     max_tokens: int | None = None
     temperature: float = 0.0
@@ -49,13 +49,13 @@ class Question:
 
     messages: tuple[Message, ...]
     plain: bool = False
-    """The one message's text is encoded as it is, without a chat template."""
+    """The single message's text is encoded unchanged, without a chat template."""
     ids: tuple[int, ...] | None = None
-    """Tokens in place of text; the messages are for the record alone."""
+    """Tokens instead of text; the messages are only for the record."""
 
 
 def with_system_context(question: Question, settings: ModelSettings) -> Question:
-    """Adds the model's `systemContext` where the client sends no system message."""
+    """Adds the model's `systemContext` if the client sends no system message."""
     chat = not question.plain and question.ids is None
     if not chat or not settings.system_context or any(message.role == "system" for message in question.messages):
         return question
@@ -65,16 +65,16 @@ def with_system_context(question: Question, settings: ModelSettings) -> Question
 def prompt_ids(
     question: Question, facts: VersionFacts, settings: ModelSettings, passages: Sequence[Passage] = ()
 ) -> tuple[tuple[int, ...], int]:
-    """The tokens that the model reads, and how many of the passages are in them.
+    """The model's input tokens, and how many of the passages they contain.
 
-    TooLongError, or InvalidDeclarationError for an empty or foreign prompt.
+    TooLongError, or InvalidDeclarationError for an empty prompt or invalid tokens.
     """
     used = 0
     longest = min(settings.input_max or facts.max_positions, facts.max_positions - 1)
     if question.ids is not None:
         ids = question.ids
         if not all(0 <= token < facts.vocabulary_size for token in ids):
-            raise InvalidDeclarationError(f"token ids are 0 to {facts.vocabulary_size - 1}", where="prompt")
+            raise InvalidDeclarationError(f"token ids must be 0 to {facts.vocabulary_size - 1}", where="prompt")
     elif question.plain:
         ids = facts.renderer.encode(question.messages[0].content)
     else:
@@ -93,16 +93,16 @@ def _rendered(
         return facts.renderer.grounded(question.messages, passages, input_max=longest)
     except (
         InvalidDeclarationError
-    ) as error:  # a template refuses some conversations; its place is not the client's affair
+    ) as error:  # a template rejects some conversations; its location does not concern the client
         raise InvalidDeclarationError(error.message, where="messages") from error
 
 
 def generation_requests(
     answer_id: str, ids: tuple[int, ...], wishes: Wishes, facts: VersionFacts, settings: ModelSettings, first: int = 0
 ) -> list[GenerationRequest]:
-    """One request per choice, numbered from `first`; with a seed, choice i draws with seed + i."""
+    """One request per choice, numbered from `first`; with a seed, choice i uses seed + i."""
     if any(not 0 <= token < facts.vocabulary_size for token in wishes.logit_bias):
-        raise InvalidDeclarationError(f"token ids are 0 to {facts.vocabulary_size - 1}", where="logit_bias")
+        raise InvalidDeclarationError(f"token ids must be 0 to {facts.vocabulary_size - 1}", where="logit_bias")
     room = facts.max_positions - len(ids)
     return [
         GenerationRequest(

@@ -1,7 +1,7 @@
-"""The replica: a process that loads versions and answers, batch by batch. `python -m headrace.serving.replica --help`.
+"""The replica: a process that loads versions and generates answers, batch by batch. `python -m headrace.serving.replica --help`.
 
 One loop: messages in, one step of every version that has requests, pieces out. New requests join between steps; a
-version that is no longer asked for drains beside the new one.
+version that gets no more requests drains alongside the new one.
 """
 
 import argparse
@@ -45,21 +45,21 @@ class Channel:
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
 
     def wake(self) -> None:
-        """Ends a wait; from any thread."""
+        """Ends a wait; callable from any thread."""
         try:
             self._wake_writer.send(b"\0")
         except BlockingIOError:
-            return  # it is awake already: the pipe is full of calls
+            return  # it is already awake: the pipe is full of wake-ups
 
     def receive(self, *, wait: bool) -> list[ToReplica]:
-        """The messages that have come. EOFError when the gateway is gone."""
+        """The messages received. EOFError when the gateway is gone."""
         for key, _ in self._selector.select(None if wait else 0):
             if key.fileobj is self._wake_reader:
                 self._wake_reader.recv(4096)
                 continue
             data = self._connection.recv(2**20)
             if not data:
-                raise EOFError("the gateway has closed the connection")
+                raise EOFError("the gateway closed the connection")
             self._buffer += data
         return [read_to_replica(body) for body in self._bodies()]
 
@@ -78,7 +78,7 @@ class Channel:
 
 
 class Replica:
-    """Joins requests to the versions they name, and steps every version that has some."""
+    """Assigns requests to their versions, and steps every version that has some."""
 
     def __init__(self, channel: Channel, *, max_versions: int, engine: str | None) -> None:
         self._channel = channel
@@ -119,7 +119,7 @@ class Replica:
                     self._channel.send(Progress([step], self._load()))
 
     def _settle(self, version: ShelfVersion) -> list[GenerationStep]:
-        """Tells that a version has been loaded, or cannot be, and lets those in who wait; the steps of who cannot."""
+        """Reports that a version has been loaded or cannot be, and admits its waiting requests; returns the final steps of those that fail."""
         error = version.loading.exception()
         why = "" if error is None else _reason(error)
         if version.announce:
@@ -169,18 +169,20 @@ def _reason(error: BaseException) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serves the gateway at the other end of `--connection` until it closes it."""
+    """Serves the gateway at the other end of `--connection` until the gateway closes it."""
     parser = argparse.ArgumentParser(prog="python -m headrace.serving.replica", description=__doc__)
     parser.add_argument("--connection", type=int, required=True, help="file descriptor of a connected socket")
-    parser.add_argument("--parent", type=int, required=True, help="process id; the replica ends with it")
+    parser.add_argument("--parent", type=int, required=True, help="process id; the replica exits when it does")
     parser.add_argument("--max-versions", type=int, default=3, help="versions kept in memory")
     parser.add_argument("--memory-bytes", type=int, default=None, help="limit of data memory")
     parser.add_argument(
-        "--engine", default=None, help="numpy or transformers; left out: the lightest that runs the version"
+        "--engine", default=None, help="numpy or transformers; default: the lightest engine that runs the version"
     )
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the gateway decides when this ends
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole process group; the gateway decides when this process ends
     limit_memory(ReplicaLimits(memory_bytes=options.memory_bytes))
     arm_from_environment()
     channel = Channel(socket.socket(fileno=options.connection))

@@ -1,4 +1,4 @@
-"""What a replica may use, and how it dies: set before numpy or torch is imported."""
+"""A replica's resource limits, and how it dies: set before NumPy or torch is imported."""
 
 import ctypes
 import os
@@ -17,24 +17,24 @@ class ReplicaLimits:
 
     threads: int | None = None
     memory_bytes: int | None = None
-    """Of data (heap and anonymous maps): more raises MemoryError inside the replica, it does not kill it."""
+    """Data memory (heap and anonymous maps): beyond it, MemoryError is raised inside the replica, which is not killed."""
 
 
 def environment(limits: ReplicaLimits) -> dict[str, str]:
-    """The variables that a replica's process starts with, over this process's own."""
+    """Environment variables for a replica's process, overriding this process's own."""
     threads = {} if limits.threads is None else dict.fromkeys(_THREAD_VARIABLES, str(limits.threads))
-    # Idle BLAS threads would spin for a while on the core that the other roles need; they sleep instead.
+    # Idle BLAS threads would spin on cores that the other roles need; these settings make them sleep.
     return {**os.environ, "OPENBLAS_THREAD_TIMEOUT": "4", "TOKENIZERS_PARALLELISM": "false", **threads}
 
 
 def limit_memory(limits: ReplicaLimits) -> None:
-    """Bounds this process."""
+    """Applies the limits to this process."""
     if limits.memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
 
 
 def die_with_parent(parent: int) -> None:
-    """Asks the kernel for SIGKILL when the parent ends, where the kernel can; ends at once where it has ended already."""
+    """Asks the kernel to send SIGKILL when the parent ends, if it can; exits at once if the parent is already gone."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -17,7 +17,7 @@ _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS, _HEALTHY_SECONDS = 0.1, 10.0, 30.0
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """How many replicas, and how long a queue before them."""
+    """How many replicas, and the size of their queue."""
 
     replicas: int = 1
     replica: ReplicaOptions = ReplicaOptions()
@@ -30,14 +30,14 @@ class PoolState:
     """For metrics and readiness."""
 
     replicas: int
-    """Alive ones."""
+    """Live replicas."""
     queued: int
     running: int
     restarts: int
 
 
 class ReplicaPool:
-    """Belongs to one event loop: `start`, `generate` as often as you like, `drain`, `close`."""
+    """Belongs to one event loop: `start`, `generate` as often as needed, `drain`, `close`."""
 
     def __init__(self, options: PoolOptions, clock: Clock = SYSTEM_CLOCK) -> None:
         self._options = options
@@ -47,10 +47,10 @@ class ReplicaPool:
         """Requests by the replica's process id."""
         self._waiting: deque[asyncio.Future[ReplicaProcess]] = deque()
         self._warm: deque[Path] = deque(maxlen=max(1, options.replica.max_versions - 1))
-        """Versions that a restarted replica loads before it takes requests."""
+        """Versions that a restarted replica loads before it accepts requests."""
         self._supervisors: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
-        """Set and replaced whenever a replica comes or a request goes."""
+        """Set and replaced whenever a replica becomes available or a request finishes."""
         self._restarts = 0
         self._draining = False
 
@@ -60,11 +60,11 @@ class ReplicaPool:
 
     @property
     def replicas(self) -> tuple[ReplicaProcess, ...]:
-        """Those that are alive."""
+        """The live replicas."""
         return tuple(self._alive)
 
     async def start(self) -> None:
-        """Starts every replica and returns when the first can take requests; the others follow."""
+        """Starts every replica and returns when the first can accept requests; the others follow."""
         self._supervisors = [
             asyncio.create_task(self._supervise(), name=f"replica-supervisor-{index}")
             for index in range(self._options.replicas)
@@ -72,9 +72,9 @@ class ReplicaPool:
         await self._some_alive()
 
     async def prepare(self, path: Path) -> None:
-        """Loads a version everywhere, so that switching to it costs no request any time.
+        """Loads a version in every replica, so that switching to it delays no request.
 
-        CorruptDataError where it cannot be loaded; UnavailableError where no replica lived long enough.
+        CorruptDataError if it cannot be loaded; UnavailableError if no replica lived long enough.
         """
         await self._some_alive()
         replies = await asyncio.gather(*(replica.prepare(str(path)) for replica in self._alive), return_exceptions=True)
@@ -83,15 +83,15 @@ class ReplicaPool:
             if reply.error:
                 raise CorruptDataError(f"the version cannot be loaded: {reply.error}", where=str(path))
         if not loaded:
-            raise UnavailableError("every replica ended while it loaded a version", where=str(path))
+            raise UnavailableError("every replica exited while loading a version", where=str(path))
         if path not in self._warm:
             self._warm.append(path)
 
     async def generate(self, path: Path, request: GenerationRequest) -> AsyncGenerator[GenerationStep]:
-        """One answer, piece by piece; the last has a finish reason. Closing the generator ends the replica's work.
+        """One answer, piece by piece; the last has a finish reason. Closing the generator stops the replica's work.
 
-        BusyError at once where the queue is full, UnavailableError where no replica became free in time or the pool
-        drains. A replica that dies costs nothing as long as it has said nothing: another one takes the request.
+        BusyError at once if the queue is full, UnavailableError if no replica becomes available in time or the pool
+        drains. If a replica dies before its first piece, another one takes the request.
         """
         for _ in range(_ATTEMPTS):
             replica = await self._acquire()
@@ -107,14 +107,14 @@ class ReplicaPool:
                 replica.close_request(request.id)
                 self._release(replica)
             if said:
-                yield GenerationStep(request.id, "", 0, (), "error", "the replica ended in the middle of the answer")
+                yield GenerationStep(request.id, "", 0, (), "error", "the replica exited during the answer")
                 return
         yield GenerationStep(
-            request.id, "", 0, (), "error", f"{_ATTEMPTS} replicas ended while they worked on this request"
+            request.id, "", 0, (), "error", f"{_ATTEMPTS} replicas exited while working on this request"
         )
 
     async def drain(self, timeout_seconds: float = 30.0) -> bool:
-        """Takes nothing new and waits for what runs; False where the time was over first."""
+        """Accepts no new requests and waits for running ones; False if the time ran out first."""
         self._draining = True
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -125,7 +125,7 @@ class ReplicaPool:
         return True
 
     async def close(self) -> None:
-        """Ends every replica; what they were working on is lost."""
+        """Stops every replica; work in progress is lost."""
         self._draining = True
         for supervisor in self._supervisors:
             supervisor.cancel()
@@ -141,7 +141,7 @@ class ReplicaPool:
             self._in_flight[replica.pid] += 1
             return replica
         if len(self._waiting) >= self._options.max_queue:
-            raise BusyError(f"{len(self._waiting)} requests are waiting already", retry_after_seconds=1)
+            raise BusyError(f"{len(self._waiting)} requests are already waiting", retry_after_seconds=1)
         return await self._wait_for_turn()
 
     async def _wait_for_turn(self) -> ReplicaProcess:
@@ -156,7 +156,7 @@ class ReplicaPool:
             elif turn.done() and not turn.cancelled():
                 self._release(turn.result())
             if isinstance(error, TimeoutError):
-                raise UnavailableError("no replica became free in time", retry_after_seconds=5) from error
+                raise UnavailableError("no replica became available in time", retry_after_seconds=5) from error
             raise
 
     def _release(self, replica: ReplicaProcess) -> None:
@@ -166,7 +166,7 @@ class ReplicaPool:
         self._hand_over()
 
     def _hand_over(self) -> None:
-        """Gives free places to those who wait, in order."""
+        """Assigns free slots to waiting requests, in order."""
         while self._waiting and (replica := self._least_loaded()) is not None:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -186,14 +186,14 @@ class ReplicaPool:
                     await self._change()
         except TimeoutError as error:
             raise UnavailableError(
-                "no replica could be started", next_step="Read the replicas' messages on stderr."
+                "no replica could start", next_step="Check the replicas' messages on stderr."
             ) from error
 
     async def _change(self) -> None:
         await self._changed.wait()
 
     async def _supervise(self) -> None:
-        """Keeps one replica alive, with longer pauses between starts as long as it keeps dying."""
+        """Keeps one replica alive, with longer pauses between starts while it keeps dying."""
         delay = _FIRST_DELAY_SECONDS
         while True:
             started = self._clock.monotonic()
@@ -208,7 +208,7 @@ class ReplicaPool:
         try:
             replica = await ReplicaProcess.start(self._options.replica)
         except (HeadraceError, OSError):
-            return  # the replica's own message is on stderr; the supervisor counts and tries again
+            return  # the replica's own message is on stderr; the supervisor counts and retries
         try:
             await self._warm_up(replica)
             self._alive.append(replica)
@@ -224,4 +224,4 @@ class ReplicaPool:
             try:
                 await replica.prepare(str(path))
             except ReplicaLostError:
-                return  # `ended` tells at once; the next start tries again
+                return  # `ended` returns at once; the next start retries

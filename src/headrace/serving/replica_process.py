@@ -1,4 +1,4 @@
-"""The gateway's end of one replica: starts the process, sends it work, hands its pieces to who waits for them."""
+"""The gateway's end of one replica: starts the process, sends it work, and passes its pieces to the waiting requests."""
 
 import asyncio
 import os
@@ -31,19 +31,19 @@ START_TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ReplicaOptions:
-    """How each replica of a pool runs."""
+    """How a pool runs each replica."""
 
     limits: ReplicaLimits = ReplicaLimits()
     max_versions: int = 3
-    """Kept in memory: the served one, the one before that drains, a pinned one."""
+    """Kept in memory: the served version, a draining previous one, a pinned one."""
     max_batch: int = 16
-    """Requests that it answers at once."""
+    """Requests it handles at once."""
     engine: str | None = None
-    """None: the lightest that runs the version."""
+    """None: the lightest engine that runs the version."""
 
 
 class ReplicaLostError(UnavailableError):
-    """The replica ended while it worked on a request."""
+    """The replica exited while working on a request."""
 
 
 class ReplicaProcess:
@@ -63,7 +63,7 @@ class ReplicaProcess:
 
     @staticmethod
     async def start(options: ReplicaOptions) -> "ReplicaProcess":
-        """Starts a process and waits until it speaks. UnavailableError where it does not within START_TIMEOUT_SECONDS."""
+        """Starts a process and waits for its first message. UnavailableError if none comes within START_TIMEOUT_SECONDS."""
         here, there = socket.socketpair()
         with there:
             process = await asyncio.create_subprocess_exec(
@@ -80,9 +80,9 @@ class ReplicaProcess:
         except (EOFError, OSError, TimeoutError) as error:
             writer.close()
             await _end(process)
-            raise UnavailableError("a replica did not start", next_step="Its own message stands above.") from error
+            raise UnavailableError("a replica did not start", next_step="See its own message above.") from error
         if not isinstance(first, Started):
-            raise CorruptDataError(f"a replica began with {type(first).__name__}")
+            raise CorruptDataError(f"a replica sent {type(first).__name__} first")
         return ReplicaProcess(process, reader, writer)
 
     @property
@@ -95,7 +95,7 @@ class ReplicaProcess:
 
     @property
     def running(self) -> int:
-        """Requests that the replica itself said, last, that it works on."""
+        """The replica's last reported number of requests in progress."""
         return self._running
 
     async def ended(self) -> None:
@@ -103,9 +103,9 @@ class ReplicaProcess:
         await self._ended.wait()
 
     async def prepare(self, path: str) -> Prepared:
-        """Loads a version; UnavailableError where the replica ends meanwhile."""
+        """Loads a version; UnavailableError if the replica exits during the load."""
         if not self.alive:
-            raise ReplicaLostError("the replica has ended")
+            raise ReplicaLostError("the replica has exited")
         future = self._preparing.get(path)
         if future is None:
             future = self._preparing[path] = asyncio.get_running_loop().create_future()
@@ -113,7 +113,7 @@ class ReplicaProcess:
         return await asyncio.shield(future)
 
     def open(self, path: str, request: GenerationRequest) -> asyncio.Queue[GenerationStep | None]:
-        """Sends a request; its steps come through the queue, None where the replica was lost."""
+        """Sends a request; its steps arrive in the queue, None if the replica was lost."""
         queue: asyncio.Queue[GenerationStep | None] = asyncio.Queue()
         if self.alive:
             self._answers[request.id] = queue
@@ -123,17 +123,17 @@ class ReplicaProcess:
         return queue
 
     def close_request(self, request_id: str) -> None:
-        """Nobody reads this request any more: a replica that still works on it is told to stop."""
+        """The request is abandoned: tells a replica still working on it to stop."""
         if self._answers.pop(request_id, None) is not None:
             self._send(Cancel(request_id))
 
     def kill(self) -> None:
-        """For a replica that does not answer."""
+        """For a replica that does not respond."""
         if self._process.returncode is None:
             self._process.kill()
 
     async def close(self) -> None:
-        """Ends the process; what it was working on is lost."""
+        """Stops the process; work in progress is lost."""
         self._writer.close()
         await _end(self._process)
         await self._listening
@@ -147,7 +147,7 @@ class ReplicaProcess:
             while True:
                 self._take(await _read(self._reader))
         except (EOFError, OSError, CorruptDataError, msgspec.MsgspecError):
-            self.kill()  # it has ended, or says what cannot be understood: either way it is started afresh
+            self.kill()  # it has exited or sends invalid messages: either way it is restarted
         finally:
             await self._process.wait()
             self._lose()
@@ -177,7 +177,7 @@ class ReplicaProcess:
             queue.put_nowait(None)
         self._answers.clear()
         for future in self._preparing.values():
-            future.set_exception(ReplicaLostError("the replica ended while it loaded a version"))
+            future.set_exception(ReplicaLostError("the replica exited while loading a version"))
             future.exception()  # read here, so that asyncio does not log a future that is no longer awaited
         self._preparing.clear()
 
@@ -188,7 +188,7 @@ async def _read(reader: asyncio.StreamReader) -> FromReplica:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """The replica ends by itself when its connection closes; one that is stuck is killed."""
+    """The replica exits on its own when its connection closes; a stuck one is killed."""
     try:
         async with asyncio.timeout(5):
             await process.wait()

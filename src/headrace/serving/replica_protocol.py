@@ -1,4 +1,4 @@
-"""What gateway and replica say to each other: msgpack, each message behind its length."""
+"""The protocol between gateway and replica: msgpack, each message prefixed with its length."""
 
 import struct
 
@@ -19,20 +19,20 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
-    """Answer this, with that version; answered by Progress until a step has a finish reason."""
+    """Answer this with that version; answered by Progress until a step has a finish reason."""
 
     path: str
     request: GenerationRequest
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
-    """Nobody waits for this answer any more; answered by a last step, `cancelled`, unless it has ended already."""
+    """Stop this answer; answered by a last step, `cancelled`, unless it has already ended."""
 
     request_id: str
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
-    """The first thing a replica says."""
+    """A replica's first message."""
 
     pid: int
 
@@ -46,7 +46,7 @@ class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """New pieces of answers; `running` counts the requests that the replica still works on."""
+    """New pieces of answers; `running` counts the requests still in progress."""
 
     steps: list[GenerationStep]
     running: int
@@ -61,13 +61,13 @@ _FROM_REPLICA = msgspec.msgpack.Decoder(FromReplica)
 
 
 def frame(message: ToReplica | FromReplica) -> bytes:
-    """A message behind its length, four bytes, big-endian."""
+    """A message prefixed with its length, four bytes, big-endian."""
     body = _ENCODER.encode(message)
     return _LENGTH.pack(len(body)) + body
 
 
 def body_length(header: bytes) -> int:
-    """CorruptDataError where the other side does not speak this protocol."""
+    """CorruptDataError if the other side does not follow this protocol."""
     length = int(_LENGTH.unpack(header)[0])
     if length > MAX_MESSAGE_BYTES:
         raise CorruptDataError(f"a message of {length} bytes is longer than {MAX_MESSAGE_BYTES}")

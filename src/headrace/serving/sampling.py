@@ -1,4 +1,4 @@
-"""Which token comes next: greedy or drawn, the same for every engine, repeatable by seed."""
+"""Chooses the next token: greedy or random, the same for every engine, repeatable by seed."""
 
 import secrets
 from typing import cast
@@ -10,7 +10,7 @@ from headrace.serving.generation import GenerationRequest, TokenLogprob
 
 
 class Sampler:
-    """One request's choices. With a seed, equal logits give equal tokens, whatever else is in the batch."""
+    """One request's sampler. With a seed, equal logits give equal tokens, whatever else is in the batch."""
 
     def __init__(self, request: GenerationRequest) -> None:
         self._request = request
@@ -20,12 +20,12 @@ class Sampler:
 
     @property
     def plain(self) -> bool:
-        """The argmax of the logits is all that is asked."""
+        """Whether only the argmax of the logits is needed."""
         request = self._request
         return request.temperature == 0 and request.top_logprobs is None and not request.logit_bias
 
     def choose(self, logits: NDArray[np.float32]) -> tuple[int, TokenLogprob | None]:
-        """The token, and its log-probability where asked for; `logits` [vocabulary] is not changed."""
+        """The token, and its log-probability if requested; `logits` [vocabulary] is not changed."""
         if len(self._bias_ids):
             logits = logits.copy()
             logits[self._bias_ids] += self._bias
@@ -35,7 +35,7 @@ class Sampler:
         return token, _logprob(logits, token, self._request.top_logprobs)
 
     def _draw(self, logits: NDArray[np.float32]) -> int:
-        """From softmax(logits / temperature), cut to the smallest set of likeliest tokens that holds `top_p` (Holtzman et al. 2020)."""
+        """Samples softmax(logits / temperature), restricted to the smallest set of likeliest tokens with mass `top_p` (Holtzman et al. 2020)."""
         scaled = logits.astype(np.float64) / self._request.temperature
         weights = np.exp(scaled - scaled.max())
         if self._request.top_p < 1:
@@ -48,7 +48,7 @@ class Sampler:
 
 
 def _logprob(logits: NDArray[np.float32], token: int, top: int) -> TokenLogprob:
-    """Log-probabilities at temperature 1, in nats; rivals by falling probability, then by id."""
+    """Log-probabilities at temperature 1, in nats; alternatives by falling probability, then by id."""
     values = logits.astype(np.float64)
     values -= values.max()
     values -= np.log(np.exp(values).sum())

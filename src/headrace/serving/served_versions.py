@@ -1,4 +1,4 @@
-"""Hot swap: a name keeps answering with the version it has until the new one is loaded everywhere, then changes in one step."""
+"""Hot swap: a name keeps its current version until the new one is loaded everywhere, then switches in one step."""
 
 import asyncio
 from collections import Counter
@@ -11,19 +11,19 @@ from headrace.serving.version_source import VersionRef, VersionSource, pinned_ve
 
 Prepare = Callable[[VersionRef], Awaitable[None]]
 _Key = tuple[ResourceId, str]
-"""A model and the version that is pinned; '': its alias. All names of a model share one entry, so they change together."""
+"""A model and its pinned version; '': its alias. All names of a model share one entry, so they switch together."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Active:
-    """What a key is answered with now, and a name that the source resolves it by."""
+    """The version in use for a key, and a name by which the source resolves it."""
 
     name: str
     version: VersionRef
 
 
 class ServedVersions:
-    """Which version each model is answered with now. Belongs to one event loop."""
+    """Which version each model currently uses. Belongs to one event loop."""
 
     def __init__(self, source: VersionSource, prepare: Prepare, *, poll_seconds: float = 0.1) -> None:
         self._source = source
@@ -32,25 +32,25 @@ class ServedVersions:
         self._active: dict[_Key, _Active] = {}
         self._swapping: dict[_Key, asyncio.Task[None]] = {}
         self._refused: dict[VersionRef, HeadraceError] = {}
-        """Versions that could not be loaded; immutable, so not tried again for a swap."""
+        """Versions that could not be loaded; immutable, so a swap does not retry them."""
         self.swaps_of: Counter[ResourceId] = Counter()
         self.failed_swaps_of: Counter[ResourceId] = Counter()
 
     @property
     def swaps(self) -> int:
-        """Versions of all models that took over."""
+        """How many swaps have completed, over all models."""
         return self.swaps_of.total()
 
     @property
     def failed_swaps(self) -> int:
-        """Versions of all models that could not be loaded."""
+        """How many versions could not be loaded, over all models."""
         return self.failed_swaps_of.total()
 
     async def pin(self, name: str) -> VersionRef:
-        """The version for a request that comes now: one read, so that the whole answer is of one version.
+        """The version for a new request: one read, so that the whole answer uses one version.
 
         The first request of a name waits until its version is loaded. NotFoundError for an unknown or ambiguous name; the
-        loading error where there is no version to fall back to.
+        loading error if there is no version to fall back to.
         """
         target = self._source.resolve(name)
         key = target.model, pinned_version(name)
@@ -63,23 +63,23 @@ class ServedVersions:
         return self._active[key].version
 
     async def watch(self) -> None:
-        """Follows the aliases until it is cancelled, so that a promotion is loaded before anybody asks."""
+        """Follows the aliases until cancelled, so that a promoted version is loaded before it is requested."""
         while True:
             self.refresh()
             await asyncio.sleep(self._poll_seconds)
 
     def refresh(self) -> None:
-        """Looks once whether names point elsewhere, and begins the swaps."""
+        """Checks once whether names refer to other versions, and starts the swaps."""
         for key, active in list(self._active.items()):
             try:
                 target = self._source.resolve(active.name)
             except HeadraceError:
-                continue  # a name that is gone keeps its version until it is asked for: `pin` tells the client
+                continue  # a removed name keeps its version until it is requested: `pin` reports it to the client
             if target != active.version:
                 self._begin_swap(key, target)
 
     async def close(self) -> None:
-        """Gives up the loads that run."""
+        """Cancels running loads."""
         for task in self._swapping.values():
             task.cancel()
         await asyncio.gather(*self._swapping.values(), return_exceptions=True)
@@ -89,7 +89,7 @@ class ServedVersions:
         return self._refused.get(version)
 
     def _begin_swap(self, key: _Key, target: VersionRef) -> None:
-        """One swap of a model at a time: the next begins when it has ended, with what the alias points to then."""
+        """One swap of a model at a time: the next starts when it has ended, with the alias's current target."""
         if target in self._refused or key in self._swapping:
             return
         task = asyncio.create_task(self._swap(key, target), name=f"swap-{target.model}-{target.version}")

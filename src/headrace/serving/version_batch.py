@@ -1,4 +1,4 @@
-"""Continuous batching of one version: requests join and leave between steps, and every answer comes from these weights alone."""
+"""Continuous batching of one version: requests join and leave between steps, and every answer uses only these weights."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol
@@ -10,7 +10,7 @@ from headrace.serving.sampling import Sampler
 
 
 class Decoder(Protocol):
-    """What is needed of a renderer here."""
+    """The parts of a renderer used here."""
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
@@ -25,7 +25,7 @@ class _Writing:
         self.tokens = 0
 
     def take(self, token: int, logprob: TokenLogprob | None) -> GenerationStep:
-        """The step that a chosen token makes."""
+        """The step that results from a chosen token."""
         self.tokens += 1
         if token in self.request.stop_ids:
             return self._step(self.text.finish(), (), "stop")
@@ -44,7 +44,7 @@ class _Writing:
 
 
 class VersionBatch:
-    """The requests that one version is answering. Not safe for several threads."""
+    """The requests that one version is answering. Not thread-safe."""
 
     def __init__(self, model: LoadedModel, decoder: Decoder) -> None:
         self._max_positions = model.max_positions
@@ -61,16 +61,16 @@ class VersionBatch:
         return [writing.request.id for writing in self._writing.values()]
 
     def join(self, request: GenerationRequest) -> None:
-        """Takes a request in. ValueError where prompt and answer exceed the model's positions, or nothing is asked."""
+        """Adds a request. ValueError if prompt and answer exceed the model's positions, or no tokens are requested."""
         if request.max_tokens < 1 or len(request.prompt_ids) + request.max_tokens > self._max_positions:
             raise ValueError(
-                f"{len(request.prompt_ids)} prompt tokens and {request.max_tokens} more do not fit "
-                f"into {self._max_positions} positions"
+                f"{len(request.prompt_ids)} prompt tokens plus {request.max_tokens} new tokens exceed "
+                f"the model's {self._max_positions} positions"
             )
         self._writing[self._batch.join(request.prompt_ids)] = _Writing(request, self._decoder)
 
     def cancel(self, request_id: str) -> bool:
-        """Ends a request at once; False where it is not here."""
+        """Ends a request at once; False if it is not here."""
         sequence = next((key for key, writing in self._writing.items() if writing.request.id == request_id), None)
         if sequence is None:
             return False
@@ -78,7 +78,7 @@ class VersionBatch:
         return True
 
     def step(self) -> list[GenerationStep]:
-        """One token further for every request whose prompt is read."""
+        """Advances every request whose prompt has been read by one token."""
         result = self._batch.step(self._chosen)
         self._chosen = {}
         best = result.values.argmax(axis=1).tolist() if len(result.sequences) else []

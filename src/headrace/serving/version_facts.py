@@ -1,4 +1,4 @@
-"""What the gateway must know of a version to ask it: its renderer, its limits, where it stops."""
+"""What the gateway must know about a version to use it: its renderer, its limits, its stop tokens."""
 
 import asyncio
 from collections import OrderedDict
@@ -24,7 +24,7 @@ class VersionFacts:
 
 
 def read_facts(path: Path) -> VersionFacts:
-    """CorruptDataError where the directory is no version that can answer."""
+    """CorruptDataError if the directory is not a version that can generate."""
     try:
         renderer, config = open_renderer(path), read_config(path)
         vocabulary = config.values.get("vocab_size")
@@ -39,7 +39,7 @@ def read_facts(path: Path) -> VersionFacts:
 
 
 class FactsShelf:
-    """Facts of the last versions asked for; read in a thread, so that a large tokenizer does not block the event loop."""
+    """Facts of the most recently used versions; read in a thread, so that a large tokenizer does not block the event loop."""
 
     def __init__(self) -> None:
         self._facts: OrderedDict[Path, VersionFacts] = OrderedDict()

@@ -1,4 +1,4 @@
-"""The versions that a replica has loaded or is loading, the least recently used is dropped first."""
+"""The versions that a replica has loaded or is loading; drops the least recently used first."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from headrace.serving.version_batch import VersionBatch
 
 @dataclass(frozen=True, slots=True)
 class LoadedVersion:
-    """A version ready to answer."""
+    """A version ready to generate."""
 
     engine: str
     batch: VersionBatch
@@ -22,22 +22,22 @@ class LoadedVersion:
 
 @dataclass(slots=True)
 class ShelfVersion:
-    """A version on its way, or loaded, and who waits for it."""
+    """A version loaded or loading, and the requests waiting for it."""
 
     path: str
     loading: Future[LoadedVersion]
     waiting: list[GenerationRequest] = field(default_factory=list[GenerationRequest])
     announce: bool = False
-    """The gateway wants to know when it is loaded."""
+    """Whether the gateway wants to know when it is loaded."""
 
     @property
     def loaded(self) -> LoadedVersion | None:
-        """None while it loads, and where it cannot be loaded."""
+        """None while it loads, or if it cannot be loaded."""
         return self.loading.result() if self.loading.done() and self.loading.exception() is None else None
 
     @property
     def load(self) -> int:
-        """Requests that it answers or that wait for it."""
+        """Requests that it is handling or that wait for it."""
         return len(self.waiting) + (len(self.loaded.batch) if self.loaded else 0)
 
 
@@ -48,7 +48,7 @@ def load_version(path: Path, engine: str | None = None) -> LoadedVersion:
 
 
 class VersionShelf:
-    """Loads in a thread of its own, so that running answers go on; `wake` is called there when a load has ended."""
+    """Loads in its own thread, so that running answers continue; calls `wake` there when a load has ended."""
 
     def __init__(self, wake: Callable[[], None], *, max_versions: int = 3, engine: str | None = None) -> None:
         self._wake = wake
@@ -61,7 +61,7 @@ class VersionShelf:
         return iter(list(self._versions.values()))
 
     def get(self, path: str) -> ShelfVersion:
-        """The version, loaded or on its way; room is made among those without requests."""
+        """The version, loaded or loading; makes room by dropping versions without requests."""
         if path not in self._versions:
             self._make_room()
             loading = self._loader.submit(load_version, Path(path), self._engine)
@@ -71,7 +71,7 @@ class VersionShelf:
         return self._versions[path]
 
     def drop(self, path: str) -> None:
-        """Forgets a version that failed; it is loaded again when asked for."""
+        """Forgets a failed version; it is loaded again when requested."""
         self._versions.pop(path, None)
 
     def close(self) -> None:

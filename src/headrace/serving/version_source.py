@@ -1,4 +1,4 @@
-"""What this room must know of versions, and where it puts answers: ports that the spine implements."""
+"""What this room must know about versions, and where it puts answers: ports implemented elsewhere."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from headrace.foundation.resource_id import ResourceId
 
 @dataclass(frozen=True, slots=True)
 class VersionRef:
-    """An immutable version: equal refs always name equal weights."""
+    """An immutable version: equal refs always refer to equal weights."""
 
     model: ResourceId
     """The served model whose replicas answer."""
@@ -21,7 +21,7 @@ class VersionRef:
     path: Path
     """A Hugging Face checkpoint directory, adapters merged."""
     knowledge_version: str = ""
-    """The generation of the knowledge index that belongs to it; '' where the model has none."""
+    """The generation of the knowledge index that belongs to it; '' if the model has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class ModelCard:
 
     id: ResourceId
     name: str
-    """The shortest name that means the model: the name alone, or with its namespace where several namespaces have it."""
+    """The shortest unambiguous name of the model: the name alone, or with its namespace if several namespaces have it."""
     version: str
-    """The version that the name means now."""
+    """The version that the name currently refers to."""
     created_ms: int = 0
     base: str = ""
     """Name of the base model; '' for a base model itself."""
@@ -44,14 +44,14 @@ def pinned_version(model_name: str) -> str:
 
 
 class VersionSource(Protocol):
-    """Names to versions. Both calls come once per request or more, from the event loop: they must be quick."""
+    """Resolves names to versions. Both methods are called at least once per request, on the event loop: they must be fast."""
 
     def models(self) -> list[ModelCard]:
-        """The models that can be asked."""
+        """The available models."""
         ...
 
     def resolve(self, model_name: str) -> VersionRef:
-        """`NAME` → what the served alias points to; `NAME@vN` → that version.
+        """`NAME` → the served alias's version; `NAME@vN` → that version.
 
         NAME is `name`, `namespace/name` or `Kind/namespace/name`. NotFoundError lists the candidates of an ambiguous name, or
         gives the nearest names.
@@ -60,24 +60,24 @@ class VersionSource(Protocol):
 
 
 class AnswerSink(Protocol):
-    """Keeps answers."""
+    """Records answers."""
 
     def refusal(self) -> UnavailableError | None:
         """Why no answer may be given now; None: answers may be given."""
         ...
 
     async def keep(self, model: ResourceId, answers: Mapping[str, Answer]) -> None:
-        """Takes the answers of one request by their ids, before its last piece is sent.
+        """Takes the answers of one request by id, before its last piece is sent.
 
-        Best effort: returns at once; the sink counts what it cannot keep. Required: returns when the answers are on disk;
-        UnavailableError where they cannot be kept, and then the client must not get the last piece.
+        Best effort: returns at once; the sink counts what it cannot record. Required: returns when the answers are on disk;
+        UnavailableError if they cannot be recorded, and then the client must not get the last piece.
         """
         ...
 
 
 class FeedbackSink(Protocol):
-    """Takes what people say of answers."""
+    """Records feedback on answers."""
 
     async def give(self, feedback: Feedback) -> None:
-        """Returns once the feedback is durable. NotFoundError where the answer's id is unknown, UnavailableError while the log refuses."""
+        """Returns once the feedback is durable. NotFoundError if the answer's id is unknown, UnavailableError while the log is unavailable."""
         ...

@@ -1,11 +1,11 @@
-"""What teachers said: every final outcome of a paid call, so that nothing is asked and billed again.
+"""Teachers' answers: every final outcome of a paid call, so that nothing is asked and billed twice.
 
-An outcome belongs to its ask (owner and ask id) for as long as the prompt of the ask is not committed. An answer also serves other
-asks with the same key. The key holds all that an answer depends on, so equal keys mean the same question to the same teacher in the
-same namespace. Refusals and unusable answers serve their own ask alone: a replay asks again.
+An outcome belongs to its ask (owner and ask id) until the ask's prompt is committed. An answer also serves other
+asks with the same key. The key covers everything an answer depends on, so equal keys mean the same question to the same teacher in the
+same namespace. Refusals and unusable answers serve only their own ask: a replay asks again.
 
-Answers remember the document versions that their prompts were made from. Which version of a document holds is kept for each owner
-apart: one that replays history still learns from versions that another has left behind.
+Answers record the document versions in their prompts. The current version of a document is tracked per owner:
+an owner that replays history still learns from versions that others have moved past.
 """
 
 import json
@@ -23,22 +23,22 @@ Cite = tuple[str, str]
 Outcome = Literal["answer", "refused", "unusable"]
 PRUNED_AT_ONCE = 5_000
 WITHOUT_PLACE_KEPT_MS = 86_400_000
-"""How long the answer of an ask that has no place in a topic is kept in any case."""
+"""Minimum time to keep the answer of an ask that has no position in a topic."""
 NO_PLACE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How long and how many answers of one owner are kept once their prompts are committed."""
+    """How long and how many of an owner's answers are kept once their prompts are committed."""
 
     age_ms: int = 90 * 86_400_000
     bytes: int = 2**30
-    """Of their texts, the newest first."""
+    """Bytes of text, counted from the newest."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """An answer with what it cost."""
+    """An answer and its cost."""
 
     text: str
     model: str
@@ -47,20 +47,20 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AskRecord:
-    """Which ask an outcome belongs to."""
+    """The ask that an outcome belongs to."""
 
     key: str
-    """Hash of all that the answer depends on."""
+    """Hash of everything the answer depends on."""
     owner: ResourceId
     ask_id: str = ""
     cites: tuple[Cite, ...] = ()
-    """Document versions that the prompt was made from."""
+    """Document versions used in the prompt."""
     place: int = NO_PLACE
     """The prompt's offset in its topic."""
 
 
 def given(db: sqlite3.Connection, ask: AskRecord) -> StoredAnswer | AnsweredError | None:
-    """The outcome that this very ask (owner, ask id, prompt) has paid for already."""
+    """The outcome that this ask (owner, ask id, prompt) has already paid for."""
     if not ask.ask_id:
         return None
     row = db.execute(
@@ -74,7 +74,7 @@ def given(db: sqlite3.Connection, ask: AskRecord) -> StoredAnswer | AnsweredErro
 
 
 def cached(db: sqlite3.Connection, ask: AskRecord) -> StoredAnswer | None:
-    """The newest answer under this key; None for a prompt made from a version that no longer holds for its owner."""
+    """The newest answer under this key; None if the prompt used a version that is no longer current for its owner."""
     if ask.cites and db.execute(_OUTDATED, (str(ask.owner), json.dumps(ask.cites))).fetchone():
         return None
     row = db.execute(
@@ -86,7 +86,7 @@ def cached(db: sqlite3.Connection, ask: AskRecord) -> StoredAnswer | None:
 
 
 def keep_answer(db: sqlite3.Connection, ask: AskRecord, answer: StoredAnswer, now_ms: int) -> None:
-    """Keeps the answer unless it cites a version that no longer holds."""
+    """Stores the answer unless it cites an outdated version."""
     cites = json.dumps(ask.cites)
     if ask.cites and db.execute(_OUTDATED, (str(ask.owner), cites)).fetchone():
         return
@@ -100,7 +100,7 @@ def keep_answer(db: sqlite3.Connection, ask: AskRecord, answer: StoredAnswer, no
 
 
 def keep_error(db: sqlite3.Connection, ask: AskRecord, error: AnsweredError, cost: Cost, now_ms: int) -> None:
-    """Keeps a refusal or an unusable answer for its ask; without an ask id nobody could find it again."""
+    """Stores a refusal or an unusable answer for its ask; without an ask id it could never be found."""
     if ask.ask_id:
         outcome: Outcome = "refused" if isinstance(error, RefusedError) else "unusable"
         said = json.dumps([error.message, error.where, error.next_step])
@@ -108,7 +108,7 @@ def keep_error(db: sqlite3.Connection, ask: AskRecord, error: AnsweredError, cos
 
 
 def renew(db: sqlite3.Connection, owner: ResourceId, versions: Mapping[str, str | None]) -> int:
-    """These versions hold for the owner from now on (None: the document is gone). Deletes its answers made from others; how many."""
+    """Sets the owner's current versions (None: the document was deleted). Deletes its answers based on others; returns how many."""
     wanted = json.dumps(list(versions.items()))
     db.execute(
         "INSERT INTO current_versions (owner, document, version) "
@@ -125,9 +125,9 @@ def renew(db: sqlite3.Connection, owner: ResourceId, versions: Mapping[str, str 
 
 
 def prune(db: sqlite3.Connection, owner: ResourceId, committed: int, keep: Keep, now_ms: int) -> int:
-    """Deletes up to `PRUNED_AT_ONCE` of the owner's outcomes that are too old or beyond the bound of bytes; how many.
+    """Deletes up to `PRUNED_AT_ONCE` of the owner's outcomes that are too old or exceed the byte limit; returns how many.
 
-    Outcomes of prompts at `committed` or behind it stay: those prompts still need them.
+    Outcomes of prompts at or after `committed` stay: those prompts still need them.
     """
     found = db.execute(_TO_PRUNE, {
         "owner": str(owner), "committed": committed, "bytes": keep.bytes, "oldest": now_ms - keep.age_ms,
@@ -140,7 +140,7 @@ _OUTDATED = """
 SELECT 1 FROM current_versions AS now, json_each(?2) AS cite
 WHERE now.owner = ?1 AND now.document = cite.value ->> 0 AND now.version IS NOT cite.value ->> 1 LIMIT 1
 """
-"""Whether any of the citations (JSON: [[document, version], …]) no longer holds for the owner."""
+"""Whether any of the citations (JSON: [[document, version], …]) is outdated for the owner."""
 _TO_PRUNE = """
 SELECT id FROM (
   SELECT id, place, answered_at_ms, SUM(size) OVER (ORDER BY answered_at_ms DESC, id DESC) AS so_far

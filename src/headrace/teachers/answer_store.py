@@ -1,6 +1,6 @@
-"""The store of answers: one file that holds the ledger and the answer cache, so that one transaction settles a call.
+"""The answer store: one file with the ledger and the answer cache, so that one transaction settles a call.
 
-May be used by several processes at once. What it costs is in `ledger.py`, what was said in `answer_cache.py`.
+Several processes may use it at once. Costs are in `ledger.py`, answers in `answer_cache.py`.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ class AnswerStore:
     """Opened on `STATE/teachers.sqlite`; used from one event loop."""
 
     def __init__(self, path: Path, *, executor: Executor | None = None) -> None:
-        """Creates the file where it is missing; errors are those of `open_store_file`. `executor` runs the transactions."""
+        """Creates the file if needed; errors as in `open_store_file`. `executor` runs the transactions."""
         self._path = path
         self._file = open_store_file(path)
         self._commits = GroupCommit(self._file, executor)
 
     def given(self, ask: AskRecord) -> StoredAnswer | AnsweredError | None:
-        """The outcome that this very ask has paid for already."""
+        """The outcome that this ask has already paid for."""
         return self._read(lambda db: answer_cache.given(db, ask))
 
     def cached(self, ask: AskRecord) -> StoredAnswer | None:
@@ -41,19 +41,19 @@ class AnswerStore:
         return self._read(lambda db: answer_cache.cached(db, ask))
 
     def spent(self, owner: ResourceId) -> Spending:
-        """What this owner has spent, all processes together."""
+        """What this owner has spent across all processes."""
         return self._read(
             lambda db: ledger.spending_of(db.execute(ledger.SPENDING, (str(owner),)).fetchone()),
         )
 
     async def count_cached(self, owner: ResourceId) -> None:
-        """One more ask was answered from the cache."""
+        """Counts an ask answered from the cache."""
         await self._commits.submit(lambda db: ledger.add(db, str(owner), cached=1))
 
     async def reserve(
         self, owner: ResourceId, cost: Cost, budget: Budget, now_ms: int, expires_at_ms: int
     ) -> Reservation:
-        """Commits that up to `cost` may be spent; BudgetSpentError where that passes the budget."""
+        """Reserves `cost`; BudgetSpentError if it would exceed the budget."""
         failpoint("teacher.reserve.before")
         future = self._commits.enqueue(lambda db: ledger.reserve(db, str(owner), cost, budget, now_ms, expires_at_ms))
         try:
@@ -71,11 +71,11 @@ class AnswerStore:
         await self._commits.submit(lambda db: ledger.release(db, reservation))
 
     async def lose(self, reservation: Reservation) -> None:
-        """The request left and no whole answer came back."""
+        """The request was sent but no complete answer arrived."""
         await self._commits.submit(lambda db: ledger.lose(db, reservation))
 
     async def settle(self, reservation: Reservation, ask: AskRecord, answer: StoredAnswer, now_ms: int) -> None:
-        """Replaces the reservation by the true cost and keeps the answer."""
+        """Replaces the reservation with the actual cost and stores the answer."""
         failpoint("teacher.answer.before")
 
         def work(db: sqlite3.Connection) -> None:
@@ -88,7 +88,7 @@ class AnswerStore:
     async def settle_error(
         self, reservation: Reservation, ask: AskRecord, error: AnsweredError, cost: Cost, now_ms: int
     ) -> None:
-        """The same for a call that was billed and gave no answer to use."""
+        """The same for a call that was billed but gave no usable answer."""
         failpoint("teacher.answer.before")
 
         def work(db: sqlite3.Connection) -> None:
@@ -103,9 +103,9 @@ class AnswerStore:
         await self._commits.submit(lambda db: answer_cache.keep_error(db, ask, error, ledger.NOTHING, now_ms))
 
     async def renew(self, owner: ResourceId, versions: Mapping[str, str | None]) -> int:
-        """From now on these versions hold for the owner, by document; None: the document is gone.
+        """Sets the owner's current document versions; None: the document was deleted.
 
-        Deletes its answers made from any other version of them, and keeps none in future; how many there were.
+        Deletes its answers based on any other version and stores no more of them; returns how many were deleted.
         """
         failpoint("teacher.renew.before")
         deleted = await self._commits.submit(lambda db: answer_cache.renew(db, owner, versions))
@@ -113,11 +113,11 @@ class AnswerStore:
         return deleted
 
     async def reconcile(self, now_ms: int) -> int:
-        """Counts reservations that have expired as lost to a kill; how many."""
+        """Counts expired reservations as lost to a kill; returns how many."""
         return await self._commits.submit(lambda db: ledger.expire(db, now_ms))
 
     async def prune(self, owner: ResourceId, committed: int, keep: Keep, now_ms: int) -> int:
-        """Deletes what passes the bounds and no prompt from `committed` on needs; how many."""
+        """Deletes what exceeds the limits and no prompt from `committed` on needs; returns how many."""
         pruned = 0
         while count := await self._commits.submit(
             lambda db: answer_cache.prune(db, owner, committed, keep, now_ms),
@@ -126,12 +126,12 @@ class AnswerStore:
         return pruned
 
     async def close(self) -> None:
-        """Writes what waits, then closes the file."""
+        """Writes pending changes, then closes the file."""
         if await self._commits.close():
             self._file.close()
 
     def _take_back(self, future: "asyncio.Future[Any]") -> None:
-        """The caller was cancelled between asking for a reservation and getting it: no call was made."""
+        """The caller was cancelled between requesting a reservation and getting it: no call was made."""
         if not future.cancelled() and future.exception() is None and isinstance(future.result(), Reservation):
             reservation = cast("Reservation", future.result())
             self._commits.enqueue(lambda db: ledger.release(db, reservation))
@@ -145,16 +145,16 @@ class AnswerStore:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the store holds of one owner."""
+    """The store's contents for one owner."""
 
     outcomes: int = 0
     bytes: int = 0
-    """Of their texts."""
+    """Bytes of text."""
     spending: Spending = Spending()
 
 
 def kept(path: Path, owner: ResourceId) -> Kept:
-    """What the store holds of an owner; nothing where there is no file."""
+    """The store's contents for an owner; empty if there is no file."""
     if not path.exists():
         return Kept()
     file = open_store_file(path)
@@ -171,9 +171,9 @@ def kept(path: Path, owner: ResourceId) -> Kept:
 
 
 def forget(path: Path, owner: ResourceId, *, spending: bool) -> int:
-    """Deletes the owner's outcomes and, with `spending`, its accounts; bytes of text that were deleted.
+    """Deletes the owner's outcomes and, with `spending`, its accounts; returns the bytes of text deleted.
 
-    For a reset of labels, which asks and pays again, and for purging a resource. Stop the owner's stages first.
+    For resetting labels, which asks and pays again, and for purging a resource. Stop the owner's stages first.
     """
     if not path.exists():
         return 0

@@ -1,6 +1,6 @@
 """Anthropic's Messages API through the official SDK.
 
-The SDK's current version has no temperature: the models decide themselves, and answers may differ from call to call.
+The current SDK has no temperature setting: the model chooses, and answers may differ between calls.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ _DECODER = msgspec.json.Decoder(_Reply)
 
 
 def open_teacher(options: TeacherOptions) -> "AnthropicTeacher":
-    """A teacher of `modelProvider: Anthropic`. InvalidDeclarationError where the template is wrong."""
+    """A teacher for `modelProvider: Anthropic`. InvalidDeclarationError if the template is wrong."""
     template = read_template(options, AnthropicTemplate)
     key = template.apikey.get_secret_value()
     client = anthropic.AsyncAnthropic(
@@ -104,7 +104,7 @@ class AnthropicTeacher:
         cached_tokens = (counts.cache_creation_input_tokens or 0) + (counts.cache_read_input_tokens or 0)
         usage = Usage(counts.input_tokens + cached_tokens, counts.output_tokens)
         if reply.stop_reason == "refusal":
-            raise RefusedError("the teacher refused", where=self._where, billed=usage)
+            raise RefusedError("the teacher refused to answer", where=self._where, billed=usage)
         if reply.stop_reason in _CUT_OFF:
             raise UnusableAnswerError(f"the answer was cut off ({reply.stop_reason})", where=self._where, billed=usage)
         text = "".join(block.text for block in reply.content if block.type == "text")

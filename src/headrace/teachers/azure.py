@@ -10,7 +10,7 @@ from headrace.teachers.transport import call_timeout
 
 
 def open_teacher(options: TeacherOptions) -> ChatTeacher:
-    """A teacher of `modelProvider: AzureOpenAI`; the deployment is its model."""
+    """A teacher for `modelProvider: AzureOpenAI`; the deployment is its model."""
     template = read_template(options, AzureOpenAITemplate)
     key = template.apikey.get_secret_value()
     client = openai.AsyncAzureOpenAI(

@@ -1,4 +1,4 @@
-"""Calls to a teacher: at the allowed pace, within the budget, repeated after failures, each between a reservation and its settlement."""
+"""Calls to a teacher: at the allowed pace, within the budget, retried after failures, each with a reservation and a settlement."""
 
 import asyncio
 import math
@@ -24,16 +24,16 @@ from headrace.teachers.teacher import (
 )
 
 _TOKENS_PER_MESSAGE = 16
-"""Upper bound of what a chat template adds around a message."""
+"""Upper bound of the tokens a chat template adds per message."""
 _BYTES_PER_TOKEN = 4
-"""Usual length of a token, for pacing only; the budget counts every byte as a token, which is an upper bound."""
+"""Typical bytes per token, for pacing only; the budget counts every byte as a token, an upper bound."""
 WRITE_AGAIN_SECONDS = 0.5
-"""Between two tries to write down what came of a call."""
+"""Between attempts to record a call's outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is sent for an ask."""
+    """The request for an ask."""
 
     ask: AskRecord
     messages: Sequence[Message]
@@ -52,18 +52,18 @@ class Calls:
         self._jitter = random.Random(options.seed)
         self._out: set[asyncio.Task[object] | None] = set()
         self.left = 0
-        """Calls that have left so far."""
+        """Calls sent so far."""
         self.last_answered = 0
-        """The number of the latest of them that was answered, be it with a refusal."""
+        """The number of the latest call that was answered, even with a refusal."""
 
     def is_out(self, task: "asyncio.Task[StoredAnswer]") -> bool:
-        """Whether the task has a call under way: its money is reserved, and an answer that arrives must be stored."""
+        """Whether the task has a call in progress: its money is reserved, and an answer that arrives must be stored."""
         return task in self._out
 
     async def persist(
         self, question: Question, *, wanted: Callable[[], bool] = lambda: True, attempts: int = 0
     ) -> StoredAnswer:
-        """Calls until an answer comes, the options (or `attempts`) say stop, nobody wants it any more, or the error is final."""
+        """Calls until an answer comes, the options (or `attempts`) say stop, nobody wants the answer any more, or the error is final."""
         attempts = attempts or self._options.attempts
         started: float | None = None
         attempt = billed = 0
@@ -87,7 +87,7 @@ class Calls:
             await asyncio.sleep(wait)
 
     def _wait_after(self, error: TeacherUnavailableError, attempt: int) -> float:
-        """What the teacher asked for, else exponential back-off with jitter: half of it fixed, half drawn."""
+        """The pause the teacher requested, otherwise exponential back-off, half of it random jitter."""
         if error.retry_after_seconds is not None:
             return error.retry_after_seconds
         options = self._options
@@ -95,7 +95,7 @@ class Calls:
         return backoff * (0.5 + 0.5 * self._jitter.random())
 
     async def _call(self, question: Question, give_up_seconds: float) -> StoredAnswer:
-        """One call, from the gate to its settlement."""
+        """One call, from the rate limiter to its settlement."""
         estimate = self._upper_estimate(question)
         tokens = estimate.input_tokens / _BYTES_PER_TOKEN + question.max_output_tokens
         await self._gate.enter(tokens, give_up_seconds)
@@ -123,9 +123,9 @@ class Calls:
         return stored
 
     async def _answer(self, reservation: Reservation, question: Question, number: int) -> TeacherAnswer:
-        """Calls the teacher; where no answer comes, the reservation becomes what the failure cost.
+        """Calls the teacher; if no answer comes, settles the reservation at the failure's cost.
 
-        It stays open where the call was cancelled half-way, and is lost once it expires.
+        If the call was cancelled midway, the reservation stays open and counts as lost once it expires.
         """
         store = self._store
         try:
@@ -154,12 +154,12 @@ class Calls:
             raise
 
     def _upper_estimate(self, question: Question) -> Cost:
-        """No tokenizer makes more tokens than a text has bytes."""
+        """No tokenizer produces more tokens than a text has bytes."""
         length = sum(len(message.content.encode()) + _TOKENS_PER_MESSAGE for message in question.messages)
         return self._cost(length, question.max_output_tokens)
 
     def _cost(self, input_tokens: int, output_tokens: int) -> Cost:
-        """Dollars per million tokens are thousands of nano-dollars per token; a fraction counts as a whole one."""
+        """Dollars per million tokens equal thousands of nano-dollars per token; fractions round up."""
         options = self._options
         nano_usd = 1000 * (
             input_tokens * options.usd_per_million_input_tokens + output_tokens * options.usd_per_million_output_tokens
@@ -168,7 +168,7 @@ class Calls:
 
 
 async def _until_written(write: Callable[[], Awaitable[None]]) -> None:
-    """What came of a call is held until the disk takes it: it was paid for."""
+    """Retries recording an outcome until the disk accepts it: it was paid for."""
     while True:
         try:
             return await write()

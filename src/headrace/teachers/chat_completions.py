@@ -1,4 +1,4 @@
-"""OpenAI's chat completions protocol: the request that is sent and the reading of what comes back. Loads no SDK."""
+"""OpenAI's chat completions protocol: builds requests and parses responses. Loads no SDK."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from headrace.teachers.teacher import RefusedError, TeacherAnswer, UnusableAnswe
 
 TEMPERATURE = 0
 SAMPLING: Mapping[str, str] = {"temperature": str(TEMPERATURE)}
-"""What requests ask for, as part of a teacher's identity."""
+"""Request parameters, as part of a teacher's identity."""
 
 
 class _ReplyMessage(msgspec.Struct):
@@ -40,10 +40,10 @@ _DECODER = msgspec.json.Decoder(_Completion)
 
 
 class ChatRequest:
-    """Writes request bodies; learns which parameters this model does not take.
+    """Builds request bodies; learns which parameters this model does not accept.
 
-    Models differ in how they name the limit (`max_tokens`, `max_completion_tokens`) and some refuse `temperature`:
-    the endpoint says so with `unsupported_parameter` or `unsupported_value`, and the next body leaves it out.
+    Models differ in how they name the limit (`max_tokens`, `max_completion_tokens`) and some reject `temperature`:
+    the endpoint reports `unsupported_parameter` or `unsupported_value`, and the next body omits it.
     """
 
     def __init__(self, model: str, *, limit_name: str = "max_tokens") -> None:
@@ -63,7 +63,7 @@ class ChatRequest:
         return body
 
     def adapts_to(self, error: Mapping[str, Any], sent: Mapping[str, object]) -> bool:
-        """Whether the next body avoids what a 400's `error` object complains about in the body that was sent."""
+        """Whether the next body omits what a 400's `error` object complains about."""
         if error.get("code") not in {"unsupported_parameter", "unsupported_value"}:
             return False
         param = error.get("param")
@@ -90,9 +90,9 @@ def read_answer(
     usage = Usage(counts.prompt_tokens, counts.completion_tokens) if completion.usage else None
     if choice.message.refusal or choice.finish_reason == "content_filter":
         why = choice.message.refusal or "content filter"
-        raise RefusedError(f"the teacher refused: {failures.scrubbed(why)}", where=where, billed=usage)
+        raise RefusedError(f"the teacher refused to answer: {failures.scrubbed(why)}", where=where, billed=usage)
     if choice.finish_reason == "length":
-        raise UnusableAnswerError("the answer was cut off at the limit of tokens", where=where, billed=usage)
+        raise UnusableAnswerError("the answer was cut off at the token limit", where=where, billed=usage)
     text = choice.message.content or ""
     if not text.strip():
         raise UnusableAnswerError("the answer is empty", where=where, billed=usage)
@@ -101,7 +101,7 @@ def read_answer(
 
 
 def failed_reply(status: int, body: object, headers: Mapping[str, str]) -> FailedReply:
-    """The parts of an error response: OpenAI's `error` object where there is one, else the text."""
+    """The parts of an error response: OpenAI's `error` object if there is one, otherwise the text."""
     error = error_object(body)
     inner: Any = error.get("innererror")
     codes = [str(part.get("code") or "") for part in (inner, error) if isinstance(part, Mapping)]
@@ -111,7 +111,7 @@ def failed_reply(status: int, body: object, headers: Mapping[str, str]) -> Faile
 
 
 def error_object(body: object) -> Mapping[str, Any]:
-    """The `error` object of an error's body; some clients hand over the object itself."""
+    """The `error` object in an error body; some clients pass the object itself."""
     if not isinstance(body, Mapping):
         return {}
     error: Any = body.get("error", body)

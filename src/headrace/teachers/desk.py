@@ -25,7 +25,7 @@ _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 @dataclass(frozen=True, slots=True)
 class DeskAnswer:
-    """An answer, and what it cost the owner that asked."""
+    """An answer, and its cost to the owner that asked."""
 
     text: str
     model: str
@@ -35,14 +35,14 @@ class DeskAnswer:
 
 @dataclass(slots=True)
 class _Asking:
-    """An ask on its way, and how many wait for it."""
+    """A pending ask, and how many callers wait for it."""
 
     task: "asyncio.Task[StoredAnswer]"
     waiters: int = 0
 
 
 class TeacherDesk:
-    """Used from one event loop. Owns its teacher and its store; the stores of several desks may be one file."""
+    """Used from one event loop. Owns its teacher and its store; several desks' stores may share a file."""
 
     def __init__(self, teacher: Teacher, options: DeskOptions, store: AnswerStore, clock: Clock = SYSTEM_CLOCK) -> None:
         self._teacher, self._options, self._store, self._clock = teacher, options, store, clock
@@ -52,12 +52,12 @@ class TeacherDesk:
 
     @property
     def calls_left(self) -> int:
-        """Calls that have left so far; they are numbered from 1."""
+        """Calls sent so far, numbered from 1."""
         return self._calls.left
 
     @property
     def last_answered(self) -> int:
-        """The number of the latest call that was answered, be it with a refusal; 0: none."""
+        """The number of the latest call that was answered, even with a refusal; 0: none."""
         return self._calls.last_answered
 
     async def ask(
@@ -72,16 +72,16 @@ class TeacherDesk:
         fresh: bool = False,
         apart: bool = False,
     ) -> DeskAnswer:
-        """The teacher's answer to this prompt, from the cache where it has been given before.
+        """The teacher's answer to this prompt, from the cache if it has been given before.
 
-        `cites`: the document versions that the prompt was made from; only a prompt made from the same ones is the same, and
-        `renew` says which hold. `ask_id`: the prompt's own id; asking again with the same one, after a crash say, gives the
+        `cites`: the document versions in the prompt; prompts are equal only if these are equal too, and
+        `renew` sets the current ones. `ask_id`: the prompt's id; asking again with the same one, for example after a crash, gives the
         same answer at the same price as the first time, not marked as cached, or the same refusal. `place`: the prompt's offset,
-        by which `prune` knows that it is not committed yet. `fresh`: does not take an answer that was given to another ask; the
+        by which `prune` knows that it is not committed yet. `fresh`: ignores answers given to other asks; the
         new one replaces it in the cache. `apart`: takes known answers, but what it pays for is known only to others who ask apart,
-        so that nobody's price depends on who came first.
+        so that no ask's price depends on the order of arrival.
 
-        Raises what `teacher.py` draws: TeacherUnavailableError only after `attempts` calls or `give_up_seconds`.
+        Raises the errors listed in `teacher.py`: TeacherUnavailableError only after `attempts` calls or `give_up_seconds`.
         """
         known = AskRecord(
             self.key(owner.namespace, messages, max_output_tokens, cites), owner, ask_id, tuple(cites), place
@@ -102,33 +102,33 @@ class TeacherDesk:
     def key(
         self, namespace: str, messages: Sequence[Message], max_output_tokens: int, cites: Sequence[Cite] = ()
     ) -> str:
-        """The hash of all that an answer depends on (BLAKE2b, 16 bytes, hexadecimal).
+        """The hash of everything an answer depends on (BLAKE2b, 16 bytes, hexadecimal).
 
         Namespace, provider, the teacher's identity (endpoint, model, API version, sampling), messages, limit of output tokens, cited
-        versions. An edit elsewhere in a cited document leaves the text of a prompt as it was; it is asked again all the same.
+        versions. An edit elsewhere in a cited document leaves the prompt's text unchanged; it is still asked again.
         """
         teacher = (namespace, self._options.provider, dict(self._teacher.identity))
         prompt = (teacher, messages, max_output_tokens, sorted(set(cites)))
         return hashlib.blake2b(_ENCODER.encode(prompt), digest_size=16).hexdigest()
 
     async def probe(self, owner: ResourceId) -> None:
-        """One small call, charged to the owner: is the teacher well? Raises what `teacher.py` draws where it is not."""
+        """A health check: one small call, charged to the owner. Raises the errors listed in `teacher.py`."""
         ask = AskRecord("probe", owner)
         await self._calls.persist(Question(ask, PROBE, PROBE_TOKENS), attempts=1)
 
     async def renew(self, owner: ResourceId, versions: Mapping[str, str | None]) -> int:
-        """These versions hold from now on, by document (None: it is gone); the owner's answers made from others are not used again.
+        """Sets the current versions by document (None: deleted); the owner's answers based on others are not used again.
 
-        How many were kept until now. An answer on its way that cites another version is given to its asker, and not kept.
+        Returns how many were stored. A pending answer that cites another version is returned to its asker but not stored.
         """
         return await self._store.renew(owner, versions)
 
     async def reconcile(self) -> int:
-        """Counts the reservations that dead processes left as lost, once they have expired; how many."""
+        """Counts expired reservations of dead processes as lost; returns how many."""
         return await self._store.reconcile(self._clock.now_ms())
 
     async def prune(self, owner: ResourceId, committed: int) -> int:
-        """Deletes the owner's answers that pass the bounds, but none of prompts at or behind the offset `committed`; how many."""
+        """Deletes the owner's answers that exceed the limits, except for prompts at or after the offset `committed`; returns how many."""
         return await self._store.prune(owner, committed, self._options.keep, self._clock.now_ms())
 
     def spent(self, owner: ResourceId) -> Spending:
@@ -136,7 +136,7 @@ class TeacherDesk:
         return self._store.spent(owner)
 
     async def close(self, grace_seconds: float = 0.0) -> None:
-        """Gives calls that have left so long to arrive and be stored, cancels all others, then closes the teacher and the store."""
+        """Waits up to this long for calls in progress, cancels all others, then closes the teacher and the store."""
         self._closing = True
         tasks = [asking.task for asking in self._on_the_way.values()]
         out = [task for task in tasks if self._calls.is_out(task)]
@@ -152,7 +152,7 @@ class TeacherDesk:
         await self._store.close()
 
     async def _lead(self, question: Question) -> StoredAnswer:
-        """Asks for everybody who comes with this prompt while the answer is on its way."""
+        """Asks for every caller that arrives with this prompt while the answer is pending."""
         name = (question.ask.owner, question.ask.key)
         asking: _Asking
 
@@ -166,13 +166,13 @@ class TeacherDesk:
             if self._on_the_way.get(name) is asking:
                 del self._on_the_way[name]
             if not task.cancelled():
-                task.exception()  # those who waited have it; nobody may be left
+                task.exception()  # waiting callers have received it; there may be none left
 
         asking.task.add_done_callback(arrived)
         return await self._wait_for(asking)
 
     async def _follow(self, asking: _Asking, ask: AskRecord) -> StoredAnswer:
-        """Waits for what another ask pays for. A refusal is this ask's own outcome too."""
+        """Waits for an answer that another ask pays for. A refusal is this ask's own outcome too."""
         try:
             return await self._wait_for(asking)
         except AnsweredError as error:
@@ -180,7 +180,7 @@ class TeacherDesk:
             raise
 
     async def _wait_for(self, asking: _Asking) -> StoredAnswer:
-        """Where nobody waits any more, a call that has left goes on to its end; what has not left is not sent."""
+        """If no caller waits any more, a call in progress finishes; a call not yet sent is dropped."""
         asking.waiters += 1
         try:
             return await asyncio.shield(asking.task)

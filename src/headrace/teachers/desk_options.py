@@ -6,7 +6,7 @@ from headrace.teachers.answer_cache import Keep
 from headrace.teachers.teacher import TeacherOptions
 
 _CALLS_IN_ONE = 4
-"""Requests that one call may take, at most, while a client learns which parameters its model does not take."""
+"""Maximum requests per call while a client learns which parameters its model does not accept."""
 _MARGIN_SECONDS = 60.0
 DEFAULT_KEEP = Keep()
 
@@ -19,25 +19,25 @@ class DeskOptions:
     """Part of the cache key, beside the teacher's identity."""
     concurrency: int = 16
     requests_per_minute: float = 0.0
-    """0: no limit but the provider's own."""
+    """0: only the provider's own limit."""
     budget_tokens: int = 0
-    """Tokens, input and output together, that each owner may spend; 0: no limit."""
+    """Tokens, input plus output, that each owner may spend; 0: unlimited."""
     budget_usd: float = 0.0
     usd_per_million_input_tokens: float = 0.0
     usd_per_million_output_tokens: float = 0.0
     attempts: int = 6
-    """Calls for one ask until the caller learns of the failure."""
+    """Calls for one ask before the caller sees the failure."""
     billed_attempts: int = 2
-    """The same for calls that may be billed although no whole answer came."""
+    """The same for calls that may be billed although no complete answer arrived."""
     give_up_seconds: float = 30.0
-    """The same as a time, from the first call on."""
+    """The same as a time limit, from the first call on."""
     first_backoff_seconds: float = 0.25
     longest_backoff_seconds: float = 8.0
     reservation_seconds: float = 300.0
-    """After so long without an answer a reservation counts as lost. Must exceed the longest call."""
+    """When a reservation without an answer counts as lost. Must exceed the longest call."""
     keep: Keep = DEFAULT_KEEP
     seed: int = 0
-    """Of the jitter."""
+    """Seed of the jitter."""
 
 
 def desk_options(
@@ -50,7 +50,7 @@ def desk_options(
     give_up_seconds: float = 30.0,
     keep: Keep = DEFAULT_KEEP,
 ) -> DeskOptions:
-    """The options of a desk in front of this MegaModel."""
+    """A desk's options for this MegaModel."""
     return DeskOptions(
         provider=teacher.provider,
         concurrency=concurrency,

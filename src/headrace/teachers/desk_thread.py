@@ -1,4 +1,4 @@
-"""A desk on an event loop in a thread of its own, so that answers arrive and are stored while its owner waits, commits or pauses."""
+"""A desk on an event loop in its own thread, so that answers arrive and are stored while its owner waits, commits or pauses."""
 
 import asyncio
 import threading
@@ -13,16 +13,16 @@ Result = TypeVar("Result")
 
 
 class RunningDesk(Protocol):
-    """A desk whose event loop somebody runs."""
+    """A desk whose event loop another thread runs."""
 
     @property
     def calls_left(self) -> int:
-        """As the desk's."""
+        """See the desk."""
         ...
 
     @property
     def last_answered(self) -> int:
-        """As the desk's."""
+        """See the desk."""
         ...
 
     def submit(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> "Future[Result]":
@@ -30,19 +30,19 @@ class RunningDesk(Protocol):
         ...
 
     def run(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
-        """Does the work on the loop and waits for it."""
+        """Runs the work on the loop and waits for it."""
         ...
 
     def wait(self, futures: "Collection[Future[Any]]", timeout_seconds: float) -> None:
-        """Until one of them is done, or the time is up."""
+        """Waits until one of them is done or the time is up."""
         ...
 
     def check(self) -> None:
-        """Raises what ended the loop, where something did that is no `Exception`."""
+        """Raises the error that ended the loop, if it was not an `Exception`."""
         ...
 
     def close(self, grace_seconds: float) -> None:
-        """Gives calls that have left so long to arrive and be stored, then ends everything."""
+        """Waits up to this long for calls in progress to arrive and be stored, then stops everything."""
         ...
 
 
@@ -99,7 +99,7 @@ class DeskThread:
         self._loop.run_until_complete(self._end.wait())
 
     async def _guarded(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
-        """An error beyond `Exception` ends the process, or would: nothing is sent or stored after it."""
+        """An error beyond `Exception` ends the process: nothing is sent or stored after it."""
         try:
             return await work(self._desk)
         except (Exception, asyncio.CancelledError):
@@ -111,7 +111,7 @@ class DeskThread:
 
 
 async def end_tasks() -> None:
-    """Cancels what still waits, such as asks that nobody collects any more."""
+    """Cancels pending work, such as asks whose answers nobody collects any more."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

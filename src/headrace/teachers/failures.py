@@ -1,13 +1,13 @@
-"""Turns what went wrong at a provider into the errors of the port, without ever repeating a key.
+"""Turns provider failures into the port's errors, without ever repeating a key.
 
 | what happened | error |
 | --- | --- |
-| 408, 409, 425, 429, 5xx (529 too), no connection, time is up, connection cut, a body that is not the protocol's | TeacherUnavailableError |
-| the prompt is longer than the model takes, content filter | RefusedError |
+| 408, 409, 425, 429, 5xx (529 too), no connection, timeout, broken connection, a body that does not follow the protocol | TeacherUnavailableError |
+| the prompt is longer than the model accepts, content filter | RefusedError |
 | any other 4xx or 3xx: key, model, address, request | TeacherRejectedError |
 
-A malformed body counts as an outage, not as an answer: it comes from a broken proxy or a server that restarts, which
-may mend; the row waits and is asked again.
+A malformed body counts as an outage, not as an answer: it comes from a broken proxy or a restarting server, which
+may recover; the row waits and is asked again.
 """
 
 from collections.abc import Mapping
@@ -40,11 +40,11 @@ class FailedReply:
     headers: Mapping[str, str] | None = None
     """Names in lower case."""
     retry_after_seconds: float | None = None
-    """Where the body and not a header says it."""
+    """Where the body specifies it instead of a header."""
 
 
 class Failures:
-    """Makes the errors of one MegaModel; `key` is cut out of everything they say."""
+    """Creates the errors of one MegaModel; `key` is removed from every text."""
 
     def __init__(self, where: str, key: str) -> None:
         self._where = where
@@ -63,38 +63,40 @@ class Failures:
                 said, where=self._where, retry_after_seconds=wait, rate_limited=reply.status == 429
             )
         if reply.status == 413 or reply.code in _TOO_LONG_CODES or _says_too_long(reply.message):
-            return RefusedError(said, where=self._where, next_step="shorten the prompt")
+            return RefusedError(
+                said, where=self._where, next_step="shorten the prompt, or check the provider's content filter"
+            )
         return TeacherRejectedError(
             said, where=self._where, next_step=_NEXT_STEPS.get(reply.status, "check the MegaModel's modelTemplate")
         )
 
     def no_connection(self, why: str) -> TeacherUnavailableError:
         """Nothing was sent."""
-        return TeacherUnavailableError(f"no connection to the teacher: {self.scrubbed(why)}", where=self._where)
+        return TeacherUnavailableError(f"cannot connect to the teacher: {self.scrubbed(why)}", where=self._where)
 
     def broken(self, why: str) -> TeacherUnavailableError:
-        """The request had left, and no whole answer came back."""
+        """The request was sent but no complete answer arrived."""
         return TeacherUnavailableError(
             f"the teacher's answer did not arrive: {self.scrubbed(why)}", where=self._where, maybe_billed=True
         )
 
     def timed_out(self, seconds: float) -> TeacherUnavailableError:
-        """No whole answer within the time that a call may take."""
+        """No complete answer within a call's time limit."""
         return self.broken(f"no answer within {seconds:g} s")
 
     def malformed(self, why: str) -> TeacherUnavailableError:
-        """A body that is not what the protocol says."""
-        return self.broken(f"its body is not the provider's protocol ({why})")
+        """A body that does not follow the protocol."""
+        return self.broken(f"the response does not follow the provider's protocol ({why})")
 
     def scrubbed(self, text: str) -> str:
-        """The text without the key, cut after 300 characters."""
+        """The text without the key, truncated to 300 characters."""
         text = " ".join(text.split())
         if self._key:
             text = text.replace(self._key, "[key]")
         return text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]} …"
 
     def safe_cause(self, error: BaseException) -> BaseException | None:
-        """The driver's error, as the cause to raise from; None where it, or what it comes from, repeats the key."""
+        """The driver's error, as the cause to raise from; None if it, or its own cause, repeats the key."""
         seen: BaseException | None = error
         while seen is not None:
             if self._key and self._key in f"{seen} {seen!r}":

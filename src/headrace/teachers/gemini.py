@@ -1,4 +1,4 @@
-"""Google's Gemini API through the official SDK. It sends no headers about limits; a 429 says in its body when to come back."""
+"""Google's Gemini API through the official SDK. It sends no rate-limit headers; a 429 says in its body when to retry."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ _DECODER = msgspec.json.Decoder(_Reply)
 
 
 def open_teacher(options: TeacherOptions) -> "GeminiTeacher":
-    """A teacher of `modelProvider: Gemini`. InvalidDeclarationError where the template is wrong."""
+    """A teacher for `modelProvider: Gemini`. InvalidDeclarationError if the template is wrong."""
     return GeminiTeacher(read_template(options, GeminiTemplate), options)
 
 
@@ -74,7 +74,7 @@ class GeminiTeacher:
         self._where = f"MegaModel/{options.name}"
         self._failures = Failures(self._where, key)
         self._timeout_seconds = options.timeout_seconds
-        # A transport of its own, so that behaviour does not depend on what else is installed.
+        # Its own transport, so that behaviour does not depend on what else is installed.
         self._transport = httpx2.AsyncClient(timeout=options.timeout_seconds, follow_redirects=True)
         self._client = genai.Client(
             vertexai=False,
@@ -135,7 +135,7 @@ class GeminiTeacher:
         return TeacherAnswer(text, reply.model_version or self._model, spent.input_tokens, spent.output_tokens)
 
     def _refuse(self, reason: str, usage: Usage | None) -> NoReturn:
-        raise RefusedError(f"the teacher refused: {reason}", where=self._where, billed=usage)
+        raise RefusedError(f"the teacher refused to answer: {reason}", where=self._where, billed=usage)
 
     async def close(self) -> None:
         await self._client.aio.aclose()

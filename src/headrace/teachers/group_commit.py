@@ -1,4 +1,4 @@
-"""Transactions of one event loop's callers: while a thread writes one, the next one collects."""
+"""Group commit for callers on one event loop: while a thread writes one transaction, the next one collects."""
 
 import asyncio
 import sqlite3
@@ -17,7 +17,7 @@ class GroupCommit:
     """Used from one event loop. Several processes may write to the file."""
 
     def __init__(self, file: StoreFile, executor: Executor | None = None) -> None:
-        """`executor` runs the transactions; by default a thread of its own."""
+        """`executor` runs the transactions; default: its own thread."""
         self._file = file
         self._own_executor = executor is None
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="answer-store")
@@ -26,7 +26,7 @@ class GroupCommit:
         self._closed = False
 
     async def submit(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Runs the work in the next transaction, even if the caller is cancelled meanwhile."""
+        """Runs the work in the next transaction, even if the caller is cancelled."""
         return await asyncio.shield(self.enqueue(work))
 
     def enqueue(self, work: Callable[[sqlite3.Connection], Result]) -> "asyncio.Future[Result]":
@@ -42,7 +42,7 @@ class GroupCommit:
         return future
 
     async def close(self) -> bool:
-        """Writes what waits. False: it was closed before."""
+        """Writes pending work. False: already closed."""
         if self._closed:
             return False
         while self._writing is not None:
@@ -60,7 +60,7 @@ class GroupCommit:
                 results = await loop.run_in_executor(self._executor, self._commit, [work for work, _ in group])
             except asyncio.CancelledError:
                 raise
-            except BaseException as error:  # noqa: BLE001 every caller must hear of it
+            except BaseException as error:  # noqa: BLE001 every caller must receive it
                 for _, future in group:
                     future.set_exception(error)
             else:
@@ -87,6 +87,6 @@ class GroupCommit:
 
 
 def _looked_at(future: "asyncio.Future[Any]") -> None:
-    """Marks an error as seen: its caller may be gone, and asyncio would report it as lost."""
+    """Marks an error as retrieved: its caller may be gone, and asyncio would report it as never retrieved."""
     if not future.cancelled():
         future.exception()

@@ -1,16 +1,16 @@
-"""The ledger: what each owner's teacher has cost, what is reserved, what is lost.
+"""The ledger: what each owner's teacher has cost, what is reserved, and what is lost.
 
 A reservation is committed before a call and settled when the answer arrives. It ends in exactly one of four ways:
 
 | what happened | entry |
 | --- | --- |
 | an answer, a refusal or an unusable answer arrived | charged at its cost |
-| the request was not sent, or the teacher answered with an error | released |
-| the request left and no whole answer came back | lost as `broken`, at the upper estimate |
-| nothing was heard of it until it expired: its process was killed or cut it off | lost as `killed`, at the upper estimate |
+| the request was not sent, or the teacher returned an error | released |
+| the request was sent but no complete answer arrived | lost as `broken`, at the upper estimate |
+| it expired unsettled: its process was killed or abandoned it | lost as `killed`, at the upper estimate |
 
-What is lost counts against the budget, because the provider may bill it, and is shown apart. A reservation expires well after its
-call's timeout. Should its answer come after all, the loss is taken back and the call is charged. Money is counted in whole
+Losses count against the budget, because the provider may bill them, and are shown separately. A reservation expires well after its
+call's timeout. If its answer still arrives, the loss is reversed and the call is charged. Money is counted in whole
 nano-dollars. An owner is `Kind/namespace/name`.
 """
 
@@ -21,7 +21,7 @@ from typing import cast
 from headrace.teachers.teacher import BudgetSpentError
 
 LOST_KEPT_MS = 30 * 86_400_000
-"""How long a lost reservation is kept for an answer that comes late. Its sum is never dropped."""
+"""How long a lost reservation is kept for a late answer. Its sum is never dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ NOTHING = Cost(0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one owner may spend, ever; 0: no limit."""
+    """The most an owner may ever spend; 0: unlimited."""
 
     tokens: int = 0
     nano_usd: int = 0
@@ -59,11 +59,11 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What an owner's teacher has cost. Open reservations and lost calls stand apart, at their upper estimates."""
+    """The costs of an owner's teacher. Open reservations and lost calls are listed separately, at their upper estimates."""
 
     calls: int = 0
     cached: int = 0
-    """Asks that were answered from the cache."""
+    """Asks answered from the cache."""
     input_tokens: int = 0
     output_tokens: int = 0
     usd: float = 0.0
@@ -73,7 +73,7 @@ class Spending:
     killed_calls: int = 0
     """Calls whose process ended before their answer came."""
     broken_calls: int = 0
-    """Calls that were sent and brought no whole answer back."""
+    """Calls that were sent but brought no complete answer."""
     lost_tokens: int = 0
     lost_usd: float = 0.0
 
@@ -85,7 +85,7 @@ SPENDING = (
 
 
 def spending_of(row: tuple[int, ...] | None) -> Spending:
-    """What a row of `SPENDING` says."""
+    """Parses a row of `SPENDING`."""
     if row is None:
         return Spending()
     calls, cached, inputs, outputs, nano_usd, count, tokens, open_nano_usd, killed, broken, lost, lost_nano_usd = row
@@ -98,7 +98,7 @@ def spending_of(row: tuple[int, ...] | None) -> Spending:
 def reserve(
     db: sqlite3.Connection, owner: str, cost: Cost, budget: Budget, now_ms: int, expires_at_ms: int
 ) -> Reservation | BudgetSpentError:
-    """Reserves `cost`, unless that passes the budget together with all that is spent, open or lost."""
+    """Reserves `cost`, unless the total spent, reserved and lost would exceed the budget."""
     expire(db, now_ms)
     row = db.execute(
         "SELECT input_tokens + output_tokens + open_tokens + lost_tokens, nano_usd + open_nano_usd + lost_nano_usd, "
@@ -123,7 +123,7 @@ def reserve(
 
 
 def release(db: sqlite3.Connection, reservation: Reservation) -> bool:
-    """Takes the reservation back, or the loss that it became. False: it was settled before."""
+    """Reverses the reservation, or the loss that it became. False: it was already settled."""
     row = db.execute(
         "DELETE FROM reservations WHERE id = ? RETURNING lost_at_ms IS NOT NULL", (reservation.id,)
     ).fetchone()
@@ -147,14 +147,14 @@ def charge(db: sqlite3.Connection, reservation: Reservation, cost: Cost) -> None
 
 
 def lose(db: sqlite3.Connection, reservation: Reservation) -> None:
-    """The request left and no whole answer came back."""
+    """The request was sent but no complete answer arrived."""
     if release(db, reservation):
         cost = reservation.cost
         add(db, reservation.owner, broken_calls=1, lost_tokens=cost.tokens, lost_nano_usd=cost.nano_usd)
 
 
 def expire(db: sqlite3.Connection, now_ms: int) -> int:
-    """Counts every reservation that has expired, of all owners, as lost to a kill; how many."""
+    """Counts every expired reservation, of all owners, as lost to a kill; returns how many."""
     rows = db.execute(
         "UPDATE reservations SET lost_at_ms = ?1 WHERE lost_at_ms IS NULL AND expires_at_ms <= ?1 "
         "RETURNING owner, input_tokens + output_tokens, nano_usd",
@@ -183,7 +183,7 @@ def add(db: sqlite3.Connection, owner: str, **changes: int) -> None:
 
 def _budget_spent(owner: str, spent: str, lost: str, wanted: str) -> BudgetSpentError:
     return BudgetSpentError(
-        f"the budget is used up: {spent} are spent or reserved, {lost}and the next call may take {wanted}",
+        f"the budget is spent: {spent} are spent or reserved, {lost}and the next call may cost {wanted}",
         where=f"{owner}: spec.teacher.budget",
         next_step="raise spec.teacher.budget",
     )

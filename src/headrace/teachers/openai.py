@@ -16,16 +16,16 @@ from headrace.teachers.transport import call_timeout, lost
 
 
 def open_teacher(options: TeacherOptions) -> "ChatTeacher":
-    """A teacher of `modelProvider: OpenAI`. InvalidDeclarationError where the template is wrong."""
+    """A teacher for `modelProvider: OpenAI`. InvalidDeclarationError if the template is wrong."""
     template = read_template(options, OpenAITemplate)
     key = template.apikey.get_secret_value()
     client = openai.AsyncOpenAI(
-        api_key=key or "none",  # the SDK wants one even for servers that do not
+        api_key=key or "none",  # the SDK requires one even for servers that do not
         base_url=template.endpoint,
         max_retries=0,
         timeout=call_timeout(options.timeout_seconds),
     )
-    # OpenAI itself takes only the newer name with its newer models; compatible servers mostly know the older one.
+    # With its newer models OpenAI accepts only the newer name; compatible servers mostly know the older one.
     own = (urlsplit(template.endpoint).hostname or "").endswith("openai.com")
     request = chat_completions.ChatRequest(template.model, limit_name="max_completion_tokens" if own else "max_tokens")
     identity = {"endpoint": canonical_endpoint(template.endpoint), "model": template.model}
@@ -55,7 +55,7 @@ class ChatTeacher:
         return self._identity
 
     async def answer(self, messages: Sequence[Message], *, max_output_tokens: int) -> TeacherAnswer:
-        """Asks once; a parameter that the model does not take is left out and the request sent again."""
+        """Asks once; if the model does not accept a parameter, drops it and sends the request again."""
         while True:
             body = self._request.body(messages, max_output_tokens)
             try:
@@ -80,7 +80,7 @@ class ChatTeacher:
             )
 
     async def _post(self, body: dict[str, object]) -> httpx2.Response:
-        """The response as it came: the typed method spends half of a call's time on copying a body that is right already."""
+        """The raw response: the typed method spends half of a call's time copying an already valid body."""
         return await self._client.post("/chat/completions", body=body, cast_to=httpx2.Response)
 
     async def close(self) -> None:

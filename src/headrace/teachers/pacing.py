@@ -1,4 +1,4 @@
-"""When the next call may leave: requests per minute, the provider's own limits, pauses it asked for."""
+"""When the next call may be sent: requests per minute, the provider's own limits, requested pauses."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ class Pace:
         self._clock = clock
 
     async def take(self) -> None:
-        """Waits for a place; places are given in the order of asking."""
+        """Waits for a slot; slots are granted in order of arrival."""
         if not self._interval:
             return
         now = self._clock.monotonic()
@@ -30,14 +30,14 @@ class Pace:
 
 
 class Allowance:
-    """What the provider's headers said is left of one kind (requests or tokens), until it is filled again."""
+    """What the provider's headers report as remaining of one resource (requests or tokens), until it is refilled."""
 
     def __init__(self) -> None:
         self._left: float | None = None
         self._until = 0.0
 
     def learn(self, remaining: int | None, reset_seconds: float | None, in_flight: float, now: float) -> None:
-        """`in_flight` is what was sent meanwhile and may not be counted in `remaining` yet."""
+        """`in_flight` was sent in the meantime and may not be counted in `remaining` yet."""
         if remaining is not None and reset_seconds is not None:
             self._left, self._until = remaining - in_flight, now + reset_seconds
 
@@ -56,7 +56,7 @@ class Allowance:
 
 
 class Gate:
-    """One per teacher: all calls pass here."""
+    """One per teacher: every call passes through it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -68,16 +68,18 @@ class Gate:
         self._changed = asyncio.Event()
 
     async def enter(self, tokens: float, give_up_seconds: float) -> None:
-        """Waits until a call of about so many tokens may leave.
+        """Waits until a call of about this many tokens may be sent.
 
-        TeacherUnavailableError at once where the provider asks for a longer wait than `give_up_seconds`.
+        TeacherUnavailableError immediately if the provider requests a longer wait than `give_up_seconds`.
         """
         started = self._clock.monotonic()
         while (wait := self._wait_seconds(tokens)) > 0:
             waited = self._clock.monotonic() - started
             if waited + wait > give_up_seconds:
                 raise TeacherUnavailableError(
-                    f"the teacher's rate limit asks to wait {wait:.0f} s", retry_after_seconds=wait, rate_limited=True
+                    f"the teacher's rate limit requires a wait of {wait:.0f} s",
+                    retry_after_seconds=wait,
+                    rate_limited=True,
                 )
             await self._wait_for_change(wait)
         self._requests.take(1)
@@ -86,7 +88,7 @@ class Gate:
         self._tokens_in_flight += tokens
 
     def leave(self, tokens: float, limits: RateLimits | None = None) -> None:
-        """A call that entered is over; `limits` is what its response's headers said."""
+        """An admitted call is over; `limits` comes from its response's headers."""
         self._requests_in_flight -= 1
         self._tokens_in_flight -= tokens
         if limits is not None:
@@ -98,7 +100,7 @@ class Gate:
         self._wake()
 
     def pause(self, seconds: float) -> None:
-        """Nobody may leave for so long: the provider asked for it."""
+        """Blocks all calls for a pause that the provider requested."""
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
         self._wake()
 
@@ -109,7 +111,7 @@ class Gate:
         )
 
     async def _wait_for_change(self, seconds: float) -> None:
-        """A response that arrives meanwhile may say that there is room again."""
+        """A response that arrives in the meantime may lift the block."""
         changed = self._changed
         try:
             async with asyncio.timeout(seconds):

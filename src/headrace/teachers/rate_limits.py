@@ -1,4 +1,4 @@
-"""Reads what providers' response headers say about limits and waiting."""
+"""Parses providers' response headers about limits and waiting."""
 
 import re
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _EPOCH_FROM = 1_000_000_000
-"""A bare number from here on is a moment in seconds since 1970, not a wait."""
+"""A bare number from here on is a time in seconds since 1970, not a wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderNames:
-    """Where one provider writes its limits, in lower case."""
+    """Where a provider reports its limits, in lower case."""
 
     requests_remaining: str
     requests_reset: str
@@ -41,7 +41,7 @@ ANTHROPIC = HeaderNames(
 
 
 def read_limits(headers: Mapping[str, str], names: HeaderNames) -> RateLimits:
-    """What is left by `headers` (looked up in lower case); what is absent or does not parse is None."""
+    """The remaining quota in `headers` (looked up in lower case); absent or unparsable values are None."""
     remaining = headers.get(names.requests_remaining), headers.get(names.tokens_remaining)
     if remaining == (None, None):
         return RateLimits()
@@ -55,7 +55,7 @@ def read_limits(headers: Mapping[str, str], names: HeaderNames) -> RateLimits:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """How long the other side asks to wait: `retry-after-ms`, else `retry-after` as seconds or as a date."""
+    """The wait that the server requests: `retry-after-ms`, otherwise `retry-after` as seconds or as a date."""
     milliseconds = headers.get("retry-after-ms", "").strip()
     if _NUMBER.fullmatch(milliseconds):
         return float(milliseconds) / 1000
@@ -86,7 +86,7 @@ def _instant_ms(text: str) -> float | None:
 
 
 def _now_ms(headers: Mapping[str, str]) -> int:
-    """The server's own clock where it tells it, so that a skewed clock here does no harm."""
+    """The server's own clock if it reports one, so that a skewed local clock does no harm."""
     at_ms = _instant_ms(headers.get("date", ""))
     return SYSTEM_CLOCK.now_ms() if at_ms is None else int(at_ms)
 

@@ -10,19 +10,19 @@ GROUP = "headrace.teachers"
 
 
 def providers() -> tuple[str, ...]:
-    """The values that `modelProvider` may have here, sorted."""
+    """The values allowed for `modelProvider` here, sorted."""
     return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
 
 
 def open_teacher(options: TeacherOptions) -> Teacher:
-    """The client of `options.provider`.
+    """The client for `options.provider`.
 
-    InvalidDeclarationError where the provider is unknown or its template wrong; MissingExtraError without its SDK.
+    InvalidDeclarationError if the provider is unknown or its template wrong; MissingExtraError without its SDK.
     """
     found = list(entry_points(group=GROUP, name=options.provider))
     if not found:
         raise InvalidDeclarationError(
-            f"there is no provider {options.provider!r}",
+            f"unknown provider {options.provider!r}",
             where=f"MegaModel/{options.name}: spec.modelProvider",
             next_step=f"use one of: {', '.join(providers())}",
         )

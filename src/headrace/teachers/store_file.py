@@ -1,4 +1,4 @@
-"""The file `teachers.sqlite`: its tables, its versions, how it is opened."""
+"""The file `teachers.sqlite`: its tables, versions and opening."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -68,21 +68,21 @@ DROP TABLE former_reservations;
 DROP TABLE former_spending;
 """
 SCHEMA = Schema(
-    what="the store of answers",
+    what="the answer store",
     application_id=0x48524154,  # 'HRAT'
     version=3,
     readable_since="0.2.0",
     tables=_ANSWERS + _CITATIONS + _VERSIONS_OF_DOCUMENTS + _LEDGER,
     migrations={1: lambda db: run(db, _FROM_1), 2: lambda db: run(db, _FROM_2)},
     marked_since=3,
-    damaged="move the file away: cached answers and the record of spending go with it",
+    damaged="move the file away; cached answers and spending records are lost with it",
 )
-"""Answers before version 3 do not say which endpoint and namespace they came from, so they are dropped; spending stays."""
+"""Answers from before version 3 do not record their endpoint and namespace, so they are dropped; spending stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreFile:
-    """One open file: a connection that writes and one that reads."""
+    """One open file: one connection that writes and one that reads."""
 
     path: Path
     writer: sqlite3.Connection

@@ -1,12 +1,12 @@
 """The port to a teacher.
 
 HeadraceError
-├── AnsweredError (final)            the call went through and no answer came of it
+├── AnsweredError (final)            the call succeeded but gave no answer
 │   ├── RefusedError                 the teacher will not answer this prompt, ever: a dead letter
-│   └── UnusableAnswerError          it answered, and the answer cannot be used (empty, cut off at the limit, not text)
-├── UnansweredError (final)          this prompt alone gets no answer: a dead letter, which a replay may save
+│   └── UnusableAnswerError          it answered, but the answer cannot be used (empty, cut off at the limit, not text)
+├── UnansweredError (final)          only this prompt gets no answer: a dead letter, which a replay may recover
 ├── TeacherRejectedError (final)     the request itself is wrong (key, model name, address): the stage pauses with a condition
-├── BudgetSpentError (retryable)     the owner's budget is used up: the stage pauses
+├── BudgetSpentError (retryable)     the owner's budget is spent: the stage pauses
 └── TeacherUnavailableError (retryable)   429, 5xx, timeouts, broken connections: the row waits
 """
 
@@ -27,7 +27,7 @@ class Usage:
 
 
 class AnsweredError(FinalError):
-    """The call went through and no answer came of it; `billed` is what it cost, None where the provider did not say."""
+    """The call succeeded but gave no answer; `billed` is its cost, None if the provider did not report it."""
 
     def __init__(
         self, message: str, *, where: str | None = None, next_step: str | None = None, billed: Usage | None = None
@@ -41,11 +41,11 @@ class RefusedError(AnsweredError):
 
 
 class UnusableAnswerError(AnsweredError):
-    """The teacher answered, and the answer cannot be used."""
+    """The teacher answered, but the answer cannot be used."""
 
 
 class UnansweredError(FinalError):
-    """The teacher answers others, and never this prompt."""
+    """The teacher answers other prompts but never this one."""
 
 
 class TeacherRejectedError(FinalError):
@@ -53,14 +53,14 @@ class TeacherRejectedError(FinalError):
 
 
 class BudgetSpentError(RetryableError):
-    """The owner's budget is used up."""
+    """The owner's budget is spent."""
 
 
 class TeacherUnavailableError(RetryableError):
-    """The teacher does not answer now; `retry_after_seconds` where it said so.
+    """The teacher is not answering now; `retry_after_seconds` if it gave one.
 
-    `maybe_billed`: the request had left and no whole answer came back, so the provider may bill it all the same.
-    `rate_limited`: too many calls at this time, which is never the fault of one prompt.
+    `maybe_billed`: the request was sent but no complete answer arrived, so the provider may bill it anyway.
+    `rate_limited`: too many calls at the moment, which is never one prompt's fault.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class TeacherUnavailableError(RetryableError):
 
 @dataclass(frozen=True, slots=True)
 class TeacherOptions:
-    """A MegaModel, as a provider is opened with it; `template` is the block of `modelTemplate`, secrets resolved."""
+    """A MegaModel's settings for opening a provider; `template` is its block of `modelTemplate`, secrets resolved."""
 
     name: str
     provider: str
@@ -92,7 +92,7 @@ class TeacherOptions:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What the provider's response headers said is left; None: it did not say."""
+    """The remaining quota in the provider's response headers; None: not reported."""
 
     requests_remaining: int | None = None
     requests_reset_seconds: float | None = None
@@ -102,7 +102,7 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class TeacherAnswer:
-    """An answer as it came."""
+    """An answer as received."""
 
     text: str
     model: str
@@ -112,22 +112,22 @@ class TeacherAnswer:
 
 
 class Teacher(Protocol):
-    """One provider's client, without retries and cache: the desk in front has those (`teachers/desk.py`)."""
+    """One provider's client, without retries and cache: the desk in front of it provides those (`teachers/desk.py`)."""
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Everything that answers depend on beside the prompt, as part of the cache key: `endpoint`, `model`, API version, sampling.
+        """Everything that answers depend on besides the prompt, as part of the cache key: `endpoint`, `model`, API version, sampling.
 
-        Two teachers with equal identities give the same answers. Holds no secret.
+        Two teachers with equal identities give the same answers. Contains no secrets.
         """
         ...
 
     async def answer(self, messages: Sequence[Message], *, max_output_tokens: int) -> TeacherAnswer:
-        """Asks once. Raises what this file's tree says; never a driver's error."""
+        """Asks once. Raises the errors listed above, never a driver's error."""
         ...
 
     async def close(self) -> None: ...
 
 
 OpenTeacher = Callable[[TeacherOptions], Teacher]
-"""The signature behind the entry point group `headrace.teachers`."""
+"""The signature of the entry point group `headrace.teachers`."""

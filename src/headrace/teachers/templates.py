@@ -1,6 +1,6 @@
-"""The blocks of `modelTemplate`, one per provider: what a MegaModel says about its large model.
+"""The blocks of `modelTemplate`, one per provider: a MegaModel's description of its large model.
 
-Loads no SDK, so that `kinds/` can validate and document them. Values are given with their secrets resolved.
+Loads no SDK, so that `kinds/` can validate and document them. Values arrive with their secrets resolved.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Address = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^htt
 
 
 class Template(BaseModel):
-    """What all blocks have in common: camelCase keys, none unknown."""
+    """Shared by all blocks: camelCase keys, unknown ones rejected."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -31,10 +31,10 @@ class Template(BaseModel):
 
 
 class OpenAITemplate(Template):
-    """`modelTemplate.openAI`: OpenAI's API, or any endpoint that speaks its protocol."""
+    """`modelTemplate.openAI`: OpenAI's API, or any endpoint with the same protocol."""
 
     apikey: SecretStr = SecretStr("")
-    """API key. May be left out where `endpoint` names a server that asks for none."""
+    """API key. Optional if `endpoint` is a server that requires none."""
     model: Name
     """The provider's name of the model, such as `gpt-4o-mini`."""
     endpoint: Address = "https://api.openai.com/v1"
@@ -57,7 +57,7 @@ class AzureOpenAITemplate(Template):
     apikey: SecretStr = Field(min_length=1)
     """API key of the resource."""
     deployment: Name
-    """Name of the deployment; it stands for the model."""
+    """Name of the deployment; identifies the model."""
     endpoint: Address
     """Address of the resource, such as `https://NAME.openai.azure.com`."""
 
@@ -96,13 +96,13 @@ Block = TypeVar("Block", bound=Template)
 
 
 def canonical_endpoint(address: str) -> str:
-    """One spelling for one address: without user, trailing slash and capitals in the host."""
+    """A canonical form of an address: without user, trailing slash or capitals in the host."""
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}{parts.path.rstrip('/')}"
 
 
 def read_template(options: TeacherOptions, block: type[Block]) -> Block:
-    """The provider's block, validated. InvalidDeclarationError names each wrong key; values are never repeated."""
+    """The provider's block, validated. InvalidDeclarationError names each wrong key and never repeats values."""
     try:
         return block.model_validate(dict(options.template))
     except ValidationError as error:

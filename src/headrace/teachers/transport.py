@@ -1,4 +1,4 @@
-"""What a broken connection means for the bill. All official SDKs send through httpx2."""
+"""What a broken connection means for billing. All official SDKs send through httpx2."""
 
 from collections.abc import Iterator
 
@@ -20,12 +20,12 @@ _CONNECT_SECONDS = 10.0
 
 
 def call_timeout(seconds: float) -> httpx2.Timeout:
-    """The SDK's own timeout: a server that cannot be reached is told apart from one that thinks for long."""
+    """The SDK's timeout: distinguishes an unreachable server from one that takes long to answer."""
     return httpx2.Timeout(seconds, connect=min(seconds / 2, _CONNECT_SECONDS))
 
 
 def lost(error: BaseException, failures: Failures, timeout_seconds: float) -> TeacherUnavailableError:
-    """The error of a call without a whole response, by the driver's error or whatever the SDK made of it."""
+    """The error for a call without a complete response, from the driver's error or the SDK's wrapper."""
     driver = next((cause for cause in _causes(error) if isinstance(cause, httpx2.HTTPError)), error)
     why = str(driver) or type(driver).__name__
     if isinstance(driver, _NOT_SENT):

@@ -290,7 +290,7 @@ class OracleStore:
         for one in self.held.generations:
             if one.id == generation:
                 return one
-        raise NotFoundError(f"there is no generation {generation!r}", next_step="ask for one of generations()")
+        raise NotFoundError(f"there is no generation {generation!r}", next_step="use one of generations()")
 
     def _consumed(self, batch: StoreBatch) -> bool:
         """Everything that the batch read was read before."""

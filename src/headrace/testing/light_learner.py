@@ -62,7 +62,7 @@ class LightLearner:
         if slot == LEARNER:
             return self._weights
         if slot not in self._slots:
-            raise NotFoundError(f"there is no slot {slot!r}; there are {', '.join(self.slots())}")
+            raise NotFoundError(f"there is no slot {slot!r}; slots: {', '.join(self.slots())}")
         return self._slots[slot]
 
     def learn(self, epochs: Sequence[Sequence[TokenSequence]]) -> RoundReport:
@@ -107,7 +107,7 @@ class LightLearner:
 
     def _put(self, slot: str, weights: Array, *, on_disk: bool = False) -> None:
         if slot == LEARNER:
-            raise InvalidDeclarationError("the slot `learner` learns; it cannot hold a frozen copy")
+            raise InvalidDeclarationError("the slot `learner` is being trained and cannot hold a frozen copy")
         self._slots[slot] = weights
         (self._on_disk.add if on_disk else self._on_disk.discard)(slot)
 
@@ -117,7 +117,7 @@ class LightLearner:
 
     def drop(self, slot: str) -> None:
         if slot not in self._slots:
-            raise NotFoundError(f"there is no frozen slot {slot!r}; there are {', '.join(self.slots())}")
+            raise NotFoundError(f"unknown frozen slot {slot!r}; slots: {', '.join(self.slots())}")
         del self._slots[slot]
         self._on_disk.discard(slot)
 
@@ -154,7 +154,7 @@ class LightLearner:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorruptDataError("the light learner's state cannot be read", where=str(path / _STATE)) from error
         if not (path / WEIGHTS).is_file() or _sha256(path / WEIGHTS) != expected:
-            raise CorruptDataError("the file is not what was written", where=str(path / WEIGHTS))
+            raise CorruptDataError("the file was changed after it was written", where=str(path / WEIGHTS))
         arrays = _read(path / WEIGHTS)
         self._weights, self._average, self._steps_since_warm = arrays[LEARNER], arrays["average"], steps
         saved = {name.removeprefix("slot-"): array for name, array in arrays.items() if name.startswith("slot-")}
@@ -183,7 +183,7 @@ def _rows(sequences: Sequence[TokenSequence]) -> _Rows:
     for sequence in sequences:
         start, length = sequence.answer_start, len(sequence.answer_ids)
         if start < 1 or length < 1:
-            raise InvalidDeclarationError("a sequence needs a token before its answer, and an answer")
+            raise InvalidDeclarationError("a sequence needs an answer and at least one token before it")
         bag = np.bincount(np.asarray(sequence.ids[:start]) % FEATURES, minlength=FEATURES)
         row = np.tile((bag / np.linalg.norm(bag)).astype(np.float32), (length, 1))
         row[np.arange(length), (np.asarray(sequence.ids[start - 1 : -1]) * 7 + 3) % FEATURES] += 1

@@ -69,7 +69,7 @@ def _copy(maven: Path, into: Path) -> None:
         said = " ".join(line for line in done.stdout.splitlines() if "ERROR" in line)[:500]
         raise UnavailableError(
             f"Maven could not fetch the schema registry: {said or done.stderr[-500:]}",
-            next_step="look at the network and at ~/.m2/settings.xml",
+            next_step="check the network and ~/.m2/settings.xml",
         )
 
 

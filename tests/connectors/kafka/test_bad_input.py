@@ -27,7 +27,7 @@ def test_poison_messages_become_dead_letters_with_place_and_reason_and_the_other
         1: "malformed_json", 2: "no_value", 3: "not_readable", 4: "not_an_object", 6: "invalid_utf8", 7: "malformed_json",
         8: "wrong_type", 9: "missing_event_time",
     }  # fmt: skip
-    assert "(it deletes its key), and a row is due" in read.letters[1].reason
+    assert "(a tombstone), but a row is expected" in read.letters[1].reason
     assert f"{topic.name}/0@8: column n" in read.letters[6].reason
 
 
@@ -114,10 +114,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broker_that_is_down_at_the_start_is_said_with_the_next_step(new_topic: NewTopic) -> None:
     topic = new_topic()
     absent = type(topic)(f"127.0.0.1:{free_ports(1)[0]}", topic.name)
-    with pytest.raises(UnavailableError, match=r"StreamConnector/things: Kafka: .* — See that the broker runs"):
+    with pytest.raises(UnavailableError, match=r"StreamConnector/things: Kafka: .* — Check that the broker is running"):
         absent.source()
     sink = absent.sink()  # it is asked again as soon as something is to be written
     sink.write(records([{"n": 0}]))
-    with pytest.raises(UnavailableError, match=rf"StreamConnector/{topic.name}: Kafka: .* — See that the broker runs"):
+    with pytest.raises(
+        UnavailableError, match=rf"StreamConnector/{topic.name}: Kafka: .* — Check that the broker is running"
+    ):
         sink.prepare()
     absent.close()

@@ -248,13 +248,13 @@ def test_what_a_sink_wrote_is_read_and_messages_beside_it_that_are_not_what_they
     proto_id = known.register(f"{topic.name}-p", "PROTOBUF", PROTO)
     cut = {"avro": framed(avro_id, b"\x0e"), "protobuf": framed(proto_id, b"\x04\x02\x00" + b"\xff" * 9)}
     poison = {
-        b'{"n": 1}': "does not begin with a zero byte and a schema's id",
-        b"\x00\x00": "does not begin with a zero byte and a schema's id",
+        b'{"n": 1}': "does not begin with a zero byte and a schema id",
+        b"\x00\x00": "does not begin with a zero byte and a schema id",
         framed(2_000_000, b"x"): "the schema registry has no schema 2000000",
         framed(json_id, b"{}"): f"the schema {json_id} is JSON, not {form.upper()}",
         framed(proto_id if form == "avro" else avro_id, b""): f"not {form.upper()}",
-        cut[form]: f"it is not what the {form.capitalize()} schema",
-        None: "the message has no value (it deletes its key), and a row is due",
+        cut[form]: f"it does not match the {form.capitalize()} schema",
+        None: "the message has no value (a tombstone), but a row is expected",
     }
     sink = topic.sink(**block(form, schema_registry))
     sink.write(records([{"n": 1, "text": "é"}]))
@@ -293,7 +293,7 @@ def test_nothing_is_lost_while_the_registry_is_away(new_topic: NewTopic, schema_
         sink.prepare()
         detour.close()
 
-        reason = rf"schema registry does not answer .* — See that it runs and can be reached at {detour.url}"
+        reason = rf"schema registry did not answer .* — Check that it is running and reachable at {detour.url}"
         for _ in range(2):
             with pytest.raises(UnavailableError, match=reason):
                 drain(source)
@@ -315,7 +315,7 @@ def test_an_address_that_is_no_registry_is_a_mistake_and_not_a_dead_letter(
     source = topic.source(
         schema=None, event_time=ARRIVAL, format="avro", schemaRegistry={"url": schema_registry.replace("/v7", "/v99")}
     )
-    with pytest.raises(InvalidDeclarationError, match=r"there is no schema registry: .* — Correct url"):
+    with pytest.raises(InvalidDeclarationError, match=r"no schema registry found: .* — Correct the url"):
         drain(source)
 
 

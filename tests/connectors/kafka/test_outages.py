@@ -51,7 +51,7 @@ def test_after_a_kill_of_the_broker_a_source_goes_on_where_it_was_and_a_sink_wri
     ]  # a lone broker forgets a mark that it has not written yet
 
     cluster.kill("broker")
-    with pytest.raises(UnavailableError, match=r"Kafka: .* — See that the broker runs and can be reached"):
+    with pytest.raises(UnavailableError, match=r"Kafka: .* — Check that the broker is running and reachable"):
         until(source, 1)
     sink.write(records([{"n": n} for n in range(3, 6)], first=3))
     cluster.start("broker")

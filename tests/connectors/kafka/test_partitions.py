@@ -121,7 +121,7 @@ def test_partitions_that_are_gone_are_said_to_be_those_of_a_topic_that_was_made_
     position = drain(whole.source()).position
 
     with pytest.raises(
-        NotFoundError, match=r"had 2 partitions and has 1: \[1\] are gone.*give the connector a new name"
+        NotFoundError, match=r"had 2 partitions and now has 1: \[1\] are gone.*give the connector a new name"
     ):
         half.source(position)
 
@@ -133,6 +133,6 @@ def test_a_topic_that_ends_before_the_place_that_was_read_up_to_was_created_agai
     again.send([row(0)])
 
     with pytest.raises(
-        NotFoundError, match=r"ends at 1, and was read up to 5: the topic was deleted and created again.*a new name"
+        NotFoundError, match=r"ends at 1 but was read up to 5: the topic was deleted and recreated.*a new name"
     ):
         again.source(position)

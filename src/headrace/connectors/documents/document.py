@@ -1,4 +1,4 @@
-"""What a file says: one document, or many; and why it says none."""
+"""The contents of a file: one document or many, or why it has none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ from headrace.foundation.errors import FinalError
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text with what stands beside it."""
+    """A text and its metadata."""
 
     title: str
     body: str
     media: str
     """markdown or plain"""
     fields: Mapping[str, object] = field(default_factory=dict[str, object])
-    """What the document says of itself."""
+    """The document's own metadata."""
 
 
 class UnreadableDocumentError(FinalError):
-    """A file, or a line of one, that holds no document."""
+    """A file, or a line in one, that is not a readable document."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

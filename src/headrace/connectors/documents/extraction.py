@@ -1,4 +1,4 @@
-"""The parent's end of the process that reads HTML and PDFs."""
+"""The parent's side of the process that reads HTML and PDFs."""
 
 import select
 import struct
@@ -13,7 +13,7 @@ from headrace.connectors.documents.extractor import LENGTH, Answer, Request, sen
 
 
 class Extraction:
-    """Starts the process when it is first needed, and again after a file that was too much for it. For one thread."""
+    """Starts the process on first use, and restarts it after a file that was too much for it. For one thread."""
 
     def __init__(self, *, timeout_seconds: float, max_pages: int, max_letters: int) -> None:
         self._timeout = timeout_seconds
@@ -21,7 +21,7 @@ class Extraction:
         self._process: subprocess.Popen[bytes] | None = None
 
     def read(self, kind: Literal["html", "pdf"], data: bytes, stem: str) -> Document:
-        """The document of a file. UnreadableDocumentError, also where reading takes too long or kills the process."""
+        """A file's document. UnreadableDocumentError, also if extraction takes too long or kills the process."""
         answer = self._ask(Request(kind, data, self._max_pages, self._max_letters))
         if answer.code:
             raise UnreadableDocumentError(answer.code, answer.reason)
@@ -36,12 +36,12 @@ class Extraction:
             send(process.stdin, request)
             if not select.select([process.stdout], [], [], self._timeout)[0]:
                 self.close()
-                raise UnreadableDocumentError("too_slow", f"reading it takes longer than {self._timeout:g} s")
+                raise UnreadableDocumentError("too_slow", f"extracting its text takes longer than {self._timeout:g} s")
             size = LENGTH.unpack(process.stdout.read(LENGTH.size))[0]
             return msgspec.msgpack.decode(process.stdout.read(size), type=Answer)
         except (BrokenPipeError, struct.error, msgspec.DecodeError) as error:
             self.close()
-            raise UnreadableDocumentError("unreadable", "reading it broke the process that reads") from error
+            raise UnreadableDocumentError("unreadable", "it crashed the process that extracts its text") from error
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
@@ -51,7 +51,7 @@ class Extraction:
         return self._process
 
     def close(self) -> None:
-        """Ends the process."""
+        """Stops the process."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -61,5 +61,5 @@ class Extraction:
                 try:
                     stream.close()
                 except BrokenPipeError:
-                    continue  # what it did not read any more
+                    continue  # input it no longer read
         process.wait()

@@ -1,4 +1,4 @@
-"""The process that reads HTML and PDFs, so that one which never ends or wants all memory takes nothing else with it.
+"""The process that reads HTML and PDFs, isolated so that a file that never finishes or exhausts memory affects nothing else.
 
 Requests and answers are MessagePack with their length in front. The process ends with its parent, or when its input ends.
 """
@@ -30,10 +30,10 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """What it says, or why not."""
+    """The document, or why there is none."""
 
     code: str = ""
-    """Empty: it was read."""
+    """Empty: success."""
     reason: str = ""
     title: str = ""
     body: str = ""
@@ -47,21 +47,21 @@ def answer(request: Request) -> Answer:
     except UnreadableDocumentError as error:
         return Answer(error.code, error.message)
     except (UnicodeDecodeError, LookupError) as error:
-        return Answer("invalid_utf8", f"the page is not in the charset that it names: {error}")
+        return Answer("invalid_utf8", f"the page is not in its declared charset: {error}")
     except RecursionError:
         return Answer("too_deep", "it nests too deeply")
     except MemoryError:
-        return Answer("too_large", f"reading it takes more than {MOST_MEMORY >> 20} MiB of memory")
-    except Exception as error:  # noqa: BLE001 - a parser may fail in any way; the letter says how
+        return Answer("too_large", f"extracting its text takes more than {MOST_MEMORY >> 20} MiB of memory")
+    except Exception as error:  # noqa: BLE001 - a parser may fail in any way; the dead letter reports it
         reason = str(error).split("\n", maxsplit=1)[0][:500]
         return Answer(f"broken_{request.kind}", f"it cannot be read: {reason or type(error).__name__}")
     if not body.strip():
-        return Answer("no_text", "it holds no text")
+        return Answer("no_text", "it contains no text")
     return Answer("", "", _clean(title), _clean(body), {_clean(name): _clean(text) for name, text in fields.items()})
 
 
 def _clean(text: str) -> str:
-    """No text holds half of a character, nor NUL."""
+    """Drops lone surrogates and NUL."""
     return text.encode(errors="replace").decode().replace("\0", "")
 
 
@@ -95,7 +95,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     taken = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not stand among the answers
+    os.dup2(2, 1)  # a library's output must not mix with the answers
     _serve(sys.stdin.buffer, taken)
 
 

@@ -1,4 +1,4 @@
-"""What lies in a folder just now, and whether what is missing there is deleted or merely out of reach."""
+"""The current contents of a folder, and whether missing files were deleted or are merely unreachable."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _TEMPORARY = re.compile(r"\..*|.*~|#.*#|~\$.*|.*\.(sw[a-z]|tmp|part|partial|crdo
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True):
-    """Equal stamps: nobody touched the file."""
+    """Equal stamps: the file is unchanged."""
 
     size: int
     modified_ns: int
@@ -30,17 +30,17 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FolderMark(msgspec.Struct, frozen=True, array_like=True):
-    """By which a folder is known again."""
+    """Identifies a folder."""
 
     device: int
     inode: int
     mount: bool = False
-    """Another file system than the folder above it."""
+    """On another file system than its parent folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenFile:
-    """A document's file."""
+    """A document file."""
 
     path: Path
     kind: str
@@ -50,18 +50,18 @@ class SeenFile:
 
 @dataclass(slots=True)
 class Look:
-    """One walk through the folder. Names are relative to it, with slashes; the folder itself is ''."""
+    """One scan of the folder. Names are relative to it, with slashes; the folder itself is ''."""
 
     files: dict[str, SeenFile] = field(default_factory=dict[str, SeenFile])
     folders: dict[str, FolderMark] = field(default_factory=dict[str, FolderMark])
     empty: set[str] = field(default_factory=set[str])
-    """Folders with nothing in them that shows."""
+    """Folders without visible entries."""
     unreadable: dict[str, str] = field(default_factory=dict[str, str])
-    """Files and folders that the system does not let be read, and why."""
+    """Files and folders that may not be read, and why."""
 
 
 def look_through(root: Path, glob: str) -> Look:
-    """Walks through the folder. OSError where the folder itself cannot be read."""
+    """Scans the folder. OSError if the folder itself cannot be read."""
     seen = Look()
     wanted = _pattern(glob)
     inside = os.path.realpath(root)
@@ -87,7 +87,7 @@ def look_through(root: Path, glob: str) -> Look:
 def _enter(
     seen: Look, entries: list[os.DirEntry[str]], above: str, inside: str, wanted: re.Pattern[str], device: int
 ) -> list[tuple[str, Path, int]]:
-    """Notes the files of a folder; returns its folders."""
+    """Records a folder's files; returns its subfolders."""
     folders: list[tuple[str, Path, int]] = []
     for entry in entries:
         shown = entry.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
@@ -107,14 +107,14 @@ def _enter(
                     Path(entry.path), kind if shown == entry.name else "nameless", Stamp.of(status)
                 )
         except FileNotFoundError:
-            continue  # it went while it was looked at
+            continue  # it disappeared during the scan
         except OSError as error:
             seen.unreadable[name] = error.strerror or str(error)
     return folders
 
 
 def _may_follow(entry: os.DirEntry[str], inside: str) -> bool:
-    """A link to a file within the folder; a link to a folder in it that is hidden, and so found by no other name."""
+    """A link to a file inside the folder; or to one of its hidden folders, which no other name would reach."""
     target = os.path.realpath(entry.path)
     if os.path.commonpath([target, inside]) != inside:
         return False
@@ -126,25 +126,25 @@ def _may_follow(entry: os.DirEntry[str], inside: str) -> bool:
 
 
 def out_of_reach(look: Look, known: Mapping[str, FolderMark]) -> dict[str, str]:
-    """Files and folders whose documents are neither there nor deleted, and why. `known`: folders that held documents."""
+    """Files and folders whose documents are neither present nor deleted, and why. `known`: folders that had documents."""
     held = dict(look.unreadable)
     for name, mark in known.items():
         now = look.folders.get(name)
         if now is None:
             if mark.mount and name not in held:
-                held[name] = "what was mounted there is gone"
+                held[name] = "its mount is gone"
         elif name in look.empty and (now.device, now.inode) != (mark.device, mark.inode):
-            held[name] = "it is empty, and not the folder that it was: something was unmounted or replaced"
+            held[name] = "it is an empty, different folder: something was unmounted or replaced"
     return held
 
 
 def is_held(name: str, held: Mapping[str, str]) -> bool:
-    """Whether a file is out of reach, by itself or by a folder above it."""
+    """Whether a file, or a folder above it, is unreachable."""
     return any(part in held for part in (name, *folders_above(name)))
 
 
 def folders_above(name: str) -> Iterator[str]:
-    """The folders that a file lies in, the innermost first, the root ('') last."""
+    """A file's parent folders, innermost first, ending with the root ('')."""
     while "/" in name:
         name = name.rpartition("/")[0]
         yield name
@@ -152,7 +152,7 @@ def folders_above(name: str) -> Iterator[str]:
 
 
 def _pattern(glob: str) -> re.Pattern[str]:
-    """`**/` is any number of folders, `*` and `?` stay within a name."""
+    """`**/` matches any number of folders; `*` and `?` match within a name."""
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", glob)
     meanings = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     texts = [meanings.get(part) or _class(part) for part in parts]

@@ -1,7 +1,7 @@
-"""HTML → Markdown: what is said, without what stands around it on every page.
+"""HTML → Markdown: the main content without each page's boilerplate.
 
-trafilatura finds the article among menus and footers, and its time grows with the square of the tags: a page with many is
-read by `simple_html.py` in their order instead.
+trafilatura extracts the article from menus and footers, in time quadratic in the number of tags: a page with many
+is read in order by `simple_html.py` instead.
 """
 
 import re
@@ -15,7 +15,7 @@ _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([\w-]{1,40})""
 
 
 def read_html(data: bytes) -> tuple[str, str, dict[str, str]]:
-    """(title, Markdown, the contents of its <meta name>). UnicodeDecodeError, LookupError: it is not in the charset it names."""
+    """(title, Markdown, the contents of its <meta name>). UnicodeDecodeError, LookupError: it is not in its declared charset."""
     text = _decoded(data)
     simple = simple_markdown(text)
     body = simple.body

@@ -1,4 +1,4 @@
-"""Which documents of a folder the topic has: the source's memory, committed with the rows that made it true."""
+"""Which documents of a folder are in the topic: the source's memory, committed with the rows it describes."""
 
 from collections.abc import Mapping
 
@@ -10,35 +10,35 @@ from headrace.foundation.ids import escaped, split_at
 
 _FILE, _DOCUMENT, _FOLDER = "file/", "document/", "folder/"
 _BETWEEN = "\n"
-"""Between a file's name, in which it is escaped, and the name of a document in it."""
+"""Separates a file's (escaped) name from the name of a document inside it."""
 
 
 class KnownFile(msgspec.Struct, frozen=True, array_like=True):
-    """A file as it was when it was last read."""
+    """A file as last read."""
 
     stamp: Stamp
     hash: str
-    """Of what was read last, good or bad; '' where it was not read."""
+    """Hash of the content last read, good or bad; '' if it was not read."""
     given: str = ""
-    """Of the content that the topic has of it as a document; '': none."""
+    """Hash of the content that the topic has as a document; '': none."""
     columns: bytes = b"{}"
-    """What the topic has in the declared columns, as JSON: a deletion says it once more."""
+    """The declared columns' values in the topic, as JSON: a deletion repeats them."""
     repeated: int = 0
-    """Lines of it that a later line of the same document made void."""
+    """Lines that a later line for the same document replaces."""
 
 
 class KnownDocument(msgspec.Struct, frozen=True, array_like=True):
-    """A document that is one of many in a file."""
+    """One of several documents in a file."""
 
     file: str
     path: str
-    """'': a line that holds no document, remembered so that it is told once."""
+    """'': a line that is not a document, remembered so that it is reported once."""
     hash: str
-    """Of the line that the topic has; '': none."""
+    """Hash of the line in the topic; '': none."""
     refused: str = ""
-    """Of the line that stands there now and holds no document."""
+    """Hash of the current line, which is not a document."""
     columns: bytes = b"{}"
-    """As of `KnownFile`."""
+    """As in `KnownFile`."""
 
     @property
     def key(self) -> str:
@@ -47,19 +47,19 @@ class KnownDocument(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Known:
-    """Files, their documents and their folders; every change of it is handed out as entries to commit."""
+    """Files, their documents and their folders; returns every change as entries to commit."""
 
     def __init__(self, saved: Mapping[str, bytes]) -> None:
-        """CorruptDataError where an entry is not what was written."""
+        """CorruptDataError if an entry is not what was written."""
         self.files: dict[str, KnownFile] = {}
         self.documents: dict[str, dict[str, KnownDocument]] = {}
-        """By file, then by path, or by the hash of a line that is none."""
+        """By file, then by path; lines without a document by their hash."""
         self.folders: dict[str, FolderMark] = {}
         try:
             for key, value in saved.items():
                 self._load(key, value)
         except msgspec.DecodeError as error:
-            raise CorruptDataError(f"the state of a folder of documents does not parse: {error}") from error
+            raise CorruptDataError(f"the documents folder's state does not parse: {error}") from error
 
     def _load(self, key: str, value: bytes) -> None:
         if key.startswith(_FILE):
@@ -71,7 +71,7 @@ class Known:
             self.documents.setdefault(one.file, {})[one.key] = one
 
     def put(self, changes: Mapping[str, KnownFile | KnownDocument | FolderMark | None]) -> dict[str, bytes | None]:
-        """Takes the changes (keys of `file_key`, `document_key`, `folder_key`; None forgets) and returns them as entries."""
+        """Applies the changes (keys from `file_key`, `document_key`, `folder_key`; None forgets) and returns them as entries."""
         entries: dict[str, bytes | None] = {}
         for key, value in changes.items():
             entries[key] = None if value is None else msgspec.msgpack.encode(value)

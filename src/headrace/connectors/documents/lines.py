@@ -1,4 +1,4 @@
-"""A file of JSON lines → documents, one a line."""
+"""A JSON lines file → documents, one per line."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _DEEPEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: a document, or the reason why it is none."""
+    """One line: a document, or why it is not one."""
 
     number: int
     raw: bytes
@@ -24,12 +24,12 @@ class Line:
     path: str = ""
     fields: dict[str, msgspec.Raw] = field(default_factory=dict[str, msgspec.Raw])
     code: str = ""
-    """Why it is no document; '': it is one."""
+    """Why it is not a document; '': it is one."""
     reason: str = ""
 
 
 def read_lines(file: str, data: bytes) -> Iterator[Line]:
-    r"""The lines that hold something. A document is named by its `path`, else `FILE#ID`; in FILE, `\` stands before each `#` and `\`."""
+    r"""The non-empty lines. A document is named by its `path`, otherwise `FILE#ID`; in FILE, `\` precedes each `#` and `\`."""
     for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         line = raw.strip()
         if not line:
@@ -63,7 +63,7 @@ def _fields(line: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _refuse_depth(line: bytes) -> None:
-    """Later readers of the row must not fail on it. Brackets within strings count too, and never that many."""
+    """Deep nesting would break later readers of the row. Brackets inside strings count too, but never reach the limit."""
     if line.count(b"[") + line.count(b"{") <= _DEEPEST:
         return
     depth, quoted, escaped = 0, False, False
@@ -87,7 +87,7 @@ def _path(file: str, fields: dict[str, msgspec.Raw]) -> str:
         return own
     number = _word(fields, "id")
     if not number:
-        raise UnreadableDocumentError("missing_id", "it has neither path nor id")
+        raise UnreadableDocumentError("missing_id", "it has neither a path nor an id")
     return f"{escaped(file, '#')}#{number}"
 
 

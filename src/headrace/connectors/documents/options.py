@@ -10,12 +10,12 @@ from headrace.foundation.quantities import parse_duration_ms, parse_memory
 
 def _duration(text: str) -> str:
     if parse_duration_ms(text) < 1:
-        raise ValueError(f"{text!r} is no time at all")
+        raise ValueError(f"{text!r} must be longer than 0")
     return text
 
 
 def bytes_of(text: str) -> int:
-    """'20MB' or '20Mi' → bytes. ValueError gives the accepted forms."""
+    """Converts '20MB' or '20Mi' to bytes. ValueError lists the accepted forms."""
     return parse_memory(
         text[:-1].replace("K", "k") if text.endswith("B") and not text.endswith("iB") else text.removesuffix("B")
     )
@@ -27,23 +27,23 @@ def _size(text: str) -> str:
 
 
 class Options(BaseModel):
-    """A folder of documents: .md, .markdown, .txt, .html, .htm, .pdf, and .jsonl or .ndjson with one document a line. Their columns are path, title, body, operation, modified_at, media and those of the schema, which are taken from the front matter of Markdown, the <meta name> of HTML, the information of a PDF and the fields of JSON."""
+    """A folder of documents: .md, .markdown, .txt, .html, .htm, .pdf, and .jsonl or .ndjson with one document per line. The columns are path, title, body, operation, modified_at, media and those of the schema, which come from Markdown front matter, HTML <meta name>, PDF metadata and JSON fields."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
     )
 
     path: str = Field(min_length=1)
-    """The folder, relative to the YAML file. A folder that is missing or unmounted is waited for; its documents are not deleted for that."""
+    """The folder, relative to the YAML file. If it is missing or unmounted, the source waits for it and deletes no documents."""
     glob: str = Field(default="**/*", min_length=1)
-    """Which of its files, relative to it. Hidden files, editors' temporary files and files of other kinds are passed over, and so are links that lead out of it."""
+    """Which of its files to read, relative to it. Hidden files, editors' temporary files, files of other kinds and links that lead out of the folder are skipped."""
     follow: bool = True
-    """Keep watching: a document that appears, changes, moves or vanishes becomes an upsert or a delete. false: read the folder once."""
+    """Keep watching: a document that appears, changes, moves or disappears becomes an upsert or a delete. false: read the folder once."""
     poll_interval: Annotated[str, AfterValidator(_duration)] = "500ms"
-    """How often the folder is looked through. A file that changed since the last look waits for the next one, because it may still be written."""
+    """How often to scan the folder. A file that changed since the last scan waits for the next one, because it may still be being written."""
     max_bytes: Annotated[str, AfterValidator(_size)] = "20MB"
-    """A larger file is not read; it becomes a dead letter."""
+    """A larger file becomes a dead letter."""
     max_pages: int = Field(default=2_000, ge=1)
     """A PDF with more pages becomes a dead letter."""
     timeout: Annotated[str, AfterValidator(_duration)] = "30s"
-    """How long the reading of one HTML file or PDF may take before it becomes a dead letter."""
+    """How long reading one HTML file or PDF may take before it becomes a dead letter."""

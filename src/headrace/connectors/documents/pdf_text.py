@@ -10,15 +10,15 @@ from headrace.connectors.documents.document import UnreadableDocumentError
 
 
 def read_pdf(data: bytes, max_pages: int, max_letters: int) -> tuple[str, str, dict[str, str]]:
-    """(title, text with a blank line between pages, its info, see `_info`). UnreadableDocumentError: encrypted, too_long, no_text; anything else: it is broken."""
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it repairs in silence is no news
+    """(title, text with a blank line between pages, its info, see `_info`). UnreadableDocumentError: encrypted, too_long, no_text; any other error: the PDF is broken."""
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its silent repairs are not worth logging
     try:
         reader = PdfReader(io.BytesIO(data), strict=False)
         if reader.is_encrypted and not reader.decrypt(""):
             raise UnreadableDocumentError("encrypted", "the PDF is encrypted")
         if len(reader.pages) > max_pages:
             raise UnreadableDocumentError(
-                "too_long", f"the PDF has {len(reader.pages)} pages; at most {max_pages} are read"
+                "too_long", f"the PDF has {len(reader.pages)} pages; the limit is {max_pages}"
             )
         info = _info(reader)
         return info.get("title", ""), _text(reader, max_letters), info
@@ -27,7 +27,7 @@ def read_pdf(data: bytes, max_pages: int, max_letters: int) -> tuple[str, str, d
 
 
 def _info(reader: PdfReader) -> dict[str, str]:
-    """Title, author and so on, in small letters; times as ISO 8601."""
+    """Title, author and so on, lower-cased; times as ISO 8601."""
     found = reader.metadata
     if found is None:
         return {}
@@ -45,8 +45,8 @@ def _text(reader: PdfReader, max_letters: int) -> str:
         pages.append(page.extract_text().strip())
         letters += len(pages[-1])
         if letters > max_letters:
-            raise UnreadableDocumentError("too_long", f"the PDF holds more than {max_letters} letters")
+            raise UnreadableDocumentError("too_long", f"the PDF contains more than {max_letters} characters")
     text = "\n\n".join(page for page in pages if page)
     if not text.strip():
-        raise UnreadableDocumentError("no_text", "the PDF holds no text; pages that are pictures are not read")
+        raise UnreadableDocumentError("no_text", "the PDF contains no text; scanned pages are not read")
     return text

@@ -1,4 +1,4 @@
-"""Files that changed → changes of documents."""
+"""Changed files → changes of documents."""
 
 import hashlib
 from collections.abc import Mapping
@@ -30,27 +30,27 @@ _LONG_BYTES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row to give, or a letter, or neither; and what is known once that is committed."""
+    """A row to emit, or a dead letter, or neither; and what is known once it is committed."""
 
     file: str
     accepted: Entries
     refused: Entries = field(default_factory=dict[str, "KnownFile | KnownDocument | FolderMark | None"])
-    """What is known where the row does not fit its columns."""
+    """What is known if the row does not fit its columns."""
     values: Mapping[str, object] | None = None
     code: str = ""
     reason: str = ""
     raw: bytes = b""
     duplicates: int = 0
-    """Lines that were left out, because a later one is of the same document, and that were not there before."""
+    """New lines that were skipped because a later line is for the same document."""
 
     @property
     def gives(self) -> bool:
-        """It is a row or a letter."""
+        """Whether it is a row or a dead letter."""
         return self.values is not None or bool(self.code)
 
 
 class Reading:
-    """Reads the files of one source."""
+    """Reads one source's files."""
 
     def __init__(
         self, known: Known, extraction: Extraction, clock: Clock, *, max_bytes: int, columns: frozenset[str]
@@ -60,14 +60,14 @@ class Reading:
         self._max_bytes, self._columns = max_bytes, columns
 
     def changes(self, name: str, seen: SeenFile) -> list[Change] | None:
-        """What became of a file. None: it is being written; look again. FileNotFoundError, OSError."""
+        """A file's changes. None: it is being written; retry later. FileNotFoundError, OSError."""
         known = self._known.files.get(name)
         before = known or KnownFile(seen.stamp, "")
         if seen.stamp.size > self._max_bytes:
             entry = msgspec.structs.replace(before, stamp=seen.stamp, hash="")
             return [
                 self._letter(
-                    name, entry, "too_long", f"it has {seen.stamp.size} bytes; at most {self._max_bytes} are read", b""
+                    name, entry, "too_long", f"it has {seen.stamp.size} bytes; the limit is {self._max_bytes}", b""
                 )
             ]
         with seen.path.open("rb") as file:
@@ -83,14 +83,14 @@ class Reading:
         return [self._one(name, seen, data, entry)]
 
     def deletion(self, name: str) -> list[Change]:
-        """What becomes of a file's documents when it is gone."""
+        """The changes of a deleted file's documents."""
         known = self._known.files[name]
         gone = [self._delete(one) for one in self._documents(name).values()]
         if known.given:
             return [*gone, Change(name, {file_key(name): None}, values=self._tombstone(name, known.columns))]
         return [*gone, Change(name, {file_key(name): None})]
 
-    # -- one document a file
+    # -- one document per file
 
     def _one(self, name: str, seen: SeenFile, data: bytes, entry: KnownFile) -> Change:
         if entry.hash == entry.given:
@@ -112,7 +112,7 @@ class Reading:
             "path": name, "title": document.title, "body": document.body, "operation": "upsert",
             "modified_at": _moment(seen.stamp.modified_ns // 1_000_000), "media": document.media,
         }  # fmt: skip
-        msgspec.json.encode(values)  # raises where a text is none, such as half of a surrogate pair
+        msgspec.json.encode(values)  # raises on invalid text, such as a lone surrogate
         accepted = KnownFile(entry.stamp, entry.hash, entry.hash, _remembered(own))
         return Change(name, {file_key(name): accepted}, {file_key(name): entry}, values, raw=data[:_SHOWN_BYTES])
 
@@ -134,16 +134,16 @@ class Reading:
         entries = {file_key(name): entry}
         return Change(name, entries, entries, None, code, reason, raw[:_SHOWN_BYTES])
 
-    # -- many documents a file
+    # -- many documents per file
 
     def _documents(self, name: str) -> dict[str, KnownDocument]:
         return self._known.documents.get(name, {})
 
     def _lines(self, name: str, data: bytes, entry: KnownFile) -> list[Change]:
-        """Upserts of lines that are new, deletes of documents that no line holds any more. Of several lines of one document
-        the last counts, the others are duplicates.
+        """Upserts for new lines, deletes for documents that no line contains any more. If several lines are for one document, the last
+        counts and the others are duplicates.
 
-        While a line cannot be read nobody knows whose document it was: then nothing of the file is deleted.
+        While any line is unreadable, its document is unknown, so nothing in the file is deleted.
         """
         known = self._documents(name)
         found = list(read_lines(name, data))
@@ -183,7 +183,7 @@ class Reading:
         return Change(name, accepted, told, values, raw=line.raw[:_SHOWN_BYTES])
 
     def _delete(self, one: KnownDocument) -> Change:
-        """Of a line that never was a document, nothing but the memory goes."""
+        """A line that never was a document is only forgotten."""
         values = self._tombstone(one.path, one.columns) if one.path and one.hash else None
         return Change(one.file, {document_key(one.file, one.key): None}, values=values)
 
@@ -193,13 +193,13 @@ class Reading:
 
 
 def _own(fields: Mapping[str, object], columns: frozenset[str]) -> dict[str, object]:
-    """What a document says in the declared columns; what HTML and PDFs say has the lowest priority."""
+    """The document's values for the declared columns; HTML and PDF metadata have the lowest priority."""
     found = {column: fields.get(column, fields.get(column.lower())) for column in sorted(columns)}
     return {column: value for column, value in found.items() if value is not None}
 
 
 def _remembered(columns: Mapping[str, object]) -> bytes:
-    """As JSON, without what is long: that is no version, nor anything to filter by."""
+    """As JSON, without long values: those are neither versions nor filters."""
     encoded = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in columns.items()}
     return msgspec.json.encode({name: raw for name, raw in encoded.items() if len(bytes(raw)) <= _LONG_BYTES})
 

@@ -1,4 +1,4 @@
-"""HTML → Markdown in one pass, in time that grows with its length, whatever it holds."""
+"""HTML → Markdown in one pass, in linear time, whatever the page contains."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -33,7 +33,7 @@ _VOID = frozenset(
 
 @dataclass(slots=True)
 class SimplePage:
-    """What a page says."""
+    """A page's contents."""
 
     title: str = ""
     body: str = ""
@@ -41,7 +41,7 @@ class SimplePage:
 
 
 def simple_markdown(text: str) -> SimplePage:
-    """Headings, paragraphs, lists, tables and code in their order; menus, footers and scripts are left out."""
+    """Headings, paragraphs, lists, tables and code in order; menus, footers and scripts are dropped."""
     reader = _Reader()
     reader.feed(text)
     reader.close()

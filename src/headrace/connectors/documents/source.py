@@ -34,25 +34,25 @@ from headrace.foundation.errors import InvalidDeclarationError, NotFoundError, U
 from headrace.foundation.quantities import parse_duration_ms
 
 _MOST_BYTES = 16 << 20
-"""A batch ends where its documents are larger than this together."""
+"""A batch ends once its documents together are larger than this."""
 
 _REST = 3
-"""A folder so large that a look through it takes long is left alone for so many times as long."""
+"""After a slow scan of a large folder, wait at least this many times the scan's duration."""
 
 
 class _Position(msgspec.Struct, frozen=True):
-    """Rows and letters given so far; what they were of is in the state."""
+    """Rows and dead letters emitted so far; the state says for which documents."""
 
     given: int = 0
 
 
 def open_source(options: SourceOptions, context: SourceContext) -> "DocumentsSource":
-    """Opens a folder as a source; see `Options` for its block."""
+    """Opens a folder as a source; see `Options` for its settings."""
     return DocumentsSource(options, context)
 
 
 def columns_of(declared: RowSchema | None, where: str) -> RowSchema:
-    """The columns that every document has, and the declared ones behind them. InvalidDeclarationError where they contradict."""
+    """Every document's columns followed by the declared ones. InvalidDeclarationError if they conflict."""
     columns = [Column(name, kind) for name, kind in BASE_COLUMNS.items()]
     for column in declared.columns if declared else ():
         kind = BASE_COLUMNS.get(column.name)
@@ -60,17 +60,17 @@ def columns_of(declared: RowSchema | None, where: str) -> RowSchema:
             columns.append(column)
         elif arrow_type(column.type) != arrow_type(kind):
             raise InvalidDeclarationError(
-                f"the column {column.name} of documents is {kind}, not {column.type}", where=f"{where}: spec.schema",
-                next_step="leave it out, or give yours another name",
+                f"the documents column {column.name} has type {kind}, not {column.type}", where=f"{where}: spec.schema",
+                next_step="remove it, or rename your column",
             )  # fmt: skip
     return RowSchema(tuple(columns))
 
 
 class DocumentsSource:
-    """See the port. What is known of the folder travels as `SourceBatch.state`; the position counts rows and letters.
+    """See the port. The known documents travel as `SourceBatch.state`; the position counts rows and dead letters.
 
-    A row's id is `NAME:PATH@COUNT`, whatever `id` declares: a document has many rows. What was not committed is found again by
-    looking, under the same counts. Without a declared key it is the path.
+    A row's id is `NAME:PATH@COUNT`, whatever `id` declares: a document has many rows. The next scan finds uncommitted changes again,
+    under the same counts. Without a declared key, the key is the path.
     """
 
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
@@ -114,13 +114,13 @@ class DocumentsSource:
         return self._schema
 
     def open(self, position: bytes | None) -> None:
-        """NotFoundError where nothing was ever read and the folder is not there."""
+        """NotFoundError if nothing was ever read and the folder does not exist."""
         given = 0 if position is None else msgspec.json.decode(position, type=_Position).given
         self._start({} if position is None else self._context.saved(), given)
         if not self._known.folders and not self._root.is_dir():
             raise NotFoundError(
-                f"there is no folder {self._options.path}", where=f"{self._where}: spec.documents.path",
-                next_step="make it, or give the path of a folder, relative to the YAML file",
+                f"the folder {self._options.path} does not exist", where=f"{self._where}: spec.documents.path",
+                next_step="create it, or give a folder's path relative to the YAML file",
             )  # fmt: skip
 
     def poll(self, max_rows: int, timeout_seconds: float) -> SourceBatch:
@@ -141,13 +141,13 @@ class DocumentsSource:
             self._clock.sleep(min(left, max(0.0, self._next_look - self._clock.monotonic())) or left)
 
     def lag(self) -> int | None:
-        """Files that changed and are not read yet."""
+        """Changed files not yet read."""
         return len(self._due) + bool(self._changes)
 
     def close(self) -> None:
         self._extraction.close()
 
-    # -- looking
+    # -- scanning
 
     def _is_time_to_look(self) -> bool:
         if not self._options.follow and self._look is not None and not self._held:
@@ -155,7 +155,7 @@ class DocumentsSource:
         return self._clock.monotonic() >= self._next_look
 
     def _walk(self) -> None:
-        """Finds out which files are new, changed or gone."""
+        """Finds new, changed and deleted files."""
         began = self._clock.monotonic()
         try:
             look = look_through(self._root, self._options.glob)
@@ -181,12 +181,12 @@ class DocumentsSource:
         return (known is None or known.stamp != stamp) and not is_held(name, self._held)
 
     def _is_settled(self, name: str, stamp: Stamp) -> bool:
-        """Nobody has written to it for as long as a look takes to come round. A folder that is read once is read as it is."""
+        """Whether the file has been unchanged for one scan interval. A folder read once is read as is."""
         quiet_ms = self._clock.now_ms() - stamp.modified_ns // 1_000_000
         return not self._options.follow or quiet_ms >= self._interval * 1000 or self._stamps.get(name) == stamp
 
     def _marks(self, look: Look) -> dict[str, FolderMark | None]:
-        """What must be remembered of folders with documents, and what no longer."""
+        """Which folders to start or stop remembering as having documents."""
         holding = {above for name in look.files for above in folders_above(name)} | {""}
         now = {name: mark for name, mark in look.folders.items() if name in holding and name not in look.empty}
         marks: dict[str, FolderMark | None] = {
@@ -198,15 +198,15 @@ class DocumentsSource:
     def _away(self) -> UnavailableError:
         name, why = min(self._held.items())
         return UnavailableError(
-            f"{self._options.path}{'/' + name if name else ''} is out of reach: {why}; its documents stay as they are",
+            f"{self._options.path}{'/' + name if name else ''} cannot be reached: {why}; its documents are kept as they are",
             where=f"{self._where}: spec.documents.path",
-            next_step="mount it again, or, should its documents go, put another document into it or remove it",
+            next_step="mount it again; to delete its documents, put another document into the folder or remove the folder",
         )
 
-    # -- giving
+    # -- emitting
 
     def _take(self, max_rows: int) -> SourceBatch | None:
-        """The next changes, at most `max_rows` rows and letters of them."""
+        """The next changes: at most `max_rows` rows and dead letters."""
         taken: list[Change] = []
         count = size = 0
         while count < max_rows and size < _MOST_BYTES:
@@ -221,7 +221,7 @@ class DocumentsSource:
         return self._batch(taken) if taken else None
 
     def _read_next(self) -> bool:
-        """Reads the next file that is due. False: none is."""
+        """Reads the next pending file. False: there is none."""
         if not self._due:
             return False
         name = self._due.popleft()
@@ -240,7 +240,7 @@ class DocumentsSource:
         if changes is not None:
             self._changes.extend(changes)
         elif not self._options.follow:
-            self._look = None  # it is not the file that was seen: the folder is not read to its end
+            self._look = None  # the file changed since the scan, so the folder is not fully read
         return True
 
     def _batch(self, taken: Sequence[Change]) -> SourceBatch:

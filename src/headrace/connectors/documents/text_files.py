@@ -17,19 +17,19 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes no aliases: a few lines of them can stand for gigabytes."""
+    """Rejects aliases: a few lines of them can expand to gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not taken")
+            raise yaml.YAMLError("aliases (*name) are not allowed")
         return super().compose_node(parent, index)
 
 
 def decoded(data: bytes) -> str:
-    """UTF-8, or UTF-16 with its byte-order mark. UnreadableDocumentError: binary, invalid_utf8, empty."""
+    """Decodes UTF-8, or UTF-16 with a byte-order mark. UnreadableDocumentError: binary, invalid_utf8, empty."""
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     if encoding != "utf-16" and _CONTROL.search(data):
-        raise UnreadableDocumentError("binary", "it is no text: it holds control characters")
+        raise UnreadableDocumentError("binary", "it is not text: it contains control characters")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -40,7 +40,7 @@ def decoded(data: bytes) -> str:
 
 
 def read_plain(data: bytes, stem: str) -> Document:
-    """A text, called as its file."""
+    """A text titled with its file name."""
     return Document(stem, decoded(data), "plain")
 
 
@@ -49,7 +49,7 @@ def read_markdown(data: bytes, stem: str) -> Document:
     text = decoded(data)
     fields, body = _front_matter(text)
     if not body.strip():
-        raise UnreadableDocumentError("empty", "it has no text behind its front matter")
+        raise UnreadableDocumentError("empty", "it has no text after its front matter")
     heading = _HEADING.search(body)
     given = fields.get("title")
     title = str(given) if given is not None else heading[1].strip() if heading else stem
@@ -64,7 +64,9 @@ def _front_matter(text: str) -> tuple[Mapping[str, object], str]:
         value = yaml.load(found[1], _Loader)  # noqa: S506 - a safe loader, made safer
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split()) or "it nests too deeply"
-        raise UnreadableDocumentError("malformed_front_matter", f"its front matter is not YAML: {reason}") from error
+        raise UnreadableDocumentError(
+            "malformed_front_matter", f"its front matter is not valid YAML: {reason}"
+        ) from error
     if not isinstance(value, dict):
         return {}, text
     pairs = cast("dict[object, object]", value)

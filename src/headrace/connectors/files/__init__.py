@@ -1,4 +1,4 @@
 """Files: JSON lines, CSV and Parquet, plain or gzipped, read from disk and written to it.
 
-May import foundation, log, events, the ports and `connectors.records`. Nothing of networks or topics.
+May import foundation, log, events, the ports and `connectors.records`. Knows no networks and no topics.
 """

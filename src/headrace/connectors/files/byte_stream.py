@@ -10,21 +10,21 @@ _FEED_BYTES = 256 << 10
 
 
 class ByteStream(Protocol):
-    """Reads forward. A read at the end may give more once the file has grown."""
+    """Reads forward. A read at the end may return more once the file has grown."""
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; fewer only at the end. CorruptDataError."""
         ...
 
     def cut_short(self) -> bool:
-        """At the end: what is compressed breaks off before its own end."""
+        """At the end: the compressed data is truncated."""
         ...
 
     def close(self) -> None: ...
 
 
 class PlainStream:
-    """A file as it is."""
+    """A plain file."""
 
     def __init__(self, path: Path, offset: int) -> None:
         self._file: BinaryIO = path.open("rb", buffering=0)
@@ -41,7 +41,7 @@ class PlainStream:
 
 
 class GzipStream:
-    """A gzipped file, of one member or several; offsets count what comes out."""
+    """A gzipped file with one or several members; offsets count uncompressed bytes."""
 
     def __init__(self, path: Path, offset: int) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Which files a path means, and what they hold."""
+"""Which files a path matches, and their formats."""
 
 import glob
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ class FoundFile:
     """A file to read."""
 
     name: str
-    """Relative to the folder that is looked into; part of ids, so moving the folder changes none."""
+    """Relative to the scanned folder; part of ids, so moving the folder changes none."""
     path: Path
     format: Format
     gzip: bool
 
 
 class Discovery:
-    """Looks a source's path up, again and again where it is followed."""
+    """Resolves a source's path, repeatedly if it is followed."""
 
     def __init__(self, source: SourceOptions, options: Options) -> None:
         self._where = f"StreamConnector/{source.id.name}: spec.file"
@@ -37,8 +37,8 @@ class Discovery:
         """The path names one file."""
 
     def files(self, *, read_before: bool = False) -> list[FoundFile]:
-        """Sorted by name. NotFoundError where a path without wildcards is not there, or a bounded glob matches nothing;
-        UnavailableError where it was there (`read_before`), and OSError where the system does not let us look.
+        """Sorted by name. NotFoundError if a path without wildcards does not exist or a bounded glob matches nothing;
+        UnavailableError if it existed before (`read_before`); OSError if the system denies access.
         """
         if self.single:
             return [self._single(read_before=read_before)]
@@ -55,24 +55,24 @@ class Discovery:
         path = Path(self._pattern)
         if not path.is_file() and read_before:
             raise UnavailableError(
-                f"{self._options.path} is gone", where=f"{self._where}.path",
-                next_step="put it back; reading goes on where it stopped",
+                f"{self._options.path} no longer exists", where=f"{self._where}.path",
+                next_step="put it back; reading resumes where it stopped",
             )  # fmt: skip
         if not path.is_file():
             raise NotFoundError(
-                f"there is no file {self._options.path}", where=f"{self._where}.path",
+                f"no file matches {self._options.path}", where=f"{self._where}.path",
                 next_step="give the path of a file, a folder or a glob, relative to the YAML file",
             )  # fmt: skip
         found = self._found(path, path.parent)
         if found is None:
             raise InvalidDeclarationError(
-                f"the suffix of {path.name} does not tell what it holds", where=f"{self._where}.format",
-                next_step="write format: json, csv or parquet",
+                f"the suffix of {path.name} does not determine the format", where=f"{self._where}.format",
+                next_step="set format to json, csv or parquet",
             )  # fmt: skip
         return found
 
     def _folder(self) -> Path:
-        """Where names start: the folder itself, or the part of a glob before the first wildcard."""
+        """The root of relative names: the folder itself, or the part of a glob before the first wildcard."""
         path = Path(self._pattern)
         if path.is_dir():
             return path
@@ -81,7 +81,7 @@ class Discovery:
         return path
 
     def _found(self, path: Path, folder: Path) -> FoundFile | None:
-        """None: hidden (being written), or nothing that can be read."""
+        """None: hidden (being written), or not a readable format."""
         if path.name.startswith((".", "_")) and not self.single:
             return None
         gzip = path.suffix == ".gz"

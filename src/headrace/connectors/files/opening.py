@@ -1,4 +1,4 @@
-"""Opens readers for the formats, and looks into files for a schema."""
+"""Opens readers for the formats, and samples files to infer a schema."""
 
 from itertools import islice
 from typing import Protocol
@@ -36,7 +36,7 @@ class FileReader(Protocol):
 
 
 class Opener:
-    """Opens the files of one source."""
+    """Opens one source's files."""
 
     def __init__(self, options: Options, connector: str, maker: RowMaker, *, block_bytes: int = BLOCK_BYTES) -> None:
         self._options = options
@@ -47,7 +47,7 @@ class Opener:
         self._json = rows if options.envelope == "none" else DebeziumLines(rows, options.max_record_bytes)
 
     def open(self, file: FoundFile, state: FileState) -> FileReader | None:
-        """None: a CSV file whose header is not there yet."""
+        """None: a CSV file whose header has not been written yet."""
         pieces = PieceMaker(self._maker, self._connector, file.name)
         final = not self._options.follow
         if file.format == "parquet":
@@ -67,7 +67,7 @@ class Opener:
 
 
 def infer_schema(files: list[FoundFile], options: Options) -> RowSchema | None:
-    """From the first records of the first file that has any; None: there is none yet."""
+    """From the first records of the first file that has any; None: no records yet."""
     for file in files:
         try:
             schema = _infer(file, options)
@@ -98,7 +98,7 @@ def _infer(file: FoundFile, options: Options) -> RowSchema | None:
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
-    """The type behind a dictionary, and a near one for what SQL's types lack."""
+    """The type behind a dictionary, and the nearest type where SQL has no match."""
     if pa.types.is_dictionary(kind):
         return _value_type(kind.value_type)
     if pa.types.is_unsigned_integer(kind):
@@ -124,7 +124,7 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _header(file: FoundFile, options: Options, *, final: bool) -> tuple[list[str], int, int] | None:
-    """Names, bytes and lines of the header of a CSV file."""
+    """Names, bytes and lines of a CSV file's header."""
     data = _sample(file, 0)
     bom = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     data = data[bom:]
@@ -134,7 +134,7 @@ def _header(file: FoundFile, options: Options, *, final: bool) -> tuple[list[str
     found = read_header(data, options.delimiter)
     if found is None:
         if final and data:
-            raise CorruptDataError("the header of the file cannot be read as CSV", where=str(file.path))
+            raise CorruptDataError("the file's header is not valid CSV", where=str(file.path))
         return None
     return found[0], min(found[1], size) + bom, data[: found[1]].count(b"\n")
 

@@ -16,37 +16,37 @@ class Options(BaseModel):
     model_config = _CONFIG
 
     path: str = Field(min_length=1)
-    """A file, a glob such as `data/trades-*.csv`, or a folder, relative to the YAML file. Hidden files of a folder are passed over."""
+    """A file, a glob such as `data/trades-*.csv`, or a folder, relative to the YAML file. Hidden files in a folder are skipped."""
     format: Literal["auto", "json", "csv", "parquet"] = "auto"
-    """JSON lines, CSV with a header, or Parquet. `auto` goes by the suffix: .json, .jsonl, .ndjson, .csv, .parquet, and .gz behind the first four."""
+    """JSON lines, CSV with a header, or Parquet. `auto` uses the suffix: .json, .jsonl, .ndjson, .csv, .parquet; all but the last also with .gz."""
     follow: bool = False
-    """Go on when the end is reached: new lines and new files are read as they come, in the order of the files' names. A last line without a newline waits for its rest."""
+    """Continue at the end of the input: new lines and new files are read as they arrive, in the order of file names. A last line without a newline waits for the rest."""
     max_record_bytes: int = Field(default=8 << 20, ge=16, le=256 << 20)
-    """A longer record is passed over and becomes a dead letter."""
+    """A longer record is skipped and becomes a dead letter."""
     delimiter: str = Field(default=",", pattern=r"^[\t !#-~]$")
-    """What separates the fields of CSV."""
+    """The CSV field separator."""
     envelope: Literal["none", "debezium"] = "none"
-    """debezium: each line is a change event; its row is taken, and what happened to it as the column `operation`: create, update, delete or read."""
+    """debezium: each line is a change event; its row is used, with the change in the column `operation`: create, update, delete or read."""
 
     @model_validator(mode="after")
     def _of_json(self) -> "Options":
         if self.envelope != "none" and self.format in ("csv", "parquet"):
-            raise ValueError(f"an envelope comes in JSON lines, not in {self.format}")
+            raise ValueError(f"an envelope requires format json, not {self.format}")
         return self
 
 
 class SinkOptions(BaseModel):
-    """Files as a sink. A file appears under its name, `CONNECTOR-NNNNNNNN.jsonl` or `.parquet`, when it is complete."""
+    """Files as a sink. A file appears under its name, `CONNECTOR-NNNNNNNN.jsonl` or `.parquet`, once it is complete."""
 
     model_config = _CONFIG
 
     path: str = Field(min_length=1)
-    """The folder that is written into, relative to the YAML file; created where it is missing."""
+    """The folder to write to, relative to the YAML file; created if missing."""
     format: Literal["json", "parquet"] = "json"
-    """JSON lines, or Parquet, whose columns are inferred from the records of each file."""
+    """JSON lines, or Parquet with columns inferred from each file's records."""
     roll_records: int = Field(default=100_000, ge=1)
-    """A new file begins after this many records."""
+    """Start a new file after this many records."""
     roll_bytes: int = Field(default=32 << 20, ge=1)
-    """A new file begins after this many bytes of JSON."""
+    """Start a new file after this many bytes of JSON."""
     metadata: bool = False
     """Adds `_id` and `_eventTime` (ms since 1970 UTC) to every record."""

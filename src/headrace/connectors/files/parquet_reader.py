@@ -19,7 +19,7 @@ _BATCH_ROWS = 32_768
 
 
 class ParquetReader:
-    """One file, from a row on. A file that is not Parquet, or damaged, is one dead letter."""
+    """One file, from a given row on. A damaged or non-Parquet file is one dead letter."""
 
     def __init__(self, path: Path, schema: RowSchema, pieces: PieceMaker, state: FileState) -> None:
         self._path = path
@@ -43,7 +43,7 @@ class ParquetReader:
             found = next(self._batches, None)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # of the system; Arrow's own, of what the file holds, has no number
+                raise  # a system error; Arrow's errors about the content have no errno
             self._batches = iter(())
             reason = f"the file cannot be read as Parquet ({str(error).splitlines()[0][:200]})"
             return self._pieces.fault("corrupt_file", reason, self._row + 1, self._row, b"", ends_file=True)
@@ -56,7 +56,7 @@ class ParquetReader:
         return self._pieces.make(good, rejects, numbers, numbers, numbers, lambda index: shown_row(table, index))
 
     def _read(self, file: pq.ParquetFile, row: int) -> Iterator[tuple[pa.Table, int]]:
-        """Tables with the number of their first row, from `row` on; row groups before it are not read."""
+        """Tables with the number of their first row, from `row` on; earlier row groups are not read."""
         names = [name for name in self._schema.names if name in file.schema_arrow.names]
         first = 0
         for group in range(file.num_row_groups):
@@ -76,7 +76,7 @@ class ParquetReader:
 
 
 def _check_names(file: pq.ParquetFile, schema: RowSchema) -> None:
-    """ArrowInvalid where nobody can tell which column is meant."""
+    """ArrowInvalid if a column name is ambiguous."""
     counts = Counter(file.schema_arrow.names)
     if twice := [name for name in schema.names if counts[name] > 1]:
         raise pa.ArrowInvalid(f"it has {counts[twice[0]]} columns named {twice[0]!r}")

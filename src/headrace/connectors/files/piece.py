@@ -1,4 +1,4 @@
-"""Consecutive records of one file, read and checked but not yet handed on."""
+"""Consecutive records of one file, read and checked but not yet emitted."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ from headrace.events.row_batch import RowBatch
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A record that is none, at its place."""
+    """A rejected record and its position."""
 
     index: int
-    """Number of the record in its piece."""
+    """The record's number in its piece."""
     id: str
     letter: DeadLetter
 
@@ -29,22 +29,22 @@ class Piece:
     """n records of one file."""
 
     rows: RowBatch
-    """The good ones; `offsets` are their numbers in the piece, ascending."""
+    """The good records; `offsets` are their numbers in the piece, ascending."""
     letters: Sequence[Letter]
-    """The others, ascending."""
+    """The rejected records, ascending."""
     ends: Places
-    """[n] where to go on behind each record: byte, or row of Parquet"""
+    """[n] where to continue after each record: byte, or Parquet row"""
     last_lines: Places
     """[n] lines read up to each record"""
     ends_file: str = ""
-    """Why nothing can be read behind it: the code of its last letter."""
+    """Why nothing after it can be read: the code of its last dead letter."""
 
     @property
     def count(self) -> int:
         return len(self.ends)
 
     def slice(self, start: int, stop: int) -> tuple[RowBatch, list[Letter]]:
-        """Rows and letters of the records from `start` to before `stop`."""
+        """Rows and dead letters of the records from `start` to before `stop`."""
         letters = [letter for letter in self.letters if start <= letter.index < stop]
         if not self.letters:
             return self.rows.slice(start, stop - start), letters
@@ -59,7 +59,7 @@ class PieceMaker:
     maker: RowMaker
     connector: str
     file: str
-    """Its name, for ids, origins and letters."""
+    """The file's name, for ids, origins and dead letters."""
 
     def make(
         self,
@@ -70,7 +70,7 @@ class PieceMaker:
         last_lines: Places,
         raw: Callable[[int], bytes],
     ) -> Piece:
-        """`table` holds the good rows of n records, `rejects` the others; `lines` [n] are where they stand."""
+        """`table` holds the good rows of n records, `rejects` the others; `lines` [n] are their line numbers."""
         good = np.arange(len(ends))
         if rejects:
             good = np.delete(good, [reject.index for reject in rejects])
@@ -86,7 +86,7 @@ class PieceMaker:
         return Piece(placed, letters, ends, last_lines)
 
     def fault(self, code: str, reason: str, line: int, end: int, raw: bytes, *, ends_file: bool = False) -> Piece:
-        """A piece of one record, which is at fault."""
+        """A piece with one rejected record."""
         empty = self.maker.schema.to_arrow().empty_table()
         places = np.array([line], np.int64)
         piece = self.make(empty, [Reject(0, code, reason)], places, np.array([end], np.int64), places, lambda _: raw)

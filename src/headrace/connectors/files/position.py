@@ -1,4 +1,4 @@
-"""Where a source of files stands: what was read of each file, and how to recognise the file."""
+"""The position of a file source: how much of each file was read, and how to recognise the file."""
 
 import hashlib
 from pathlib import Path
@@ -13,19 +13,19 @@ class FileState(msgspec.Struct, omit_defaults=True):
     """One file."""
 
     offset: int = 0
-    """Bytes read (uncompressed), or rows of Parquet."""
+    """Bytes read (uncompressed), or Parquet rows."""
     line: int = 0
-    """Lines read, or rows of Parquet."""
+    """Lines read, or Parquet rows."""
     high: int = BEGINNING
-    """Largest event time read, ms since 1970 UTC: what files are merged by."""
+    """Largest event time read, ms since 1970 UTC: the merge key."""
     prefix_bytes: int = 0
     """The file's first bytes …"""
     prefix_hash: str = ""
-    """… and their hash: another one means another file."""
+    """… and their hash: a different hash means a different file."""
     fault: str = ""
-    """What is no longer as it was; told once."""
+    """What changed unexpectedly; reported once."""
     ended: str = ""
-    """Why nothing more of it can be read."""
+    """Why the rest of it cannot be read."""
 
 
 class FilesPosition(msgspec.Struct, omit_defaults=True):
@@ -33,7 +33,7 @@ class FilesPosition(msgspec.Struct, omit_defaults=True):
 
     files: dict[str, FileState] = {}
     rows: int = 0
-    """Rows given so far."""
+    """Rows emitted so far."""
 
 
 def encode_position(position: FilesPosition) -> bytes:
@@ -45,7 +45,7 @@ def decode_position(data: bytes | None) -> FilesPosition:
 
 
 def remember(path: Path, state: FileState) -> None:
-    """Notes the file's beginning, as far as it is there, once it is longer than what was noted before."""
+    """Records the hash of the file's beginning, as far as it exists, once it is longer than the one recorded before."""
     if state.prefix_bytes >= PREFIX_BYTES:
         return
     with path.open("rb") as file:
@@ -55,7 +55,7 @@ def remember(path: Path, state: FileState) -> None:
 
 
 def difference(path: Path, state: FileState, *, plain: bool) -> str | None:
-    """What is no longer as it was when the state was noted; None: the file is the same, perhaps longer.
+    """What changed since the state was recorded; None: the same file, perhaps longer.
 
     `plain`: offsets are bytes of the file itself.
     """
@@ -63,9 +63,9 @@ def difference(path: Path, state: FileState, *, plain: bool) -> str | None:
         head = file.read(state.prefix_bytes)
     size = path.stat().st_size
     if plain and size < state.offset:
-        return f"it was read up to byte {state.offset} and has only {size} now"
+        return f"it was read up to byte {state.offset} but now has only {size} bytes"
     if len(head) < state.prefix_bytes:
-        return f"it had {state.prefix_bytes} bytes or more and has only {size} now"
+        return f"it had at least {state.prefix_bytes} bytes but now has only {size}"
     if state.prefix_bytes and _hash(head) != state.prefix_hash:
         return "it was replaced by another file of the same name"
     return None

@@ -1,4 +1,4 @@
-"""Writes records into files that appear when they are complete, each record once, whatever is killed when."""
+"""Writes records into files that appear once complete, each record exactly once despite kills."""
 
 import errno
 import os
@@ -24,24 +24,24 @@ def open_sink(options: SinkOptions) -> "FilesSink":
 
 
 class _State(msgspec.Struct, frozen=True):
-    """What is on disk, as a commit names it."""
+    """What is on disk according to a commit."""
 
     number: int = 1
-    """Of the file that is being written."""
+    """Name of the file being written."""
     records: int = 0
-    """In it."""
+    """Records in it."""
     size: int = 0
     """Bytes of JSON in it."""
     complete: tuple[int, ...] = ()
-    """Files that are whole and wait for their names."""
+    """Complete files waiting for their names."""
 
 
 class FilesSink:
     """See the port.
 
-    The open file is a hidden `.NAME-NNNNNNNN.part` of JSON lines; a commit names its length, so a restart cuts off what
-    came after. A full one gets its name at `publish`; where Parquet is wanted, `prepare` makes it, as `.NAME-NNNNNNNN.done`.
-    Not for several processes on one folder under one name.
+    The open file is a hidden `.NAME-NNNNNNNN.part` of JSON lines; a commit records its length, so a restart truncates what
+    came after. A full file gets its name at `publish`; for Parquet, `prepare` creates it as `.NAME-NNNNNNNN.done`.
+    Two processes must not share a folder and a name.
     """
 
     def __init__(self, options: SinkOptions) -> None:
@@ -102,7 +102,7 @@ class FilesSink:
             self._file = None
 
     def _append(self, lines: Sequence[bytes]) -> None:
-        """Writes lines, beginning a new file wherever one is full."""
+        """Writes lines, starting a new file whenever one is full."""
         at = 0
         while at < len(lines):
             stop = self._room(lines, at)
@@ -115,7 +115,7 @@ class FilesSink:
                 self._roll()
 
     def _room(self, lines: Sequence[bytes], start: int) -> int:
-        """Up to which line the open file takes them; at least one."""
+        """How many lines fit into the open file; at least one."""
         stop, size = start, self._state.size
         last = min(len(lines), start + self._options.roll_records - self._state.records)
         while stop < last:
@@ -133,14 +133,14 @@ class FilesSink:
         return self._file
 
     def _roll(self) -> None:
-        """Closes the open file, whole and on disk."""
+        """Closes the open file and syncs it to disk."""
         os.fsync(self._open())
         self.close()
         state = self._state
         self._state = _State(number=state.number + 1, complete=(*state.complete, state.number))
 
     def _convert(self, number: int) -> None:
-        """Makes Parquet of a whole file, still hidden. Done already: nothing."""
+        """Converts a complete file to Parquet, still hidden. Does nothing if already done."""
         part, done = self._hidden(number, "part"), self._hidden(number, "done")
         if done.exists() or not part.exists():
             return
@@ -149,12 +149,12 @@ class FilesSink:
         draft.rename(done)
 
     def _first(self) -> _State:
-        """Begins behind the files of an earlier life of the sink, so that none is overwritten."""
+        """Starts numbering after the files of an earlier run, so that none is overwritten."""
         taken = [path.stem.rpartition("-")[2] for path in self._folder.glob(f"{self._name}-*.{self._suffix}")]
         return _State(number=1 + max((int(digits) for digits in taken if digits.isdigit()), default=0))
 
     def _restore(self, state: _State) -> None:
-        """Brings the folder back to a state: hidden files that it does not name go, the open one gets its length."""
+        """Restores the folder to a state: deletes hidden files that the state does not name, and truncates the open one."""
         self.close()
         self._state = state
         named = {self._hidden(number, kind) for number in state.complete for kind in ("part", "done")}
@@ -168,7 +168,7 @@ class FilesSink:
         held = open_part.stat().st_size if open_part.exists() else 0
         if held < state.size:
             raise CorruptDataError(
-                f"it has {held} bytes; the last commit names {state.size}", where=str(open_part),
+                f"the file has {held} bytes, but the last commit recorded {state.size}", where=str(open_part),
                 next_step="restore the folder from a backup, or apply the sink under a new name",
             )  # fmt: skip
         os.truncate(open_part, state.size)
@@ -194,7 +194,7 @@ class _disk_errors:  # noqa: N801 -- reads as the statement it is
         where = str(self._folder)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
-                "the disk is full", where=where, next_step="free some space; the sink goes on by itself"
+                "the disk is full", where=where, next_step="free some space; the sink then resumes on its own"
             ) from error
         raise UnavailableError(f"the folder cannot be written ({error.strerror or error})", where=where) from error
 
@@ -210,7 +210,9 @@ def _write_parquet(part: Path, target: Path) -> None:
     data = part.read_bytes()
     schema = infer_json(data.splitlines())
     if schema is None:
-        raise CorruptDataError("none of its records is a JSON object, so they make no Parquet", where=str(part))
+        raise CorruptDataError(
+            "none of its records is a JSON object, so no Parquet file can be written", where=str(part)
+        )
     block = JsonLines(schema, max_record_bytes=len(data)).parse(data, final=True)
     if block.rejects:
         raise CorruptDataError(f"record {block.rejects[0].index + 1}: {block.rejects[0].reason}", where=str(part))

@@ -1,4 +1,4 @@
-"""The source of files: bounded files (merged by event time where there are several) or a file or folder that is followed."""
+"""The file source: bounded files (merged by event time if there are several), or a file or folder that is followed."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -35,21 +35,21 @@ _SAMPLE_BYTES = 4 << 20
 
 
 def open_source(options: SourceOptions, context: SourceContext) -> "FilesSource":
-    """Opens files as a source; see `Options` for its block."""
+    """Opens files as a source; see `Options` for its settings."""
     return FilesSource(options, context)
 
 
 class FilesSource:
     """See the port. A position is JSON: per file the bytes and lines read and the hash of its beginning.
 
-    A file that shrank or was replaced is never read again in silence: where it is the only one, `open` or `poll` raises
-    FinalError; among several it is one dead letter, and the others go on. A file that was read and is gone, and one that the
-    system does not let us read, is waited for (UnavailableError).
+    A file that shrank or was replaced is never silently reread: if it is the only file, `open` or `poll` raises
+    FinalError; among several it is one dead letter, and the others continue. For a file that disappeared after it was read, or that
+    may not be read, the source waits (UnavailableError).
     """
 
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
         self._options = Options.model_validate(dict(options.options))
-        # A change event is known by its place: all changes of a row have the row's own id.
+        # A change event is identified by its position: all changes of a row share the row's id.
         self._source = options if self._options.envelope == "none" else replace(options, id_columns=())
         self._where = f"StreamConnector/{options.id.name}: spec.file.path"
         self._clock = context.clock
@@ -62,7 +62,7 @@ class FilesSource:
         self._sizes: dict[str, tuple[int, int, int]] = {}
         self._faults: list[tuple[str, DeadLetter]] = []
         self._next_step = (
-            f"Put the file back as it was, or read it from the beginning: `headrace reset StreamConnector/{options.id.name} "
+            f"Restore the file, or read it from the beginning: `headrace reset StreamConnector/{options.id.name} "
             f"-n {options.id.namespace} --from source`."
         )
 
@@ -102,7 +102,7 @@ class FilesSource:
             self._look()
 
     def lag(self) -> int | None:
-        """Bytes behind the last row given; of gzipped files and Parquet, the size of those not begun."""
+        """Bytes after the last row emitted; for gzipped files and Parquet, the sizes of those not started."""
         total = 0
         for file in self._files.values():
             read = self._position.files[file.name]
@@ -118,7 +118,7 @@ class FilesSource:
 
     @contextmanager
     def _reachable(self) -> Generator[None]:
-        """What the system refuses may pass: the stage tries again, from the last position."""
+        """System errors may be temporary: the stage retries from the last position."""
         try:
             yield
         except OSError as error:
@@ -126,7 +126,7 @@ class FilesSource:
             raise UnavailableError(
                 f"{name} cannot be read: {error.strerror or error}",
                 where=self._where,
-                next_step="put it back or make it readable; reading goes on where it stopped",
+                next_step="put it back or make it readable; reading resumes where it stopped",
             ) from error
 
     def _take(self, max_rows: int) -> SourceBatch | None:
@@ -154,7 +154,7 @@ class FilesSource:
         return SourceBatch(rows, [*faults, *letters], encode_position(self._position), end=end, waiting=waiting)
 
     def _look(self) -> None:
-        """Finds files, checks the ones that are known, and queues what is new."""
+        """Finds files, checks known ones, and queues new data."""
         found = self._discovery.files(read_before=bool(self._position.files))
         self._files = {file.name: file for file in found}
         if self._opener is None and not self._prepare(found):
@@ -167,7 +167,7 @@ class FilesSource:
                 self._queue(self._order, file, state)
 
     def _prepare(self, found: list[FoundFile]) -> bool:
-        """Settles the schema. False: there is no record yet that it could be inferred from."""
+        """Determines the schema. False: no record to infer it from yet."""
         if self._schema is None:
             self._schema = infer_schema(found, self._options)
             held = max(map(_size, found), default=0)
@@ -186,7 +186,7 @@ class FilesSource:
         return OneByOne(self._open)
 
     def _queue(self, order: OneByOne, file: FoundFile, state: FileState) -> None:
-        """Queues a file that is new or has changed since it was last read to its end."""
+        """Queues a file that is new or has changed since it was fully read."""
         stat = file.path.stat()
         seen = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
         before = self._sizes.get(file.name)
@@ -197,7 +197,7 @@ class FilesSource:
             order.add(file, state)
 
     def _check(self, file: FoundFile) -> FileState | None:
-        """The file's state, or None where the file is no longer the one that was read."""
+        """The file's state, or None if it is no longer the same file."""
         state = self._position.files.setdefault(file.name, FileState())
         changed = difference(file.path, state, plain=file.format != "parquet" and not file.gzip)
         if changed is None:
@@ -211,13 +211,13 @@ class FilesSource:
         return None
 
     def _check_all(self) -> None:
-        """At the end: a file that shrank while it was read may have lost records that nobody saw."""
+        """At the end: a file that shrank during reading may have lost unseen records."""
         for file in self._files.values():
             if file.path.exists():
                 self._check(file)
 
     def _report(self, file: FoundFile, state: FileState, code: str, reason: str) -> None:
-        """Tells once that a file cannot be read on."""
+        """Reports once that the rest of a file cannot be read."""
         if self._discovery.single:
             raise FinalError(f"{file.name}: {reason}", where=self._where, next_step=self._next_step)
         if state.fault == reason:
@@ -243,7 +243,7 @@ class FilesSource:
 
 
 def _size(file: FoundFile) -> int:
-    """Bytes; 0 where it is gone."""
+    """Bytes; 0 if it does not exist."""
     try:
         return file.path.stat().st_size
     except FileNotFoundError:

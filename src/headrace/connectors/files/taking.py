@@ -1,4 +1,4 @@
-"""In which order the records of several files are taken, and how far each file has been read."""
+"""The order in which records of several files are taken, and how far each file has been read."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,10 +26,10 @@ class Taken:
 
 
 class Order(Protocol):
-    """Hands out the records of some files."""
+    """Takes records from some files."""
 
     def take(self, max_records: int) -> Taken | None:
-        """The next records, at least one; moves the files' states behind them. None: nothing more for now."""
+        """The next records, at least one; advances the files' states past them. None: nothing for now."""
         ...
 
     def close(self) -> None: ...
@@ -37,7 +37,7 @@ class Order(Protocol):
 
 @dataclass(slots=True)
 class _Head:
-    """What was read ahead of one file."""
+    """One file's read-ahead."""
 
     file: FoundFile
     state: FileState
@@ -53,7 +53,7 @@ class _Head:
         return 0 if self.piece is None else self.piece.count - self.at
 
     def refill(self, open_file: OpenFile) -> None:
-        """Reads on where everything was taken; `ended` where there is nothing."""
+        """Reads more once everything is taken; sets `ended` if there is nothing."""
         if self.left or self.ended:
             return
         if self.reader is None:
@@ -67,7 +67,7 @@ class _Head:
             self.keys = _running_max(self.piece, self.state.high)
 
     def advance(self, count: int) -> tuple[RowBatch, list[Letter]]:
-        """Takes records and moves the state behind them."""
+        """Takes records and advances the state past them."""
         assert self.piece is not None
         stop = self.at + count
         taken = self.piece.slice(self.at, stop)
@@ -86,7 +86,7 @@ class _Head:
 
 
 class OneByOne:
-    """Files one after the other, in the order in which they are handed in; each to its end."""
+    """Reads files one after the other, in the given order, each to its end."""
 
     def __init__(self, open_file: OpenFile) -> None:
         self._open_file = open_file
@@ -94,7 +94,7 @@ class OneByOne:
         self._due: list[str] = []
 
     def add(self, file: FoundFile, state: FileState) -> None:
-        """Queues a file, or queues it again because it has grown."""
+        """Queues a file, also again after it has grown."""
         head = self._heads.setdefault(file.name, _Head(file, state))
         head.file, head.state = file, state
         if file.name not in self._due:
@@ -112,7 +112,7 @@ class OneByOne:
         return None
 
     def _read(self, head: _Head) -> bool:
-        """Reads on; at the end keeps a reader that holds part of a record and closes any other."""
+        """Reads more; at the end keeps a reader that holds part of a record and closes any other."""
         if head.reader is None:
             head.reader = self._open_file(head.file)
         head.piece = None if head.reader is None else head.reader.next()
@@ -125,7 +125,7 @@ class OneByOne:
         return False
 
     def drop(self, name: str) -> None:
-        """Forgets a file: the reader is closed, what was read ahead is given up."""
+        """Forgets a file: closes its reader and drops its read-ahead."""
         if name in self._heads:
             self._heads.pop(name).close()
         if name in self._due:
@@ -168,7 +168,7 @@ class Merged:
         return Taken(_interleaved(parts), [letter for _, _, letter in letters])
 
     def _counts(self, max_records: int) -> list[int]:
-        """How many records of each file come before the first one that is not known yet, and fit into a batch."""
+        """How many records of each file precede the first unknown one and fit into a batch."""
         open_ends = [(int(head.keys[-1]), place) for place, head in enumerate(self._heads) if head.left]
         if not open_ends:
             return [0] * len(self._heads)

@@ -16,19 +16,19 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Parser(Protocol):
-    """Makes columns of a block of text."""
+    """Parses a block of text into columns."""
 
     def parse(self, data: bytes, *, final: bool) -> TypedBlock: ...
 
 
 class TextReader:
-    """One file, from a place on."""
+    """One file, from a given position."""
 
     def __init__(
         self, stream: ByteStream, parser: Parser, pieces: PieceMaker, state: FileState, *,
         final: bool, max_record_bytes: int, block_bytes: int = BLOCK_BYTES,
     ) -> None:  # fmt: skip
-        """`stream` stands at the state's offset. `final`: the file will not grow, so its last line needs no newline."""
+        """`stream` is at the state's offset. `final`: the file will not grow, so its last line needs no newline."""
         self._stream = stream
         self._parser = parser
         self._pieces = pieces
@@ -44,11 +44,11 @@ class TextReader:
 
     @property
     def holds_data(self) -> bool:
-        """Part of a record is in memory: closing now would mean reading it again."""
+        """Whether part of a record is in memory: closing now would mean rereading it."""
         return bool(self._data or self._skipped)
 
     def next(self) -> Piece | None:
-        """The next records; None: nothing more for now (or, where the file is final, at all)."""
+        """The next records; None: nothing for now (or, if the file is final, at all)."""
         while not self._ended:
             try:
                 chunk = self._stream.read(self._block_bytes)
@@ -75,14 +75,14 @@ class TextReader:
         return piece
 
     def _piece(self, block: TypedBlock, size: int) -> Piece:
-        """`size` of the data: a parser counts a newline behind the last record, whether it is there or not."""
+        """`size` of the data: a parser counts a newline after the last record, whether present or not."""
         return self._pieces.make(
             block.table, block.rejects, block.lines + self._line, np.minimum(block.ends, size) + self._offset,
             block.last_lines + self._line, block.raw,
         )  # fmt: skip
 
     def _skip(self, chunk: bytes) -> Piece | None:
-        """Passes over a record that is too long, up to its newline (or the end of a final file)."""
+        """Skips a record that is too long, up to its newline (or the end of a final file)."""
         newline = chunk.find(b"\n")
         if newline < 0 and (chunk or not self._final):
             self._skipped += len(chunk)
@@ -90,7 +90,7 @@ class TextReader:
         size = self._skipped + newline + 1
         self._line, self._offset = self._line + 1, self._offset + size
         self._data, self._skipped = chunk[newline + 1 :], 0
-        reason = f"the record has {size} bytes; at most {self._limit} are read"
+        reason = f"the record has {size} bytes; the limit is {self._limit}"
         return self._pieces.fault("too_long", reason, self._line, self._offset, self._head)
 
     def _at_end(self) -> Piece | None:
@@ -98,7 +98,7 @@ class TextReader:
             return None
         self._ended = True
         if self._stream.cut_short():
-            return self._broken("truncated_file", "the gzip data breaks off before its end; what came before was read")
+            return self._broken("truncated_file", "the gzip data is truncated; everything before that point was read")
         return None
 
     def _broken(self, code: str, reason: str) -> Piece:

@@ -1,4 +1,4 @@
-"""The values of the generator's fields, for any rows at once.
+"""The values of the generator's fields, computed for any rows.
 
 Every number comes from a hash of (seed, field, row): SplitMix64's finaliser (Steele, Lea, Flood 2014). The walk is Lévy's
 construction of Brownian motion on the dyadic numbers, so the millionth value costs what the first one does.
@@ -66,7 +66,7 @@ def column(field: GeneratedField, seed: int, rows: Rows) -> pa.Array:
 
 
 def _uniform(seed: int, name: str, use: str, rows: Rows) -> Numbers:
-    """[n] evenly in [0, 1)."""
+    """[n] uniform in [0, 1)."""
     key = np.uint64(int(derive_id(seed, name, use)[:16], 16))
     mixed = _mix(_mix(rows.astype(np.uint64) * _GOLDEN + key))
     return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53

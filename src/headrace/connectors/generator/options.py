@@ -20,7 +20,7 @@ def _duration(text: str) -> str:
 
 def _instant(text: str) -> str:
     if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError(f"{text!r} has no offset; write an ISO time stamp such as 2024-01-01T00:00:00Z")
+        raise ValueError(f"{text!r} has no UTC offset; write an ISO timestamp such as 2024-01-01T00:00:00Z")
     return text
 
 
@@ -36,24 +36,24 @@ class SequenceField(BaseModel):
     start: int = 0
     """The first row's value."""
     step: int = 1
-    """From one row to the next."""
+    """The difference between rows."""
 
 
 class UniformField(BaseModel):
-    """Evenly spread between low and high: DOUBLE, or BIGINT where `whole`."""
+    """Uniform between low and high: DOUBLE, or BIGINT if `whole`."""
 
     model_config = _CONFIG
 
     name: str = Field(min_length=1)
     """The column."""
     kind: Literal["uniform"]
-    """Drawn evenly."""
+    """A uniform distribution."""
     low: float = 0.0
     """Smallest value."""
     high: float = 1.0
-    """Values stay below it (whole numbers reach it)."""
+    """Upper bound, exclusive (inclusive for whole numbers)."""
     whole: bool = False
-    """Whole numbers from low to high, both included."""
+    """Whole numbers from low to high, inclusive."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "UniformField":
@@ -63,14 +63,14 @@ class UniformField(BaseModel):
 
 
 class NormalField(BaseModel):
-    """Spread as the bell curve: DOUBLE."""
+    """Normally distributed: DOUBLE."""
 
     model_config = _CONFIG
 
     name: str = Field(min_length=1)
     """The column."""
     kind: Literal["normal"]
-    """Drawn from the normal distribution."""
+    """A normal distribution."""
     mean: float = 0.0
     """Its mean."""
     deviation: float = Field(default=1.0, ge=0)
@@ -85,16 +85,16 @@ class ChoiceField(BaseModel):
     name: str = Field(min_length=1)
     """The column."""
     kind: Literal["choice"]
-    """Drawn from a list."""
+    """A choice from a list."""
     values: list[str] = Field(min_length=1)
-    """What there is to choose from."""
+    """The values to choose from."""
     weights: list[float] = []
-    """How often each, relative to the others; left out: equally often."""
+    """Relative weight of each value; default: equal."""
 
     @model_validator(mode="after")
     def _weighted(self) -> "ChoiceField":
         if self.weights and (len(self.weights) != len(self.values) or min(self.weights) < 0 or sum(self.weights) <= 0):
-            raise ValueError("weights must be as many as values, none below 0, and not all 0")
+            raise ValueError("weights must match values in number, be at least 0, and not all be 0")
         return self
 
 
@@ -106,7 +106,7 @@ class WalkField(BaseModel):
     name: str = Field(min_length=1)
     """The column."""
     kind: Literal["walk"]
-    """Each row a normally distributed step away from the one before."""
+    """Each row is a normally distributed step from the previous one."""
     start: float = 0.0
     """The first row's value."""
     step: float = Field(default=1.0, ge=0)
@@ -125,9 +125,9 @@ class TimestampField(BaseModel):
     start: Annotated[str, AfterValidator(_instant)] = "2024-01-01T00:00:00Z"
     """The first row's instant, ISO-8601 with an offset."""
     interval: Annotated[str, AfterValidator(_duration)] = "1s"
-    """From one row to the next."""
+    """The interval between rows."""
     disorder: Annotated[str, AfterValidator(_duration)] = "0s"
-    """A row may lie up to so much earlier than its turn."""
+    """How much earlier than its turn a row may be."""
 
 
 GeneratedField = Annotated[
@@ -136,16 +136,16 @@ GeneratedField = Annotated[
 
 
 class Options(BaseModel):
-    """Made-up events."""
+    """Synthetic events."""
 
     model_config = _CONFIG
 
     seed: int = Field(default=0, ge=0)
     """The same seed gives the same rows."""
     rate: float = Field(default=0.0, ge=0)
-    """Rows a second; 0: as fast as they are taken."""
+    """Rows per second; 0: as fast as they are read."""
     count: int = Field(default=0, ge=0)
-    """How many rows there are; 0: no end."""
+    """How many rows to generate; 0: unlimited."""
     fields: list[GeneratedField] = Field(min_length=1)
     """The columns, in order."""
 
@@ -154,5 +154,5 @@ class Options(BaseModel):
         names = [field.name for field in self.fields]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"there are two fields named {twice[0]!r}")
+            raise ValueError(f"two fields are named {twice[0]!r}")
         return self

@@ -1,4 +1,4 @@
-"""The source of made-up events."""
+"""The source of synthetic events."""
 
 from dataclasses import replace
 
@@ -18,17 +18,17 @@ from headrace.events.dead_letter import DeadLetter
 from headrace.events.schema import Column, RowSchema
 
 _ROUNDING = 1e-5
-"""Rows: what the clock's own rounding may take from a row that is due."""
+"""Rows: tolerance for the clock's rounding when a row is due."""
 
 
 class _Position(msgspec.Struct):
-    """Rows given so far."""
+    """Rows emitted so far."""
 
     row: int = 0
 
 
 def open_source(options: SourceOptions, context: SourceContext) -> "GeneratorSource":
-    """Opens a generator as a source; see `Options` for its block."""
+    """Opens a generator as a source; see `Options` for its settings."""
     return GeneratorSource(options, context)
 
 
@@ -72,19 +72,19 @@ class GeneratorSource:
         return self._batch(rows)
 
     def lag(self) -> int | None:
-        """Rows that are due; None: without a rate and an end there is no saying."""
+        """Rows that are due; None: unknown without a rate and an end."""
         if self._options.rate:
             return self._due()
         return self._options.count - self._next if self._options.count else None
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: nothing is open."""
 
     def _ended(self) -> bool:
         return 0 < self._options.count <= self._next
 
     def _due(self) -> int:
-        """Rows that may be given now."""
+        """Rows that may be emitted now."""
         left = self._options.count - self._next if self._options.count else 2**62
         if not self._options.rate:
             return left
@@ -92,7 +92,7 @@ class GeneratorSource:
         return max(0, min(left, self._first + 1 + int(passed * self._options.rate + _ROUNDING) - self._next))
 
     def _until_next(self) -> float:
-        """Seconds until the next row is due, never nothing."""
+        """Seconds until the next row is due, always more than 0."""
         at = self._opened + (self._next - self._first) / self._options.rate
         return max(at - self._clock.monotonic(), 0.001)
 

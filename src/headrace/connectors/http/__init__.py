@@ -1,5 +1,5 @@
-"""HTTP: events that are pushed at a door of this machine, and results that are sent to somebody else's.
+"""HTTP: events pushed to this machine, and results sent to another server.
 
-May import foundation, log, events, the ports and `connectors.records`; httpx in `sink.py` alone. The door itself is
-`doors/push.py`: here is what it takes in, and the source that reads it from the inbox topic.
+May import foundation, log, events, the ports and `connectors.records`; httpx in `sink.py` only. The endpoint itself is
+`doors/push.py`: this package holds what it accepts, and the source that reads it from the inbox topic.
 """

@@ -1,4 +1,4 @@
-"""What a server's answer says of the records that were sent to it."""
+"""Classifies a server's response to the records sent to it."""
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -8,21 +8,21 @@ from http import HTTPStatus
 from headrace.foundation.clock import Clock
 
 LONGEST_ASKED_SECONDS = 900.0
-"""A server that asks for a longer pause is asked again after this one."""
+"""Upper bound for the pause a server may request."""
 
 
 class Verdict(Enum):
-    """Whose matter it is."""
+    """Who is at fault."""
 
     TAKEN = auto()
     RECORD = auto()
-    """A record is at fault: sent again, it would be refused again."""
+    """The record is at fault: resending it would fail again."""
     LOGIN = auto()
-    """We are not allowed to send."""
+    """We lack permission to send."""
     REQUEST = auto()
-    """We send to the wrong place, or in the wrong manner."""
+    """We use the wrong URL or method."""
     OUTAGE = auto()
-    """It may pass."""
+    """The failure may be temporary."""
 
 
 _RECORD = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY})
@@ -43,7 +43,7 @@ _OUTAGE = frozenset(
 
 
 def verdict(status: int) -> Verdict:
-    """Of an HTTP status. What is none of the record's own faults, a redirect too, is ours."""
+    """For an HTTP status. Anything that is not a record's fault, including a redirect, is ours."""
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Verdict.TAKEN
     if status in _RECORD:
@@ -56,7 +56,7 @@ def verdict(status: int) -> Verdict:
 
 
 def asked_pause(header: str | None, clock: Clock) -> float | None:
-    """Seconds that `Retry-After` asks for, in either form (RFC 9110 §10.2.3), at most LONGEST_ASKED_SECONDS. None: it says none."""
+    """The seconds requested by `Retry-After`, in either form (RFC 9110 §10.2.3), at most LONGEST_ASKED_SECONDS. None: no request."""
     text = "" if header is None else header.strip()
     if text.isascii() and text.isdigit():
         return min(float(text), LONGEST_ASKED_SECONDS)

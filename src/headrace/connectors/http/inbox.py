@@ -1,12 +1,12 @@
-"""What is pushed at the HTTP door, as records of the connector's inbox topic.
+"""Events pushed over HTTP, as records of the connector's inbox topic.
 
-A pushed event becomes one `raw/1` record, its value the JSON object as it came (on one line). Its id makes a repeat
-harmless, because the topic keeps ids apart:
+A pushed event becomes one `raw/1` record whose value is the JSON object as received (on one line). Its id makes a repeat
+harmless, because the topic keeps ids unique:
 
-- the declared `id` columns, where the event has them all: `NAME:` and their text, joined as the port says;
-- else the request's `Idempotency-Key` and the event's number in it;
-- else its content, its number in the request and the millisecond of its arrival: without an id and a key nobody can tell
-  a repeat from a second event that looks the same, so every push counts.
+- the declared `id` columns, if the event has them all: `NAME:` and their text, joined as the port says;
+- otherwise the request's `Idempotency-Key` and the event's number in it;
+- otherwise its content, its number in the request and the millisecond of its arrival: without an id and a key nothing distinguishes
+  a repeat from a second, identical event, so every push counts.
 """
 
 from collections.abc import Sequence
@@ -43,44 +43,44 @@ _MOST_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An event that cannot be taken in."""
+    """An event that cannot be accepted."""
 
     line: int
-    """From 1: of NDJSON the line, of an array the element."""
+    """From 1: the line of NDJSON or the element of an array."""
     reason: str
 
 
 class MalformedPushError(FinalError):
-    """The body is not what its content type says; nothing of it was taken in."""
+    """The body does not match its content type; none of it was accepted."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         first = problems[0]
         super().__init__(
             f"line {first.line}: {first.reason}",
-            next_step="send a JSON object, an array of objects, or one object a line",
+            next_step="send a JSON object, an array of objects, or one object per line",
         )
         self.problems = tuple(problems)
 
 
 class UnsupportedContentError(FinalError):
-    """A content type that no event comes in."""
+    """An unsupported content type."""
 
 
 def inbox_topic(options: SourceOptions) -> TopicSpec:
-    """How the connector's inbox is kept."""
+    """How the connector's inbox topic is kept."""
     keep = parse_duration_ms(Options.model_validate(dict(options.options)).keep)
     return TopicSpec(topics.inbox(options.id), retention_ms=keep, unique_ids=True)
 
 
 def ingest_group(options: SourceOptions) -> str:
-    """The consumer group whose offset says how much of the inbox has been read."""
+    """The consumer group whose offset shows how much of the inbox has been read."""
     return f"ingest/{options.id.path_name}"
 
 
 def accept(
     options: SourceOptions, body: bytes, content_type: str, idempotency_key: str | None, now_ms: int
 ) -> list[NewRecord]:
-    """The records of one request; none of them is written yet. MalformedPushError, UnsupportedContentError."""
+    """The records of one request, not yet written. MalformedPushError, UnsupportedContentError."""
     limit = Options.model_validate(dict(options.options)).max_record_bytes
     events: list[tuple[int, bytes, dict[str, msgspec.Raw]]] = []
     problems: list[Problem] = []
@@ -97,13 +97,13 @@ def accept(
 
 
 def _split(body: bytes, content_type: str) -> list[tuple[int, bytes]]:
-    """The events with their numbers, not looked into yet."""
+    """The events with their numbers, not yet parsed."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind in LINES_TYPES:
         return [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
     if kind not in JSON_TYPES:
         raise UnsupportedContentError(
-            f"content type {kind or '(none)'!r} is not taken in",
+            f"content type {kind or '(none)'!r} is not supported",
             next_step="use application/json or application/x-ndjson",
         )
     if not body.lstrip().startswith(b"["):
@@ -116,7 +116,7 @@ def _split(body: bytes, content_type: str) -> list[tuple[int, bytes]]:
 
 def _decode(raw: bytes, limit: int) -> dict[str, msgspec.Raw]:
     if len(raw) > limit:
-        raise ValueError(f"the event has {len(raw)} bytes; at most {limit} are taken (http.maxRecordBytes)")
+        raise ValueError(f"the event has {len(raw)} bytes; the limit is {limit} (http.maxRecordBytes)")
     try:
         raw.decode()
         return _OBJECT.decode(raw)
@@ -163,7 +163,7 @@ def _record_id(
 
 
 def _joined(found: dict[str, msgspec.Raw], names: Sequence[str]) -> str | None:
-    """The columns' text, joined as the port says; None: none is declared, or one is missing or unreadable."""
+    """The columns' text, joined as the port describes; None: none declared, or one is missing or unreadable."""
     try:
         texts = [json_text(found.get(name)) for name in names]
     except (msgspec.MsgspecError, UnicodeDecodeError):

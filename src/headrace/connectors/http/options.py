@@ -26,31 +26,31 @@ class Options(BaseModel):
     model_config = _CONFIG
 
     max_body_bytes: int = Field(default=8 << 20, ge=1, le=256 << 20)
-    """A larger request is refused with 413."""
+    """A larger request is rejected with 413."""
     max_record_bytes: int = Field(default=1 << 20, ge=16, le=256 << 20)
-    """A request with a larger event is refused with 400."""
+    """A request with a larger event is rejected with 400."""
     keep: Duration = "7d"
-    """How long a pushed event, and so the memory of its id, is kept once it has been read: within this time a repeat is harmless."""
+    """How long a pushed event and its id are kept after it has been read: within this time a repeat is harmless."""
     envelope: Literal["none", "debezium"] = "none"
-    """debezium: each event is a change event; its row is taken, and what happened to it as the column `operation`: create, update, delete or read."""
+    """debezium: each event is a change event; its row is used, with the change in the column `operation`: create, update, delete or read."""
 
 
 class SinkOptions(BaseModel):
-    """Records sent as JSON to a server, again and again until it takes them."""
+    """Records sent to a server as JSON, and retried until it accepts them."""
 
     model_config = _CONFIG
 
     url: str = Field(pattern=r"^https?://")
-    """Where records are sent."""
+    """The URL to send records to."""
     method: Literal["POST", "PUT"] = "POST"
-    """With which method."""
+    """The HTTP method."""
     headers: dict[str, SecretStr] = {}
-    """Further headers, such as `Authorization`; their values are never shown."""
+    """Additional headers, such as `Authorization`; their values are never shown."""
     batch_records: int = Field(default=1, ge=1, le=10_000)
-    """1: each record is a request of its own, its id the `Idempotency-Key`. More: a JSON array of up to so many, with a key made of their ids and offsets; a batch that is sent again has the same records and the same key."""
+    """1: each record is its own request, with its id as the `Idempotency-Key`. More: a JSON array of up to that many records, with a key made of their ids and offsets; a batch that is sent again has the same records and the same key."""
     timeout: Duration = "10s"
-    """How long one answer is waited for."""
+    """How long to wait for a response."""
     retry_for: Duration = "1m"
-    """How long a request is tried again, with growing pauses or those that `Retry-After` asks for, before the sink reports the server as unavailable."""
+    """How long to retry a request, with growing pauses or those that `Retry-After` requests, before the sink reports the server as unavailable."""
     metadata: bool = False
     """Adds `_id` and `_eventTime` (ms since 1970 UTC) to every record."""

@@ -1,4 +1,4 @@
-"""Sends records to a server as JSON, until it takes them or refuses them for good."""
+"""Sends records to a server as JSON until it accepts them or rejects them for good."""
 
 import ssl
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 20.0
 _SHOWN_BYTES = 200
 _READ_BYTES = 64 << 10
-"""Of an answer's body; a connection with more in it is not used again."""
+"""Limit for reading a response body; a connection with more data is not reused."""
 
 
 def open_sink(options: SinkOptions) -> "WebhookSink":
@@ -38,16 +38,16 @@ def open_sink(options: SinkOptions) -> "WebhookSink":
 class WebhookSink:
     """See the port. Records are sent at `prepare`, in order; `Idempotency-Key` lets the receiver drop repeats.
 
-    A batch's key is derived from the records in it, and the stage gives the same records again after a kill, so a batch that
-    is sent again has the same key. What becomes of an answer:
+    A batch's key is derived from its records, and the stage passes the same records again after a kill, so a batch that
+    is sent again has the same key. Responses are handled as follows:
 
-    - 2xx: the records are taken.
-    - 400, 413, 422: the server refuses a record. A batch is halved until that one is found; it is told as
+    - 2xx: the records are accepted.
+    - 400, 413, 422: the server rejects a record. A batch is halved until that record is found; it is reported as
       RefusedRecordsError once the others are delivered.
-    - 408, 409, 423, 425, 429, 5xx, no answer in time, no connection: tried again, as `Retry-After` says or with growing
-      pauses; after `retryFor`, or where the server asks for a longer pause than that, UnavailableError.
-    - everything else says that we are wrong: 401, 402, 403, 407 ReceiverRejectsLoginError, redirects (which are not followed),
-      404 and the others ReceiverRejectsRequestError. No record is given up for it; all of them wait.
+    - 408, 409, 423, 425, 429, 5xx, no response in time, no connection: retried, as `Retry-After` requests or with growing
+      pauses; UnavailableError after `retryFor`, or if the server requests a longer pause than that.
+    - anything else means that we are at fault: 401, 402, 403, 407 ReceiverRejectsLoginError, redirects (which are not followed),
+      404 and the rest ReceiverRejectsRequestError. No record is dropped; all of them wait.
     """
 
     def __init__(self, options: SinkOptions, clock: Clock) -> None:
@@ -65,7 +65,7 @@ class WebhookSink:
     def names_batches(self) -> bool:
         return self._options.batch_records > 1
 
-    def recover(self, prepared: bytes | None) -> None:  # noqa: ARG002 -- what was sent stays sent
+    def recover(self, prepared: bytes | None) -> None:  # noqa: ARG002 -- sent records stay sent
         self._waiting.clear()
         self._refused.clear()
 
@@ -84,13 +84,13 @@ class WebhookSink:
         return b"{}"
 
     def publish(self) -> None:
-        """Nothing: `prepare` has sent."""
+        """Does nothing: `prepare` has sent the records."""
 
     def close(self) -> None:
         self._client.close()
 
     def _deliver(self, records: Sequence[Record]) -> None:
-        """Sends them together, and in halves where the server refuses one of them."""
+        """Sends the records together, in halves if the server rejects one of them."""
         try:
             self._send(records)
         except _RefusalError as refusal:
@@ -122,14 +122,14 @@ class WebhookSink:
             with self._client.stream(self._options.method, self._options.url, content=body, headers=headers) as answer:
                 self._judge(answer, self._read(answer))
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise ReceiverRejectsRequestError(f"the address is not valid ({error})", where=self._where) from error
+            raise ReceiverRejectsRequestError(f"the URL is not valid ({error})", where=self._where) from error
         except httpx.TransportError as error:
             raise UnavailableError(
-                f"the server does not answer ({type(error).__name__}: {error})", where=self._where
+                f"the server did not answer ({type(error).__name__}: {error})", where=self._where
             ) from error
 
     def _read(self, answer: httpx.Response) -> bytes:
-        """The body, as far as anybody looks at it: a server that never comes to its end must not hold us."""
+        """The start of the body: an endless response must not block us."""
         deadline = SYSTEM_CLOCK.monotonic() + self._timeout
         body = bytearray()
         for chunk in answer.iter_raw():
@@ -139,7 +139,7 @@ class WebhookSink:
         return bytes(body)
 
     def _judge(self, answer: httpx.Response, body: bytes) -> None:
-        """Returns where the records are taken."""
+        """Returns once the records are accepted."""
         found = verdict(answer.status_code)
         if found is Verdict.TAKEN:
             return
@@ -162,16 +162,16 @@ class WebhookSink:
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """The certificates that this machine trusts; reading them takes longer than many a request."""
+    """The certificates this machine trusts; loading them takes longer than many a request."""
     return httpx.create_ssl_context()
 
 
 class _RefusalError(Exception):
-    """The server will never take one of these records."""
+    """The server will never accept one of these records."""
 
 
 class _StopAfter(stop_after_delay):
-    """Like tenacity's own, by Headrace's clock; also before a pause that the server asks for and that would take longer."""
+    """Like tenacity's own, but on Headrace's clock; also stops before a requested pause that would take longer."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         super().__init__(seconds)
@@ -193,6 +193,6 @@ def _asked(state: RetryCallState) -> float | None:
 
 
 def _pause(state: RetryCallState) -> float:
-    """What the server asked for, else twice the last pause and a little at random."""
+    """The pause that the server requested, otherwise twice the last one plus some jitter."""
     asked = _asked(state)
     return _backoff(state) if asked is None else asked

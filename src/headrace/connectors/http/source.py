@@ -22,7 +22,7 @@ from headrace.foundation.errors import InvalidDeclarationError
 from headrace.log.record import Record
 
 _JSON_GROWTH = 2
-"""A record may grow on its way by what stands around it; the door has measured it already."""
+"""A record may grow by its metadata on the way; the endpoint has already measured it."""
 
 
 class _Position(msgspec.Struct):
@@ -32,7 +32,7 @@ class _Position(msgspec.Struct):
 
 
 def open_source(options: SourceOptions, context: SourceContext) -> "HttpSource":
-    """Opens a connector's inbox as a source; the context must carry the log."""
+    """Opens a connector's inbox as a source; the context must include the log."""
     return HttpSource(options, context)
 
 
@@ -41,9 +41,9 @@ class HttpSource:
 
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
         if context.log is None:
-            raise InvalidDeclarationError("an http source needs a log", where=f"StreamConnector/{options.id.name}")
+            raise InvalidDeclarationError("an http source requires a log", where=f"StreamConnector/{options.id.name}")
         given = Options.model_validate(dict(options.options))
-        # A change event is known by its place: all changes of a row have the row's own id.
+        # A change event is identified by its position: all changes of a row share the row's id.
         self._source = options if given.envelope == "none" else replace(options, id_columns=())
         self._limit = given.max_record_bytes * _JSON_GROWTH
         self._debezium = given.envelope == "debezium"
@@ -82,11 +82,11 @@ class HttpSource:
         return replace(batch, read_up_to=(self._topic.name, self._offset))
 
     def lag(self) -> int | None:
-        """Events that were pushed and not read."""
+        """Pushed events not yet read."""
         return max(0, self._log.topic(self._topic.name).end_offset - self._offset)
 
     def close(self) -> None:
-        """Nothing is open: the log belongs to the caller."""
+        """Does nothing: the log belongs to the caller."""
 
     def _ready(self, records: list[Record]) -> tuple[JsonLines | DebeziumLines, RowMaker]:
         if self._parser is None or self._maker is None:

@@ -1,4 +1,4 @@
-"""Avro: a message's body as a row's JSON value and back, and the columns that a schema means."""
+"""Avro: converts a message's body to a row's JSON value and back, and a schema to columns."""
 
 import io
 import json
@@ -27,23 +27,23 @@ _LONGEST_DECIMAL = 38
 
 
 def parsed(schema: Schema) -> Any:
-    """A schema that fastavro reads with. UnknownSchemaError: it is not valid."""
+    """A parsed schema for fastavro. UnknownSchemaError: it is not valid."""
     named: dict[str, Any] = {}
     try:
         for other in schema.all_references().values():
             fastavro.parse_schema(json.loads(other.text), named_schemas=named)
         return fastavro.parse_schema(json.loads(schema.text), named_schemas=named)
-    except Exception as error:  # anything may stand in a registry
+    except Exception as error:  # a registry may contain anything
         raise UnknownSchemaError(f"the Avro schema {schema.id} is not valid: {error}") from error
 
 
 def decode(body: bytes, schema: Any, schema_id: int) -> Any:
-    """The value, as JSON says it."""
+    """The value as JSON."""
     try:
         return _plain(fastavro.schemaless_reader(io.BytesIO(body), schema, None))
-    except Exception as error:  # bytes that mean nothing end in many kinds of errors
+    except Exception as error:  # invalid bytes raise many kinds of errors
         said = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise UnreadableMessageError(f"it is not what the Avro schema {schema_id} says ({said})") from error
+        raise UnreadableMessageError(f"it does not match the Avro schema {schema_id} ({said})") from error
 
 
 def encode(value: Mapping[str, Any], schema: Any) -> bytes:
@@ -51,13 +51,13 @@ def encode(value: Mapping[str, Any], schema: Any) -> bytes:
     out = io.BytesIO()
     try:
         fastavro.schemaless_writer(out, schema, _fitted(value, schema, Names(schema)), strict_allow_default=True)
-    except Exception as error:  # a value of another type ends in many kinds of errors
+    except Exception as error:  # a value of the wrong type raises many kinds of errors
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return out.getvalue()
 
 
 def columns(schema: Any) -> RowSchema | None:
-    """The columns that a record's fields mean: nested records, maps and other unions are JSON text. None: it is no record."""
+    """The columns of a record's fields: nested records, maps and other unions are JSON text. None: it is not a record."""
     names = Names(schema)
     record = names.resolved(schema)
     if _type(record) != "record" or not record["fields"]:
@@ -66,18 +66,18 @@ def columns(schema: Any) -> RowSchema | None:
 
 
 class Names:
-    """The named types inside a parsed schema: later uses are by name only."""
+    """The named types in a parsed schema: later uses refer to them by name only."""
 
     def __init__(self, schema: Any) -> None:
         self._known: dict[str, Any] = dict(schema.get("__named_schemas", {})) if isinstance(schema, dict) else {}
         self._collect(schema)
 
     def resolved(self, schema: Any) -> Any:
-        """The definition of a name; anything else as it is."""
+        """The definition of a name; anything else unchanged."""
         return self._known.get(schema, schema) if isinstance(schema, str) else schema
 
     def alone(self, schema: Any) -> Any:
-        """A type with all the definitions that it may name, as fastavro takes a schema that it has parsed."""
+        """A type with all definitions it may refer to, in fastavro's parsed form."""
         found = self.resolved(schema)
         parsed_before = {"__fastavro_parsed__": True, "__named_schemas": self._known}
         return {**found, **parsed_before} if isinstance(found, dict) else found
@@ -137,7 +137,7 @@ def _plain(value: Any) -> Any:
 
 
 def _fitted(value: Any, schema: Any, names: Names) -> Any:
-    """A JSON value as fastavro takes it for a type: text for times, decimals and bytes becomes what it says."""
+    """Converts a JSON value to what fastavro expects for a type: text becomes times, decimals or bytes."""
     schema = names.resolved(schema)
     if isinstance(schema, list):
         return _fitted_union(value, schema, names)
@@ -173,7 +173,7 @@ def _fitted_union(value: Any, schema: list[Any], names: Names) -> Any:
             continue
         if fastavro.validate(fitted, names.alone(one), raise_errors=False):
             return fitted
-    raise ValueError(f"{value!r} is none of {[_type(one) for one in schema]}")
+    raise ValueError(f"{value!r} matches none of {[_type(one) for one in schema]}")
 
 
 def _moment(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""librdkafka's settings for foreign clusters, and its errors as the ports'."""
+"""librdkafka's settings for external clusters, and its errors mapped to the ports'."""
 
 import logging
 import queue
@@ -24,7 +24,7 @@ _LOGGER.propagate = False
 
 
 def _code(name: str) -> int:
-    """One of the client's own codes, which begin with an underscore and are no secret."""
+    """One of the client's own error codes, whose names begin with an underscore although they are public."""
     return getattr(KafkaError, name)
 
 
@@ -35,13 +35,13 @@ OUT_OF_RANGE = frozenset({_code("_AUTO_OFFSET_RESET"), KafkaError.OFFSET_OUT_OF_
 REFUSED_RECORD = frozenset(
     {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP, KafkaError.INVALID_MSG}
 )
-"""What a broker says of a record that it will never take."""
+"""Errors for a record that a broker will never accept."""
 FENCED = frozenset({_code("_FENCED"), _code("_FATAL"), KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 _REFUSED = frozenset(
     {_code("_AUTHENTICATION"), KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 )  # fmt: skip
 _SILENT = frozenset({_code("_TRANSPORT"), TIMED_OUT})
-"""Outcomes that name no reason."""
+"""Outcomes that give no reason."""
 _TLS: int = _code("_SSL")
 _MISSING = frozenset({_code("_UNKNOWN_TOPIC"), _code("_UNKNOWN_PARTITION"), KafkaError.UNKNOWN_TOPIC_OR_PART})
 
@@ -56,12 +56,12 @@ def settings(options: Options | SinkOptions, **more: object) -> dict[str, Any]:
 
 
 def error_of(exception: KafkaException) -> KafkaError:
-    """The error inside."""
+    """The wrapped error."""
     return exception.args[0]
 
 
 def within(seconds: float, call: Callable[[], object]) -> bool:
-    """Whether a call of the client came back in time; its own errors are raised. One that did not is left behind in its thread."""
+    """Whether a client call returned in time; its errors are raised. A call that did not return is abandoned in its thread."""
     outcome: queue.Queue[BaseException | None] = queue.Queue()
 
     def run() -> None:
@@ -84,7 +84,7 @@ def within(seconds: float, call: Callable[[], object]) -> bool:
 
 @contextmanager
 def unwrapped() -> Generator[None]:
-    """KafkaException also where the client wraps it, because it came up while it called us back."""
+    """KafkaException, also when the client wraps it because it was raised in a callback."""
     try:
         yield
     except SystemError as wrapped:
@@ -94,7 +94,7 @@ def unwrapped() -> Generator[None]:
 
 
 def refused(error: KafkaError) -> bool:
-    """Whether trying again does not help: a login, a right, or the certificate of one side."""
+    """Whether retrying cannot help: a login, a permission or a certificate."""
     return error.code() in _REFUSED or (error.code() == _TLS and "certificate" in error.str())
 
 
@@ -103,7 +103,7 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
     code, text = error.code(), error.str()
     if refused(error):
         return InvalidDeclarationError(
-            f"Kafka refuses these credentials: {text}", where=where, next_step="correct spec.kafka.properties, or the rights of this user"
+            f"Kafka refuses these credentials: {text}", where=where, next_step="correct spec.kafka.properties or the user's permissions"
         )  # fmt: skip
     if code in _MISSING:
         return NotFoundError(
@@ -111,14 +111,14 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
         )
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
         return FinalError(f"Kafka refuses a message of this size: {text}", where=where)
-    protocol = ", with the security.protocol of its listener" if code in _SILENT else ""
+    protocol = "with its listener's security.protocol" if code in _SILENT else ""
     return UnavailableError(
-        f"Kafka: {text}", where=where, next_step=f"see that the broker runs and can be reached{protocol}"
+        f"Kafka: {text}", where=where, next_step=f"check that the broker is running and reachable{protocol}"
     )
 
 
 class Told:
-    """What a client says on its own, in `hear`: that credentials are refused, which no call's outcome says, and why brokers are lost."""
+    """What a client reports on its own, through `hear`: refused credentials, which no call's outcome shows, and why brokers are lost."""
 
     def __init__(self, where: str) -> None:
         """`where`: StreamConnector/NAME."""
@@ -136,7 +136,7 @@ class Told:
             self._last = error
 
     def error(self, exception: KafkaException) -> HeadraceError:
-        """Of a call that failed: its outcome, or what was said meanwhile where that says more."""
+        """The outcome of a failed call, or what the client reported if that is more specific."""
         if self.refusal is not None:
             return self.refusal
         outcome = error_of(exception)

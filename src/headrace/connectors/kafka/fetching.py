@@ -1,4 +1,4 @@
-"""Messages from the broker into their lanes: partitions that come, retention that passes the reader, memory that must not fill."""
+"""Fetches messages into lanes: handles new partitions, retention that overtakes the reader, and bounded memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import HeadraceError, NotFoundError
 
 LOOK_SECONDS = 10.0
-"""Between two looks for new partitions."""
+"""Interval between checks for new partitions."""
 _AT_ONCE = 2_000
-"""Messages that are fetched in one go."""
+"""Messages fetched at once."""
 _MOST_WAITING = 20_000
-"""Messages of one partition that wait for others; then it is paused."""
+"""Messages of one partition that may wait for other partitions before it is paused."""
 
 
 class Fetcher:
@@ -44,14 +44,14 @@ class Fetcher:
         self.lanes: dict[int, Lane] = {}
         """By partition, ascending."""
         self.dead: list[tuple[str, DeadLetter]] = []
-        """What retention took from the reader; the source tells and clears it."""
+        """What retention dropped before it was read; the source reports and clears it."""
         self._paused: set[int] = set()
         self._misplaced: set[int] = set()
-        """Partitions whose offset the broker does not have."""
+        """Partitions whose offset is not on the broker."""
         self._looked = SYSTEM_CLOCK.monotonic()
 
     def begin(self, offsets: Mapping[int, int], ends: Mapping[int, int], highs: Mapping[int, int]) -> None:
-        """Reads from these offsets on, by partition."""
+        """Starts reading at these offsets, by partition."""
         lanes = {one: self._lane(one, offset) for one, offset in sorted(offsets.items())}
         for one, lane in lanes.items():
             lane.end = ends.get(one)
@@ -60,7 +60,7 @@ class Fetcher:
         self._consumer.assign([self._place(one, lane.fetched) for one, lane in lanes.items()])
 
     def fetch(self, deadline: float) -> None:
-        """Adds messages to their lanes; waits up to the deadline (monotonic seconds) where nothing can be handed out."""
+        """Adds messages to their lanes; waits until the deadline (monotonic seconds) if nothing can be emitted."""
         self._look_for_partitions()
         for one in tuple(self._misplaced):
             self._put_right(one)
@@ -71,11 +71,11 @@ class Fetcher:
         if (fault := self._take_in(messages)) is not None:
             raise fault
         if self._told.all_down and not messages:
-            self.places.partitions(1.0)  # UnavailableError while no broker answers
+            self.places.partitions(1.0)  # UnavailableError while no broker responds
         self._told.all_down = False
 
     def behind(self) -> list[Lane]:
-        """Partitions of which an earlier row than others' may come yet. One that was silent for the idle timeout holds nobody up."""
+        """Partitions that may still have an earlier row than the others. One that was silent for the idle timeout blocks nothing."""
         idle_seconds, now = self._source.event_time.idle_timeout_ms / 1000, SYSTEM_CLOCK.monotonic()
         return [
             lane for lane in self.lanes.values()
@@ -83,14 +83,14 @@ class Fetcher:
         ]  # fmt: skip
 
     def at_rest(self) -> bool:
-        """Everything that there is was handed out."""
+        """Whether every available message was emitted."""
         return all((lane.at_end or lane.done) and not lane.waiting for lane in self.lanes.values())
 
     def lag(self) -> int:
         return sum(max(0, self._end(lane) - lane.next) for lane in self.lanes.values())
 
     def pause_and_resume(self) -> None:
-        """Keeps partitions that are ahead from filling the memory."""
+        """Keeps partitions that are ahead from filling memory."""
         full = {one for one, lane in self.lanes.items() if lane.waiting > _MOST_WAITING}
         empty = {one for one in self._paused if self.lanes[one].waiting < _MOST_WAITING // 2}
         if more := full - self._paused:
@@ -100,21 +100,21 @@ class Fetcher:
         self._paused = (self._paused | full) - empty
 
     def held(self, partition: int, offset: int) -> int:
-        """The offset to go on at. Retention may have passed the reader: what is lost is said, once.
+        """The offset to continue at. Retention may have overtaken the reader: the loss is reported once.
 
         NotFoundError: the topic ends before that offset. UnavailableError.
         """
         low, high = self.places.bounds(partition)
         if offset > high:
             raise NotFoundError(
-                f"{self._given.topic}/{partition} ends at {high}, and was read up to {offset}: the topic was deleted and created again",
-                where=self._told.where, next_step="give the connector a new name to read it from its start",
+                f"{self._given.topic}/{partition} ends at {high} but was read up to {offset}: the topic was deleted and recreated",
+                where=self._told.where, next_step="give the connector a new name to read the topic from its start",
             )  # fmt: skip
         if offset >= low:
             return offset
         reason = (
             f"retention dropped {low - offset} offsets of {self._given.topic}/{partition} ({offset} to {low - 1}) "
-            "before they were read; marks of transactions are counted as well"
+            "before they were read; the count includes transaction markers"
         )
         self.dead.append(
             dead_letter(
@@ -131,7 +131,7 @@ class Fetcher:
         return any(lane.waiting for lane in self.lanes.values()) and not self.behind()
 
     def _take_in(self, messages: Sequence[Any]) -> HeadraceError | None:
-        """Into their lanes, all of them: what is consumed does not come again. An error that must stop the reading is returned."""
+        """Adds all of them to their lanes: consumed messages do not come again. Returns an error that must stop reading."""
         fault: HeadraceError | None = None
         for message in messages:
             if (error := message.error()) is None:
@@ -141,7 +141,7 @@ class Fetcher:
         return self._told.refusal or fault
 
     def _serve(self) -> None:
-        """Lets the client say what it has met; messages that come meanwhile are kept."""
+        """Lets the client report its problems; keeps messages that arrive in the process."""
         if (fault := self._take_in(self._consumer.consume(_AT_ONCE, 0))) is not None:
             raise fault
 
@@ -160,7 +160,7 @@ class Fetcher:
             )  # fmt: skip
 
     def _meet(self, message: Any, error: KafkaError) -> HeadraceError | None:
-        """What the client says of a partition; an error that must stop the reading is returned."""
+        """Handles what the client reports about a partition; returns an error that must stop reading."""
         if error.code() == END_OF_PARTITION:
             lane = self.lanes[message.partition()]
             lane.heard = SYSTEM_CLOCK.monotonic()
@@ -178,13 +178,13 @@ class Fetcher:
             lane.next = lane.fetched
         self._consumer.incremental_unassign(
             [self._place(partition)]
-        )  # a seek is refused: the client has stopped reading it
+        )  # a seek fails: the client has stopped reading this partition
         self._consumer.incremental_assign([self._place(partition, lane.fetched)])
         self._paused.discard(partition)
         self._misplaced.discard(partition)
 
     def _look_for_partitions(self) -> None:
-        """Reads partitions that were added since, from their start. A bounded source has those that it began with."""
+        """Reads partitions added since, from their start. A bounded source keeps those it began with."""
         if self._given.bounded or SYSTEM_CLOCK.monotonic() - self._looked < LOOK_SECONDS:
             return
         fresh = [one for one in self.places.partitions() if one not in self.lanes]
@@ -203,7 +203,7 @@ class Fetcher:
         return TopicPartition(topic, partition) if offset is None else TopicPartition(topic, partition, offset)
 
     def _end(self, lane: Lane) -> int:
-        """Where the partition ended when the broker last answered, or where a bounded source ends."""
+        """The partition's end when the broker last reported it, or where a bounded source ends."""
         if lane.end is not None:
             return lane.end
         return self._consumer.get_watermark_offsets(self._place(lane.partition), cached=True)[1]

@@ -1,4 +1,4 @@
-"""A message's bytes as one line of JSON, which the parser of JSON lines types, and the columns that its schema means."""
+"""Converts a message's bytes to a line of JSON, which the JSON lines parser types, and its schema to columns."""
 
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from headrace.connectors.kafka.wire import UnreadableMessageError, split, split_
 from headrace.events.schema import RowSchema
 
 _NO_JSON = b"\0"
-"""JSON does not begin with it; the head of a message with a schema's id does."""
+"""Never the first byte of JSON, but of a message with a schema id."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -18,11 +18,11 @@ class Format(Protocol):
     """Reads values."""
 
     def line(self, raw: bytes) -> bytes:
-        """One line of JSON, not blank. UnreadableMessageError; UnavailableError: the registry is away, ask again."""
+        """One line of JSON, not blank. UnreadableMessageError; UnavailableError: the registry is unavailable, retry."""
         ...
 
     def columns(self, raw: bytes) -> RowSchema | None:
-        """What the message's own schema says. None: it says nothing, look at the values."""
+        """The columns of the message's own schema. None: it has none, infer them from the values."""
         ...
 
 
@@ -35,7 +35,7 @@ def reading(form: str, registry: SchemaRegistry | None) -> Format:
 
 
 class JsonFormat:
-    """Values that are JSON already, with a schema's id in front of them or without; white space of several lines becomes one line."""
+    """Values that are already JSON, with or without a leading schema id; whitespace across lines is collapsed to one line."""
 
     def line(self, raw: bytes) -> bytes:
         if raw.startswith(_NO_JSON):
@@ -48,9 +48,11 @@ class JsonFormat:
             msgspec.json.decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UnreadableMessageError(f"it is not JSON ({error})") from error
-        return raw.replace(b"\n", b" ").replace(b"\r", b" ")  # outside of strings: JSON has none inside
+        return raw.replace(b"\n", b" ").replace(
+            b"\r", b" "
+        )  # only outside strings: JSON strings contain no raw newlines
 
-    def columns(self, raw: bytes) -> RowSchema | None:  # noqa: ARG002 - JSON says nothing of types
+    def columns(self, raw: bytes) -> RowSchema | None:  # noqa: ARG002 - JSON declares no types
         return None
 
 

@@ -1,8 +1,8 @@
-"""What was read of each partition and not handed out yet, and the order in which it is.
+"""Messages read from each partition but not yet emitted, and the order in which to emit them.
 
 A partition's rows come in its own order; partitions are merged by event time, as bounded files are: at every step the
 partition whose next record has the smallest key goes first, ties by the partition's number. A record's key is the largest
-event time of its partition so far. A partition that is read to its end holds nobody up; one that is behind does, so that
+event time of its partition so far. A partition read to its end blocks nothing; one that is behind does, so that
 catching up on a topic of many partitions makes no row late that was not late in its own partition.
 """
 
@@ -22,12 +22,12 @@ NO_TIME = -(2**63)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it came."""
+    """A message as received."""
 
     partition: int
     offset: int
     timestamp: int
-    """ms since 1970 UTC; −1: it has none."""
+    """ms since 1970 UTC; −1: none."""
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
@@ -48,11 +48,11 @@ class Piece:
     """n messages of one partition, typed."""
 
     rows: RowBatch | None
-    """None: none. `offsets`: each row's number among the n."""
+    """None: no rows. `offsets`: each row's number among the n."""
     letters: Sequence[Letter]
     """By index."""
     ends: Places
-    """[n] the offset behind each message"""
+    """[n] the offset after each message"""
     keys: Places
     """[n] largest event time of the partition up to each message; NO_TIME: no row yet"""
 
@@ -63,31 +63,31 @@ class Lane:
 
     partition: int
     next: int
-    """Offset of the next message to hand out."""
+    """Offset of the next message to emit."""
     fetched: int
     """Offset of the next message to fetch."""
     high: int = NO_TIME
-    """Largest event time that was handed out."""
+    """Largest event time emitted."""
     end: int | None = None
-    """Where a bounded source ends here."""
+    """Where a bounded source ends in this partition."""
     at_end: bool = False
-    """Everything that there is was fetched."""
+    """Everything available was fetched."""
     heard: float = 0.0
-    """Monotonic seconds at which something last came."""
+    """When something last arrived, monotonic seconds."""
     raw: deque[Message] = field(default_factory=deque[Message])
-    """Fetched and not typed yet."""
+    """Fetched but not yet typed."""
     pieces: deque[Piece] = field(default_factory=deque[Piece])
     at: int = 0
-    """Messages of the first piece that were handed out."""
+    """Messages of the first piece that were emitted."""
 
     @property
     def waiting(self) -> int:
-        """Messages that were fetched and not handed out."""
+        """Messages fetched but not yet emitted."""
         return len(self.raw) + sum(len(piece.ends) for piece in self.pieces) - self.at
 
     @property
     def last_key(self) -> int:
-        """Largest event time of what was typed."""
+        """Largest event time typed."""
         return int(self.pieces[-1].keys[-1]) if self.pieces else self.high
 
     @property
@@ -96,7 +96,7 @@ class Lane:
         return self.end is not None and self.fetched >= self.end
 
     def reached(self, offset: int) -> None:
-        """There is nothing more before `offset`: what lies between are marks of transactions."""
+        """Nothing more comes before `offset`: only transaction markers lie in between."""
         self.fetched = max(self.fetched, offset)
         self.at_end = True
         if not self.waiting:
@@ -117,7 +117,7 @@ class Lane:
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def take(self, count: int) -> list[tuple[Piece, int, int]]:
-        """The next `count` messages as (piece, start, stop); moves the lane behind them."""
+        """The next `count` messages as (piece, start, stop); advances the lane past them."""
         taken: list[tuple[Piece, int, int]] = []
         while count:
             piece = self.pieces[0]
@@ -143,7 +143,7 @@ class Taken:
 
 
 def take(lanes: Sequence[Lane], most: int, holding: Sequence[Lane]) -> Taken:
-    """Up to `most` messages, none where a partition of `holding` (behind, and nothing typed of it) may yet have an earlier one.
+    """Up to `most` messages; none if a partition in `holding` (behind, nothing typed) may still have an earlier one.
 
     `lanes` by partition.
     """
@@ -168,7 +168,7 @@ def take(lanes: Sequence[Lane], most: int, holding: Sequence[Lane]) -> Taken:
 
 
 def _counts(lanes: Sequence[Lane], most: int, holding: Sequence[Lane]) -> list[int]:
-    """How many messages of each lane come before the first one that is not known yet, and fit."""
+    """How many messages of each lane precede the first unknown one and fit."""
     held = [(lane.last_key, place) for place, lane in enumerate(lanes) if lane in holding]
     bound, last = min(held, default=(2**63 - 1, len(lanes)))
     keys: list[Places] = []

@@ -16,7 +16,7 @@ _OURS = frozenset({
 
 
 def _start(text: str) -> str:
-    """earliest, latest, or a moment with its zone."""
+    """earliest, latest, or a time with its zone."""
     if text in ("earliest", "latest"):
         return text
     try:
@@ -26,14 +26,14 @@ def _start(text: str) -> str:
             "must be earliest, latest, a time such as 2024-05-01T00:00:00Z, or offsets by partition"
         ) from None
     if moment.tzinfo is None:
-        raise ValueError("the time needs its zone, such as Z at its end")
+        raise ValueError("the time needs a zone, such as a trailing Z")
     return text
 
 
 def _free(properties: dict[str, SecretStr]) -> dict[str, SecretStr]:
     for name in properties:
         if name in _OURS:
-            raise ValueError(f"{name} is set by Headrace itself")
+            raise ValueError(f"Headrace sets {name} itself")
     return properties
 
 
@@ -43,7 +43,7 @@ class RegistryOptions(BaseModel):
     model_config = _CONFIG
 
     url: str = Field(pattern=r"^https?://")
-    """Its address; of Apicurio with the path /apis/ccompat/v7."""
+    """Its URL; for Apicurio including the path /apis/ccompat/v7."""
     user: str = ""
     """For basic authentication."""
     password: SecretStr = SecretStr("")
@@ -56,44 +56,44 @@ class _Topic(BaseModel):
     bootstrap_servers: str = "127.0.0.1:9092"
     """HOST:PORT, separated by commas."""
     topic: str = Field(min_length=1)
-    """The topic's whole name."""
+    """The topic's full name."""
     schema_registry: RegistryOptions | None = None
-    """Where the schemas of avro and protobuf are."""
+    """Where the schemas for avro and protobuf are."""
     properties: Annotated[dict[str, SecretStr], AfterValidator(_free)] = {}
-    """librdkafka's own settings, such as security.protocol, sasl.mechanism, sasl.username, sasl.password; their values are never shown."""
+    """librdkafka settings, such as security.protocol, sasl.mechanism, sasl.username, sasl.password; their values are never shown."""
 
 
 class Options(_Topic):
-    """Rows from a topic; every partition, committed records only."""
+    """Rows from a topic: every partition, committed records only."""
 
     format: Literal["json", "avro", "protobuf", "debezium"] = "json"
-    """json: an object in each message. avro, protobuf: as the schema registry's serialisers write them. debezium: change events as JSON."""
+    """json: one object per message. avro, protobuf: as written by the schema registry's serialisers. debezium: change events as JSON."""
     start: Annotated[str, AfterValidator(_start)] | dict[int, Annotated[int, Field(ge=0)]] = "earliest"
-    """Where a new source begins: earliest, latest, a time, or the first offset of each partition."""
+    """Where a new source starts: earliest, latest, a time, or the first offset of each partition."""
     bounded: bool = False
-    """True: the source ends where the topic ended when it was opened."""
+    """true: the source ends where the topic ended when it was opened."""
     key_column: str | None = None
-    """A STRING column that gets each message's key."""
+    """A STRING column for each message's key."""
     headers_column: str | None = None
-    """A STRING column that gets each message's headers, as a JSON object of texts."""
+    """A STRING column for each message's headers, as a JSON object of texts."""
     max_record_bytes: int = Field(default=1 << 20, ge=16, le=256 << 20)
-    """A larger message is a dead letter."""
+    """A larger message becomes a dead letter."""
 
     @model_validator(mode="after")
     def _beside_rows(self) -> "Options":
         if self.format == "debezium" and (self.key_column or self.headers_column):
-            raise ValueError("keyColumn and headersColumn cannot stand beside format: debezium")
+            raise ValueError("keyColumn and headersColumn cannot be combined with format: debezium")
         if self.key_column is not None and self.key_column == self.headers_column:
             raise ValueError("keyColumn and headersColumn name the same column")
         return self
 
 
 class SinkOptions(_Topic):
-    """Records to a topic, each once: one Kafka transaction for what one commit covers."""
+    """Records written to a topic, each exactly once: one Kafka transaction per commit."""
 
     format: Literal["json", "avro", "protobuf"] = "json"
-    """avro, protobuf: by the newest schema of the subject TOPIC-value, with a nullable field added for each column that it lacks."""
+    """avro, protobuf: uses the newest schema of the subject TOPIC-value, and adds a nullable field for each column that it lacks."""
     key: str | None = None
-    """The column that becomes the message's key; left out: the record's own key."""
+    """The column used as the message's key; default: the record's own key."""
     metadata: bool = False
-    """Adds `_id` and `_eventTime` (ms since 1970 UTC) to every value; the headers have them anyhow."""
+    """Adds `_id` and `_eventTime` (ms since 1970 UTC) to every value; the headers always have them."""

@@ -11,11 +11,11 @@ from headrace.foundation.errors import InvalidDeclarationError, UnavailableError
 
 Start = str | Mapping[int, int]
 CONNECT_SECONDS = 10.0
-"""How long the first contact is tried; what tries again is the stage."""
+"""How long to try the first contact; the stage does the retrying."""
 ANSWER_SECONDS = 15.0
-"""How long one answer is waited for."""
+"""How long to wait for one response."""
 _SLICE_SECONDS = 1.0
-"""One try while connecting: between two, the client says what it has met."""
+"""One attempt while connecting: between attempts the client reports its problems."""
 _PAUSE_SECONDS = 0.05
 
 
@@ -23,11 +23,11 @@ class Places:
     """Asks the broker. Errors: UnavailableError, NotFoundError, InvalidDeclarationError."""
 
     def __init__(self, consumer: Consumer, topic: str, told: Told, serve: Callable[[], object]) -> None:
-        """`told`: hears what the client says on its own, while `serve` runs."""
+        """`told`: receives what the client reports on its own while `serve` runs."""
         self._consumer, self._topic, self._told, self._serve = consumer, topic, told, serve
 
     def partitions(self, seconds: float | None = None) -> list[int]:
-        """The topic's partitions as they are now. `seconds`: CONNECT_SECONDS, where left out."""
+        """The topic's current partitions. `seconds`: default CONNECT_SECONDS."""
         deadline = SYSTEM_CLOCK.monotonic() + (CONNECT_SECONDS if seconds is None else seconds)
         while True:
             left = deadline - SYSTEM_CLOCK.monotonic()
@@ -41,16 +41,16 @@ class Places:
             SYSTEM_CLOCK.sleep(_PAUSE_SECONDS)
 
     def _listed(self, seconds: float) -> list[int]:
-        """KafkaException: no answer in time, or the topic has none to give."""
+        """KafkaException: no response in time, or the topic has none to give."""
         topic = self._consumer.list_topics(self._topic, timeout=seconds).topics[self._topic]
         if topic.error is not None:
             raise KafkaException(topic.error)
-        if not topic.partitions:  # it is just being made
+        if not topic.partitions:  # it is just being created
             raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
         return sorted(topic.partitions)
 
     def bounds(self, partition: int, seconds: float = ANSWER_SECONDS) -> tuple[int, int]:
-        """(first offset that is kept, offset behind the last committed message)."""
+        """(first offset kept, offset after the last committed message)."""
         try:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=seconds)
         except KafkaException as exception:
@@ -58,7 +58,7 @@ class Places:
         return low, high
 
     def starts(self, partitions: Sequence[int], start: Start, *, first: bool) -> Mapping[int, int]:
-        """Where partitions begin that have no place yet; one that came later (`first` is False) begins at its start.
+        """Where to start partitions without a position; one added later (`first` is False) starts at its beginning.
 
         `start`: as `Options.start`.
         """
@@ -83,6 +83,6 @@ class Places:
         if not low <= offset <= high:
             raise InvalidDeclarationError(
                 f"{self._topic}/{partition} holds offsets {low} to {high}, not {offset}",
-                where=f"{self._told.where}: spec.kafka.start", next_step="name an offset that is there, or earliest",
+                where=f"{self._told.where}: spec.kafka.start", next_step="give an offset in that range, or earliest",
             )  # fmt: skip
         return offset

@@ -1,4 +1,4 @@
-"""Protobuf: a message's body as a row's JSON value and back, and the columns that a message type means."""
+"""Protobuf: converts a message's body to a row's JSON value and back, and a message type to columns."""
 
 import importlib
 import subprocess
@@ -33,7 +33,7 @@ _KNOWN = {
 }  # fmt: skip
 MessageType = type[Message]
 _TO_DICT: Callable[..., dict[str, Any]] = json_format.MessageToDict
-"""The stubs do not know its newest option."""
+"""The stubs lack its newest option."""
 
 
 def compiled(schema: Schema) -> list[MessageType]:
@@ -52,12 +52,12 @@ def compiled(schema: Schema) -> list[MessageType]:
 
 
 def _write_texts(schema: Schema, main: str, folder: Path) -> None:
-    """The text and what it imports, each at the path by which it is imported."""
+    """The text and its imports, each at its import path."""
     texts = {path: other.text for path, other in schema.all_references().items()}
     for path, text in {**texts, main: schema.text}.items():
         place = (folder / path).resolve()
         if not place.is_relative_to(folder.resolve()):
-            raise UnknownSchemaError(f"the Protobuf schema {schema.id} imports {path}, which leads out of its folder")
+            raise UnknownSchemaError(f"the Protobuf schema {schema.id} imports {path}, which is outside its folder")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, "utf-8")
 
@@ -77,7 +77,7 @@ def _compile(schema_id: int, folder: Path, main: str, target: Path) -> None:
 
 
 def chosen(messages: list[MessageType], indexes: list[int], schema_id: int) -> MessageType:
-    """The message type that indexes name, from the outside inwards."""
+    """The message type that the indexes identify, outermost first."""
     try:
         found: Any = messages[indexes[0]].DESCRIPTOR
         for index in indexes[1:]:
@@ -88,7 +88,7 @@ def chosen(messages: list[MessageType], indexes: list[int], schema_id: int) -> M
 
 
 def decode(body: bytes, kind: MessageType, schema_id: int) -> dict[str, Any]:
-    """The value by the JSON mapping of Protobuf: names as in the schema, a field that cannot be absent with its default."""
+    """The value in Protobuf's JSON mapping: field names as in the schema; fields without presence get their defaults."""
     try:
         message = kind.FromString(body)
         return _TO_DICT(
@@ -96,7 +96,7 @@ def decode(body: bytes, kind: MessageType, schema_id: int) -> dict[str, Any]:
             unquote_int64_if_possible=True,
         )  # fmt: skip
     except Exception as error:  # the decoder's errors are of a C module of its own
-        raise UnreadableMessageError(f"it is not what the Protobuf schema {schema_id} says ({error})") from error
+        raise UnreadableMessageError(f"it does not match the Protobuf schema {schema_id} ({error})") from error
 
 
 def encode(value: Mapping[str, Any], kind: MessageType) -> bytes:
@@ -110,7 +110,7 @@ def encode(value: Mapping[str, Any], kind: MessageType) -> bytes:
 
 
 def columns(kind: MessageType) -> RowSchema | None:
-    """The columns that a message's fields mean: nested messages and maps are JSON text. None: it has no field."""
+    """The columns of a message's fields: nested messages and maps are JSON text. None: it has no fields."""
     described: Any = kind.DESCRIPTOR
     if not described.fields:
         return None

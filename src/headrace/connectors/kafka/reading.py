@@ -1,4 +1,4 @@
-"""Messages of one partition → typed rows, and dead letters for those that cannot be."""
+"""Messages of one partition → typed rows, and dead letters for the rest."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ from headrace.foundation.clock import Clock
 from headrace.foundation.errors import HeadraceError, InvalidDeclarationError
 
 _JSON_GROWTH = 8
-"""A binary message may grow on its way to JSON; its own size has been measured before."""
+"""A binary message may grow when converted to JSON; its own size has already been checked."""
 
 
 class MessageReader:
@@ -38,12 +38,12 @@ class MessageReader:
         self._parser: JsonLines | DebeziumLines | None = None
         self._maker: RowMaker | None = None
         self.schema: RowSchema | None = None
-        """Declared, or of the first messages; None while there was none."""
+        """Declared, or from the first messages; None until then."""
         if source.schema is not None:
             self._settle(source.schema)
 
     def settle(self, messages: Sequence[Message]) -> None:
-        """Finds the schema where there is none yet: what the messages' own says, else the narrowest that holds their values."""
+        """Determines a missing schema: from the messages' own schema, otherwise the narrowest that fits their values."""
         if self._maker is not None:
             return
         sample: list[bytes] = []
@@ -57,7 +57,7 @@ class MessageReader:
                 line = self._line(message, message.value)
             except (HeadraceError, MemoryError):
                 raise
-            except Exception:  # noqa: BLE001, S110 - it tells no schema; `read` says what is wrong with it
+            except Exception:  # noqa: BLE001, S110 - it gives no schema; `read` reports the error
                 pass
             if found is not None:
                 self._settle(self._with_added(found))
@@ -92,14 +92,14 @@ class MessageReader:
         return Piece(rows, letters, ends, np.maximum.accumulate(keys))
 
     def _rows(self, messages: Sequence[Message], lines: Sequence[bytes]) -> tuple[RowBatch | None, list[Reject]]:
-        """The rows (`offsets`: numbers among the n messages), and why the others are none."""
+        """The rows (`offsets`: numbers among the n messages), and why the others were rejected."""
         if not lines:
             return None, []
         data = b"\n".join(lines)
         if self._parser is None or self._maker is None:
             return None, self._unknown(data, len(lines))
         block = self._parser.parse(data, final=True)
-        numbers = block.lines - 1  # a change event that says nothing is no record
+        numbers = block.lines - 1  # an empty change event is not a record
         rejects = {int(numbers[one.index]): replace(one, index=int(numbers[one.index])) for one in block.rejects}
         kept = np.array([number for number in numbers.tolist() if number not in rejects], np.int64)
         rows, refused = self._maker.make(block.table, self._arrivals([messages[number] for number in kept.tolist()]))
@@ -111,26 +111,24 @@ class MessageReader:
         return replace(rows, offsets=offsets, ingested_at=unstamped), list(rejects.values())
 
     def _unknown(self, data: bytes, count: int) -> list[Reject]:
-        """Before any message told a schema, each is at fault."""
+        """Before any message provides a schema, each one is rejected."""
         rows = JsonLines(UNKNOWN, self._given.max_record_bytes * _JSON_GROWTH)
         block = (DebeziumLines(rows, self._given.max_record_bytes) if self._debezium else rows).parse(data, final=True)
         said = {int(block.lines[one.index]) - 1: one for one in block.rejects}
-        empty = Reject(0, "no_columns", "the message has no column, and no schema is known yet")
+        empty = Reject(0, "no_columns", "the message has no columns, and no schema is known yet")
         return [
             replace(said.get(number, empty), index=number) for number in (block.lines - 1).tolist() if number < count
         ]
 
     def _readable(self, message: Message) -> bytes | Reject | None:
-        """The value as a line, why it is none, or None: it says nothing."""
+        """The value as a line, or why it was rejected, or None: nothing to read."""
         raw = message.value
         if raw is None:
-            if self._debezium:  # behind the change event of a delete
+            if self._debezium:  # follows the change event of a delete
                 return None
-            return Reject(0, "no_value", "the message has no value (it deletes its key), and a row is due")
+            return Reject(0, "no_value", "the message has no value (a tombstone), but a row is expected")
         if len(raw) > self._given.max_record_bytes:
-            reason = (
-                f"the message has {len(raw)} bytes; at most {self._given.max_record_bytes} are read (maxRecordBytes)"
-            )
+            reason = f"the message has {len(raw)} bytes; the limit is {self._given.max_record_bytes} (maxRecordBytes)"
             return Reject(0, "too_long", reason)
         if self._source.event_time.column is None and (ahead := self._ahead(message)) is not None:
             return ahead
@@ -149,7 +147,7 @@ class MessageReader:
         by = message.timestamp - self._clock.now_ms()
         if allowed.historical or by <= allowed.max_ahead_ms:
             return None
-        reason = f"the message's time stamp is {by} ms ahead of the clock; at most {allowed.max_ahead_ms} are allowed"
+        reason = f"the message's timestamp is {by} ms ahead of the clock; the limit is {allowed.max_ahead_ms} ms"
         return Reject(0, "ahead_of_clock", f"{reason} (eventTime.maxAhead; timeline: event turns the check off)")
 
     def _line(self, message: Message, raw: bytes) -> bytes:
@@ -159,7 +157,7 @@ class MessageReader:
         return self._with_extras(line, message) if self._added else line
 
     def _with_extras(self, line: bytes, message: Message) -> bytes:
-        """An object with the columns of the message's key and headers; anything else as it is."""
+        """Adds the columns for the message's key and headers to an object; leaves anything else unchanged."""
         line = line.strip()
         if not (line.startswith(b"{") and line.endswith(b"}")):
             return line
@@ -216,7 +214,7 @@ class MessageReader:
 
 
 def _beside_its_key(line: bytes, key: bytes | None) -> bytes:
-    """A change event with the message's key, from which a delete may have the columns that its row lacks."""
+    """Adds the message's key to a change event: a delete may take columns from it that its row lacks."""
     if key is None or not key.lstrip().startswith(b"{"):
         return line
     try:

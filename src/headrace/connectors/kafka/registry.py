@@ -13,27 +13,27 @@ from headrace.foundation.errors import FinalError, InvalidDeclarationError, Unav
 Kind = Literal["AVRO", "PROTOBUF"]
 _TIMEOUT_SECONDS = 15.0
 _NO_SUCH_PATH = frozenset({404, 405})
-"""What a registry itself does not have, it says by one of the codes below."""
+"""The error codes by which a registry reports something missing."""
 _NO_SCHEMA, _NO_SUBJECT, _NO_VERSION = 40403, 40401, 40402
 
 
 class UnknownSchemaError(FinalError):
-    """A message names a schema that is not there, of another kind, or that cannot be read."""
+    """A message names a schema that is missing, of another kind, or unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A schema as it was registered."""
+    """A registered schema."""
 
     id: int
     kind: str
     """AVRO, PROTOBUF or JSON."""
     text: str
     references: tuple[tuple[str, "Schema"], ...] = ()
-    """The name by which it refers to another (a type's full name, or the path of an import), and that one."""
+    """The name by which it refers to another schema (a type's full name or an import path), and that schema."""
 
     def all_references(self) -> dict[str, "Schema"]:
-        """Name → schema of everything that it leans on, what is leaned on first."""
+        """Name → schema of all its dependencies, dependencies first."""
         found: dict[str, Schema] = {}
         for name, schema in self.references:
             found |= schema.all_references()
@@ -42,7 +42,7 @@ class Schema:
 
 
 class SchemaRegistry:
-    """Asks once for each schema; a schema of an id never changes. Not for several threads."""
+    """Fetches each schema once; the schema of an id never changes. Not thread-safe."""
 
     def __init__(self, options: RegistryOptions, where: str) -> None:
         """`where`: StreamConnector/NAME."""
@@ -54,7 +54,7 @@ class SchemaRegistry:
         self._schemas: dict[int, Schema] = {}
 
     def by_id(self, schema_id: int, kind: Kind) -> Schema:
-        """UnknownSchemaError: there is none, or it is of another kind. UnavailableError: the registry does not answer."""
+        """UnknownSchemaError: missing or of another kind. UnavailableError: the registry did not answer."""
         if schema_id not in self._schemas:
             answer = self._ask("GET", f"/schemas/ids/{schema_id}", missing=(_NO_SCHEMA,))
             if answer is None:
@@ -72,7 +72,7 @@ class SchemaRegistry:
         return None if answer is None else self._schema(int(answer["id"]), answer)
 
     def register(self, subject: str, kind: Kind, text: str) -> int:
-        """The id of a schema under a subject, as it was or as it is now. FinalError: invalid, or not compatible with the versions before."""
+        """The id of a schema under a subject, registering it if needed. FinalError: invalid, or incompatible with earlier versions."""
         body = {"schema": text, "schemaType": kind}
         answer = self._ask("POST", f"/subjects/{quote(subject, safe='')}/versions", body)
         assert answer is not None
@@ -87,20 +87,20 @@ class SchemaRegistry:
             place = f"/subjects/{quote(one['subject'], safe='')}/versions/{one['version']}"
             found = self._ask("GET", place, missing=(_NO_SUBJECT, _NO_VERSION))
             if found is None:
-                raise UnknownSchemaError(f"the schema {schema_id} refers to {one['subject']}, which is not there")
+                raise UnknownSchemaError(f"the schema {schema_id} refers to {one['subject']}, which does not exist")
             references.append((one["name"], self._schema(int(found["id"]), found)))
         return Schema(schema_id, answer.get("schemaType") or "AVRO", answer["schema"], tuple(references))
 
     def _ask(
         self, method: str, place: str, body: dict[str, Any] | None = None, *, missing: tuple[int, ...] = ()
     ) -> dict[str, Any] | None:
-        """The answer; None: one of the error codes `missing`."""
+        """The response; None: one of the error codes `missing`."""
         try:
             answer = self._client.request(method, place, json=body)
         except httpx.TransportError as error:
             raise UnavailableError(
-                f"the schema registry does not answer ({type(error).__name__}: {error})", where=self._where,
-                next_step=f"see that it runs and can be reached at {self._client.base_url}",
+                f"the schema registry did not answer ({type(error).__name__}: {error})", where=self._where,
+                next_step=f"check that it is running and reachable at {self._client.base_url}",
             ) from error  # fmt: skip
         found = _object(answer)
         if answer.is_success and found is not None:
@@ -115,20 +115,20 @@ class SchemaRegistry:
                 next_step="correct user and password",
             )  # fmt: skip
         if answer.status_code in (408, 429) or answer.is_server_error:
-            raise UnavailableError(f"the schema registry answers {answer.status_code}: {said}", where=self._where)
+            raise UnavailableError(f"the schema registry answered {answer.status_code}: {said}", where=self._where)
         if code is not None and answer.status_code not in _NO_SUCH_PATH:
-            raise FinalError(f"the schema registry answers {answer.status_code}: {said}", where=self._where)
+            raise FinalError(f"the schema registry answered {answer.status_code}: {said}", where=self._where)
         raise InvalidDeclarationError(
-            f"there is no schema registry: {method} {place} gives {answer.status_code} and no answer of one",
-            where=self._where, next_step="correct url, its path included",
+            f"no schema registry found: {method} {place} returned {answer.status_code} without a registry's response",
+            where=self._where, next_step="correct the url, including its path",
         )  # fmt: skip
 
 
 def registry_for(form: str, options: RegistryOptions | None, where: str) -> SchemaRegistry | None:
-    """What is declared. InvalidDeclarationError: the format needs one, and none is."""
+    """The declared registry. InvalidDeclarationError: the format requires one and none is declared."""
     if form in ("avro", "protobuf") and options is None:
         raise InvalidDeclarationError(
-            f"format {form} needs a schema registry", where=f"{where}: spec.kafka", next_step="add schemaRegistry: {url: …}"
+            f"format {form} requires a schema registry", where=f"{where}: spec.kafka", next_step="add schemaRegistry: {url: …}"
         )  # fmt: skip
     return None if options is None else SchemaRegistry(options, where)
 

@@ -1,15 +1,15 @@
-"""Records to a topic of other people, each once.
+"""Writes records to an external topic, each exactly once.
 
     type: kafka
     kafka: {bootstrapServers: broker:9092, topic: bars, format: avro, schemaRegistry: {url: https://registry:8081}, key: symbol}
 
-`prepare` writes what waits in one Kafka transaction, together with what it was, as the offset of a group of the sink's own. A process
-that is killed between this transaction and the log's finds it there, and does not write the same records again. It knows them by the
+`prepare` writes the pending records in one Kafka transaction, with a note of them as the offset of the sink's own group. A process
+killed between this transaction and the log's finds the note and does not write the same records again. It recognises them by the
 first one's id and time of arrival, so that a new log of the same name is not mistaken for the old one. The transactional id is the
-connector's: a sink that was replaced cannot write.
+connector's: a replaced sink cannot write.
 
-Kafka refuses a whole batch where one of its records is at fault, or where they are too large together. What it refused is written
-again in halves, each in a transaction of its own, until a record that is refused stands alone.
+Kafka rejects a whole batch if one record is at fault or they are too large together. A rejected batch is rewritten
+in halves, each in its own transaction, until a rejected record is isolated.
 """
 
 from collections.abc import Sequence
@@ -29,37 +29,37 @@ from headrace.foundation.ids import derive_id
 from headrace.log.record import Record
 
 _MOST_NOTED = 200
-"""Refused records that a transaction's note names; a note may have 4 KiB."""
+"""How many rejected records a transaction's note names; a note may have 4 KiB."""
 _BEFORE_ANY = -1
 
 
 class _Prepared(msgspec.Struct):
-    """How far the sink has come, as the log knows it."""
+    """How far the sink has come according to the log."""
 
     written: dict[str, int] = {}
-    """By topic of the log, as `input` of the sink has named it: the offset of the last record that was written."""
+    """Per topic of the log, as in the sink's `input`: the offset of the last record written."""
 
 
 class _Note(msgspec.Struct):
-    """What a transaction wrote, kept in it as the metadata of the group's offset."""
+    """A note of what a transaction wrote, stored in it as the metadata of the group's offset."""
 
     first: int
-    """Offset in the log of the first record since the log last knew how far the sink had come."""
+    """Log offset of the first record since the log last recorded the sink's progress."""
     mark: str
-    """Tells that record from one at the same place of another log."""
+    """Distinguishes that record from one at the same place in another log."""
     last: int
-    """Offset in the log of its own last record."""
+    """Log offset of its last record."""
     refused: list[int] = []
-    """Between them, those that Kafka did not take."""
+    """The records in between that Kafka rejected."""
 
 
 def open_sink(options: SinkOptions) -> "KafkaSink":
-    """Opens a foreign topic as a sink."""
+    """Opens an external topic as a sink."""
     return KafkaSink(options)
 
 
 class KafkaSink:
-    """See the port. What was prepared is visible at once, and never written twice."""
+    """See the port. Prepared records are visible at once and never written twice."""
 
     def __init__(self, options: SinkOptions) -> None:
         self._given = Options.model_validate(dict(options.options))
@@ -71,10 +71,10 @@ class KafkaSink:
             self._given, f"headrace-sink-{options.id.namespace}-{options.id.name}", self._where
         )
         self._found: _Note | None = None
-        """The last transaction's note, not compared with what is written yet."""
+        """The last transaction's note, not yet compared with the records."""
         self._waiting: list[Outgoing] = []
         self._first: Record | None = None
-        """Of what was prepared since the log last knew how far the sink had come."""
+        """Rejected records since the log last recorded the sink's progress."""
         self._refused: list[Refused] = []
         self._written: dict[str, int] = {}
 
@@ -83,7 +83,7 @@ class KafkaSink:
         return False
 
     def recover(self, prepared: bytes | None) -> None:
-        """Takes the transactional id over, which ends what another process has open. A broker that is away is asked at the first write."""
+        """Takes the transactional id, which ends any other process's open transaction. An unreachable broker surfaces at the first write."""
         self._waiting.clear()
         self._refused.clear()
         self._first = None
@@ -105,12 +105,12 @@ class KafkaSink:
             self._write_in_parts(self._waiting)
         if self._refused:
             refused, self._refused = self._refused, []
-            message = f"Kafka did not take {len(refused)} records: {refused[0].reason}"
+            message = f"Kafka rejected {len(refused)} records: {refused[0].reason}"
             raise RefusedRecordsError(message, refused, where=self._where)
         return msgspec.json.encode(_Prepared(self._written))
 
     def publish(self) -> None:
-        """It is visible already, and the log knows of it."""
+        """Does nothing: the records are already visible, and the log knows it."""
         self._first = None
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class KafkaSink:
 
     @property
     def _last(self) -> int:
-        """Offset of the last record that was written of the topic that is declared."""
+        """Offset of the last record written from the declared topic."""
         return self._written.get(self._input, _BEFORE_ANY)
 
     def _connect(self) -> None:
@@ -128,17 +128,17 @@ class KafkaSink:
         self._found = msgspec.json.decode(note, type=_Note) if note else None
 
     def _pass_over_what_is_there(self) -> None:
-        """Drops what a transaction wrote whose commit the log does not know."""
+        """Skips records of a transaction whose log commit is missing."""
         found, self._found = self._found, None
         known = [one.record for one in self._waiting] + ([self._first] if self._first else [])
         if found is None or all((one.offset, _mark(one)) != (found.first, found.mark) for one in known):
             return
         here = [one.record for one in self._waiting if one.record.offset <= found.last]
-        self._refused += [Refused(one, "Kafka refused it before") for one in here if one.offset in found.refused]
+        self._refused += [Refused(one, "Kafka rejected it earlier") for one in here if one.offset in found.refused]
         self._done(found.last)
 
     def _write_in_parts(self, records: Sequence[Outgoing]) -> None:
-        """Writes them, in halves where Kafka does not take them together."""
+        """Writes the records, in halves if Kafka rejects them together."""
         if not records:
             return
         reason = self._transactions.send(records, self._note(records[-1].record.offset))
@@ -152,12 +152,12 @@ class KafkaSink:
         self._done(records[-1].record.offset)
 
     def _done(self, last: int) -> None:
-        """Everything up to this offset of the log was written or refused."""
+        """Everything up to this log offset was written or rejected."""
         self._written[self._input] = max(self._last, last)
         self._waiting = [one for one in self._waiting if one.record.offset > last]
 
     def _note(self, last: int) -> str:
-        """Of a transaction that ends with this offset of the log."""
+        """The note for a transaction that ends at this log offset."""
         assert self._first is not None
         refused = [one.record.offset for one in self._refused if one.record.offset < last][:_MOST_NOTED]
         return msgspec.json.encode(_Note(self._first.offset, _mark(self._first), last, refused)).decode()

@@ -1,4 +1,4 @@
-"""Rows from a topic of other people: all its partitions, committed records only; the position is an offset per partition.
+"""Reads rows from an external topic: all its partitions, committed records only; the position is an offset per partition.
 
 type: kafka
 kafka:
@@ -26,7 +26,7 @@ _LEAST_WAIT_SECONDS = 0.005
 
 
 class _Position(msgspec.Struct):
-    """By partition: the next offset, the largest event time before it, and for a bounded source where it ends."""
+    """By partition: the next offset, the largest event time before it, and for a bounded source its end."""
 
     offsets: dict[str, int] = {}
     ends: dict[str, int] = {}
@@ -34,14 +34,14 @@ class _Position(msgspec.Struct):
 
 
 def open_source(options: SourceOptions, context: SourceContext) -> "KafkaSource":
-    """Opens a foreign topic as a source."""
+    """Opens an external topic as a source."""
     return KafkaSource(options, context)
 
 
 class KafkaSource:
-    """See the port. Ids are `NAME:TOPIC/PARTITION@OFFSET` where none are declared; without an event-time column a row's time is its message's.
+    """See the port. Ids are `NAME:TOPIC/PARTITION@OFFSET` if none are declared; without an event-time column a row's time is its message's.
 
-    Partitions are merged by event time (`lanes`); those that are added later are read from their start.
+    Partitions are merged by event time (`lanes`); partitions added later are read from their start.
     """
 
     def __init__(self, options: SourceOptions, context: SourceContext) -> None:
@@ -51,7 +51,7 @@ class KafkaSource:
         self._reader = MessageReader(options, self._given, reading(self._given.format, registry), context.clock)
         self._fetcher: Fetcher | None = None
         self._to_commit = False
-        """Where it starts was chosen by a moment that will not come again."""
+        """The start was chosen by a time that will not come again."""
 
     @property
     def bounded(self) -> bool:
@@ -77,8 +77,8 @@ class KafkaSource:
         partitions = fetcher.places.partitions()
         if gone := sorted({int(one) for one in saved.offsets} - set(partitions)):
             raise NotFoundError(
-                f"{self._given.topic} had {len(saved.offsets)} partitions and has {len(partitions)}: {gone} are gone",
-                where=self._where, next_step="the topic was deleted and created again; give the connector a new name to read it from its start",
+                f"{self._given.topic} had {len(saved.offsets)} partitions and now has {len(partitions)}: {gone} are gone",
+                where=self._where, next_step="give the connector a new name to read the recreated topic from its start",
             )  # fmt: skip
         offsets = {int(one): fetcher.held(int(one), offset) for one, offset in saved.offsets.items()}
         ends = _by_partition(saved.ends) if self._given.bounded else {}
@@ -107,7 +107,7 @@ class KafkaSource:
         return SourceBatch(taken.rows, dead, self._position(fetcher), rest and self.bounded, waiting, state=state)
 
     def lag(self) -> int | None:
-        """Messages, and marks of transactions, that are there and not read."""
+        """Messages and transaction markers not yet read."""
         return None if self._fetcher is None else self._fetcher.lag()
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class KafkaSource:
             self._fetcher = None
 
     def _type(self, fetcher: Fetcher) -> None:
-        """Types what was fetched. UnavailableError: the schema registry is away; what is not typed yet waits."""
+        """Types what was fetched. UnavailableError: the schema registry is unavailable; untyped messages wait."""
         lanes = [lane for lane in fetcher.lanes.values() if lane.raw]
         if lanes:
             self._reader.settle([message for lane in lanes for message in lane.raw])

@@ -1,4 +1,4 @@
-"""Messages and a note of them in one Kafka transaction, under an id of the sink's own: a sink that was replaced cannot write."""
+"""Writes messages and a note of them in one Kafka transaction, under the sink's own id: a replaced sink cannot write."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,7 +30,7 @@ _LARGEST_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record as it is written."""
+    """A record to write."""
 
     record: Record
     key: bytes | None
@@ -38,27 +38,27 @@ class Outgoing:
 
 
 class Transactions:
-    """One transaction at a time. Errors: UnavailableError, NotFoundError, InvalidDeclarationError; the id is then taken again before the next."""
+    """One transaction at a time. Errors: UnavailableError, NotFoundError, InvalidDeclarationError; the next one then retakes the id."""
 
     def __init__(self, given: SinkOptions, name: str, where: str) -> None:
-        """`name`: the transactional id, and the group whose offset holds the note."""
+        """`name`: the transactional id, and the group whose offset carries the note."""
         self._given, self._name, self._told = given, name, Told(where)
         self._producer: Producer | None = None
         self._group: Any = None
 
     @property
     def connected(self) -> bool:
-        """Whether the id is ours as far as we know."""
+        """Whether we hold the id, as far as we know."""
         return self._producer is not None
 
     def connect(self) -> str | None:
-        """Takes the id, which ends what another process has open, and tells the note of the last transaction that was committed."""
+        """Takes the id, which ends any other process's open transaction, and returns the last committed transaction's note."""
         consumer: Consumer | None = None
         try:
             consumer = Consumer(self._settings(**{
                 "group.id": self._name, "enable.auto.commit": False, "isolation.level": "read_committed",
             }))  # fmt: skip
-            serve = partial(consumer.poll, 0)  # gives no message: nothing is assigned
+            serve = partial(consumer.poll, 0)  # returns no message: nothing is assigned
             Places(consumer, self._given.topic, self._told, serve).partitions()
             producer = self._begun()
             self._group = consumer.consumer_group_metadata()
@@ -72,33 +72,33 @@ class Transactions:
         return place.metadata if place.offset >= 0 else None
 
     def send(self, messages: Sequence[Outgoing], note: str) -> str | None:
-        """One transaction. None: it is committed; else nothing is, because Kafka refuses one of them or all together, for this reason.
+        """One transaction. None: committed; otherwise nothing is, and this is why Kafka rejects a message or all of them together.
 
-        FencedError: another process has taken the id.
+        FencedError: another process took the id.
         """
         producer = self._producer
         assert producer is not None
-        self._producer = None  # taken again after any failure, which ends what is open here
+        self._producer = None  # retaken after any failure, which ends the open transaction
         refused: list[str] = []
         try:
             producer.begin_transaction()
             with unwrapped():
                 for one in messages:
                     self._produce(producer, one, refused)
-                producer.flush(_SECONDS)  # tells what was refused; what is still unsent then, the commit waits for
+                producer.flush(_SECONDS)  # reports rejected messages; the commit waits for those still unsent
             if refused:
                 self._producer = self._begun_after(producer)
                 return refused[0]
             self._commit(producer, TopicPartition(self._given.topic, 0, messages[-1].record.offset + 1, note))
         except KafkaException as exception:
             if error_of(exception).code() in FENCED:
-                raise FencedError(f"another process writes as {self._name}", where=self._told.where) from exception
+                raise FencedError(f"another process is writing as {self._name}", where=self._told.where) from exception
             raise self._told.error(exception) from exception
         self._producer = producer
         return None
 
     def close(self) -> None:
-        """What is open ends when the id is taken again."""
+        """Retaking the id ends the open transaction."""
         self._producer = None
 
     def _settings(self, **more: object) -> dict[str, Any]:
@@ -114,13 +114,13 @@ class Transactions:
         return producer
 
     def _begun_after(self, producer: Producer) -> Producer:
-        """Another in place of one whose messages were refused: it would count them wrongly (seen with librdkafka 2.16)."""
-        with suppress(KafkaException):  # what it cannot abort is over when its id is taken
+        """Replaces a producer whose messages were rejected: it would miscount them (seen with librdkafka 2.16)."""
+        with suppress(KafkaException):  # what it cannot abort ends when its id is retaken
             producer.abort_transaction(_SECONDS)
         return self._begun()
 
     def _produce(self, producer: Producer, message: Outgoing, refused: list[str]) -> None:
-        """`refused`: gets why Kafka will not take this message, or the batch that it is in."""
+        """`refused`: receives why Kafka will not accept this message or its batch."""
         record = message.record
         headers: list[tuple[str, str | bytes | None]] = [("id", record.id.encode()), ("origin", record.origin.encode())]
         while not refused:
@@ -139,16 +139,16 @@ class Transactions:
                 refused.append(error_of(exception).str())
 
     def _commit(self, producer: Producer, note: TopicPartition) -> None:
-        """The client does not mend a broken connection to a group's coordinator, and does not keep its time limit then (seen with
-        librdkafka 2.16): it is asked in a thread, and where it does not answer, the transaction ends when its id is taken again.
+        """The client does not repair a broken connection to a group coordinator, and then ignores its own timeout (seen with librdkafka 2.16):
+        so the call runs in a thread, and if it does not return, retaking the id ends the transaction.
         """
         send = partial(producer.send_offsets_to_transaction, [note], self._group, _OFFSETS_SECONDS)
         if not within(_OFFSETS_SECONDS, send):
-            raise KafkaException(KafkaError(TIMED_OUT, "the group's coordinator does not answer"))
+            raise KafkaException(KafkaError(TIMED_OUT, "the group coordinator did not answer"))
         producer.commit_transaction(_SECONDS)
 
 
 def _delivered(refused: list[str], error: KafkaError | None, _: object) -> None:
-    """Notes what Kafka will never take; everything else comes back as the outcome of the transaction."""
+    """Records what Kafka will never accept; everything else is the transaction's outcome."""
     if error is not None and error.code() in REFUSED_RECORD:
         refused.append(error.str())

@@ -1,4 +1,4 @@
-"""How a message says which schema it was written with: a zero byte, the schema's id, and for Protobuf which message it is."""
+"""How a message names its schema: a zero byte, the schema id, and for Protobuf which message it is."""
 
 import struct
 
@@ -9,13 +9,13 @@ _VARINT_BITS = 63
 
 
 class UnreadableMessageError(ValueError):
-    """These bytes are not what the format says."""
+    """These bytes do not match the format."""
 
 
 def split(raw: bytes) -> tuple[int, bytes]:
-    """(the schema's id, what comes after it)."""
+    """(the schema id, the rest)."""
     if len(raw) < _HEAD.size or raw[0] != _MAGIC:
-        raise UnreadableMessageError("it does not begin with a zero byte and a schema's id")
+        raise UnreadableMessageError("it does not begin with a zero byte and a schema id")
     return _HEAD.unpack_from(raw)[1], raw[_HEAD.size :]
 
 
@@ -25,17 +25,17 @@ def head(schema_id: int) -> bytes:
 
 
 def split_indexes(body: bytes) -> tuple[list[int], bytes]:
-    """(which message of the schema it is, from the outside inwards; what comes after). A lone 0 is the first message."""
+    """(which message of the schema it is, outermost first; the rest). A lone 0 is the first message."""
     count, place = _zigzag(body, 0)
     if count == 0:
         return [0], body[place:]
     if not 0 < count <= _MOST_INDEXES:
-        raise UnreadableMessageError(f"it names a message by {count} indexes")
+        raise UnreadableMessageError(f"it has {count} message indexes")
     found: list[int] = []
     for _ in range(count):
         index, place = _zigzag(body, place)
         if index < 0:
-            raise UnreadableMessageError(f"it names a message by the index {index}")
+            raise UnreadableMessageError(f"it has the message index {index}")
         found.append(index)
     return found, body[place:]
 

@@ -1,8 +1,8 @@
-"""Rows as messages' bytes: JSON, and Avro or Protobuf by a schema that grows with the columns that are met.
+"""Rows as message bytes: JSON, or Avro and Protobuf with a schema that grows with the columns.
 
-The subject is TOPIC-value, as the registry's own serialisers name it. Its newest schema is taken where there is one; a column that it
-lacks becomes a nullable field at its end, which readers of either version can read by. Whether the registry takes the longer schema is
-the registry's to say, by its rules of compatibility.
+The subject is TOPIC-value, as in the registry's own serialisers. Its newest schema is used if there is one; a column that it
+lacks becomes a nullable field at its end, which readers of both versions can handle. The registry's compatibility rules decide
+whether it accepts the extended schema.
 """
 
 import json
@@ -31,7 +31,7 @@ class Writing(Protocol):
     """Writes values."""
 
     def encode(self, line: bytes) -> bytes:
-        """A row's JSON as a value. FinalError: it does not fit. UnavailableError: the registry is away."""
+        """A row's JSON as a value. FinalError: it does not fit. UnavailableError: the registry is unavailable."""
         ...
 
 
@@ -44,14 +44,14 @@ def writing(form: str, registry: SchemaRegistry | None, topic: str, where: str) 
 
 
 class JsonWriting:
-    """The line itself."""
+    """The line unchanged."""
 
     def encode(self, line: bytes) -> bytes:
         return line
 
 
 class _SchemaWriting:
-    """What Avro and Protobuf have in common."""
+    """What Avro and Protobuf share."""
 
     kind: Kind
 
@@ -63,7 +63,7 @@ class _SchemaWriting:
     def encode(self, line: bytes) -> bytes:
         value = msgspec.json.decode(line)
         if not isinstance(value, dict):
-            raise FinalError("the record is no JSON object", where=self._where)
+            raise FinalError("the record is not a JSON object", where=self._where)
         row = {name: one for name, one in cast("dict[str, Any]", value).items() if one is not None}
         if self._schema_id is None and (found := self._registry.latest(self._subject)) is not None:
             self._take(found)
@@ -83,7 +83,7 @@ class _SchemaWriting:
         if schema.kind != self.kind:
             raise InvalidDeclarationError(
                 f"{self._subject} is registered as {schema.kind}, not {self.kind}", where=f"{self._where}: spec.kafka.format",
-                next_step="write another format, or to another topic",
+                next_step="use another format or another topic",
             )  # fmt: skip
         self._adopt(schema)
 
@@ -107,7 +107,7 @@ class AvroWriting(_SchemaWriting):
     def _adopt(self, schema: Schema) -> None:
         found = json.loads(schema.text)
         if not isinstance(found, dict) or found.get("type") != "record":
-            raise InvalidDeclarationError(f"the schema of {self._subject} is no record", where=self._where)
+            raise InvalidDeclarationError(f"the schema of {self._subject} is not a record", where=self._where)
         self._json, self._parsed, self._schema_id = found, avro.parsed(schema), schema.id
         self._names = frozenset(one["name"] for one in found["fields"])
 
@@ -125,7 +125,7 @@ class AvroWriting(_SchemaWriting):
 
 
 class ProtobufWriting(_SchemaWriting):
-    """Confluent's wire format around Protobuf; the first message of the schema is written."""
+    """Confluent's wire format around Protobuf; the schema's first message is written."""
 
     kind: Kind = "PROTOBUF"
     _message: protobuf.MessageType | None = None
@@ -145,7 +145,7 @@ class ProtobufWriting(_SchemaWriting):
         return f'syntax = "proto3";\n\nmessage {name} {{\n{rows}}}\n'
 
     def _known_fields(self) -> Iterable[tuple[str, str, int]]:
-        """(type, name, number) of a schema that this class wrote; another is not touched."""
+        """(type, name, number) for a schema that this class wrote; others are left unchanged."""
         if self._message is None:
             return
         described: Any = self._message.DESCRIPTOR
@@ -154,7 +154,7 @@ class ProtobufWriting(_SchemaWriting):
             if not plain or one.type not in _PROTO_TYPES or not (one.is_repeated or one.has_presence):
                 raise FinalError(
                     f"the Protobuf schema {self._schema_id} of {self._subject} lacks a column of the record", where=self._where,
-                    next_step="register a version of the schema that has it",
+                    next_step="register a schema version that has it",
                 )  # fmt: skip
             kind = _PROTO_TYPES[one.type]
             yield (f"repeated {kind}" if one.is_repeated else kind), one.name, one.number

@@ -1,6 +1,6 @@
-"""Columns that are typed already (Parquet) into the declared types.
+"""Converts columns that are already typed (Parquet) to the declared types.
 
-A float that is not finite is NULL, as everywhere in a topic of rows; what cannot be cast goes by way of its text.
+A float that is not finite becomes NULL, as everywhere in a topic of rows; values that cannot be cast are converted via text.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ from headrace.events.schema import RowSchema
 def type_table(table: pa.Table, schema: RowSchema) -> tuple[pa.Table, tuple[Reject, ...]]:
     """The good rows of the table under the schema, and the rejects of the others. Absent columns are NULL.
 
-    A row on which the typing itself fails is one of the others: by halves it is found.
+    A row on which typing itself fails is also rejected: bisection finds it.
     """
     try:
         return _typed(table, schema)

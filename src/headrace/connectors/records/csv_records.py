@@ -1,8 +1,8 @@
 """CSV records (RFC 4180) into columns; a quoted field may span lines.
 
-A block is read whole by Arrow; where that fails, or gives another number of records than the quotes say, it is read
-record by record. Both ways give the same rows. An empty field is NULL, quoted or not. A quote that is opened and not
-closed within the size of a record costs its own line alone.
+Arrow reads a block whole; if that fails, or the number of records does not match the quotes, the block is read
+record by record. Both ways give the same rows. An empty field is NULL, quoted or not. A quote that is not
+closed within the maximum record size costs only its own line.
 """
 
 import csv
@@ -24,7 +24,7 @@ csv.field_size_limit(2**31 - 1)
 
 
 class CsvRecords:
-    """The parser of one file, whose header is known. Not for several threads."""
+    """The parser of one file whose header is known. Not thread-safe."""
 
     def __init__(self, schema: RowSchema, header: Sequence[str], delimiter: str, max_record_bytes: int) -> None:
         self._schema = schema.to_arrow()
@@ -39,13 +39,13 @@ class CsvRecords:
         )  # fmt: skip
 
     def parse(self, data: bytes, *, final: bool) -> TypedBlock:
-        """Reads the records of `data`, which starts at a record's start. `final`: the last one is whole without a newline."""
+        """Reads the records in `data`, which starts at a record's start. `final`: the last one is complete without a newline."""
         if final and data and not data.endswith(b"\n"):
             data += b"\n"
         return self._read_whole(data) or self._read_each(data, final=final)
 
     def _read_whole(self, data: bytes) -> TypedBlock | None:
-        """By Arrow, or None where a record may be at fault."""
+        """Reads with Arrow, or returns None if a record may be at fault."""
         ends, lines = _record_ends(data, self._delimiter)
         if not len(ends) or not self._read:
             return None
@@ -77,7 +77,7 @@ class CsvRecords:
         return pa.nulls(table.num_rows, pa.string())
 
     def _read_each(self, data: bytes, *, final: bool) -> TypedBlock:
-        """Record by record: slow, and sure to name the ones at fault."""
+        """Record by record: slow, but identifies the faulty ones."""
         walk = _Walk(data, self._delimiter, self._max_record_bytes, final=final)
         records = list(walk)
         rejects: dict[int, Reject] = {}
@@ -102,7 +102,10 @@ class CsvRecords:
         if record.fault:
             return record.fault
         if len(record.fields) != len(self._header):
-            return "malformed_csv", f"the record has {len(record.fields)} fields, the header {len(self._header)}"
+            return (
+                "malformed_csv",
+                f"the record has {len(record.fields)} fields, but the header has {len(self._header)}",
+            )
         if any("\udc80" <= letter <= "\udcff" for text in record.fields if not text.isascii() for letter in text):
             return "invalid_utf8", "the record is not UTF-8"
         return None
@@ -120,7 +123,7 @@ class CsvRecords:
 
 @dataclass(slots=True)
 class _Record:
-    """A record as the block holds it."""
+    """A record in the block."""
 
     start: int
     end: int
@@ -131,7 +134,7 @@ class _Record:
 
 
 class _Walk:
-    """Goes over a block record by record."""
+    """Walks over a block record by record."""
 
     def __init__(self, data: bytes, delimiter: str, max_record_bytes: int, *, final: bool) -> None:
         self.consumed = 0
@@ -153,12 +156,12 @@ class _Walk:
             yield record
 
     def _record(self, first_end: int) -> _Record | None:
-        """The record that starts here; None: it goes on behind the block."""
+        """The record that starts here; None: it continues past the block."""
         start, line = self.consumed, self.lines + 1
         alone = _Record(start, first_end, line, line)
         if first_end - start > self._limit:
             size = first_end - start
-            alone.fault = ("too_long", f"the record has {size} bytes; at most {self._limit} are read")
+            alone.fault = ("too_long", f"the record has {size} bytes; the limit is {self._limit}")
             return alone
         feed = _Lines(self._data, start, self._limit)
         reader = csv.reader(feed, delimiter=self._delimiter, strict=True)
@@ -173,7 +176,7 @@ class _Walk:
 
 
 class _Lines:
-    """Hands the lines from `start` on to the CSV reader, as many as one record may have bytes for."""
+    """Passes the lines from `start` on to the CSV reader, up to the maximum record size."""
 
     def __init__(self, data: bytes, start: int, limit: int) -> None:
         self.at = start
@@ -198,11 +201,11 @@ class _Lines:
 
 
 def _csv_reason(feed: _Lines, error: Exception) -> str:
-    return "a quote is opened and not closed" if feed.starved else str(error)
+    return "a quote is never closed" if feed.starved else str(error)
 
 
 def _record_ends(data: bytes, delimiter: str) -> tuple[Places, Places]:
-    """Offsets behind the records, and their last lines' numbers; nothing where a quote is in an odd place."""
+    """Offsets after the records, and their last line numbers; nothing if a quote is misplaced."""
     view = np.frombuffer(data, np.uint8)
     newlines = np.flatnonzero(view == _NEWLINE).astype(np.int64)
     numbers = np.arange(1, len(newlines) + 1, dtype=np.int64)
@@ -216,7 +219,7 @@ def _record_ends(data: bytes, delimiter: str) -> tuple[Places, Places]:
 
 
 def _quotes_enclose_fields(view: npt.NDArray[np.uint8], quotes: Places, delimiter: str) -> bool:
-    """Every first quote stands before a field, every second one behind it, two together inside."""
+    """Whether every opening quote starts a field and every closing one ends it, with doubled quotes inside."""
     around = np.array([*delimiter.encode(), _NEWLINE, _QUOTE, ord("\r")], np.uint8)
     opening, closing = quotes[::2], quotes[1::2]
     before = view[opening[opening > 0] - 1]
@@ -233,7 +236,7 @@ def _places(values: Iterator[int]) -> Places:
 
 
 def read_header(data: bytes, delimiter: str) -> tuple[list[str], int] | None:
-    """The names in the first record, and its length in bytes; None: it is not whole yet."""
+    """The names in the first record and its length in bytes; None: it is not complete yet."""
     feed = _Lines(data, 0, len(data))
     try:
         names = next(csv.reader(feed, delimiter=delimiter, strict=True))
@@ -243,7 +246,7 @@ def read_header(data: bytes, delimiter: str) -> tuple[list[str], int] | None:
 
 
 def iterate_fields(data: bytes, delimiter: str, *, final: bool) -> Iterator[list[str]]:
-    """The fields of the records of `data`; records at fault are passed over."""
+    """The fields of the records in `data`; faulty records are skipped."""
     if final and data and not data.endswith(b"\n"):
         data += b"\n"
     for record in _Walk(data, delimiter, len(data), final=final):

@@ -7,14 +7,14 @@ from headrace.events.dead_letter import DeadLetter
 from headrace.foundation.ids import derive_id
 
 UNREADABLE = "unreadable"
-"""The code of a record on which reading fails in a way that no other code names."""
+"""The code for a record that fails in a way no other code covers."""
 _PAYLOAD_BYTES = 64 << 10
 
 
 def dead_letter(
     *, source: str, position: str, code: str, reason: str, raw: bytes, replayable: bool = False
 ) -> tuple[str, DeadLetter]:
-    """(record id, letter). `source` is `CONNECTOR:FILE` and `position` the line: they make the id, so a replay gives the same."""
+    """(record id, letter). `source` is `CONNECTOR:FILE` and `position` the line: they form the id, so a replay gives the same one."""
     letter = DeadLetter(
         stage="ingest", code=code, reason=reason, origin_id=f"{source}@{position}", payload=shown_payload(raw),
         replayable=replayable,
@@ -23,12 +23,12 @@ def dead_letter(
 
 
 def shown_payload(raw: bytes) -> str:
-    """The text as it came, cut after 64 KiB; bytes that are not UTF-8 are escaped."""
+    """The original text, truncated to 64 KiB; bytes that are not UTF-8 are escaped."""
     return raw[:_PAYLOAD_BYTES].decode(errors="backslashreplace")
 
 
 def shown_row(table: pa.Table, index: int) -> bytes:
-    """A row of typed columns as a JSON object of texts, without its NULLs."""
+    """A row of typed columns as a JSON object of texts, without NULLs."""
     cells = {
         name: _shown(column.slice(index, 1))
         for name, column in zip(table.column_names, table.columns, strict=True)
@@ -38,7 +38,7 @@ def shown_row(table: pa.Table, index: int) -> bytes:
 
 
 def _shown(cell: pa.ChunkedArray) -> str:
-    """Python has no time of the year 10000; Arrow has a text of it."""
+    """Python cannot represent the year 10000; Arrow can format it as text."""
     try:
         return str(cell[0].as_py())
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
-"""Debezium's change events → flat rows: the columns of the row, and what happened to it as `operation`.
+"""Debezium change events → flat rows: the row's columns, plus the change as `operation`.
 
-Taken are the envelope itself (`before`, `after`, `op`, `ts_ms`), the envelope within its schema (`schema`, `payload`), and either of
-them beside its key (`key`, `value`). The row is `after`, or of a delete `before` with the columns of the key. `ts_ms` is added
-where the row has no column of that name. Where a schema stands by, days, microseconds and unscaled decimals become dates,
+It accepts the envelope itself (`before`, `after`, `op`, `ts_ms`), the envelope inside its schema (`schema`, `payload`), and either of
+them next to its key (`key`, `value`). The row is `after`, or for a delete `before` with the key's columns. `ts_ms` is added
+if the row has no such column. If a schema is included, days, microseconds and unscaled decimals become dates,
 times and decimals. https://debezium.io/documentation/reference/stable/connectors/postgresql.html
 """
 
@@ -28,14 +28,14 @@ _TIMES = {
     "io.debezium.time.Timestamp": 1_000, "org.apache.kafka.connect.data.Timestamp": 1_000,
     "io.debezium.time.MicroTimestamp": 1, "io.debezium.time.NanoTimestamp": -1_000,
 }  # fmt: skip
-"""Microseconds in a unit; below 0: units in a microsecond."""
+"""Microseconds per unit; below 0: units per microsecond."""
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 Fields = Mapping[str, msgspec.Raw]
 _NO_FIELDS: Fields = {}
 
 
 class NotAnEnvelopeError(Exception):
-    """Why a record is no change event."""
+    """Why a record is not a change event."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -43,7 +43,7 @@ class NotAnEnvelopeError(Exception):
 
 
 class _Column(msgspec.Struct, frozen=True):
-    """A field of Kafka Connect's schema."""
+    """A field of a Kafka Connect schema."""
 
     field: str = ""
     name: str | None = None
@@ -52,7 +52,7 @@ class _Column(msgspec.Struct, frozen=True):
 
 
 def flatten(record: bytes) -> bytes | None:
-    """A row as a JSON object on one line. None: a tombstone without a key, which says nothing that its delete did not say.
+    """A row as a JSON object on one line. None: a tombstone without a key, which adds nothing to its delete.
 
     NotAnEnvelopeError: malformed_json, not_an_envelope, unknown_operation, unreadable.
     """
@@ -89,7 +89,7 @@ def _flat(envelope: Fields, key: Fields, schema: msgspec.Raw | None) -> bytes:
     side = "before" if operation == "delete" else "after"
     row: Fields = _object(envelope.get(side))
     if not row and not (operation == "delete" and key):
-        raise NotAnEnvelopeError("not_an_envelope", f"`op` says {operation}, and there is no row in `{side}`")
+        raise NotAnEnvelopeError("not_an_envelope", f"`op` is {operation}, but `{side}` has no row")
     plain: dict[str, object] = {**key, **row}
     if schema is not None:
         plain |= _converted(row, _columns(schema, side))
@@ -115,7 +115,7 @@ def _object(raw: msgspec.Raw | None) -> Fields:
 
 
 def _key(raw: msgspec.Raw | None) -> Fields:
-    """The key's columns; of a key that is a plain value, none."""
+    """The key's columns; none for a plain value."""
     if raw is None or not bytes(raw).startswith(b"{"):
         return _NO_FIELDS
     fields = _OBJECT.decode(raw)
@@ -128,7 +128,7 @@ def _columns(schema: msgspec.Raw, side: str) -> list[_Column]:
 
 
 def _converted(row: Fields, columns: Iterable[_Column]) -> dict[str, object]:
-    """The columns whose JSON value is not what its type is written as."""
+    """The columns whose JSON value does not match their type's encoding."""
     found: dict[str, object] = {}
     for column in columns:
         raw = row.get(column.field)
@@ -145,7 +145,7 @@ def _converted(row: Fields, columns: Iterable[_Column]) -> dict[str, object]:
 
 
 def _typed(value: object, column: _Column) -> str | None:
-    """None: it is written as it is."""
+    """None: written unchanged."""
     if isinstance(value, int) and column.name in _DAYS:
         return (date(1970, 1, 1) + timedelta(days=value)).isoformat()
     if isinstance(value, int) and column.name in _TIMES:
@@ -159,7 +159,7 @@ def _typed(value: object, column: _Column) -> str | None:
 
 
 def is_tombstone(record: bytes) -> bool:
-    """Whether it says nothing; what is no change event says something, namely that."""
+    """Whether it is empty; a record that is not a change event is not empty."""
     try:
         return flatten(record) is None
     except NotAnEnvelopeError:
@@ -167,7 +167,7 @@ def is_tombstone(record: bytes) -> bool:
 
 
 def flat_sample(lines: Iterable[bytes]) -> list[bytes]:
-    """The rows of those records that are change events, to infer a schema from."""
+    """The rows of the records that are change events, for inferring a schema."""
     rows: list[bytes] = []
     for line in lines:
         try:
@@ -180,14 +180,14 @@ def flat_sample(lines: Iterable[bytes]) -> list[bytes]:
 
 
 class DebeziumLines:
-    """`JsonLines` for lines that are change events. Blank lines and tombstones without a key are no records."""
+    """`JsonLines` for lines that are change events. Blank lines and tombstones without a key are not records."""
 
     def __init__(self, rows: JsonLines, max_record_bytes: int) -> None:
         self._rows = rows
         self._max_record_bytes = max_record_bytes
 
     def parse(self, data: bytes, *, final: bool) -> TypedBlock:
-        """As `JsonLines.parse`; rejects also have the codes of `flatten`."""
+        """Like `JsonLines.parse`; rejects also have the codes of `flatten`."""
         if final and data and not data.endswith(b"\n"):
             data += b"\n"
         lines = data.split(b"\n")[:-1]
@@ -217,13 +217,13 @@ class DebeziumLines:
             return None
         if len(line) > self._max_record_bytes:
             raise NotAnEnvelopeError(
-                "too_long", f"the record has {len(line)} bytes; at most {self._max_record_bytes} are read"
+                "too_long", f"the record has {len(line)} bytes; the limit is {self._max_record_bytes}"
             )
         return flatten(line)
 
 
 def _without(block: TypedBlock, faults: Mapping[int, Reject]) -> TypedBlock:
-    """The block with further rejects: the empty rows that stood in for them go."""
+    """The block with further rejects: removes the empty placeholder rows."""
     if not faults:
         return block
     refused = {reject.index for reject in block.rejects}

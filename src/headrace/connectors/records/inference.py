@@ -1,7 +1,7 @@
-"""The schema of a source that declares none: the narrowest types that hold its first records.
+"""Infers the schema of a source that declares none: the narrowest types that fit its first records.
 
-Whole numbers give BIGINT, numbers with a fraction DOUBLE, true and false BOOLEAN, ISO time stamps TIMESTAMP_LTZ(3), lists
-of such ARRAY<…>, everything else (mixtures, objects, columns without a value) STRING.
+Whole numbers become BIGINT, fractions DOUBLE, true and false BOOLEAN, ISO timestamps TIMESTAMP_LTZ(3), lists
+of these ARRAY<…>, everything else (mixed types, objects, columns without values) STRING.
 """
 
 import re
@@ -19,11 +19,11 @@ _BIGINT = range(-(2**63), 2**63)
 _BIGINT_LETTERS = 20
 _NO_VALUE = ""
 UNKNOWN = RowSchema((Column("value", "STRING"),))
-"""The schema where no record tells one: each record becomes a dead letter."""
+"""The schema if no record provides one: each record becomes a dead letter."""
 
 
 def infer_json(lines: Iterable[bytes]) -> RowSchema | None:
-    """From JSON lines; lines that are no objects are passed over. None: no object among them."""
+    """From JSON lines; lines that are not objects are skipped. None: no objects among them."""
     kinds: dict[str, str] = {}
     for line in lines:
         try:
@@ -36,7 +36,7 @@ def infer_json(lines: Iterable[bytes]) -> RowSchema | None:
 
 
 def infer_text(names: Sequence[str], records: Iterable[Sequence[str | None]]) -> RowSchema | None:
-    """From records of text, such as CSV's; those with another number of fields are passed over."""
+    """From text records, such as CSV; those with a different number of fields are skipped."""
     kinds: dict[str, str] = dict.fromkeys(names, _NO_VALUE)
     for record in records:
         if len(record) == len(names):

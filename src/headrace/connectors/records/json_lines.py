@@ -1,9 +1,9 @@
 """JSON lines into columns.
 
-A block is read whole by Arrow; only where that fails, or gives another number of rows than there are lines, is it cut
-into pieces and the piece at fault read line by line. Both ways give the same rows: a value fits a column exactly when
+Arrow reads a block whole; only if that fails, or the number of rows differs from the number of lines, is it split
+into pieces and the faulty piece read line by line. Both ways give the same rows: a value fits a column exactly when
 its text does (`text_columns`), so numbers may be quoted, and a number or an object in a STRING column is its JSON text.
-A key that is absent, like `null`, is NULL; of keys that stand twice the last counts.
+An absent key is NULL, like `null`; of duplicate keys the last counts.
 """
 
 import re
@@ -35,15 +35,15 @@ _PIECES = 8
 
 @dataclass(frozen=True, slots=True)
 class _Transport:
-    """How a column leaves Arrow's JSON reader, and what makes it the declared type."""
+    """How a column leaves Arrow's JSON reader, and how it becomes the declared type."""
 
     kind: pa.DataType
     finish: Callable[[pa.Array], pa.Array]
-    """Raises ArrowInvalid or DoesNotFitError where a value is at fault."""
+    """Raises ArrowInvalid or DoesNotFitError if a value does not fit."""
 
 
 class JsonLines:
-    """The parser of one source. Not for several threads."""
+    """The parser of one source. Not thread-safe."""
 
     def __init__(self, schema: RowSchema, max_record_bytes: int) -> None:
         self._schema = schema.to_arrow()
@@ -54,7 +54,7 @@ class JsonLines:
         self._has_decimals = any(pa.types.is_decimal(field.type) for field in self._schema)
 
     def parse(self, data: bytes, *, final: bool) -> TypedBlock:
-        """Reads the lines of `data`, which starts at a line's start. `final`: the last line is whole without a newline."""
+        """Reads the lines in `data`, which starts at a line's start. `final`: the last line is complete without a newline."""
         if final and data and not data.endswith(b"\n"):
             data += b"\n"
         view = np.frombuffer(data, np.uint8)
@@ -94,7 +94,7 @@ class JsonLines:
     def _read_whole(
         self, data: bytes, view: np.ndarray, starts: Places, ends: Places
     ) -> tuple[pa.Table, list[Reject]] | None:
-        """The lines by Arrow, or None where one of them may be at fault."""
+        """Reads with Arrow, or returns None if a line may be at fault."""
         if (ends - starts).max() > self._max_record_bytes or not (view[starts] == _BRACE).all():
             return None
         block = memoryview(data)[int(starts[0]) : int(ends[-1])]
@@ -118,12 +118,12 @@ class JsonLines:
             ]
         except MemoryError:
             raise
-        except Exception:  # noqa: BLE001 - line by line it shows which record is at fault
+        except Exception:  # noqa: BLE001 - reading line by line identifies the faulty record
             return None
         return pa.Table.from_arrays(columns, schema=self._schema), []
 
     def _read_lines(self, lines: Sequence[bytes]) -> tuple[pa.Table, list[Reject]]:
-        """The lines one by one: slow, and sure to name the ones at fault."""
+        """Line by line: slow, but identifies the faulty ones."""
         rejects: dict[int, Reject] = {}
         objects: list[dict[str, msgspec.Raw]] = []
         for index, line in enumerate(lines):
@@ -137,7 +137,7 @@ class JsonLines:
 
     def _object(self, line: bytes) -> dict[str, msgspec.Raw]:
         if len(line) > self._max_record_bytes:
-            raise _LineError("too_long", f"the record has {len(line)} bytes; at most {self._max_record_bytes} are read")
+            raise _LineError("too_long", f"the record has {len(line)} bytes; the limit is {self._max_record_bytes}")
         try:
             line.decode()
             found = _OBJECT.decode(line)
@@ -157,7 +157,7 @@ class JsonLines:
         rejects: dict[int, Reject],
         objects: Sequence[dict[str, msgspec.Raw]],
     ) -> tuple[pa.Table, list[Reject]]:
-        """The good rows of the typed columns; adds a reject for each value that did not fit."""
+        """The good rows of the typed columns; adds a reject for each value that does not fit."""
         for name, (_, bad) in columns.items():
             for index in bad:
                 reason = f"column {name}: {_shown(objects[index].get(name))} is not {self._types[name]}"
@@ -166,7 +166,7 @@ class JsonLines:
         return without(table, rejects), [rejects[index] for index in sorted(rejects)]
 
     def _adapt(self, sample: Iterable[bytes]) -> bool:
-        """Chooses transports by how the values stand in a sample. False: the ones in use are those already."""
+        """Chooses transports from a sample of values. False: no change."""
         kinds: dict[str, set[str]] = {name: set() for name in self._types}
         for line in sample:
             try:
@@ -197,7 +197,7 @@ class _LineError(Exception):
 
 
 def without(table: pa.Table, rejected: Iterable[int]) -> pa.Table:
-    """The table without the rows of those indices."""
+    """The table without the rows at those indices."""
     indices = list(rejected)
     if not indices:
         return table
@@ -207,7 +207,7 @@ def without(table: pa.Table, rejected: Iterable[int]) -> pa.Table:
 
 
 def _not_blank(data: bytes, view: np.ndarray, starts: Places, ends: Places) -> np.ndarray | None:
-    """Numbers of the lines that hold something; None: all do."""
+    """Numbers of the non-empty lines; None: all of them."""
     if (view[starts] == _BRACE).all():
         return None
     bounds = zip(starts.tolist(), ends.tolist(), strict=True)
@@ -227,7 +227,7 @@ def _is_utf8(block: memoryview) -> bool:
 
 
 def _texts(objects: Sequence[dict[str, msgspec.Raw]], name: str, rejects: dict[int, Reject]) -> pa.Array:
-    """The column's texts. A string that is no text (half of a surrogate pair) is a reject."""
+    """The column's texts. A string that is not valid text (a lone surrogate) is a reject."""
     texts: list[str | None] = []
     for index, found in enumerate(objects):
         try:
@@ -244,7 +244,7 @@ def _shown(raw: msgspec.Raw | None) -> str:
 
 
 def _direct(kind: pa.DataType) -> _Transport:
-    """The fastest transport of a type, for values that stand in JSON's own form."""
+    """The fastest transport for a type, for values in JSON's own form."""
     if pa.types.is_decimal(kind):
         # Arrow reads 1e30 into decimal128 with a silent overflow; into 76 digits it refuses.
         return _Transport(pa.decimal256(76, kind.scale), lambda column: column.cast(kind))
@@ -262,7 +262,7 @@ def _direct(kind: pa.DataType) -> _Transport:
 
 
 def _adapted(kind: pa.DataType, seen: set[str]) -> _Transport:
-    """The transport for values that a sample showed in another form: quoted numbers, finer time stamps or decimals."""
+    """The transport for values in another form, according to a sample: quoted numbers, finer timestamps or decimals."""
     if pa.types.is_decimal(kind):
         return _Transport(pa.decimal256(76, 38), lambda column: round_decimals(column, kind))
     if seen == {"string"} and not pa.types.is_list(kind):

@@ -1,8 +1,8 @@
-"""Arrow's compute functions, and whole numbers between Arrow and numpy.
+"""Arrow's compute functions, and whole numbers between Arrow and NumPy.
 
-pyarrow makes its compute functions while it is imported, where no type checker can see them. `pa.array`, `pa.scalar`,
-`to_numpy` and plain constants in a compute function make pyarrow look for pandas, and load it where it is installed: more
-than a second and 40 MB. The path that every row takes goes by buffers instead.
+pyarrow creates its compute functions at import time, invisible to type checkers. `pa.array`, `pa.scalar`,
+`to_numpy` and plain constants in a compute function make pyarrow look for pandas and load it if installed, which costs more
+than a second and 40 MB. The hot path uses buffers instead.
 """
 
 from typing import Any

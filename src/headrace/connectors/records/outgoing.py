@@ -1,4 +1,4 @@
-"""Records on their way out: a JSON value, with what the log knows of it where that is wanted."""
+"""Outgoing records: a JSON value, optionally with the log's metadata."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""Typed columns into a RowBatch: ids, keys, event times and origins, and the checks of the source's declaration."""
+"""Typed columns into a RowBatch: ids, keys, event times and origins, and the declaration's checks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,26 +19,26 @@ from headrace.foundation.clock import Clock
 from headrace.foundation.errors import InvalidDeclarationError
 
 _SECONDS_BELOW = 100_000_000_000
-"""A number of an event-time column below this counts seconds (until the year 5138), from it on milliseconds (since 1973)."""
+"""Event-time numbers below this are seconds (until the year 5138), from it on milliseconds (since 1973)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Where n records come from, beside their columns."""
+    """The source of n records, apart from their columns."""
 
     source: str
     """For origins and ids: the file's name, or ''."""
     positions: Places
     """[n] line, row or offset"""
     ids: pa.Array | None = None
-    """[n] ids that the records brought themselves; None: derived as the port says."""
+    """[n] ids that the records have already; None: derived as the port describes."""
     ingested_at: pa.Array | None = None
     """[n] ms since 1970 UTC; None: not stamped yet."""
     topic: str = ""
-    """The topic that they were read from, where it was one: then positions are its offsets."""
+    """The topic they were read from, if any: positions are then its offsets."""
 
     def slice(self, start: int, length: int) -> "Arrivals":
-        """Those of the `length` records from `start` on."""
+        """The metadata of the `length` records from `start` on."""
         ids = None if self.ids is None else self.ids.slice(start, length)
         stamps = None if self.ingested_at is None else self.ingested_at.slice(start, length)
         return replace(self, positions=self.positions[start : start + length], ids=ids, ingested_at=stamps)
@@ -48,7 +48,7 @@ class RowMaker:
     """Checks and completes the rows of one source."""
 
     def __init__(self, options: SourceOptions, schema: RowSchema, clock: Clock) -> None:
-        """InvalidDeclarationError where key, id or event time name a column that is not there, or of an unfit type."""
+        """InvalidDeclarationError if key, id or event time name a column that does not exist or has an unsuitable type."""
         self.schema = schema
         self._options = options
         self._clock = clock
@@ -57,9 +57,9 @@ class RowMaker:
         _check_columns(options, schema)
 
     def make(self, table: pa.Table, arrivals: Arrivals) -> tuple[RowBatch, list[Reject]]:
-        """The rows that pass, and the others' reasons; n rows in, RowBatch.offsets = their index among the n.
+        """The rows that pass, and why the others do not; n rows in, RowBatch.offsets = their index among the n.
 
-        A row on which the checks themselves fail is one of the others: by halves it is found.
+        A row on which the checks themselves fail is also rejected: bisection finds it.
         """
         try:
             return self._made(table, arrivals)
@@ -123,7 +123,7 @@ class RowMaker:
         ).tolist():
             by = times[index].as_py() - now
             reason = (
-                f"column {event_time.column} is {by} ms ahead of the clock; at most {event_time.max_ahead_ms} are allowed "
+                f"column {event_time.column} is {by} ms ahead of the clock; the limit is {event_time.max_ahead_ms} ms "
                 f"(eventTime.maxAhead; timeline: event turns the check off)"
             )
             rejects.setdefault(index, Reject(index, "ahead_of_clock", reason))
@@ -137,7 +137,7 @@ class RowMaker:
         return surrounded(f"{name}:{arrivals.source}@", _digits(arrivals.positions))
 
     def _origins(self, arrivals: Arrivals) -> pa.Array:
-        """As `encode_origin` writes it, for whole columns."""
+        """Like `encode_origin`, for whole columns."""
         if arrivals.topic:
             head = '{"topic":' + msgspec.json.encode(arrivals.topic).decode() + ',"offset":'
             return surrounded(head, _digits(arrivals.positions), "}")
@@ -147,7 +147,7 @@ class RowMaker:
 
 
 def joined(table: pa.Table, names: Sequence[str]) -> pa.Array:
-    """`foundation.ids.joined` of the columns' text for each row; '' where a column is NULL or none is named."""
+    """`foundation.ids.joined` of the columns' text for each row; '' if a column is NULL or none is named."""
     if not names:
         return empty_texts(table.num_rows)
     texts = [column_text(table.column(name).combine_chunks()) for name in names]
@@ -163,7 +163,7 @@ def _escaped(texts: pa.Array) -> pa.Array:
 
 
 def column_text(column: pa.Array) -> pa.Array:
-    """A column as canonical text, as rows travel: DECIMAL plain without trailing zeros, time stamps ISO with Z."""
+    """A column as canonical text, as in row records: DECIMAL plain without trailing zeros, timestamps ISO with Z."""
     kind = column.type
     if pa.types.is_string(kind):
         return column
@@ -193,7 +193,7 @@ def _stamps(arrivals: Arrivals, count: int) -> pa.Array:
 
 
 def _to_ms(column: pa.Array) -> tuple[pa.Array, list[int]]:
-    """Event times in ms since 1970 UTC, and the indices of values that are no time."""
+    """Event times in ms since 1970 UTC, and the indices of values that are not times."""
     kind, bad = column.type, list[int]()
     if pa.types.is_string(kind):
         column, bad = type_text(column, pa.timestamp("ms", "UTC"))

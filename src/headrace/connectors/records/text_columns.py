@@ -1,4 +1,4 @@
-"""Text into typed columns, whole columns at a time: a value either fits its type or is named as one that does not.
+"""Text into typed columns, a column at a time: a value either fits its type or is reported as not fitting.
 
 The rules are the same for JSON, CSV and everything else. Timestamps carry any offset, or none, which means UTC; fractions
 of a second beyond the type's precision are cut off. DECIMAL is exact and rounds half up beyond its scale, as Flink does.
@@ -18,7 +18,7 @@ from headrace.connectors.records.kernels import pc, surrounded
 _WIDE = pa.decimal256(76, 38)
 _EXACT = Context(prec=200)
 LONG_EXPONENT = "[eE][+-]?[0-9]{3}"
-"""A number with a larger exponent than any DECIMAL has."""
+"""A number whose exponent is larger than any DECIMAL's."""
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -27,9 +27,9 @@ class DoesNotFitError(ValueError):
 
 
 def type_text(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[int]]:
-    """Types a column of strings. NULL stays NULL; what does not fit becomes NULL and its index is returned, ascending.
+    """Types a column of strings. NULL stays NULL; values that do not fit become NULL and their indices are returned, ascending.
 
-    Whatever a conversion raises, the value does not fit: one of them must not stop the others.
+    Whatever a conversion raises, the value does not fit: one value must not stop the others.
     """
     try:
         return _convert(values, kind), []
@@ -45,7 +45,7 @@ def type_text(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[int]]
 
 
 def json_text(raw: msgspec.Raw | bytes | None) -> str | None:
-    """A JSON value as the text of a cell: strings without quotes, null as None, everything else as it stands."""
+    """A JSON value as the text of a cell: strings without quotes, null as None, everything else unchanged."""
     if raw is None:
         return None
     data = bytes(raw)
@@ -75,14 +75,14 @@ def _convert(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def finite(values: pa.Array) -> pa.Array:
-    """The same column; DoesNotFitError where a number is infinite or none at all."""
+    """The same column; DoesNotFitError if a number is infinite or NaN."""
     if pc.all(pc.is_finite(values), min_count=0).as_py():
         return values
     raise DoesNotFitError
 
 
 def round_decimals(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Strings or wide decimals to DECIMAL(p, s), half up. ArrowInvalid or DoesNotFitError where a value is too large."""
+    """Strings or wide decimals to DECIMAL(p, s), half up. ArrowInvalid or DoesNotFitError if a value is too large."""
     if pa.types.is_string(values.type) and _has_long_exponent(values):
         return _each(values, kind, lambda text: _decimal(text, kind))
     try:
@@ -97,12 +97,12 @@ def round_decimals(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _has_long_exponent(values: pa.Array) -> bool:
-    """Arrow 21 writes outside of its memory where it reads 1e-999999999 as a decimal."""
+    """Arrow 21 writes out of bounds when it parses 1e-999999999 as a decimal."""
     return bool(pc.any(pc.match_substring_regex(values, LONG_EXPONENT), min_count=0).as_py())
 
 
 def _decimal(text: str, kind: pa.DataType) -> Decimal:
-    """What Arrow cannot read: more digits than 38 behind the point."""
+    """What Arrow cannot parse: more than 38 digits after the point."""
     if text != text.strip() or "_" in text:
         raise DoesNotFitError
     try:
@@ -122,7 +122,7 @@ def _integers(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _timestamps(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Tries the forms that a column may have from the most frequent on; a mixed column is halved by the caller."""
+    """Tries a column's possible forms, the most frequent first; the caller bisects a mixed column."""
     for unit in dict.fromkeys((kind.unit, "us", "ns")):
         for zone in ("UTC", None):
             try:

@@ -1,4 +1,4 @@
-"""The standard output as a sink: one JSON object a line.
+"""Standard output as a sink: one JSON object per line.
 
 May import foundation, log, events and the ports.
 """

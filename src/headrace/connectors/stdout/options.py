@@ -5,7 +5,7 @@ from pydantic.alias_generators import to_camel
 
 
 class Options(BaseModel):
-    """The standard output as a sink: one JSON object a line."""
+    """Standard output as a sink: one JSON object per line."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True

@@ -1,4 +1,4 @@
-"""Writes records to the standard output."""
+"""Writes records to standard output."""
 
 import sys
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from headrace.log.record import Record
 
 
 def open_sink(options: SinkOptions) -> "StdoutSink":
-    """Opens the standard output as a sink."""
+    """Opens standard output as a sink."""
     return StdoutSink(Options.model_validate(dict(options.options)), sys.stdout.buffer)
 
 
 class StdoutSink:
-    """One JSON object a line. Nobody can take a line back: after a kill the lines since the last commit appear again."""
+    """One JSON object per line. Output cannot be taken back: after a kill the lines since the last commit appear again."""
 
     def __init__(self, options: Options, out: BinaryIO) -> None:
         self._options = options
@@ -28,7 +28,7 @@ class StdoutSink:
     def names_batches(self) -> bool:
         return False
 
-    def recover(self, prepared: bytes | None) -> None:  # noqa: ARG002 -- what was printed stays printed
+    def recover(self, prepared: bytes | None) -> None:  # noqa: ARG002 -- printed lines stay printed
         self._lines.clear()
 
     def write(self, records: Sequence[Record]) -> None:
@@ -40,11 +40,11 @@ class StdoutSink:
             self._out.writelines(lines)
             self._out.flush()
         except OSError as error:
-            raise FinalError(f"the standard output cannot be written ({error.strerror})") from error
+            raise FinalError(f"cannot write to standard output ({error.strerror})") from error
         return b"{}"
 
     def publish(self) -> None:
-        """Nothing: `prepare` has printed."""
+        """Does nothing: `prepare` has printed."""
 
     def close(self) -> None:
         self._lines.clear()

@@ -1,11 +1,11 @@
-"""One way to keep data in a SQLite file, for every part that does.
+"""SQLite files: one implementation for every part that keeps data in one.
 
-May import foundation and the standard library's sqlite3. Knows no table of any part. Each file holds one idea:
+May import foundation and the standard library's sqlite3. Knows no part's tables. Each file holds one idea:
 
 - `file`: opening: pragmas, the write-ahead log, page size, connections
-- `schema`: what a kind of file is: its mark, versions, tables, migrations
+- `schema`: a kind of file: its application id, versions, tables, migrations
 - `privacy`: a file and its directory are readable by their owner alone
-- `errors`: errors of SQLite and of the file system as those of `foundation/errors.py`
+- `errors`: maps SQLite and file system errors to `foundation/errors.py`
 """
 
 from headrace.foundation.sqlite.file import BUSY_SECONDS, SqliteFile

@@ -1,4 +1,4 @@
-"""Errors of SQLite and of the file system, as those of `foundation/errors.py`."""
+"""Maps SQLite and file system errors to `foundation/errors.py`."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ _TEMPORARY = {
 
 @contextmanager
 def translated(path: Path, schema: Schema) -> Generator[None]:
-    """Raises what SQLite and the file system raise as an error of the tree."""
+    """Re-raises SQLite and file system errors as Headrace errors."""
     try:
         yield
     except (sqlite3.Error, OSError, UnicodeError, OverflowError) as error:
@@ -42,21 +42,21 @@ def translated(path: Path, schema: Schema) -> Generator[None]:
 
 
 def translate(error: Exception, path: Path, schema: Schema) -> HeadraceError:
-    """The error of the tree for one of SQLite's, of the file system's, or for a value that SQLite cannot hold."""
+    """The Headrace error for an SQLite error, a file system error, or a value that SQLite cannot store."""
     where, text = str(path), f"{schema.what}: {error}"
     if isinstance(error, (UnicodeError, OverflowError)):
-        return InvalidDeclarationError(
-            text, where=where, next_step="use text that UTF-8 can hold and numbers of 64 bits"
-        )
+        return InvalidDeclarationError(text, where=where, next_step="use valid UTF-8 text and 64-bit numbers")
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if primary in _DAMAGED:
         return CorruptDataError(text, where=where, next_step=schema.damaged)
     if primary in _HELD:
-        return UnavailableError(text, where=where, next_step="end the program that holds the file open, and try again")
+        return UnavailableError(text, where=where, next_step="end the program that has the file open, then try again")
     if primary == sqlite3.SQLITE_FULL or _no_room(error, primary, path):
         return DiskFullError(
-            f"the disk has no room left for {schema.what} ({error})", where=where, next_step="make room on the disk"
+            f"the disk is full: {schema.what} cannot be written ({error})",
+            where=where,
+            next_step="free some disk space",
         )
     if isinstance(error, OSError) or primary in _TEMPORARY:
         return UnavailableError(text, where=where, next_step="check the disk and the folder's permissions")
@@ -64,7 +64,7 @@ def translate(error: Exception, path: Path, schema: Schema) -> HeadraceError:
 
 
 def _no_room(error: Exception, primary: int | None, path: Path) -> bool:
-    """Whether a failed write failed for want of room: SQLite reports some of these as errors of input and output."""
+    """Whether a write failed because the disk is full: SQLite reports some of these as I/O errors."""
     if isinstance(error, OSError):
         return error.errno in {errno.ENOSPC, errno.EDQUOT}
     if primary not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:

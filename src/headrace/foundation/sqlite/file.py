@@ -1,4 +1,4 @@
-"""Opening a SQLite file: private, of the right kind and version, durable, with a write-ahead log."""
+"""Opens an SQLite file: private, of the right kind and version, durable, with a write-ahead log."""
 
 import sqlite3
 from collections.abc import Generator, Sequence
@@ -11,7 +11,7 @@ from headrace.foundation.sqlite.privacy import make_private
 from headrace.foundation.sqlite.schema import Schema
 
 BUSY_SECONDS = 30.0
-"""For how long SQLite waits for another writer before it gives up."""
+"""How long SQLite waits for another writer before it gives up."""
 _SETTINGS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=OFF",
@@ -24,16 +24,16 @@ class SqliteFile:
     """One file of one kind."""
 
     def __init__(self, path: Path, schema: Schema, settings: Sequence[str] = ()) -> None:
-        """`settings`: pragmas of every connection, beside those that all files share."""
+        """`settings`: pragmas for every connection, in addition to the shared ones."""
         self.path = path
         self.schema = schema
         self._settings = (*_SETTINGS, *settings)
 
     def prepare(self) -> None:
-        """Creates or migrates what is there. Safe in several processes at once.
+        """Creates or migrates the file. Safe to run in several processes at once.
 
-        StateVersionError: a newer Headrace wrote it. CorruptDataError: it is of another kind, or damaged. UnavailableError,
-        DiskFullError: no access or no room. InvalidDeclarationError: the directory is shared by all users.
+        StateVersionError: a newer Headrace wrote it. CorruptDataError: another kind of file, or damaged. UnavailableError,
+        DiskFullError: no access or no space. InvalidDeclarationError: all users share the directory.
         """
         with self.translated():
             make_private(self.path)
@@ -57,20 +57,20 @@ class SqliteFile:
 
     @contextmanager
     def translated(self) -> Generator[None]:
-        """SQLite's and the file system's errors leave it as those of the tree."""
+        """Maps SQLite and file system errors raised inside to Headrace errors."""
         with translated(self.path, self.schema):
             yield
 
     def translate(self, error: Exception) -> HeadraceError:
-        """The error of the tree for one of SQLite's or of the file system's."""
+        """The Headrace error for an SQLite or file system error."""
         return translate(error, self.path, self.schema)
 
     def size(self) -> int:
-        """Bytes on disk: the file and its write-ahead log."""
+        """Bytes on disk: the file plus its write-ahead log."""
         return self.path.stat().st_size + self.wal_size()
 
     def wal_size(self) -> int:
-        """Bytes of the write-ahead log."""
+        """Size of the write-ahead log in bytes."""
         try:
             return self.path.with_name(f"{self.path.name}-wal").stat().st_size
         except FileNotFoundError:
@@ -86,7 +86,7 @@ class SqliteFile:
     def _write_ahead(self, connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
             raise UnavailableError(
-                f"this file system cannot hold {self.schema.what}: it lacks shared memory or locks",
+                f"this file system cannot hold {self.schema.what}: it does not support shared memory or locks",
                 where=str(self.path),
                 next_step="put the state directory on a local disk",
             )
@@ -94,7 +94,7 @@ class SqliteFile:
     def _bring_forward(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            version = self.schema.check(connection, self.path)  # once more: another process may have been faster
+            version = self.schema.check(connection, self.path)  # check again: another process may have been faster
             if version == 0:
                 self.schema.create(connection)
             elif version < self.schema.version:

@@ -1,4 +1,4 @@
-"""A file and its directory are readable by their owner alone, whatever was there before."""
+"""Makes a file and its directory readable by their owner only, whatever their permissions were before."""
 
 import os
 import stat
@@ -8,15 +8,15 @@ from pathlib import Path
 from headrace.foundation.errors import InvalidDeclarationError
 
 _BESIDE = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a file. It gives new ones the rights of the file; older ones may be open to all."""
+"""Files that SQLite keeps beside the main one. New ones inherit its permissions; older ones may be world-readable."""
 _CREATING = threading.Lock()
 
 
 def make_private(path: Path) -> None:
-    """Creates the file and its directory where they are missing, and takes every right from others. OSError: not ours to change.
+    """Creates the file and its directory if needed, and removes everyone else's permissions. OSError: we may not change them.
 
-    A file that is there is never opened: closing it would release SQLite's locks on it for every connection of this process, and another
-    process would take away a write-ahead log that is in use.
+    An existing file is never opened: closing it would release this process's SQLite locks on it, and another
+    process could remove a write-ahead log that is in use.
     """
     make_directory_private(path.parent)
     with _CREATING:
@@ -26,12 +26,12 @@ def make_private(path: Path) -> None:
 
 
 def make_directory_private(directory: Path) -> None:
-    """0700 for a directory that is missing or open. InvalidDeclarationError: one that is shared by all users, such as /tmp."""
+    """Sets 0700 on a missing or open directory. InvalidDeclarationError: all users share it, such as /tmp."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     mode = stat.S_IMODE(directory.stat().st_mode)
     if mode & stat.S_ISVTX:
         raise InvalidDeclarationError(
-            "this directory is shared by all users, and a state directory must be readable by its owner alone",
+            "all users share this directory, but a state directory must be private to its owner",
             where=str(directory),
             next_step="use a directory inside it",
         )
@@ -51,4 +51,4 @@ def _tighten(path: Path) -> None:
         if stat.S_IMODE(path.stat().st_mode) != 0o600:
             path.chmod(0o600)
     except FileNotFoundError:
-        return  # nothing there, or another process has just closed the file
+        return  # no such file, or another process has just closed it

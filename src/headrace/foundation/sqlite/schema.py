@@ -1,4 +1,4 @@
-"""What a kind of SQLite file is: its mark, the versions of its tables, and the way from one version to the next."""
+"""A kind of SQLite file: its application id, its table versions, and the migrations between them."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -8,39 +8,39 @@ from pathlib import Path
 from headrace.foundation.errors import CorruptDataError, StateVersionError
 
 Migration = Callable[[sqlite3.Connection], None]
-"""Changes the tables of one version into those of the next. Runs inside a transaction and must not end it."""
+"""Migrates the tables of one version to the next. Runs inside a transaction and must not end it."""
 _ABOUT = "CREATE TABLE IF NOT EXISTS about(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A kind of file. Its versions count up from 1."""
+    """A kind of file. Versions count up from 1."""
 
     what: str
-    """What errors call the file, such as `the log`."""
+    """The noun for the file in errors, such as `the log`."""
     application_id: int
-    """The mark in the file's header that tells this kind of file from others."""
+    """The application id in the file's header that identifies this kind of file."""
     version: int
-    """The newest version that this Headrace knows; the one it writes."""
+    """The newest version that this Headrace supports, and the one it writes."""
     readable_since: str
-    """The first Headrace that reads `version`; written into the file, so that an older one can name what it needs."""
+    """The first Headrace that reads `version`; written into the file, so that an older one can name the version it needs."""
     tables: str
     """The statements that create an empty file of `version`."""
     migrations: Mapping[int, Migration] = field(default_factory=dict[int, Migration])
-    """By the version that each starts from. A version without one is refused."""
+    """Keyed by the version each migration starts from. Versions without one are refused."""
     marked_since: int = 1
-    """The first version whose files carry the mark."""
+    """The first version whose files carry the application id."""
     damaged: str = "restore the file from a backup"
-    """What to do about a damaged file: an imperative sentence."""
+    """What to do about a damaged file, as an imperative sentence."""
 
     def create(self, connection: sqlite3.Connection) -> None:
-        """Fills an empty file. Inside a transaction."""
+        """Creates the tables in an empty file. Inside a transaction."""
         run(connection, _ABOUT)
         run(connection, self.tables)
         self._sign(connection)
 
     def migrate(self, connection: sqlite3.Connection, version: int, path: Path) -> None:
-        """Brings a file of an older version forward. Inside a transaction."""
+        """Migrates a file from an older version. Inside a transaction."""
         for step in range(version, self.version):
             if step not in self.migrations:
                 raise self._too_old(version, path)
@@ -49,7 +49,7 @@ class Schema:
         self._sign(connection)
 
     def check(self, connection: sqlite3.Connection, path: Path) -> int:
-        """The file's version; 0: it is empty. CorruptDataError: another kind of file. StateVersionError: a newer version."""
+        """The file's version; 0 if empty. CorruptDataError: another kind of file. StateVersionError: a newer version."""
         version = user_version(connection)
         if version == 0:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -71,7 +71,7 @@ class Schema:
         row = connection.execute("SELECT value FROM about WHERE name='readable_since'").fetchone()
         needed = f"Headrace {row[0]} or newer" if row else "a newer Headrace"
         return StateVersionError(
-            f"{self.what} has schema {version}, and this Headrace knows schemas up to {self.version}",
+            f"{self.what} has schema {version}, but this Headrace supports schemas up to {self.version}",
             where=str(path),
             next_step=f"use {needed}, or another state directory",
         )
@@ -80,12 +80,14 @@ class Schema:
         return StateVersionError(
             f"{self.what} has schema {version}, which this Headrace no longer reads",
             where=str(path),
-            next_step="open it once with the Headrace before this one, or use another state directory",
+            next_step="open it once with the previous version of Headrace, or use another state directory",
         )
 
     def _foreign(self, path: Path) -> CorruptDataError:
         return CorruptDataError(
-            f"this SQLite file is not {self.what} of Headrace", where=str(path), next_step="use another state directory"
+            f"this SQLite file is not Headrace's {self.what.removeprefix('the ')}",
+            where=str(path),
+            next_step="use another state directory",
         )
 
 

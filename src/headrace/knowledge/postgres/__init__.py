@@ -1,7 +1,7 @@
 """The knowledge store on PostgreSQL with pgvector ≥ 0.8: truth, vectors and terms in one schema per knowledge base.
 
-May import the port and what all back ends share, and psycopg in its files. Never here: another back end, statements made of
-given words (identifiers are quoted, values are bound), a rank that the definitions in `ranking.py` do not give.
+May import the port, what all back ends share, and psycopg. Never: another back end, statements built from
+user input (identifiers are quoted, values are bound), or a ranking not defined in `ranking.py`.
 """
 
 from headrace.knowledge.store import KnowledgeStore, StoreOptions
@@ -10,7 +10,7 @@ from headrace.knowledge.store import KnowledgeStore, StoreOptions
 def open_store(options: StoreOptions) -> KnowledgeStore:
     """Connects and prepares the schema.
 
-    UnavailableError: no server answers; InvalidDeclarationError: no URL, a wrong password, no pgvector ≥ 0.8, no right to create
+    UnavailableError: the server does not answer; InvalidDeclarationError: no URL, a wrong password, no pgvector ≥ 0.8, no permission to create
     the schema; StateVersionError: a newer version wrote it.
     """
     from headrace.knowledge.postgres.postgres_store import PostgresStore

@@ -1,4 +1,4 @@
-"""Texts, metadata and vectors as PostgreSQL takes them, and back."""
+"""Converts texts, metadata and vectors to PostgreSQL's formats and back."""
 
 import json
 import struct
@@ -17,33 +17,34 @@ from headrace.knowledge.query import Vector
 from headrace.knowledge.revision import Scalar
 
 _BEYOND_FLOATS = "1e4400"
-"""Stands for infinity in comparisons: jsonb has none."""
+"""Represents infinity in comparisons: jsonb has none."""
 _LONGEST_NAME = 63
 
 
 def escaped(text: str) -> str:
-    """The text without NUL, which PostgreSQL cannot hold; keeps the order of texts, byte by byte. Undone by `unescaped`."""
+    """The text without NUL, which PostgreSQL cannot store; preserves byte order. `unescaped` reverses it."""
     if "\x01" not in text and "\x00" not in text:
         return text
     return text.replace("\x01", "\x01\x02").replace("\x00", "\x01\x01")
 
 
 def unescaped(text: str) -> str:
-    """What `escaped` was given."""
+    """Reverses `escaped`."""
     return text.replace("\x01\x01", "\x00").replace("\x01\x02", "\x01") if "\x01" in text else text
 
 
 def document_id(document: str) -> str:
-    """A key of fixed length: ids may be longer than an index takes."""
+    """A fixed-length key: ids may be too long for an index."""
     return derive_id("document", document)
 
 
 def schema_name(base: ResourceId) -> str:
-    """One schema per knowledge base. InvalidDeclarationError where a name is empty or holds NUL."""
+    """One schema per knowledge base. InvalidDeclarationError if a name is empty or contains NUL."""
     namespace, name = base.namespace, base.name
     if not namespace or not name or "\x00" in namespace + name:
         raise InvalidDeclarationError(
-            f"{namespace!r}/{name!r} cannot name a knowledge base", next_step="give it a namespace and a name"
+            f"{namespace!r}/{name!r} is not a valid name for a knowledge base",
+            next_step="give it a namespace and a name",
         )
     full = f"headrace.{namespace}.{name}"
     plain = "." not in namespace and len(full.encode()) <= _LONGEST_NAME
@@ -51,17 +52,17 @@ def schema_name(base: ResourceId) -> str:
 
 
 def dumped(metadata: Mapping[str, Scalar]) -> str:
-    """The metadata as they are, in ASCII."""
+    """The metadata unchanged, in ASCII."""
     return json.dumps(dict(metadata))
 
 
 def loaded(metadata: str) -> dict[str, Scalar]:
-    """What `dumped` was given, each value of its own type."""
+    """Reverses `dumped`, preserving each value's type."""
     return cast("dict[str, Scalar]", json.loads(metadata))
 
 
 def filterable(metadata: Mapping[str, Scalar]) -> str:
-    """The metadata as jsonb that compares as `filters.matches` does: numbers by their exact value, texts by their bytes."""
+    """The metadata as jsonb that compares like `filters.matches`: numbers by exact value, texts by bytes."""
     pairs = (
         f"{json.dumps(escaped(name), ensure_ascii=False)}: {comparable(value)}" for name, value in metadata.items()
     )
@@ -69,7 +70,7 @@ def filterable(metadata: Mapping[str, Scalar]) -> str:
 
 
 def comparable(value: Scalar) -> str:
-    """A value as JSON; what compares with nothing (NaN) becomes an object."""
+    """A value as JSON; a value that equals nothing (NaN) becomes an object."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -83,17 +84,17 @@ def comparable(value: Scalar) -> str:
 
 
 def vector_text(vector: Vector) -> str:
-    """As pgvector reads it."""
+    """The text format of pgvector."""
     return "[" + ",".join(map(str, vector.tolist())) + "]"
 
 
 def vector_bytes(vector: Vector) -> bytes:
-    """As pgvector receives it in binary: its length, then the numbers."""
+    """The binary format of pgvector: the length, then the numbers."""
     return struct.pack("!HH", len(vector), 0) + vector.astype(">f4").tobytes()
 
 
 def vector_of(data: bytes) -> NDArray[np.float64]:
-    """The numbers of `vector_send`."""
+    """The numbers in `vector_send`'s output."""
     return np.frombuffer(data, ">f4", offset=4).astype(np.float64)
 
 

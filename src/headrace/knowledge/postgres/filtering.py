@@ -1,4 +1,4 @@
-"""Filters as SQL that agrees with `filters.matches`: every name and value is bound, none becomes part of the statement."""
+"""Filters as SQL equivalent to `filters.matches`: every name and value is bound, none becomes part of the statement."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ def _condition(condition: Condition) -> tuple[str, list[object]]:
     if not values:
         return "false", []
     if condition.operator in {"eq", "in"}:
-        if len(values) == 1:  # containment is answered by the index
+        if len(values) == 1:  # the index supports containment
             return "c.filterable @> jsonb_build_object(%s::text, %s::jsonb)", [name, comparable(values[0])]
         return "c.filterable -> %s::text = any(%s::jsonb[])", [name, [comparable(one) for one in values]]
     compared = [_compared(name, _COMPARISONS[condition.operator], one) for one in values]

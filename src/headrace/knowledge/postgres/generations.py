@@ -1,4 +1,4 @@
-"""Generations: put, switched, filled from truth, dropped."""
+"""Generations: put, switched, backfilled, dropped."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -23,7 +23,7 @@ def put(connection: Connection, generation: Generation) -> None:
     """The port's `put_generation`."""
     if generation.dimension < 1:
         raise InvalidDeclarationError(
-            f"a generation of {generation.dimension} dimensions", next_step="take the embedder's own dimension"
+            f"a generation cannot have {generation.dimension} dimensions", next_step="use the embedder's dimension"
         )
     model = vector_tables.ensure_model(connection, generation.model, generation.dimension)
     if generation.state == "active":
@@ -56,7 +56,7 @@ def all_generations(connection: Connection) -> list[Generation]:
 
 
 def drop(connection: Connection, generation: str) -> None:
-    """With its chunks, and its vectors where no other generation has the model."""
+    """Drops it with its chunks, and its vectors if no other generation uses the model."""
     gone = target(connection, generation)
     connection.execute("delete from cuts where generation = %s", (gone.number,))
     rows = connection.execute("delete from chunks where generation = %s returning vector", (gone.number,)).fetchall()
@@ -99,7 +99,7 @@ def stored_document(row: Sequence[object]) -> StoredDocument:
 
 
 def backfill(connection: Connection, generation: str, parts: Sequence[Backfill], vectors: Mapping[str, Vector]) -> None:
-    """The port's `backfill`: versions that are cut already, or were forgotten meanwhile, are passed over."""
+    """The port's `backfill`: skips versions that are already chunked or were purged."""
     where = target(connection, generation)
     vector_tables.keep(connection, where.model_name, vectors)
     rows = connection.execute(

@@ -1,10 +1,10 @@
-"""HNSW indexes are built once they are worth it, beside readers and the writer, when loading pauses.
+"""Builds HNSW indexes once they are worth it, concurrently with readers and the writer, when loading pauses.
 
-An index that exists while rows are loaded makes loading several times slower than building it afterwards does; until it is
-there, every vector is compared. A build that was interrupted leaves an invalid index, which the next one removes.
+Loading rows into an existing index is several times slower than building the index afterwards; until it
+exists, every vector is compared. An interrupted build leaves an invalid index, which the next build removes.
 
-It takes milliseconds to add a vector to an index, more than a change may take to be found. So the index holds vectors that are
-`settled`; those that came after it was built are fresh: a search compares them all, until a background transaction settles them.
+Adding a vector to an index takes milliseconds, too long for a change to become searchable. So the index holds only `settled`
+vectors; those added after it was built are fresh: a search compares them all, until a background transaction settles them.
 """
 
 import logging
@@ -18,15 +18,15 @@ from headrace.knowledge.postgres.schema import vectors_index, vectors_table
 from headrace.knowledge.postgres.server import Connection, Server
 
 WORTHWHILE = 10_000
-"""Vectors of a table, from which on it gets an index."""
+"""Number of vectors from which a table gets an index."""
 MOST_DIMENSIONS = 2_000
-"""Of pgvector's index over `vector`."""
+"""The limit of pgvector's index over `vector`."""
 FRESH = 500
-"""Vectors that a search compares beside the index; more than that are settled."""
+"""Fresh vectors that a search compares besides the index; more than that are settled."""
 _LOADING = 256
-"""Chunks of a batch, from which on more of the kind is expected."""
+"""A batch with at least this many chunks indicates a load in progress."""
 _STEP = 100
-"""Vectors that one transaction settles."""
+"""Vectors settled per transaction."""
 _LOCK = 0x6865_6164_0000_0000
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class IndexBuilder:
         self._loading = False
 
     def after_batch(self, chunks: int) -> None:
-        """Looks whether there is something to do, now and then; an index is not begun while a load is under way."""
+        """Checks from time to time whether there is work; starts no index build during a load."""
         self._loading = chunks >= _LOADING
         self._batches += 1
         self._chunks += chunks
@@ -54,7 +54,7 @@ class IndexBuilder:
             self._start()
 
     def build_where_worthwhile(self) -> None:
-        """Starts the thread where there is something to do, load or no load."""
+        """Starts the thread if there is work, load or no load."""
         self._loading = False
         self._start()
 
@@ -67,13 +67,13 @@ class IndexBuilder:
             self._thread.start()
 
     def wait(self) -> None:
-        """Until what was started has ended."""
+        """Waits until the started work has ended."""
         thread = self._thread
         if thread is not None:
             thread.join()
 
     def close(self) -> None:
-        """Cancels what runs: the next writer goes on with it."""
+        """Cancels running work: the next writer resumes it."""
         with self._lock:
             self._closed = True
             connection = self._connection
@@ -101,11 +101,11 @@ class IndexBuilder:
                     self._build(model)
                 self._settle(model)
         except (psycopg.Error, HeadraceError) as error:
-            if not self._closed:  # searches find all the same, only slower, and the next look tries again
-                _log.warning("the vector index was not kept up: %s", error)
+            if not self._closed:  # searches still work, only slower, and the next check retries
+                _log.warning("the vector index could not be updated: %s", error)
 
     def _settle(self, model: int) -> None:
-        """A few at a time, oldest first, so that nobody waits long for it."""
+        """A few at a time, oldest first, so that locks are short."""
         table = vectors_table(model)
         statement = sql.SQL(
             "update {table} set settled = true where id in"
@@ -135,7 +135,7 @@ class IndexBuilder:
             )
             connection.execute(
                 sql.SQL("analyze {}, chunks, versions").format(table)
-            )  # or it plans as if half were fresh
+            )  # otherwise it plans as if half were fresh
         finally:
             with self._lock:
                 self._connection = None
@@ -143,7 +143,7 @@ class IndexBuilder:
 
 
 def _only_one(connection: Connection, model: int) -> bool:
-    """One process builds; all others find it built."""
+    """One process builds; the others find it built."""
     row = connection.execute(
         "select pg_try_advisory_lock(hashtextextended(current_schema(), %s))", (_LOCK + model,)
     ).fetchone()
@@ -159,7 +159,7 @@ def _is_there(connection: Connection, model: int) -> bool:
 
 
 def _size(connection: Connection, model: int) -> int:
-    """About how many vectors there are: ids are given in a row."""
+    """The approximate number of vectors: ids are nearly consecutive."""
     row = connection.execute(
         sql.SQL("select coalesce(max(id) - min(id) + 1, 0) from {}").format(vectors_table(model))
     ).fetchone()
@@ -167,7 +167,7 @@ def _size(connection: Connection, model: int) -> int:
 
 
 def _fresh(connection: Connection, model: int) -> int:
-    """How many are not settled; counts no further than is asked for."""
+    """How many are unsettled; counts only as far as needed."""
     row = connection.execute(
         sql.SQL("select count(*) from (select from {} where not settled limit %s) few").format(vectors_table(model)),
         (FRESH + 1,),

@@ -122,7 +122,7 @@ class PostgresStore:
             return visible.changed(connection, after, upto_ms)
 
     def settle(self) -> None:
-        """Builds the vector indexes that are worth it and waits for them; without this they are built in the background."""
+        """Builds the worthwhile vector indexes and waits for them; otherwise they are built in the background."""
         self._indexes.build_where_worthwhile()
         self._indexes.wait()
 

@@ -1,7 +1,7 @@
-"""The tables of a knowledge base, and what the server must bring.
+"""The tables of a knowledge base, and what the server must provide.
 
-`versions` is narrow, because every query reads it: intervals and little else. What a version says lies in `contents`. `chunks` is
-narrow too (its words lie in `passages`); the vectors of each model and dimension have a table of their own, `vectors_N`.
+`versions` is narrow, because every query reads it: intervals and little else. A version's contents are in `contents`. `chunks` is
+narrow too (its text is in `passages`); the vectors of each model and dimension have their own table, `vectors_N`.
 """
 
 import re
@@ -53,7 +53,7 @@ create index passages_terms on passages using gin (terms);
 
 
 def prepare(server: Server) -> None:
-    """Makes what is not there yet. Errors: as `open_store` says."""
+    """Creates what is missing. Errors: see `open_store`."""
     with server.writing() as connection:
         connection.execute("select pg_advisory_xact_lock(%s)", (_CREATION_LOCK,))
         _require_pgvector(connection, server.where)
@@ -83,15 +83,15 @@ def _require_pgvector(connection: Connection, where: str) -> None:
             raise InvalidDeclarationError(
                 f"the server has no pgvector: {str(error).strip().splitlines()[0]}",
                 where=where,
-                next_step="install pgvector 0.8 or newer on the server, and as its superuser: CREATE EXTENSION vector",
+                next_step="install pgvector 0.8 or newer on the server, then run CREATE EXTENSION vector as a superuser",
             ) from error
         installed = _installed(connection) or ""
     numbers = tuple(int(part) for part in re.findall(r"\d+", installed)[:2])
     if numbers < OLDEST_PGVECTOR:
         raise InvalidDeclarationError(
-            f"the database has pgvector {installed}; 0.8 is the oldest that finds enough behind a filter",
+            f"the database has pgvector {installed}; Headrace needs 0.8 or newer for filtered searches",
             where=where,
-            next_step="install a newer pgvector, and as a superuser: ALTER EXTENSION vector UPDATE",
+            next_step="install a newer pgvector, then run ALTER EXTENSION vector UPDATE as a superuser",
         )
 
 
@@ -109,7 +109,7 @@ def vectors_index(model: int) -> sql.Identifier:
 
 
 def create_vectors_table(connection: Connection, model: int, dimension: int) -> None:
-    """Vectors lie in their rows, however long: a search reads them all. `settled`: see `indexing.py`."""
+    """Vectors are stored inline, however long: a search reads them all. `settled`: see `indexing.py`."""
     parts = {
         "table": vectors_table(model),
         "fresh": sql.Identifier(f"vectors_{model}_fresh"),
@@ -126,4 +126,4 @@ def create_vectors_table(connection: Connection, model: int, dimension: int) -> 
 
 
 _INLINE = 1_900
-"""Numbers of a vector that fit into a row of one page."""
+"""How many numbers of a vector fit into a row on one page."""

@@ -1,4 +1,4 @@
-"""Search: candidates from indexes or from everything visible, scored by the definitions that all back ends share."""
+"""Search: candidates from indexes or from all visible chunks, scored by the definitions that all back ends share."""
 
 import json
 from collections import Counter
@@ -21,18 +21,18 @@ from headrace.knowledge.query import Hit, StoreQuery, Vector
 from headrace.knowledge.ranking import Candidate
 
 SELECTIVE = 5_000
-"""Chunks that a filter leaves, up to which all of them are compared."""
+"""If a filter leaves at most this many chunks, all of them are compared."""
 EF_SEARCH = 100
 """Candidates that the index keeps while it walks; pgvector's default, 40, finds too few."""
 _CLOSE = 1e-5
-"""Scores of the server closer than this are sorted again: it computes in float32."""
+"""Server scores closer than this are re-sorted: the server computes in float32."""
 _SLACK = 32
 _MOST = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """The chunks that a query looks at."""
+    """The chunks that a query considers."""
 
     where: Target
     query: StoreQuery
@@ -41,12 +41,12 @@ class _Scope:
 
     @property
     def tables(self) -> str:
-        """Chunks, their versions, and contents where the filter needs them."""
+        """Chunks, their versions, and contents if the filter needs them."""
         return f"chunks k {self.versions}"
 
     @property
     def versions(self) -> str:
-        """What joins chunks to them."""
+        """The joins from chunks to them."""
         joined = "join versions v on v.key = k.version"
         return f"{joined} join contents c on c.version = v.key" if self.query.where else joined
 
@@ -75,7 +75,7 @@ def search(connection: Connection, query: StoreQuery) -> list[Hit]:
 
 def _check_question(vector: Vector | None, where: Target) -> None:
     if vector is None:
-        raise InvalidDeclarationError("a question by meaning needs a vector", next_step="embed the question")
+        raise InvalidDeclarationError("a semantic search needs a query vector", next_step="embed the question")
     check_vector(vector, {where.dimension}, "the question")
 
 
@@ -103,7 +103,7 @@ class _Near:
 
 
 def _index_serves(connection: Connection, scope: _Scope) -> bool:
-    """It is there and whole, the question is about now, and the filter leaves many."""
+    """Whether the index exists and is valid, the query is about now, and the filter leaves many chunks."""
     query = scope.query
     if query.exact or not query.current or query.canary or query.as_of.timeline != "arrival":
         return False
@@ -125,13 +125,13 @@ _WALK = b"""select set_config('hnsw.iterative_scan', 'strict_order', true), set_
   set_config('enable_sort', 'off', true), set_config('enable_hashjoin', 'off', true),
   set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true),
   set_config('join_collapse_limit', '1', true)"""
-"""From vectors to chunks to versions, in this order, whatever the statistics say."""
+"""Forces the join order vectors, chunks, versions, whatever the statistics say."""
 _FREE = b"""select set_config('join_collapse_limit', '8', true), set_config(name, 'on', true) from unnest(
   array['enable_seqscan', 'enable_sort', 'enable_hashjoin', 'enable_mergejoin', 'enable_bitmapscan']) name"""
 
 
 def _along_index(connection: Connection, scope: _Scope, vector: Vector, count: int) -> list[_Near] | None:
-    """The nearest of those in the index, and of those that are too fresh for it; None where the index gave up before."""
+    """The nearest among indexed and fresh vectors; None if the index gave up early."""
     connection.execute(_WALK, (str(max(EF_SEARCH, min(count, 1_000))),))
     table, values = f"vectors_{scope.where.model}", (vector_text(vector), *scope.values, count)
     chunks = f"join chunks k on k.vector = e.id {scope.versions}"
@@ -152,7 +152,7 @@ def _along_index(connection: Connection, scope: _Scope, vector: Vector, count: i
 def _fresh(
     connection: Connection, scope: _Scope, values: tuple[object, ...], nearest: int | None
 ) -> list[tuple[object, ...]]:
-    """Visible ones among the nearest that are not settled; None: among all of them."""
+    """The visible ones among the nearest fresh vectors; None: among all of them."""
     table = f"vectors_{scope.where.model}"
     return connection.execute(
         f"with fresh as materialized (select e.id, {_COMPARED} as distance from {table} e where not e.settled"
@@ -164,11 +164,11 @@ def _fresh(
 
 
 _COMPARED = "vector_negative_inner_product(e.vector, %s::vector)"
-"""As a function, which no index answers."""
+"""As a function, so that no index is used."""
 
 
 def _among_all(connection: Connection, scope: _Scope, vector: Vector, count: int) -> list[_Near]:
-    """Every visible vector is compared."""
+    """Compares every visible vector."""
     table = f"vectors_{scope.where.model}"
     rows = connection.execute(
         f"with near as materialized (select k.key, e.id, {_COMPARED} as distance"
@@ -198,7 +198,7 @@ def _rescored(near: Sequence[_Near], vector: Vector) -> list[Candidate]:
 
 
 def _by_words(connection: Connection, scope: _Scope, depth: int) -> list[Candidate]:
-    """BM25 over what is visible: all that is visible counts for the weights, what the filter leaves is ranked."""
+    """BM25 over visible chunks: all of them count for the weights; those that pass the filter are ranked."""
     asked = Counter(scope.query.terms)
     if not asked:
         return []
@@ -218,7 +218,7 @@ def _by_words(connection: Connection, scope: _Scope, depth: int) -> list[Candida
 
 
 def _holders(connection: Connection, scope: _Scope, words: Sequence[str]) -> NDArray[np.int64]:
-    """Visible chunks with any of the words: key, length, whether the filter leaves it, how often it has each word."""
+    """Visible chunks with any of the terms: key, length, whether they pass the filter, and the count of each term."""
     bound = [escaped(word) for word in words]
     filtered, values = filter_sql(scope.query.where)
     times = ", ".join("coalesce(p.counts[array_position(p.terms, %s::text)], 0)" for _ in bound)

@@ -1,4 +1,4 @@
-"""Connections to the server, transactions on them, and what its errors mean here."""
+"""Connections to the server, transactions on them, and the mapping of its errors."""
 
 import threading
 from collections.abc import Generator
@@ -27,10 +27,10 @@ class Server:
     """A small pool: a thread takes a connection for one transaction. Broken ones are replaced."""
 
     def __init__(self, url: str, schema: str) -> None:
-        """InvalidDeclarationError where the URL is not one of PostgreSQL. Connects to nothing yet."""
+        """InvalidDeclarationError if the URL is not a PostgreSQL URL. Does not connect yet."""
         if urlsplit(url).scheme not in {"postgresql", "postgres"}:
             raise InvalidDeclarationError(
-                "the knowledge store `postgres` needs the URL of a server",
+                "the knowledge store `postgres` needs a server's URL",
                 where="settings: knowledge",
                 next_step="set it to postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
             )
@@ -58,7 +58,7 @@ class Server:
             yield connection
 
     def connect(self) -> Connection:
-        """A connection outside the pool, each statement a transaction. The caller closes it."""
+        """A connection outside the pool; each statement is a transaction. The caller closes it."""
         with self._translated():
             connection = psycopg.connect(
                 self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="headrace",
@@ -86,14 +86,14 @@ class Server:
                 yield connection
                 connection.execute(b"commit")
             except BaseException:
-                with suppress(psycopg.Error):  # the first error is the one to tell
+                with suppress(psycopg.Error):  # the first error is the one to report
                     connection.execute(b"rollback")
                 raise
             finally:
                 self._give_back(connection)
 
     def _begun(self, begin: bytes) -> Connection:
-        """An idle connection may have died since: nothing was asked of it yet, so a new one takes its place."""
+        """An idle connection may have died: nothing was sent on it yet, so a new one replaces it."""
         with self._lock:
             if self._closed:
                 raise UnavailableError("the knowledge store is closed", where=self.where, next_step="open it again")
@@ -143,27 +143,31 @@ def _meaning(error: psycopg.Error, where: str) -> HeadraceError:
     """By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html; without one, the connection failed."""
     state, words = error.sqlstate or "", _first_line(error)
     if state == "53100":
-        return DiskFullError(f"the server has no room left: {words}", where=where, next_step="make room on its disk")
+        return DiskFullError(
+            f"the server's disk is full: {words}", where=where, next_step="free some disk space on the server"
+        )
     if state.startswith("28") or "password authentication failed" in words or "no password supplied" in words:
         return InvalidDeclarationError(
-            f"the server refuses the user: {words}", where=where, next_step="check user and password in the store's URL"
+            f"the server rejected the login: {words}",
+            where=where,
+            next_step="check the user and password in the store's URL",
         )
     if state == "3D000" or (not state and 'database "' in words and "does not exist" in words):
-        return InvalidDeclarationError(words, where=where, next_step="create the database, or name another in the URL")
+        return InvalidDeclarationError(words, where=where, next_step="create the database, or use another in the URL")
     if state == "42501":
         return InvalidDeclarationError(
-            f"the user may not do this: {words}", where=where, next_step="grant it CREATE on the database"
+            f"the user lacks a permission: {words}", where=where, next_step="grant it CREATE on the database"
         )
     if state.startswith(("54", "22")):
-        return InvalidDeclarationError(f"the server cannot hold this: {words}", where=where)
+        return InvalidDeclarationError(f"the server cannot store this: {words}", where=where)
     if state.startswith(("3F", "42")) or isinstance(error, psycopg.errors.DataCorrupted):
         return CorruptDataError(
-            f"the store's tables are not as they were made: {words}",
+            f"the store's tables have been altered: {words}",
             where=where,
             next_step="restore them from a backup",
         )
     return UnavailableError(
-        f"PostgreSQL does not answer: {words}", where=where, next_step="check that the server runs and can be reached"
+        f"PostgreSQL did not answer: {words}", where=where, next_step="check that the server is running and reachable"
     )
 
 

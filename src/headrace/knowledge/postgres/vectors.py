@@ -20,11 +20,11 @@ class Model:
     id: int
     dimension: int
     used: bool
-    """A generation has it."""
+    """Whether a generation uses it."""
 
 
 def models_of(connection: Connection, model: str) -> list[Model]:
-    """Its tables; where generations use the model, only theirs."""
+    """The model's tables; if generations use the model, only theirs."""
     rows = connection.execute(
         "select id, dimension, exists (select from generations g where g.model = m.id) from models m"
         " where model = %s order by id",
@@ -36,7 +36,7 @@ def models_of(connection: Connection, model: str) -> list[Model]:
 
 
 def ensure_model(connection: Connection, model: str, dimension: int) -> int:
-    """Its number; makes its table where there is none."""
+    """The table's number; creates the table if needed."""
     row = connection.execute(
         "select id from models where model = %s and dimension = %s", (escaped(model), dimension)
     ).fetchone()
@@ -52,7 +52,7 @@ def ensure_model(connection: Connection, model: str, dimension: int) -> int:
 
 
 def missing(connection: Connection, model: str, hashes: Sequence[str]) -> list[str]:
-    """Those that no table of the model has, in order, without repeats."""
+    """Those that are in none of the model's tables, in order, without duplicates."""
     wanted = list(dict.fromkeys(hashes))
     there: set[str] = set()
     if wanted:
@@ -62,7 +62,7 @@ def missing(connection: Connection, model: str, hashes: Sequence[str]) -> list[s
 
 
 def ids_of(connection: Connection, model: int, hashes: Sequence[str]) -> dict[str, int]:
-    """By hash, where it is there."""
+    """By hash, where present."""
     rows = connection.execute(
         sql.SQL("select hash, id from {} where hash = any(%s)").format(vectors_table(model)),
         ([escaped(one) for one in hashes],),
@@ -72,7 +72,7 @@ def ids_of(connection: Connection, model: int, hashes: Sequence[str]) -> dict[st
 
 
 def keep(connection: Connection, model: str, vectors: Mapping[str, Vector]) -> None:
-    """Adds those that are new. InvalidDeclarationError: a wrong length, or a number that is not finite."""
+    """Adds the new ones. InvalidDeclarationError: a wrong length, or a number that is not finite."""
     if not vectors:
         return
     there_are = models_of(connection, model)
@@ -106,21 +106,21 @@ def has_index(connection: Connection, table: int) -> bool:
 
 
 def check_vector(vector: Vector, dimensions: set[int] | None, whose: str) -> None:
-    """InvalidDeclarationError where its length is none of `dimensions` (None: any), or a number is not finite."""
+    """InvalidDeclarationError if its length is not in `dimensions` (None: any), or a number is not finite."""
     if vector.ndim != 1 or len(vector) == 0 or (dimensions is not None and len(vector) not in dimensions):
         wanted = " or ".join(str(one) for one in sorted(dimensions or ()))
         raise InvalidDeclarationError(
-            f"a vector of {whose} has the shape {vector.shape}{f', not ({wanted},)' if wanted else ''}",
-            next_step="embed with the generation's own model",
+            f"a vector for {whose} has shape {vector.shape}{f', not ({wanted},)' if wanted else ''}",
+            next_step="embed with the generation's model",
         )
     if not np.isfinite(vector).all():
         raise InvalidDeclarationError(
-            f"a vector of {whose} has numbers that are not finite", next_step="embed the text again"
+            f"a vector for {whose} contains numbers that are not finite", next_step="embed the text again"
         )
 
 
 def drop_unused(connection: Connection, model: int, candidates: Sequence[int]) -> None:
-    """Deletes those of the vectors that no chunk of any generation of the model uses."""
+    """Deletes those vectors that no chunk of any generation of the model uses."""
     connection.execute(
         sql.SQL(
             "delete from {} v where id = any(%s) and not exists (select from chunks c join generations g on"

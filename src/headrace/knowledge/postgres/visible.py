@@ -1,4 +1,4 @@
-"""What is visible at a moment: documents, counts, changes, and the figures that BM25 needs."""
+"""What is visible at a given time: documents, counts, changes, and the statistics for BM25."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ _TO: dict[Timeline, str] = {"arrival": "v.visible_to", "event": "v.valid_to"}
 
 
 def visible_sql(as_of: AsOf) -> str:
-    """An expression over `v`, with the moment as its two parameters."""
+    """An expression over `v`, with the time as its two parameters."""
     return f"{_FROM[as_of.timeline]} <= %s and {_TO[as_of.timeline]} > %s"
 
 

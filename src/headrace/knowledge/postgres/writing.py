@@ -1,4 +1,4 @@
-"""What one transaction writes: versions with their intervals, chunks, offsets, small values; and what is forgotten."""
+"""What one transaction writes: versions with their intervals, chunks, offsets, small values; and what it purges."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from headrace.knowledge.store import ApplyReport, StoreBatch
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A generation as a writer needs it."""
+    """A generation as the writer needs it."""
 
     number: int
     model: int
@@ -38,20 +38,20 @@ class _Accepted:
     """The new versions of one document, oldest first."""
 
     first: bool
-    """The document was not known."""
+    """Whether the document is new."""
     newest: str | None
     revisions: list[Revision] = field(default_factory=list[Revision])
 
 
 def fence(connection: Connection, epoch: int) -> None:
-    """Locks the writer's row until the transaction ends. FencedError where another took over."""
+    """Locks the writer's row until the transaction ends. FencedError if another writer took over."""
     row = connection.execute(
         "update writer set batches = batches + 1 where epoch = %s returning epoch", (epoch,)
     ).fetchone()
     if row is None:
         holder = connection.execute("select holder, epoch from writer").fetchone() or ("nobody", 0)
         raise FencedError(
-            f"the writer of epoch {epoch} was replaced: {holder[0]} writes since epoch {holder[1]}",
+            f"the writer of epoch {epoch} was replaced: {holder[0]} has been the writer since epoch {holder[1]}",
             next_step="end this process",
         )
 
@@ -68,15 +68,15 @@ def targets(connection: Connection) -> dict[str, Target]:
 
 
 def target(connection: Connection, generation: str) -> Target:
-    """NotFoundError where there is no such generation."""
+    """NotFoundError if the generation does not exist."""
     found = targets(connection).get(generation)
     if found is None:
-        raise NotFoundError(f"there is no generation {generation!r}", next_step="ask for one of generations()")
+        raise NotFoundError(f"there is no generation {generation!r}", next_step="use one of generations()")
     return found
 
 
 def apply(connection: Connection, batch: StoreBatch) -> ApplyReport:
-    """The port's `apply`, within a transaction that is fenced."""
+    """The port's `apply`, inside a fenced transaction."""
     for model, given in batch.vectors.items():
         vector_tables.keep(connection, model, given)
     accepted = {} if _consumed(connection, batch.offsets) else _accept(connection, batch.revisions)
@@ -88,7 +88,7 @@ def apply(connection: Connection, batch: StoreBatch) -> ApplyReport:
     known = targets(connection)
     for generation in dict.fromkeys(name for one in in_order for name in one.chunks):
         if generation not in known:
-            raise NotFoundError(f"there is no generation {generation!r}", next_step="put it first")
+            raise NotFoundError(f"there is no generation {generation!r}", next_step="create it first")
         cut = [(keys[id(one)], one.chunks[generation]) for one in in_order if generation in one.chunks]
         chunks += write_chunks(connection, known[generation], cut)
     _write_offsets(connection, batch)
@@ -96,7 +96,7 @@ def apply(connection: Connection, batch: StoreBatch) -> ApplyReport:
 
 
 def _consumed(connection: Connection, offsets: Mapping[str, tuple[int, int]]) -> bool:
-    """The whole batch was read before."""
+    """Whether the whole batch was already consumed."""
     if not offsets:
         return False
     rows = connection.execute(
@@ -140,7 +140,7 @@ def _starts(document: _Accepted) -> tuple[list[int], list[int]]:
 def _write_versions(
     connection: Connection, accepted: Mapping[str, _Accepted], in_order: Sequence[Revision]
 ) -> dict[int, int]:
-    """Ends what they replace and adds them, in order. Returns the key of each, by the revision's identity."""
+    """Ends the versions they replace and adds them, in order. Returns each one's key, by the revision's identity."""
     if not in_order:
         return {}
     keys = dict(zip((id(one) for one in in_order), _new_keys(connection, "versions", len(in_order)), strict=True))
@@ -183,7 +183,7 @@ def _contents(change: DocumentChange) -> tuple[str, ...]:
 
 
 def _end_earlier(connection: Connection, ends: Sequence[tuple[str, int, int]]) -> None:
-    """`interval_ends`, one newer version at a time: an end only ever comes nearer, and never before its start."""
+    """`interval_ends`, one newer version at a time: an end only ever moves earlier, and never before its start."""
     if not ends:
         return
     names, arrival, event = (list(column) for column in zip(*ends, strict=True))
@@ -198,7 +198,7 @@ def _end_earlier(connection: Connection, ends: Sequence[tuple[str, int, int]]) -
 
 
 def _new_keys(connection: Connection, table: str, count: int) -> list[int]:
-    """Ascending, never given before."""
+    """Ascending, never used before."""
     rows = connection.execute(
         "select nextval(pg_get_serial_sequence(%s, 'key')) from generate_series(1, %s)", (table, count)
     ).fetchall()
@@ -206,15 +206,15 @@ def _new_keys(connection: Connection, table: str, count: int) -> list[int]:
 
 
 def write_chunks(connection: Connection, where: Target, cut: Sequence[tuple[int, Sequence[Chunk]]]) -> int:
-    """Adds the chunks of versions, by the version's key. InvalidDeclarationError where a vector is not there."""
+    """Adds the chunks of versions, by the version's key. InvalidDeclarationError if a vector is missing."""
     pieces = [(version, chunk, chunk.hash) for version, chunks in cut for chunk in chunks]
     ids = vector_tables.ids_of(connection, where.model, list({name for *_, name in pieces})) if pieces else {}
     for version, chunk, name in pieces:
         if name not in ids:
             raise InvalidDeclarationError(
                 f"chunk {chunk.index} of version {version} has no vector of {where.model_name} with"
-                f" {where.dimension} numbers",
-                next_step="give the vector with the batch, or keep it before",
+                f" {where.dimension} dimensions",
+                next_step="pass the vector with the batch, or store it first",
             )
     lengths = [sum(chunk.terms.values()) for _, chunk, _ in pieces]
     keys = _new_keys(connection, "chunks", len(pieces)) if pieces else []
@@ -264,7 +264,7 @@ def _write_offsets(connection: Connection, batch: StoreBatch) -> None:
 
 
 def purge(connection: Connection, before_ms: int) -> int:
-    """Versions that are over, chunks and unused vectors with them; tombstones that nothing replaced are never over."""
+    """Versions that have ended, with their chunks and unused vectors; tombstones that nothing replaced never end."""
     connection.execute("create temp table gone (version bigint primary key) on commit drop")
     connection.execute("insert into gone select key from versions where visible_to < %s", (before_ms,))
     rows = connection.execute(

@@ -1,4 +1,4 @@
-"""What a batch changes, inside a transaction that somebody else has begun and will end."""
+"""Applies a batch, inside a transaction that its caller begins and ends."""
 
 from collections.abc import Iterable
 
@@ -15,11 +15,11 @@ _CLOSE = (
     "valid_to = CASE WHEN valid_to > ?4 THEN max(valid_from, ?4) ELSE valid_to END "
     "WHERE document = ?2 AND (visible_to > max(visible_from, ?3) OR valid_to > max(valid_from, ?4))"
 )
-"""The newest version wins from its start on: `revision.interval_ends`, one version after the other."""
+"""The newest version wins from its start on: `revision.interval_ends`, one version at a time."""
 
 
 def apply_batch(turn: Turn, batch: StoreBatch) -> ApplyReport:
-    """InvalidDeclarationError: a vector is wrong or not there. NotFoundError: chunks for a generation that is not there."""
+    """InvalidDeclarationError: a vector is wrong or missing. NotFoundError: chunks for an unknown generation."""
     for model, vectors in batch.vectors.items():
         keep(turn, model, vectors)
     revisions = () if _consumed(turn, batch) else batch.revisions
@@ -44,7 +44,7 @@ def _generation(turn: Turn, name: str) -> GenerationRow:
 
 
 def _consumed(turn: Turn, batch: StoreBatch) -> bool:
-    """Whether all that the batch read had been consumed before: a replay, whatever its versions say."""
+    """Whether everything the batch read was already consumed: a replay, whatever its versions say."""
     return bool(batch.offsets) and all(
         after <= _offset(turn, topic) and after > first for topic, (first, after) in batch.offsets.items()
     )
@@ -56,7 +56,7 @@ def _offset(turn: Turn, topic: str) -> int:
 
 
 def _newer(turn: Turn, revisions: Iterable[Revision]) -> list[tuple[Revision, int, bool]]:
-    """Revisions that are newer than what is known, with their document's number, and whether it is the document's first."""
+    """Revisions newer than the known ones, with their document's number, and whether the document is new."""
     some = list(revisions)
     known = _newest(turn, [one.change.document for one in some])
     newer: list[tuple[Revision, int, bool]] = []

@@ -17,7 +17,7 @@ Parts = Sequence[tuple[int, Sequence[Chunk]]]
 
 @dataclass(frozen=True, slots=True)
 class GenerationRow:
-    """What writing and reading need of a generation."""
+    """What reading and writing need to know about a generation."""
 
     number: int
     model_number: int
@@ -26,20 +26,18 @@ class GenerationRow:
 
 
 def generation_row(connection: sqlite3.Connection, name: str) -> GenerationRow:
-    """NotFoundError: it is not there."""
+    """NotFoundError: it does not exist."""
     row = connection.execute(
         "SELECT id, model_id, model, dimension FROM generations WHERE name = ?", (name,)
     ).fetchone()
     if row is None:
         names = [one[0] for one in connection.execute("SELECT name FROM generations ORDER BY id")]
-        raise NotFoundError(
-            f"there is no generation {name!r}", next_step=f"use one of: {', '.join(names) or '(there is none)'}"
-        )
+        raise NotFoundError(f"there is no generation {name!r}", next_step=f"use one of: {', '.join(names) or '(none)'}")
     return GenerationRow(*row)
 
 
 def write_chunks(turn: Turn, generation: GenerationRow, parts: Parts) -> int:
-    """Writes the chunks and remembers the versions as cut. InvalidDeclarationError: a chunk whose vector is not there."""
+    """Writes the chunks and marks the versions as chunked. InvalidDeclarationError: a chunk's vector is missing."""
     chunks = [chunk for _, some in parts for chunk in some]
     hashes = [chunk.hash for chunk in chunks]
     vectors = _vectors(turn, generation, hashes)
@@ -68,7 +66,7 @@ def _vectors(turn: Turn, generation: GenerationRow, hashes: Sequence[str]) -> di
     absent = [one for one in dict.fromkeys(hashes) if one not in found]
     if absent:
         raise InvalidDeclarationError(
-            f"{len(absent)} chunks have no vector of {generation.model!r}, {absent[0]} the first",
-            next_step="give it with the batch, or keep it before",
+            f"{len(absent)} chunks have no vector of {generation.model!r}, starting with {absent[0]}",
+            next_step="pass them with the batch, or store them first",
         )
     return found

@@ -1,4 +1,4 @@
-"""Emptying the store in place. Keys are never given out again, so an index in memory cannot take new rows for old ones."""
+"""Empties the store in place. Keys are never reused, so an in-memory index cannot mistake new rows for old ones."""
 
 from headrace.knowledge.sqlite.writer import Turn
 

@@ -1,4 +1,4 @@
-"""A filter → the versions that it lets through, by SQL; names and values are bound, never written into a statement."""
+"""A filter → the versions that pass it, in SQL; names and values are bound, never written into a statement."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _WITHOUT_A_NAME = (
 
 
 def passing(connection: sqlite3.Connection, where: Sequence[Condition]) -> Keys:
-    """The keys of all versions, visible or not, for which every condition holds; sorted."""
+    """The keys of all versions, visible or not, that meet every condition; sorted."""
     kept: Keys | None = None
     for condition in where:
         found = np.unique(_passing(connection, condition))

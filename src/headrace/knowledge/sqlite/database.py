@@ -1,8 +1,8 @@
 """The file: tables, settings, connections.
 
-A revision's row is short and its text lies elsewhere, so that intervals are read without the texts. Every generation has a table of
-chunks of its own, which goes with it. Vectors are float32: scores are computed from what the embedder gave, and half of it would
-save no more than a third of a file that holds the texts as well. All keys are given out by `head` and never again.
+A revision's row is short and its text is stored elsewhere, so that intervals are read without the texts. Every generation has its own table of
+chunks, dropped with it. Vectors are float32: scores use the embedder's full output, and half precision would
+save at most a third of a file that also holds the texts. `head` assigns all keys and never reuses one.
 """
 
 import sqlite3
@@ -55,7 +55,7 @@ SCHEMA = Schema(
     version=1,
     readable_since="0.2.0",
     tables=_TABLES,
-    damaged="restore the file, or remove it and index again",
+    damaged="restore the file, or remove it and rebuild the index",
 )
 CHUNK_TABLE = """
 CREATE TABLE chunks_{generation}(
@@ -67,7 +67,7 @@ CREATE INDEX chunks_{generation}_vector ON chunks_{generation}(vector)
 
 
 class Database:
-    """The file, and connections to it for as many threads as read at once."""
+    """The file, and as many connections to it as threads read at once."""
 
     def __init__(self, path: Path) -> None:
         """Creates what is missing; errors as in `open_store`."""
@@ -82,7 +82,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Generator[sqlite3.Connection]:
-        """Lends a connection whose reads all see one state of the file; SQLite's errors leave it as the port's."""
+        """Lends a connection whose reads all see one snapshot; maps SQLite's errors to the port's."""
         with self.file.translated():
             connection = self._borrow()
             try:
@@ -94,7 +94,7 @@ class Database:
                 self._give_back(connection)
 
     def close(self) -> None:
-        """Closes every connection that is not lent; the others are closed when they come back."""
+        """Closes every connection not in use; the others are closed when they are returned."""
         with self._lock:
             self._closed = True
             idle = list(self._idle)

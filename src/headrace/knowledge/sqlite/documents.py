@@ -1,4 +1,4 @@
-"""What is read by SQL alone: documents, counts, changes."""
+"""Reads that need only SQL: documents, counts, changes."""
 
 import sqlite3
 
@@ -11,11 +11,11 @@ INTERVAL: dict[Timeline, tuple[str, str]] = {
     "arrival": ("visible_from", "visible_to"),
     "event": ("valid_from", "valid_to"),
 }
-"""Columns of the ends of an interval."""
+"""Columns for the start and end of an interval."""
 
 
 def count(connection: sqlite3.Connection, generation: str, as_of: AsOf) -> Counts:
-    """Visible documents, their chunks, and deletions; canaries left out."""
+    """Counts of visible documents, their chunks, and deletions, without canaries."""
     one = generation_row(connection, generation)
     start, end = INTERVAL[as_of.timeline]
     row = connection.execute(
@@ -37,7 +37,7 @@ def document(connection: sqlite3.Connection, name: str, as_of: AsOf) -> StoredDo
 
 
 def changed(connection: sqlite3.Connection, after: AsOf, upto_ms: int) -> list[ChangedDocument]:
-    """The last change of each document in between, by time."""
+    """Each document's last change in the interval, by time."""
     start, end = INTERVAL[after.timeline]
     rows = connection.execute(
         f"SELECT d.name, r.version, r.deleted, max(r.{start}) FROM revisions r JOIN documents d ON d.id = r.document "

@@ -1,4 +1,4 @@
-"""Rows of the file → the index: all of them at first, then those of newer transactions. Rows are streamed; few are held at once."""
+"""Feeds rows of the file into the index: all of them at first, then those of newer transactions. Streams rows; keeps few in memory."""
 
 import sqlite3
 
@@ -31,7 +31,7 @@ def catch_up(index: MemoryIndex, connection: sqlite3.Connection) -> None:
 def _read_vectors(index: MemoryIndex, connection: sqlite3.Connection) -> int:
     one = index.generation
     last = int(index.vector_keys.values[-1]) if len(index.vector_keys) else -1
-    # A plus keeps SQLite from the wrong index: all hashes of a model here, all versions by key below.
+    # A plus keeps SQLite from choosing the wrong index: a model's hashes here, versions by key below.
     cursor = connection.execute(
         "SELECT key, vector FROM vectors WHERE key > ? AND +model = ? AND length(vector) = ? ORDER BY key",
         (last, one.model_number, 4 * one.dimension),
@@ -80,7 +80,7 @@ def _read_chunks(index: MemoryIndex, connection: sqlite3.Connection) -> int:
 
 
 def _forget_purged(index: MemoryIndex, connection: sqlite3.Connection) -> None:
-    """Versions that are not in the file any more."""
+    """Versions that are no longer in the file."""
     alive = np.fromiter((row[0] for row in connection.execute("SELECT key FROM revisions")), np.int64)
     gone = np.flatnonzero(~np.isin(index.intervals.keys.values, alive, assume_unique=True))
     index.intervals.forget(gone)

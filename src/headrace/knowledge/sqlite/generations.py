@@ -1,4 +1,4 @@
-"""Generations: put, dropped, filled from what is there."""
+"""Generations: put, dropped, backfilled."""
 
 import json
 import sqlite3
@@ -31,7 +31,7 @@ def stored(row: tuple[object, ...]) -> StoredDocument:
 
 
 def put(turn: Turn, generation: Generation) -> None:
-    """Adds or changes it; the active one makes the others kept."""
+    """Adds or changes it; if it is active, the others become kept."""
     one, connection = generation, turn.connection
     if generation.state == "active":
         connection.execute(
@@ -77,7 +77,7 @@ def drop(turn: Turn, name: str) -> int:
 
 
 def not_in(connection: sqlite3.Connection, name: str, limit: int) -> list[StoredDocument]:
-    """Versions that are not cut for it, by key."""
+    """Versions not yet chunked for it, by key."""
     one = generation_row(connection, name)
     rows = connection.execute(
         f"{STORED} WHERE NOT r.deleted AND NOT r.canary AND NOT EXISTS "
@@ -88,7 +88,7 @@ def not_in(connection: sqlite3.Connection, name: str, limit: int) -> list[Stored
 
 
 def backfill(turn: Turn, name: str, parts: Sequence[Backfill], vectors: Mapping[str, Vector]) -> None:
-    """Chunks for versions that are there and not cut yet."""
+    """Chunks for existing versions that are not chunked yet."""
     one = generation_row(turn.connection, name)
     keep(turn, one.model, vectors)
     fresh: dict[int, Backfill] = {}

@@ -1,4 +1,4 @@
-"""Candidates → hits: what is shown of a chunk, read from the file."""
+"""Candidates → hits: a chunk's displayed data, read from the file."""
 
 import json
 import sqlite3

@@ -1,7 +1,7 @@
-"""A value of metadata as what SQLite compares as Python does.
+"""Encodes a metadata value so that SQLite compares it as Python does.
 
-Numbers are a double and the rest that it could not hold, so that integers of any size and fractions share one order. Rounding
-to a double never turns an order round; where two numbers round to the same, their rests decide.
+A number is a double plus the remainder it cannot represent, so that integers of any size and fractions share one order. Rounding
+to a double never reverses an order; if two numbers round to the same double, their remainders decide.
 """
 
 import json
@@ -17,10 +17,10 @@ TEXT, NUMBER, BOOLEAN, NOT_A_NUMBER = 0, 1, 2, 3
 
 _NO_REST = version_order(0)
 _BEYOND = 10**3_900
-"""Integers that no double reaches are told apart by how far they are from here."""
+"""Integers beyond any double are compared by their distance from this one."""
 
 Comparable = tuple[Kind, str | float | int, str]
-"""Kind, value, rest."""
+"""Kind, value, remainder."""
 
 
 def comparable(value: Scalar) -> Comparable:
@@ -35,13 +35,13 @@ def comparable(value: Scalar) -> Comparable:
 
 
 def to_json(metadata: Mapping[str, Scalar]) -> str:
-    """All of it as text; integers and floats stay what they are."""
+    """All of it as text; integers and floats keep their type."""
     return json.dumps(dict(metadata), separators=(",", ":"))
 
 
 def _integer(value: int) -> Comparable:
     if abs(value) >= _BEYOND:
-        raise InvalidDeclarationError("an integer in metadata has too many digits", next_step="give it as a text")
+        raise InvalidDeclarationError("a metadata integer has too many digits", next_step="pass it as text")
     try:
         double = float(value)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""What is visible at a moment, and for how long that stays so."""
+"""What is visible at a given time, and how long that stays true."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ TIMELINES: tuple[Timeline, ...] = ("arrival", "event")
 
 
 class Intervals:
-    """Versions by their slot: keys in order, when they are visible on either timeline, whether they are canaries."""
+    """Versions by slot: sorted keys, visibility on both timelines, and whether they are canaries."""
 
     def __init__(self) -> None:
         self.keys: Column[np.int64] = Column(np.int64)
@@ -26,7 +26,7 @@ class Intervals:
         }
 
     def put(self, rows: NDArray[np.int64]) -> None:
-        """[n, 6], by key: key, canary, start and end of arrival, start and end of event. New ones are added, known ones changed."""
+        """[n, 6], by key: key, canary, start and end of arrival, start and end of event. Adds new ones and updates known ones."""
         known = int(np.searchsorted(rows[:, 0], self.keys.values[-1], side="right")) if len(self.keys) else 0
         old, new = rows[:known], rows[known:]
         slots = self.slots(old[:, 0])
@@ -38,43 +38,43 @@ class Intervals:
                 self.ends[timeline][end].extend(new[:, column + end])
 
     def slots(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the versions are; they must be there."""
+        """The slots of the versions, which must exist."""
         return np.searchsorted(self.keys.values, keys)
 
     def known(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The slots of those that are there."""
+        """The slots of the versions that exist."""
         if not len(self.keys):
             return np.empty(0, np.int64)
         slots = np.minimum(self.slots(keys), len(self.keys) - 1)
         return slots[self.keys.values[slots] == keys]
 
     def forget(self, slots: NDArray[np.int64]) -> None:
-        """They are visible at no moment any more."""
+        """Makes them permanently invisible."""
         for start, end in self.ends.values():
             start.values[slots] = end.values[slots] = SINCE_EVER
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is visible at every moment in [since, until)."""
+    """What is visible throughout [since, until)."""
 
     timeline: Timeline
     canary: bool
     since: int
     until: int
     chunks: Mask
-    """Of each chunk, whether it is visible."""
+    """For each chunk, whether it is visible."""
     places: NDArray[np.int64]
     """The visible chunks."""
     mean_length: float
 
     def holds(self, as_of: AsOf, *, canary: bool) -> bool:
-        """Whether it is the view of that moment."""
+        """Whether it is valid for that time."""
         return self.timeline == as_of.timeline and self.canary == canary and self.since <= as_of.at_ms < self.until
 
 
 class Moments:
-    """The views that were asked for last; forgotten when anything changes."""
+    """The most recently used views; cleared on any change."""
 
     def __init__(self) -> None:
         self._views: list[View] = []
@@ -85,7 +85,7 @@ class Moments:
     def view(
         self, intervals: Intervals, slots: NDArray[np.int32], lengths: NDArray[np.int32], as_of: AsOf, *, canary: bool
     ) -> View:
-        """What is visible then. `slots`, `lengths`: of each chunk, its version's slot and its terms."""
+        """What is visible at that time. `slots`, `lengths`: each chunk's version slot and number of terms."""
         for view in self._views:
             if view.holds(as_of, canary=canary):
                 return view

@@ -1,9 +1,9 @@
-"""The approximate index over what is visible now: usearch, half precision, by chunk key.
+"""The approximate index of what is currently visible: usearch, half precision, by chunk key.
 
-It is built beside the questions, which are answered exactly meanwhile, and kept current by them: each takes in a few of the chunks
-that are new and drops those that went; the new ones that are not in yet are scanned. Where a fifth has changed, or more is new than
-is quickly scanned, it is rebuilt beside the old one. It is saved by temporary file and rename, with a digest, since a file that a
-kill has cut off would be read as garbage; a file that does not fit is rebuilt.
+It is built in the background while queries use exact search, and queries then keep it current: each adds a few of the new chunks
+and drops removed ones; new chunks not yet added are scanned. If a fifth has changed, or more is new than
+can be scanned quickly, it is rebuilt next to the old one. It is saved via a temporary file and rename, with a digest, because a file
+truncated by a kill would be read as garbage; a file that does not match is rebuilt.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from headrace.foundation.failpoints import failpoint
 from headrace.knowledge.query import Vector
 
 CHURN = 0.2
-"""Part of the index that may change before it is rebuilt."""
+"""Fraction of the index that may change before it is rebuilt."""
 _LEAST_PENDING = 2_048
 _PENDING = 0.05
-"""Part of the index that may wait to be taken in."""
+"""Fraction of the index that may wait to be added."""
 _TAKEN_IN = 8
-"""Chunks that one question takes in: a few milliseconds."""
+"""Chunks that one query adds: a few milliseconds."""
 _AT_ONCE = 1_024
 _CONNECTIVITY = 16
 _EXPANSION_ADD = 128
@@ -43,20 +43,20 @@ _log = logging.getLogger(__name__)
 
 
 class Built:
-    """An index and what it holds."""
+    """An index and its contents."""
 
     def __init__(self, index: Index, keys: Keys) -> None:
         self.index = index
         self.keys = keys
-        """Of the chunks that it held at first; sorted."""
+        """The chunks it contained at first; sorted."""
         self.changes = 0
 
 
 class Neighbours:
-    """Of one generation. Guarded by its owner's lock, but for the thread that builds."""
+    """For one generation. Guarded by its owner's lock, except in the building thread."""
 
     def __init__(self, path: Path, store: str, dimension: int, rows: Rows) -> None:
-        """`store`: the file's own id, so that an index that was saved beside another one is not taken for its own."""
+        """`store`: the file's own id, so that an index saved for another store is not used."""
         self._path, self._store, self._dimension, self._rows = path, store, dimension, rows
         self._built: Built | None = None
         self._members = np.zeros(0, np.bool_)
@@ -70,9 +70,9 @@ class Neighbours:
     def near(
         self, keys: Keys, visible: NDArray[np.bool_], question: Vector, count: int
     ) -> tuple[Places, Places] | None:
-        """Places of chunks that are near, and places that were not looked at; None: there is no index yet.
+        """Places of nearby chunks, and places not examined; None: there is no index yet.
 
-        keys: of all chunks, sorted; visible: of each, whether it is.
+        keys: all chunks', sorted; visible: for each chunk.
         """
         self._adopt(keys)
         if self._built is None:
@@ -87,22 +87,22 @@ class Neighbours:
         places = np.searchsorted(keys, np.sort(np.asarray(found.keys, np.int64)))
         places = places[visible[places]]
         if len(places) + len(pending) < count:
-            return None  # so few that looking at all of them is as quick
+            return None  # so few that scanning them all is as fast
         return places, pending
 
     def settle(self) -> None:
-        """Waits until nothing is being built."""
+        """Waits until no build is running."""
         thread = self._thread
         if thread is not None:
             thread.join()
 
     def close(self) -> None:
-        """Ends what is being built."""
+        """Stops a running build."""
         self._stop.set()
         self.settle()
 
     def _adopt(self, keys: Keys) -> None:
-        """Takes what the thread has built."""
+        """Takes the finished build from the thread."""
         if self._fresh:
             self._built = self._fresh.pop()
             self._members = np.zeros(len(keys), np.bool_)
@@ -112,7 +112,7 @@ class Neighbours:
             self._members = np.append(self._members, np.zeros(len(keys) - len(self._members), np.bool_))
 
     def _follow(self, keys: Keys, visible: NDArray[np.bool_]) -> Places:
-        """Drops what went and takes in some of what came; returns the places of the rest."""
+        """Drops removed chunks and adds some new ones; returns the places of the rest."""
         assert self._built is not None
         gone = np.flatnonzero(self._members & ~visible)
         if len(gone):
@@ -133,7 +133,7 @@ class Neighbours:
         )
 
     def _build(self, keys: Keys) -> None:
-        """Starts building, unless that goes on already."""
+        """Starts a build unless one is running."""
         if self._thread is not None and self._thread.is_alive():
             return
         if self._fresh or self._stop.is_set():
@@ -145,13 +145,13 @@ class Neighbours:
         try:
             built = self._load(keys) or self._make(self._empty(), keys, keys)
         except (HeadraceError, OSError, RuntimeError, MemoryError) as error:
-            _log.warning("%s was not built, questions are answered exactly: %s", self._path.name, error)
+            _log.warning("could not build %s; queries use exact search: %s", self._path.name, error)
             return
         if built is not None:
             try:
                 self._save(built)
             except (OSError, RuntimeError) as error:
-                _log.warning("%s was not saved, the next process rebuilds it: %s", self._path.name, error)
+                _log.warning("could not save %s; the next process rebuilds it: %s", self._path.name, error)
             self._fresh.append(built)
 
     def _empty(self) -> Index:
@@ -161,7 +161,7 @@ class Neighbours:
         )  # fmt: skip
 
     def _make(self, index: Index, new: Keys, keys: Keys) -> Built | None:
-        """Adds `new`; None where it was told to stop."""
+        """Adds `new`; None if it was told to stop."""
         for first in range(0, len(new), _AT_ONCE):
             if self._stop.is_set():
                 return None
@@ -170,7 +170,7 @@ class Neighbours:
         return Built(index, keys)
 
     def _load(self, keys: Keys) -> Built | None:
-        """What was saved, brought up to date; None: it is not there, unreadable, of another store, or too old."""
+        """The saved index, brought up to date; None: missing, unreadable, from another store, or too old."""
         if self._loaded:
             return None
         self._loaded = True

@@ -1,7 +1,7 @@
-"""Which chunks hold a term, and how often.
+"""Which chunks contain a term, and how often.
 
-Sorted segments and a tail that is not sorted yet: what is added goes to the tail, a full tail becomes a segment, and segments of
-like size are merged, so that there are few of them and each posting is merged few times.
+Sorted segments plus an unsorted tail: additions go to the tail, a full tail becomes a segment, and segments of
+similar size are merged, so that there are few segments and each posting is merged few times.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 _TAIL = 1 << 16
 _PARTS = 64
-"""Of the tail, before they are joined."""
+"""Size of the tail before it becomes a segment."""
 _GROWTH = 4
 """A segment is merged with the next one when that is not this much smaller."""
 _AT_ONCE = 1 << 22
-"""Postings that a merge moves at once: what it needs beside its result."""
+"""Postings moved at once by a merge: its extra memory."""
 
 Places = NDArray[np.int32]
 Counts = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
@@ -27,9 +27,9 @@ class Segment:
     """Postings by term, then by chunk."""
 
     terms: Numbers
-    """Sorted, each once."""
+    """Sorted, unique."""
     starts: NDArray[np.int64]
-    """Where each term's postings start; one more than there are terms."""
+    """Where each term's postings start; one entry more than there are terms."""
     chunks: Places
     counts: Counts
 
@@ -51,7 +51,7 @@ class Postings:
         self._waiting = 0
 
     def add(self, terms: Numbers, chunks: Places, counts: NDArray[np.uint32]) -> None:
-        """One entry per term and chunk; chunks are larger than all that were added before."""
+        """One entry per term and chunk; chunks are larger than all those added before."""
         if not len(terms):
             return
         self._tail.append((terms, chunks, counts))
@@ -64,7 +64,7 @@ class Postings:
             self._merge()
 
     def of(self, term: int) -> tuple[Places, NDArray[np.uint32]]:
-        """The chunks that hold the term, in order, and how often each does."""
+        """The chunks that contain the term, in order, and its count in each."""
         parts = [segment.of(term) for segment in self._segments]
         for terms, chunks, counts in self._tail:
             here = np.flatnonzero(terms == term)
@@ -96,7 +96,7 @@ def _segment(terms: Numbers, chunks: Places, counts: NDArray[np.uint32]) -> Segm
 
 
 def _small(counts: NDArray[np.uint32]) -> Counts:
-    """In as few bytes as the largest needs."""
+    """In the smallest integer type that fits the largest value."""
     largest = int(counts.max(initial=0))
     if largest < 1 << 8:
         return counts.astype(np.uint8)
@@ -121,7 +121,7 @@ def _merged(first: Segment, second: Segment) -> Segment:
 
 
 def _move(one: Segment, targets: NDArray[np.int64], chunks: Places, counts: Counts) -> None:
-    """Copies each term's postings to where its target says."""
+    """Copies each term's postings to their target position."""
     first = 0
     while first < len(one.terms):
         last = max(first + 1, int(np.searchsorted(one.starts, one.starts[first] + _AT_ONCE)))

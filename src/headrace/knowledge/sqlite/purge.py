@@ -1,11 +1,11 @@
-"""Forgetting versions whose time is over."""
+"""Purges versions that have ended."""
 
 from headrace.knowledge.sqlite.vectors import forget_unused
 from headrace.knowledge.sqlite.writer import Turn
 
 
 def purge(turn: Turn, before_ms: int) -> int:
-    """Deletes versions that ended before then, with their chunks and the vectors that nothing else uses; documents stay known."""
+    """Deletes versions that ended before then, with their chunks and otherwise unused vectors; documents stay known."""
     connection = turn.connection
     keys = [row[0] for row in connection.execute("SELECT key FROM revisions WHERE visible_to < ?", (before_ms,))]
     if not keys:

@@ -1,4 +1,4 @@
-"""A question to the index → candidates, ranked as every back end ranks them."""
+"""A query to the index → candidates, ranked as in every back end."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from headrace.knowledge.sqlite.vector_rows import Fetch, exact_scores
 
 Places = NDArray[np.int64]
 Near = Callable[[View, Vector, int], tuple[Places, Places] | None]
-"""(view, question, how many) → chunks that are near, and chunks that were not looked at; None: it cannot say."""
+"""(view, query, how many) → nearby chunks, and chunks not examined; None: unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """What goes into the answer, best first, and the rankings that it was made of; by chunk key."""
+    """The result, best first, and the rankings behind it; by chunk key."""
 
     best: list[Candidate]
     vector: list[Candidate] = field(default_factory=list[Candidate])
@@ -29,18 +29,18 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as the index takes it."""
+    """A query in the form that the index takes."""
 
     query: StoreQuery
     vector: Vector | None
     terms: Mapping[str, int]
-    """The numbers of those of its terms that any chunk ever had."""
+    """The numbers of those of its terms that any chunk ever contained."""
     allowed: NDArray[np.bool_] | None
-    """Of each chunk, whether the filter lets it through; None: there is no filter."""
+    """For each chunk, whether it passes the filter; None: no filter."""
     fetch: Fetch
     """The float32 vectors of keys, from the file."""
     near: Near | None = None
-    """The approximate index, where it may be asked."""
+    """The approximate index, if it may be used."""
 
 
 def rank(index: MemoryIndex, asked: Asked) -> Ranked:
@@ -55,7 +55,7 @@ def rank(index: MemoryIndex, asked: Asked) -> Ranked:
 
 
 def by_vector(index: MemoryIndex, view: View, asked: Asked, depth: int) -> list[Candidate]:
-    """Near by the approximate index where it may be asked, else the exact best of all that are visible and pass the filter."""
+    """The nearest by the approximate index if it may be used, otherwise the exact best of all visible chunks that pass the filter."""
     assert asked.vector is not None
     if asked.near is not None and asked.allowed is None:
         found = asked.near(view, asked.vector, depth)
@@ -68,7 +68,7 @@ def by_vector(index: MemoryIndex, view: View, asked: Asked, depth: int) -> list[
 
 
 def closest(index: MemoryIndex, question: Vector, places: Places, depth: int) -> Places:
-    """Those of the chunks that may be among the best `depth`: none of the best is missing."""
+    """The chunks that may be among the best `depth`: none of the best is missing."""
     if len(places) <= depth:
         return places
     vectors = index.vector_places.values[places].astype(np.int64)
@@ -79,7 +79,7 @@ def closest(index: MemoryIndex, question: Vector, places: Places, depth: int) ->
         scores, off = index.vectors.scan(question, unique)
         scores = scores[back]
     least = np.float32(float(np.partition(scores, -depth)[-depth]) - 2.0 * off)
-    return places[scores >= np.nextafter(least, np.float32(-np.inf))]  # rounding to float32 must not raise it
+    return places[scores >= np.nextafter(least, np.float32(-np.inf))]  # rounding to float32 must not raise the bound
 
 
 def _scored(index: MemoryIndex, asked: Asked, places: Places, depth: int) -> list[Candidate]:
@@ -91,7 +91,7 @@ def _scored(index: MemoryIndex, asked: Asked, places: Places, depth: int) -> lis
 
 
 def by_terms(index: MemoryIndex, view: View, asked: Asked, depth: int) -> list[Candidate]:
-    """BM25 over the chunks that are visible; document frequencies and lengths are theirs alone, filter or not."""
+    """BM25 over visible chunks; document frequencies and lengths are theirs, filter or not."""
     scores = np.zeros(len(index.keys), np.float64)
     for term, times in Counter(asked.query.terms).items():
         number = asked.terms.get(term)
@@ -112,7 +112,7 @@ def by_terms(index: MemoryIndex, view: View, asked: Asked, depth: int) -> list[C
 
 
 def _best(index: MemoryIndex, places: Places, scores: NDArray[np.float64], depth: int) -> list[Candidate]:
-    """Highest scores first; equal ones in the order of their keys, which is that of their places."""
+    """Highest scores first; ties in key order, which is the order of places."""
     if len(places) > depth:
         close = np.flatnonzero(scores >= np.partition(scores, -depth)[-depth])
         places, scores = places[close], scores[close]

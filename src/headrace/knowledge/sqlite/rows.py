@@ -1,4 +1,4 @@
-"""Arrays with room to grow."""
+"""Growable arrays."""
 
 from typing import Any, Generic, TypeVar
 
@@ -11,7 +11,7 @@ _LEAST = 1_024
 
 
 class Column(Generic[Number]):
-    """Numbers of one kind; what is added goes to the end."""
+    """Numbers of one type; additions go to the end."""
 
     def __init__(self, kind: type[Number]) -> None:
         self._room: NDArray[Number] = np.empty(_LEAST, kind)
@@ -22,11 +22,11 @@ class Column(Generic[Number]):
 
     @property
     def values(self) -> NDArray[Number]:
-        """All of them; writing to it changes them. Good until the next `extend`."""
+        """All of them; writing to it changes them. Valid until the next `extend`."""
         return self._room[: self._size]
 
     def extend(self, more: NDArray[Any]) -> None:
-        """Adds to the end; a quarter more room than needed, so that adding one by one stays cheap."""
+        """Appends; grows by a quarter more than needed, so that appending one at a time stays cheap."""
         size = self._size + len(more)
         if size > len(self._room):
             room = np.empty(max(_LEAST, size + size // 4), self._room.dtype)

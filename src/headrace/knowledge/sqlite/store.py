@@ -1,4 +1,4 @@
-"""The port on SQLite and memory."""
+"""The port on SQLite and in-memory indexes."""
 
 import sqlite3
 from collections import OrderedDict
@@ -28,15 +28,15 @@ from headrace.knowledge.sqlite.writer import Writer
 from headrace.knowledge.store import ApplyReport, Backfill, StoreBatch, StoredDocument, StoreOptions
 
 _INDEXES = 3
-"""Generations that are in memory at once: the one that is served, one that is built, one that is kept."""
+"""Generations kept in memory: the active one, one being built, one kept."""
 
 
 _GARBAGE = 0.3
-"""Part of the chunks in memory that may have been purged."""
+"""Fraction of the chunks in memory that may have been purged."""
 
 
 class SqliteKnowledgeStore:
-    """A writer and an index that come to be when they are needed: who writes holds no index, who searches does not write."""
+    """Creates its writer and index on demand: a process that writes has no index, and one that searches does not write."""
 
     def __init__(self, options: StoreOptions) -> None:
         self._options = options
@@ -150,7 +150,7 @@ class SqliteKnowledgeStore:
                 index.neighbours.settle()
 
     def _index(self, generation: GenerationRow) -> MemoryIndex:
-        """The generation's index, empty at first; the one that was not used for longest makes room."""
+        """The generation's index, empty at first; evicts the least recently used one."""
         with self._lock:
             index = self._indexes.get(generation.number)
             if index is None:
@@ -161,7 +161,7 @@ class SqliteKnowledgeStore:
             return index
 
     def _catch_up(self, index: MemoryIndex, connection: sqlite3.Connection) -> None:
-        """An index that broke off half-way, or holds much that is gone, is read again by the next query."""
+        """Discards an index that stopped halfway or contains much that is gone; the next query reads it again."""
         worn = True
         try:
             catch_up(index, connection)
@@ -183,7 +183,7 @@ class SqliteKnowledgeStore:
         )
 
     def _near(self, index: MemoryIndex, query: StoreQuery) -> Near | None:
-        """The approximate index, where the question is about now and about so much that a scan would take long."""
+        """The approximate index, if the query is about now and a scan would take long."""
         if query.exact or query.canary or not query.current or query.as_of.timeline != "arrival":
             return None
         if len(index.view(query.as_of, canary=False).places) <= self._options.exact_up_to:
@@ -192,7 +192,7 @@ class SqliteKnowledgeStore:
         return lambda view, question, count: neighbours.near(index.keys.values, view.chunks, question, count)
 
     def _neighbours_of(self, index: MemoryIndex) -> Neighbours:
-        """Made when it is asked for first, under the index's lock; it goes with the index."""
+        """Created on first use, under the index's lock; dropped with the index."""
         if index.neighbours is None:
             index.neighbours = Neighbours(
                 self._saved(index.generation.number), self._database.id, index.generation.dimension,
@@ -201,7 +201,7 @@ class SqliteKnowledgeStore:
         return index.neighbours
 
     def _saved(self, number: int) -> Path:
-        """Where the approximate index of a generation is kept."""
+        """Where a generation's approximate index is saved."""
         return self._database.path.with_suffix(f".{number}.usearch")
 
     def _forget_saved(self, number: int) -> None:

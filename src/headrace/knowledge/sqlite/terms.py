@@ -14,14 +14,14 @@ Numbers = NDArray[np.uint32]
 
 
 class TermIds:
-    """What the writer remembers of the table `terms`."""
+    """The writer's cache of the table `terms`."""
 
     def __init__(self) -> None:
         self._known: dict[str, int] = {}
         self._fresh: dict[str, int] = {}
 
     def ids(self, connection: sqlite3.Connection, terms: Iterable[str]) -> dict[str, int]:
-        """The number of each term; new ones are written."""
+        """The number of each term; adds new ones."""
         wanted = set(terms)
         found = {term: number for term in wanted if (number := self._known.get(term)) is not None}
         missing = [term for term in wanted if term not in found]
@@ -37,20 +37,20 @@ class TermIds:
         return found
 
     def keep(self) -> None:
-        """The transaction stands."""
+        """The transaction was committed."""
         self._fresh.clear()
         if len(self._known) > _REMEMBERED:
             self._known.clear()
 
     def undo(self) -> None:
-        """The transaction does not stand."""
+        """The transaction was rolled back."""
         for term in self._fresh:
             self._known.pop(term, None)
         self._fresh.clear()
 
 
 def term_ids(connection: sqlite3.Connection, terms: list[str]) -> dict[str, int]:
-    """The numbers of those terms that there are."""
+    """The numbers of the terms that exist."""
     found: dict[str, int] = {}
     for start in range(0, len(terms), _PER_LOOKUP):
         some = terms[start : start + _PER_LOOKUP]
@@ -65,7 +65,7 @@ def pack(terms: Mapping[str, int], ids: Mapping[str, int]) -> bytes:
 
 
 def unpack(blobs: list[bytes]) -> tuple[Numbers, Numbers, NDArray[np.int64]]:
-    """All chunks' term numbers and counts, one after the other, and how many there are of each chunk."""
+    """All chunks' term numbers and counts, concatenated, and how many each chunk has."""
     sizes = np.fromiter((len(blob) // 8 for blob in blobs), np.int64, len(blobs))
     flat = np.frombuffer(b"".join(blobs), np.uint32)
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)

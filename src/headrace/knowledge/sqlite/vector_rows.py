@@ -1,7 +1,7 @@
-"""Vectors in memory, in blocks: growing copies nothing, and a scan reads one block after the other.
+"""Vectors in memory, in blocks: growing copies nothing, and a scan reads one block after another.
 
-A row is kept as int8 with its scale. A scan takes integer products alone, and knows how far they may be off:
-|x·q − x'·q'| ≤ |x − x'|·|q| + |x'|·|q − q'| (Cauchy-Schwarz). What may be among the best by that bound is scored again from
+A row is stored as int8 with its scale. A scan computes only integer products, whose error is bounded:
+|x·q − x'·q'| ≤ |x − x'|·|q| + |x'|·|q − q'| (Cauchy-Schwarz). Rows that may be among the best by that bound are rescored from
 float32, so that the answer is exact while a quarter of the memory is read.
 """
 
@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 16_384
-"""Rows of a block."""
+"""Rows per block."""
 _DENSE = 4
-"""A block is read whole where more than one in so many of its rows is asked for."""
+"""A block is read whole if more than one in this many of its rows is needed."""
 _ROUNDING = 2.0**-18
-"""Part of a bound that covers the rounding of the bounds themselves."""
+"""Relative slack of a bound, covering rounding of the bounds themselves."""
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Places = NDArray[np.int64]
 Fetch = Callable[[Places], Floats]
-"""The float32 rows at places, from where they are kept."""
+"""Reads the float32 rows at places from storage."""
 
 
 class _Block:
@@ -34,7 +34,7 @@ class _Block:
 
 
 class VectorRows:
-    """Rows of one dimension by their place; up to `whole_up_to` of them also as they came."""
+    """Rows of one dimension by place; up to `whole_up_to` of them also at full precision."""
 
     def __init__(self, dimension: int, whole_up_to: int) -> None:
         self._dimension = dimension
@@ -49,11 +49,11 @@ class VectorRows:
 
     @property
     def whole(self) -> bool:
-        """Whether the rows are here as they came."""
+        """Whether all rows are here at full precision."""
         return self._size <= self._whole_up_to
 
     def extend(self, rows: Floats) -> None:
-        """[n, dimension], to the end."""
+        """Appends [n, dimension]."""
         done = 0
         while done < len(rows):
             block, start = divmod(self._size, BLOCK)
@@ -66,7 +66,7 @@ class VectorRows:
                 self._forget_whole()
 
     def scan(self, question: Floats, places: Places) -> tuple[Floats, float]:
-        """Scores of the rows at sorted `places`, [len(places)], and by how much each may be off."""
+        """Scores of the rows at sorted `places`, [len(places)], and each one's error bound."""
         scores = np.empty(len(places), np.float32)
         asked, scale = _small(question.astype(np.float64)[None])
         borders = np.searchsorted(places, np.arange(0, (len(self._blocks) + 1) * BLOCK, BLOCK))
@@ -85,7 +85,7 @@ class VectorRows:
         )
 
     def rows(self, places: Places) -> Floats:
-        """Copies of the rows at `places` as they came, in that order; they must be `whole`."""
+        """Full-precision copies of the rows at `places`, in that order; requires `whole`."""
         found = np.empty((len(places), self._dimension), np.float32)
         blocks = places // BLOCK
         for number in np.unique(blocks).tolist():
@@ -110,12 +110,12 @@ class VectorRows:
 
 
 def exact_scores(rows: Floats, question: Floats) -> Doubles:
-    """In float64, the same whichever other rows are scored with them."""
+    """In float64, independent of which other rows are scored with them."""
     return (rows.astype(np.float64) * question.astype(np.float64)).sum(axis=1)
 
 
 def _small(rows: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], Floats]:
-    """Each row in 127 steps to either side of zero, and how large a step is."""
+    """Each row in 127 steps on either side of zero, and the step size."""
     scales = (np.maximum(np.abs(rows).max(axis=1), 1e-30) / 127.0).astype(np.float32)
     return np.rint(np.clip(rows / scales[:, None], -127, 127)).astype(np.int8), scales
 

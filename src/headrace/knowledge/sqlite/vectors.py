@@ -1,4 +1,4 @@
-"""Vectors in the file: once per model and hash."""
+"""Vectors in the file: one per model and hash."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,14 +22,14 @@ def model_number(turn: Turn, model: str) -> int:
 
 
 def missing(connection: sqlite3.Connection, model: str, hashes: Sequence[str]) -> list[str]:
-    """Those without a vector, in order, once each."""
+    """Those without a vector, in order, without duplicates."""
     row = connection.execute("SELECT id FROM models WHERE name = ?", (model,)).fetchone()
     known = vector_keys(connection, row[0], hashes) if row else {}
     return [one for one in dict.fromkeys(hashes) if one not in known]
 
 
 def vector_keys(connection: sqlite3.Connection, model: int, hashes: Iterable[str]) -> dict[str, int]:
-    """The key of each vector that there is, by hash."""
+    """The key of each existing vector, by hash."""
     wanted = list(dict.fromkeys(hashes))
     found: dict[str, int] = {}
     for start in range(0, len(wanted), _PER_LOOKUP):
@@ -43,7 +43,7 @@ def vector_keys(connection: sqlite3.Connection, model: int, hashes: Iterable[str
 
 
 def keep(turn: Turn, model: str, vectors: Mapping[str, Vector]) -> None:
-    """Writes those that are not there. InvalidDeclarationError: one that is no vector of the model's generations."""
+    """Writes the missing ones. InvalidDeclarationError: one does not fit the model's generations."""
     if not vectors:
         return
     dimensions = {
@@ -61,7 +61,7 @@ def keep(turn: Turn, model: str, vectors: Mapping[str, Vector]) -> None:
 
 
 def hash_bytes(name: str) -> bytes:
-    """Half as long as in letters."""
+    """Half as long as in hex."""
     try:
         return bytes.fromhex(name)
     except ValueError:
@@ -69,7 +69,7 @@ def hash_bytes(name: str) -> bytes:
 
 
 def fetch(connection: sqlite3.Connection, keys: NDArray[np.int64], dimension: int) -> Vectors:
-    """The vectors with these keys, in that order: [len(keys), dimension]; zeros for one that was purged meanwhile."""
+    """The vectors with these keys, in that order: [len(keys), dimension]; zeros for one that has been purged."""
     found: dict[int, bytes] = {}
     zeros = bytes(4 * dimension)
     wanted: list[int] = keys.tolist()
@@ -81,16 +81,16 @@ def fetch(connection: sqlite3.Connection, keys: NDArray[np.int64], dimension: in
 
 
 def forget_unused(turn: Turn, keys: Sequence[int]) -> None:
-    """Deletes those of the vectors that no chunk of any generation uses."""
+    """Deletes those vectors that no chunk of any generation uses."""
     tables = [f"chunks_{row[0]}" for row in turn.connection.execute("SELECT id FROM generations")]
     used = "".join(f" AND NOT EXISTS (SELECT 1 FROM {table} WHERE vector = vectors.key)" for table in tables)
     turn.connection.executemany(f"DELETE FROM vectors WHERE key = ?{used}", ((key,) for key in keys))
 
 
 def check_question(vector: Vector | None, dimension: int) -> Vector:
-    """The question's vector; InvalidDeclarationError where it is none of that dimension."""
+    """The query vector; InvalidDeclarationError if it does not have that dimension."""
     if vector is None:
-        raise InvalidDeclarationError("a search by meaning needs the question's vector", next_step="embed the question")
+        raise InvalidDeclarationError("a semantic search needs a query vector", next_step="embed the question")
     return _checked("the generation", [vector], {dimension})[0]
 
 
@@ -100,11 +100,11 @@ def _checked(model: str, vectors: Sequence[Vector], dimensions: set[int]) -> lis
     for row in rows:
         if row.ndim != 1 or not row.size or (dimensions and row.size not in dimensions):
             raise InvalidDeclarationError(
-                f"a vector of shape {row.shape} for {model!r}",
-                next_step=f"give vectors of length {' or '.join(map(str, sorted(dimensions)))}",
+                f"a vector for {model!r} has shape {row.shape}",
+                next_step=f"pass vectors of length {' or '.join(map(str, sorted(dimensions)))}",
             )
         if not np.isfinite(row).all():
             raise InvalidDeclarationError(
-                f"a vector for {model!r} holds numbers that are not finite", next_step="check the embedder"
+                f"a vector for {model!r} contains numbers that are not finite", next_step="check the embedder"
             )
     return rows

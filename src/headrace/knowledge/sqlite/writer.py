@@ -16,7 +16,7 @@ _PAGES_AT_ONCE = 2_000
 
 @dataclass(slots=True)
 class Turn:
-    """A transaction that has begun."""
+    """An open transaction."""
 
     connection: sqlite3.Connection
     seq: int
@@ -25,7 +25,7 @@ class Turn:
     next_key: int
 
     def keys(self, count: int) -> range:
-        """Keys that nothing ever had."""
+        """Keys never used before."""
         first, self.next_key = self.next_key, self.next_key + count
         return range(first, self.next_key)
 
@@ -53,15 +53,15 @@ class Writer:
 
     @contextmanager
     def turn(self, epoch: int, name: str) -> Generator[Turn]:
-        """A transaction; FencedError where `epoch` is not the newest. An error inside undoes all of it.
+        """A transaction; FencedError if `epoch` is not the newest. An error inside rolls it back.
 
-        `name`: of its failpoints, `NAME.before`, `NAME.within` and `NAME.after`.
+        `name`: the prefix of its failpoints, `NAME.before`, `NAME.within` and `NAME.after`.
         """
         with self._transaction(name) as connection:
             now, holder, seq, next_key = connection.execute("SELECT epoch, holder, seq, next_key FROM head").fetchone()
             if now != epoch:
                 raise FencedError(
-                    f"epoch {epoch} may not write: {holder or 'nobody'} holds the knowledge store since epoch {now}",
+                    f"the writer of epoch {epoch} was replaced: {holder or 'nobody'} has held the knowledge store since epoch {now}",
                     where=str(self._database.path),
                 )
             turn = Turn(connection, seq + 1, self._terms, next_key)
@@ -69,7 +69,7 @@ class Writer:
             connection.execute("UPDATE head SET seq = ?, next_key = ?", (turn.seq, turn.next_key))
 
     def give_back_room(self) -> None:
-        """Cuts pages that hold nothing off the file, a few at a time."""
+        """Truncates free pages from the file, a few at a time."""
         free = 0
         while True:
             with self._lock, self._database.file.translated():
@@ -79,7 +79,7 @@ class Writer:
                     return
                 connection.executescript(
                     f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})"
-                )  # `execute` would free one page only
+                )  # `execute` would free only one page
 
     def close(self) -> None:
         with self._lock:

@@ -1,6 +1,6 @@
-"""The numerical learner on PyTorch: packed training, scoring, LoRA, checkpoints. `open_learner` is the door.
+"""The numerical learner on PyTorch: packed training, scoring, LoRA, checkpoints. `open_learner` is the entry point.
 
-May import what learning may, and torch, transformers and peft (peft only where LoRA is used). No topic, no stage, no clock.
+May import what learning may, and torch, transformers and peft (peft only for LoRA). No topic, no stage, no clock.
 """
 
 from headrace.learning.torch.learner import open_learner

@@ -1,7 +1,7 @@
-"""Causal attention over a flat sequence of many sequences, registered with transformers: any causal model trains without padding.
+"""Causal attention over many sequences in one flat sequence, registered with transformers: any causal model trains without padding.
 
 The flat sequence is [1, tokens] with position ids that restart. Each group of neighbours (`packing.Group`) is laid out as
-[count, longest] and attended in one call; what stands behind a sequence's end is never seen by it, because attention is causal.
+[count, longest] and attended in one call; a sequence never sees what follows its end, because attention is causal.
 """
 
 from collections.abc import Generator, Sequence
@@ -21,12 +21,12 @@ NAME = "headrace_packed"
 
 
 class UnpackableError(Exception):
-    """The model's attention does something that packed attention does not know."""
+    """The model's attention does something that packed attention does not support."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A group with its tensors: where each of its tokens is in [count · longest], None where nothing is padded."""
+    """A group with its tensors: each token's position in [count · longest], None if nothing is padded."""
 
     tokens: int
     count: int
@@ -61,7 +61,7 @@ def packed(blocks: Sequence[Block]) -> Generator[None]:
 
 
 class _Spread(torch.autograd.Function):
-    """[tokens, …] → [count · longest, …], zeros between; its gradient is `_Gather` and the other way round."""
+    """[tokens, …] → [count · longest, …], zero-padded; its gradient is `_Gather` and vice versa."""
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor, place: Tensor, size: int) -> Tensor:
@@ -118,7 +118,7 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """The function that transformers calls: [1, heads, tokens, channels] three times → [1, tokens, heads, channels].
 
-    In fp32 on a CPU, whatever autocast says: the backward pass is about twice as fast as in bf16.
+    In fp32 on a CPU, regardless of autocast: the backward pass is about twice as fast as in bf16.
     """
     unknown = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
     window = options.get("sliding_window")
@@ -126,7 +126,7 @@ def packed_attention(
     if window is not None and max(block.longest for block in blocks) > window:
         unknown.append("sliding_window")
     if unknown or attention_mask is not None or not getattr(module, "is_causal", True):
-        raise UnpackableError(f"attention with {', '.join(unknown) or 'a mask of its own'} cannot be packed")
+        raise UnpackableError(f"attention with {', '.join(unknown) or 'its own mask'} cannot be packed")
     kind = value.dtype  # autocast leaves rotated queries and keys in fp32
     computed = torch.float32 if value.device.type == "cpu" else kind
     # split, not sliced: the gradient of a split is one concatenation, that of each slice a whole tensor of zeros

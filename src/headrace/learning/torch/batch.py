@@ -14,14 +14,14 @@ from headrace.models.sequence import TokenSequence
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Sequences in ascending order of length, one behind the other."""
+    """Sequences in ascending order of length, concatenated."""
 
     ids: Tensor
     """[1, tokens]"""
     positions: Tensor
     """[1, tokens]: restart at every sequence"""
     reads: Tensor
-    """[answer tokens]: where the logits of each answer token stand (one before the token)"""
+    """[answer tokens]: position of each answer token's logits (one before the token)"""
     targets: Tensor
     """[answer tokens]"""
     blocks: list[Block]

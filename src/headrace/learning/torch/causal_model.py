@@ -19,7 +19,7 @@ from headrace.models.sequence import TokenSequence
 
 
 def prepare_process(threads: int) -> None:
-    """Fixes what bit-for-bit repetition depends on: thread count and deterministic kernels."""
+    """Fixes what bit-for-bit repeatability depends on: thread count and deterministic kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
@@ -27,7 +27,7 @@ def prepare_process(threads: int) -> None:
 
 
 def open_model(path: Path, device: torch.device) -> PreTrainedModel:
-    """Loads a weights folder in fp32, safetensors only, no code of its own; errors as `inspect_checkpoint`."""
+    """Loads a weights folder in fp32, safetensors only, without running its code; errors as in `inspect_checkpoint`."""
     inspect_checkpoint(path)
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
@@ -48,7 +48,7 @@ def open_model(path: Path, device: torch.device) -> PreTrainedModel:
 
 
 class CausalModel:
-    """A model that gives the logits of a batch's answer tokens, packed where its attention allows it."""
+    """A model that gives the logits of a batch's answer tokens, packed if its attention allows it."""
 
     def __init__(self, model: nn.Module, config: Any, *, packs: bool, mixed_precision: bool) -> None:
         self.module = model
@@ -87,7 +87,7 @@ class CausalModel:
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    """Whether packed logits equal those of the model's own attention, one sequence at a time; leaves the model able to."""
+    """Whether packed logits equal those of the model's own attention, one sequence at a time; leaves the model packed if so."""
     size = model.config.get_text_config().vocab_size
     ids = [(7 * place * place + 3 * place + 1) % size for place in range(14)]
     samples = [TokenSequence(tuple(ids[:length]), 1) for length in (3, 5, 5, 14)]

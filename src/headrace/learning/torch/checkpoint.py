@@ -21,20 +21,20 @@ _SLOT = "slot-"
 
 @dataclass(frozen=True, slots=True)
 class LearnerState:
-    """Everything that the next step depends on."""
+    """Everything the next step depends on."""
 
     steps_since_warm: int
     steps_averaged: int
     random: Tensor
     """State of PyTorch's CPU generator (dropout), bytes."""
     parameters: Weights
-    """Those that learn."""
+    """Trainable parameters."""
     average: Weights
     optimizer: Weights
     shared: Weights
-    """Dense tensors that do not learn; empty where they are the base's."""
+    """Dense tensors that are not trained; empty if they are the base's."""
     slots: Mapping[str, Weights]
-    """Frozen slots that no version on disk holds."""
+    """Frozen slots that no version on disk has."""
 
 
 def write(path: Path, state: LearnerState) -> None:
@@ -59,11 +59,11 @@ def write(path: Path, state: LearnerState) -> None:
 
 
 def read(path: Path, device: torch.device) -> LearnerState:
-    """NotFoundError, StateVersionError, or CorruptDataError naming the file that is not what was written."""
+    """NotFoundError, StateVersionError, or CorruptDataError naming the file that was changed."""
     manifest = _read_manifest(path)
     for name, expected in manifest["files"].items():
         if not (path / name).is_file() or _sha256(path / name) != expected:
-            raise CorruptDataError("the file is not what was written", where=str(path / name))
+            raise CorruptDataError("the file was changed after it was written", where=str(path / name))
     parts = {Path(name).stem: path / name for name in manifest["files"]}
     tensors = {part: read_tensors(file, device) for part, file in parts.items()}
     return LearnerState(
@@ -86,7 +86,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         if manifest["version"] > VERSION:
             raise StateVersionError(
-                f"the checkpoint has version {manifest['version']}, this Headrace reads {VERSION}",
+                f"the checkpoint has version {manifest['version']}, but this Headrace reads {VERSION}",
                 where=str(file),
                 next_step="Use the Headrace that wrote it, or a newer one.",
             )
@@ -98,13 +98,13 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def expect_same_tensors(path: Path, saved: Weights, live: Weights) -> None:
-    """InvalidDeclarationError where the checkpoint is of another model or method."""
+    """InvalidDeclarationError if the checkpoint is for another model or method."""
     for name in sorted(saved.keys() | live.keys()):
         if name not in saved or name not in live or saved[name].shape != live[name].shape:
             raise InvalidDeclarationError(
-                f"{name} of the checkpoint is not as in the base model",
+                f"the checkpoint's {name} does not match the base model",
                 where=str(path),
-                next_step="Restore with the base model and the method that the checkpoint was trained with.",
+                next_step="Restore with the base model and method used to train the checkpoint.",
             )
 
 

@@ -1,4 +1,4 @@
-"""The learner over PyTorch and transformers: slots of weights that score, one that learns."""
+"""The learner on PyTorch and transformers: slots of weights that score, and one that is trained."""
 
 import copy
 import math
@@ -25,13 +25,13 @@ from headrace.models.sequence import TokenSequence
 BASE = "base"
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _MAX_TOKENS = 16_384
-"""Of one packed batch: bounds the memory of activations."""
+"""Per packed batch: bounds the memory for activations."""
 _MAX_LOGITS = 2**26
-"""Numbers of one batch's logits: 256 MiB in fp32, several times that while learning."""
+"""Size of one batch's logits: 256 MiB in fp32, several times that while learning."""
 
 
 class TorchLearner:
-    """See `headrace.learning.learner.Learner`. Slot `base` is there from the start; weights are fp32 in memory."""
+    """See `headrace.learning.learner.Learner`. Slot `base` exists from the start; weights are fp32 in memory."""
 
     def __init__(self, options: LearnerOptions, facts: CheckpointFacts) -> None:
         prepare_process(options.threads)
@@ -96,13 +96,13 @@ class TorchLearner:
 
     def _weights(self, slot: str) -> Weights:
         if slot not in self._slots:
-            raise NotFoundError(f"there is no frozen slot {slot!r}; there are {', '.join(self.slots())}")
+            raise NotFoundError(f"unknown frozen slot {slot!r}; slots: {', '.join(self.slots())}")
         return self._slots[slot]
 
     def _micro_batches(self, sequences: Sequence[TokenSequence], at_most: int) -> list[list[int]]:
         for sequence in sequences:
             if not 0 < sequence.answer_start < len(sequence.ids):
-                raise InvalidDeclarationError("a sequence needs a token before its answer, and an answer")
+                raise InvalidDeclarationError("a sequence needs an answer and at least one token before it")
         most_answers = max(1, _MAX_LOGITS // max(1, self._vocabulary))
         return micro_batches(
             sequences,
@@ -157,9 +157,9 @@ class TorchLearner:
         self._put(slot, self._trainee.dense(averaged=True))
 
     def _put(self, slot: str, dense: Weights, *, on_disk: bool = False) -> None:
-        """Slots hold what a version on disk would give back: rounded to the base's type, computed with in fp32."""
+        """Slots contain what a version on disk would give back: rounded to the base's type, computed in fp32."""
         if slot == LEARNER:
-            raise InvalidDeclarationError("the slot `learner` learns; it cannot hold a frozen copy")
+            raise InvalidDeclarationError("the slot `learner` is being trained and cannot hold a frozen copy")
         self._slots[slot] = weights.rounded(weights.rounded(dense, self._dtype), torch.float32)
         (self._on_disk.add if on_disk else self._on_disk.discard)(slot)
 
@@ -169,7 +169,7 @@ class TorchLearner:
 
     def drop(self, slot: str) -> None:
         if slot not in self._slots:
-            raise NotFoundError(f"there is no frozen slot {slot!r}; there are {', '.join(self.slots())}")
+            raise NotFoundError(f"unknown frozen slot {slot!r}; slots: {', '.join(self.slots())}")
         del self._slots[slot]
         self._on_disk.discard(slot)
 
@@ -190,12 +190,12 @@ class TorchLearner:
         inspect_checkpoint(version)
         file = version / WEIGHTS
         tensors = weights.read_tensors(file, self._device) if file.is_file() else {}
-        if tensors.keys() != self._scorer_tensors.keys():  # sharded, or named otherwise on disk than in memory
+        if tensors.keys() != self._scorer_tensors.keys():  # sharded, or named differently on disk than in memory
             tensors = {name: t.detach() for name, t in weights.live(open_model(version, self._device)).items()}
         wrong = [n for n, t in self._scorer_tensors.items() if n not in tensors or tensors[n].shape != t.shape]
         if wrong:
             raise InvalidDeclarationError(
-                f"{wrong[0]} of the version is not as in the base model {self._options.base}", where=str(version)
+                f"the version's {wrong[0]} does not match the base model {self._options.base}", where=str(version)
             )
         return weights.rounded(tensors, torch.float32)
 
@@ -272,5 +272,5 @@ def _device(name: str) -> torch.device:
 
 
 def open_learner(options: LearnerOptions) -> Learner:
-    """Opens the base model folder and makes the learner; NotFoundError, CorruptDataError, InvalidDeclarationError as `inspect_checkpoint`."""
+    """Opens the base model folder and creates the learner; NotFoundError, CorruptDataError, InvalidDeclarationError as in `inspect_checkpoint`."""
     return TorchLearner(options, inspect_checkpoint(options.base))

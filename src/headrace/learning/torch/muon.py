@@ -1,4 +1,4 @@
-"""Muon over stacks: matrices of one shape take their step in one batched call.
+"""Muon over stacks: matrices of the same shape are updated in one batched call.
 
 The step of `torch.optim.Muon` (Jordan et al. 2024, Muon: an optimizer for hidden layers), scaled to the root mean square of
 AdamW's steps (Liu et al. 2025, Muon is Scalable for LLM Training, §2.2). A small model has many small matrices, and one call
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _STACK_NUMBERS = 2**23
-"""Most numbers in one stack: bounds the copies to 32 MiB each."""
+"""Maximum numbers per stack: bounds the copies to 32 MiB each."""
 _BF16_FROM = 256
 """Narrowest matrix whose orthogonalisation is faster in bf16 than in fp32."""
 
@@ -28,7 +28,7 @@ class StackedMuon(Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     def step(self, closure: Any = None) -> Any:
-        """One step from the gradients that are there; a closure makes no sense in a round."""
+        """One step from the existing gradients; closures are not supported."""
         assert closure is None
         with torch.no_grad():
             for group in self.param_groups:

@@ -1,4 +1,4 @@
-"""Optimisers and their one learning rate: Muon for hidden matrices with AdamW for the rest, or AdamW alone."""
+"""Optimisers sharing one learning rate: Muon for hidden matrices and AdamW for the rest, or AdamW alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -10,16 +10,16 @@ from torch.optim import AdamW, Optimizer
 from headrace.learning.torch.muon import StackedMuon
 
 CLIP_NORM = 1.0
-"""Largest norm of all gradients together: one odd example cannot throw the weights away."""
+"""Maximum norm of all gradients together: one odd example cannot ruin the weights."""
 
 NamedParameters = Sequence[tuple[str, nn.Parameter]]
 
 
 def build(parameters: NamedParameters, embeddings: set[int], *, muon: bool, learning_rate: float) -> list[Optimizer]:
-    """`embeddings`: ids of the tables in and out, which AdamW learns even where Muon learns matrices.
+    """`embeddings`: ids of the input and output tables, which AdamW trains even if Muon trains matrices.
 
     Muon's steps are scaled to AdamW's root mean square (Liu et al. 2025, Muon is Scalable for LLM Training), so that one
-    learning rate serves both. No weight decay: a stream of short answers never over-trains the way that decay would mend.
+    learning rate serves both. No weight decay: a stream of short answers never overfits in a way that decay would fix.
     """
     matrices = [p for _, p in parameters if muon and p.ndim == 2 and id(p) not in embeddings]
     chosen = {id(p) for p in matrices}
@@ -33,7 +33,7 @@ def build(parameters: NamedParameters, embeddings: set[int], *, muon: bool, lear
 
 
 def warmed_up(learning_rate: float, steps_since: int, warmup_steps: int) -> float:
-    """Linear from learning_rate / warmup_steps, reached in full at step `warmup_steps`, constant then."""
+    """Linear from learning_rate / warmup_steps, reaching the full rate at step `warmup_steps`, then constant."""
     return learning_rate * min(1.0, (steps_since + 1) / max(1, warmup_steps))
 
 
@@ -44,7 +44,7 @@ def set_learning_rate(optimizers: Sequence[Optimizer], learning_rate: float) -> 
 
 
 def step(optimizers: Sequence[Optimizer], parameters: NamedParameters) -> None:
-    """Clips, steps and forgets the gradients."""
+    """Clips, steps and clears the gradients."""
     torch.nn.utils.clip_grad_norm_([p for _, p in parameters], CLIP_NORM, error_if_nonfinite=False, foreach=True)
     for optimizer in optimizers:
         optimizer.step()
@@ -63,7 +63,7 @@ def dump(optimizers: Sequence[Optimizer], parameters: NamedParameters) -> dict[s
 
 
 def put_back(optimizers: Sequence[Optimizer], parameters: NamedParameters, tensors: Mapping[str, Tensor]) -> None:
-    """What `dump` gave, into fresh optimisers of the same parameters."""
+    """Loads `dump`'s result into fresh optimisers of the same parameters."""
     by_name = dict(parameters)
     owner = {id(p): optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     for optimizer in optimizers:

@@ -7,8 +7,8 @@ from itertools import pairwise
 from headrace.models.sequence import TokenSequence
 
 CALL_COST = 1_000_000
-"""What one attention call costs beside its arithmetic, in units of one hidden channel times one pair of positions.
-Measured on two x86 cores; within a factor of two either way it makes no difference that one can measure."""
+"""The cost of one attention call besides its arithmetic, in units of one hidden channel times one pair of positions.
+Measured on two x86 cores; a factor of two either way makes no measurable difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ def by_length(sequences: Sequence[TokenSequence]) -> list[int]:
 
 
 def cut_groups(lengths: Sequence[int], call_cost: float) -> list[Group]:
-    """Cuts ascending lengths into groups with the least sum of count · longest² + `call_cost` per group.
+    """Splits ascending lengths into groups with the least sum of count · longest² + `call_cost` per group.
 
-    Dynamic programme over the distinct lengths: best[j] = min over i < j of best[i] + cost of one group from i to j.
+    Dynamic programming over the distinct lengths: best[j] = min over i < j of best[i] + cost of one group from i to j.
     """
     ends = [
         index for index in range(1, len(lengths) + 1) if index == len(lengths) or lengths[index] != lengths[index - 1]
@@ -70,7 +70,7 @@ def _groups(lengths: Sequence[int], bounds: Sequence[int]) -> Iterator[Group]:
 def micro_batches(
     sequences: Sequence[TokenSequence], order: Sequence[int], *, at_most: int, max_tokens: int, max_answer_tokens: int
 ) -> list[list[int]]:
-    """Cuts `order` into runs of at most so many sequences, tokens and answer tokens; a run has at least one sequence."""
+    """Splits `order` into runs within the limits of sequences, tokens and answer tokens; a run has at least one sequence."""
     batches: list[list[int]] = []
     tokens = answers = 0
     for index in order:

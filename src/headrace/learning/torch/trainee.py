@@ -1,4 +1,4 @@
-"""The model that learns: its trainable parameters, their average, and both as dense weights, full or LoRA."""
+"""The model being trained: its trainable parameters, their average, and both as dense weights, full or LoRA."""
 
 import warnings
 from typing import Any, cast
@@ -15,10 +15,10 @@ _ADAPTER = "default"
 
 
 class Trainee:
-    """Owns a model. `parameters` are those that learn; `average` follows them step by step."""
+    """Owns a model. `parameters` are trained; `average` follows them step by step."""
 
     def __init__(self, model: PreTrainedModel, *, lora_rank: int | None, seed: int) -> None:
-        """`lora_rank` None: every parameter learns. `seed` draws the adapters' first weights."""
+        """`lora_rank` None: every parameter is trained. `seed` initialises the adapters."""
         self._dense = weights.live(model)
         self._tables = (model.get_input_embeddings(), model.get_output_embeddings())
         self._seed = seed
@@ -34,13 +34,13 @@ class Trainee:
         return self._lora
 
     def embeddings(self) -> set[int]:
-        """Ids of the parameters of the tables in and out."""
+        """Ids of the input and output tables' parameters."""
         return {id(p) for table in self._tables if table is not None for p in table.parameters()}
 
     def follow(self, decay: float) -> None:
-        """Takes a step: average ← d · average + (1 − d) · parameters, d = min(decay, (1 + n) / (10 + n)) at the n-th step.
+        """Updates the average: average ← d · average + (1 − d) · parameters, d = min(decay, (1 + n) / (10 + n)) at the n-th step.
 
-        The rising decay keeps the first weights, which know nothing, out of early averages (as TensorFlow's
+        The rising decay keeps the untrained initial weights out of early averages (as TensorFlow's
         ExponentialMovingAverage does with `num_updates`).
         """
         rising = (1 + self.steps_averaged) / (10 + self.steps_averaged)
@@ -48,7 +48,7 @@ class Trainee:
         self.steps_averaged += 1
 
     def start(self, dense: Weights) -> None:
-        """Begins again from dense weights: fresh adapters, the average at the new start."""
+        """Restarts from dense weights: fresh adapters, the average at the new start."""
         for name, tensor in self._dense.items():
             tensor.data = dense[name].clone()
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -59,12 +59,12 @@ class Trainee:
         self.steps_averaged = 0
 
     def frozen(self) -> dict[str, Tensor]:
-        """The dense tensors that never learn, shared, not copied."""
+        """The dense tensors that are never trained, shared, not copied."""
         learning = {id(p) for _, p in self.parameters}
         return {name: tensor.detach() for name, tensor in self._dense.items() if id(tensor) not in learning}
 
     def dense(self, *, averaged: bool) -> dict[str, Tensor]:
-        """Copies of the weights as one dense model, adapters merged; tensors that do not learn are shared, not copied."""
+        """Copies of the weights as one dense model, adapters merged; untrained tensors are shared, not copied."""
         values = [p for _, p in self.parameters]
         live = [p.detach().clone() for p in values]
         if averaged:
@@ -90,19 +90,19 @@ class Trainee:
 
 
 def _with_adapters(model: PreTrainedModel, rank: int, seed: int) -> nn.Module:
-    from peft import LoraConfig, get_peft_model  # six seconds to import: only where LoRA is used
+    from peft import LoraConfig, get_peft_model  # six seconds to import: only for LoRA
 
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning)  # peft reads what transformers has renamed
+        warnings.filterwarnings("ignore", category=FutureWarning)  # peft uses names that transformers has deprecated
         torch.manual_seed(seed)
         return cast("nn.Module", get_peft_model(model, config))
 
 
 def _adapted_layers(module: nn.Module) -> dict[str, Any]:
-    """Adapted layers under the name that their matrix has in the dense model."""
+    """Adapted layers by their matrix's name in the dense model."""
     return {
         f"{name.removeprefix('base_model.model.')}.weight": cast("Any", part)
         for name, part in module.named_modules()

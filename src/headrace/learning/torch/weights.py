@@ -1,4 +1,4 @@
-"""A model's dense weights as plain tensors by name: copied, put into a model, digested, written and read."""
+"""A model's dense weights as plain tensors by name: copied, loaded into a model, digested, written and read."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from headrace.foundation.errors import CorruptDataError
 
 Weights = Mapping[str, Tensor]
-"""Parameters and persistent buffers by name; a tied matrix once. Never changed after they were made."""
+"""Parameters and persistent buffers by name; a tied matrix once. Never changed after creation."""
 
 
 def live(model: nn.Module) -> dict[str, Tensor]:
-    """The very parameters and persistent buffers of a model, each once, under the first of its names."""
+    """A model's actual parameters and persistent buffers, each once, under the first of its names."""
     first: dict[int, str] = {}
     state = model.state_dict(keep_vars=True)
     for name, tensor in state.items():
@@ -40,7 +40,7 @@ def write_tensors(path: Path, tensors: Weights) -> None:
 
 
 def read_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
-    """Fresh, aligned copies: kernels may round differently on memory that is not aligned as an allocation is."""
+    """Fresh, aligned copies: kernels may round differently on memory aligned differently from a fresh allocation."""
     try:
         return {name: tensor.to(device, copy=True) for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
@@ -48,5 +48,5 @@ def read_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
 
 
 def rounded(weights: Weights, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Floating point tensors in `dtype`; the same tensors where they are so already."""
+    """Floating-point tensors in `dtype`; the same tensors if they already are."""
     return {name: t.to(dtype) if t.is_floating_point() else t for name, t in weights.items()}

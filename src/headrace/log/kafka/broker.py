@@ -1,4 +1,4 @@
-"""The administrative connection: which topics there are, where partitions end, what groups have committed."""
+"""The administrative connection: which topics exist, where partitions end, what groups have committed."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +14,13 @@ from headrace.foundation.errors import NotFoundError, UnavailableError
 from headrace.log.kafka.errors import MISSING, PASSING, error_of, passes, telling, translate, translated
 from headrace.log.kafka.options import KafkaOptions
 
-_admin: Any = confluent_kafka.admin  # it re-exports these without saying so
+_admin: Any = confluent_kafka.admin  # re-exported without a declaration
 REQUEST_SECONDS = 30.0
-"""How long a broker may be away before it is said."""
+"""How long a broker may be unreachable before the call fails."""
 ANSWER_SECONDS = 30.0
-"""How long one answer is waited for."""
+"""How long to wait for one response."""
 COORDINATOR_SECONDS = 5.0
-"""The same of a group's coordinator, whose broken connection is not mended."""
+"""The same for a group coordinator, whose broken connection the client does not repair."""
 _AGAIN_SECONDS = 0.2
 _FIRST_TRY_SECONDS = 1.0
 _FOREVER = str(2**63 - 1)
@@ -28,7 +28,7 @@ KEPT = {
     "cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(64 << 20),
     "message.timestamp.after.max.ms": _FOREVER, "message.timestamp.before.max.ms": _FOREVER,
 }  # fmt: skip
-"""Records stay until `retention` says otherwise, whatever their event time."""
+"""Records stay until `retention` drops them, whatever their event time."""
 COMPACTED = {
     **KEPT, "cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.2", "segment.bytes": str(16 << 20),
 }  # fmt: skip
@@ -40,7 +40,7 @@ Partition = tuple[str, int]
 
 
 class Broker:
-    """Safe from several threads."""
+    """Thread-safe."""
 
     def __init__(self, options: KafkaOptions) -> None:
         self.where = options.bootstrap_servers
@@ -50,13 +50,13 @@ class Broker:
         self._lock = threading.Lock()
 
     def _asked(self, ask: "Callable[[AdminClient], Any]") -> Any:
-        """The answer to a request. While the broker is away it is asked again, by a new client each time: one whose connection to a
-        coordinator broke never opens it again (seen with librdkafka 2.16).
+        """Sends a request until it is answered. While the broker is unreachable, each retry uses a new client: one whose connection to a
+        coordinator broke never reconnects (seen with librdkafka 2.16).
         """
         deadline = SYSTEM_CLOCK.monotonic() + REQUEST_SECONDS
         while True:
             with self._lock:
-                if self._client is None:  # not its truth: a client without messages in its queue is false
+                if self._client is None:  # not `if not`: a client with an empty queue is falsy
                     self._client = AdminClient(self._options.client())
                 client = self._client
             try:
@@ -70,7 +70,7 @@ class Broker:
             SYSTEM_CLOCK.sleep(_AGAIN_SECONDS)
 
     def connect(self) -> None:
-        """UnavailableError: no broker answered in time. InvalidDeclarationError: it refuses the credentials."""
+        """UnavailableError: no broker answered in time. InvalidDeclarationError: the broker refuses the credentials."""
         told: list[KafkaError] = []
         probe = AdminClient(self._options.client(error_cb=told.append))
         deadline, seconds = SYSTEM_CLOCK.monotonic() + self._options.connect_seconds, _FIRST_TRY_SECONDS
@@ -79,7 +79,7 @@ class Broker:
             try:
                 probe.list_topics(timeout=max(0.1, min(seconds, left)))
             except KafkaException as exception:
-                probe.poll(0)  # between two tries it says what it has met
+                probe.poll(0)  # reports problems between retries
                 error = translate(telling(told, error_of(exception)), self.where)
                 if left <= seconds or not isinstance(error, UnavailableError):
                     raise error from exception
@@ -88,7 +88,7 @@ class Broker:
             seconds *= 2
 
     def partitions(self, topic: str) -> int | None:
-        """How many the topic has; None: there is none of that name."""
+        """The topic's number of partitions; None: no such topic."""
         known = self._known.get(topic)
         return known if known is not None else self.all_topics().get(topic)
 
@@ -103,12 +103,12 @@ class Broker:
         return found
 
     def forget(self) -> None:
-        """What was known of topics may be true no longer."""
+        """Forgets cached topic metadata, which may be out of date."""
         with self._lock:
             self._known = {}
 
     def delete(self, topic: str) -> None:
-        """Returns when the broker does not name it any more. One that is not there is no error."""
+        """Returns once the broker no longer lists the topic. A missing topic is not an error."""
         try:
             self._asked(lambda admin: _result(admin.delete_topics([topic], request_timeout=ANSWER_SECONDS)[topic]))
         except KafkaException as exception:
@@ -118,13 +118,13 @@ class Broker:
         while topic in self.all_topics():
             if SYSTEM_CLOCK.monotonic() > deadline:
                 raise UnavailableError(
-                    f"Kafka has not deleted {topic} within {ANSWER_SECONDS:.0f} s", where=self.where,
-                    next_step="set delete.topic.enable=true on the brokers, and try again",
+                    f"Kafka did not delete {topic} within {ANSWER_SECONDS:.0f} s", where=self.where,
+                    next_step="set delete.topic.enable=true on the brokers, then try again",
                 )  # fmt: skip
             SYSTEM_CLOCK.sleep(0.01)
 
     def create(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
-        """Makes it where it is missing."""
+        """Creates it if it does not exist."""
         if self.partitions(topic) is not None:
             return
         made = _admin.NewTopic(topic, partitions, self._options.replication, config=dict(config))
@@ -137,22 +137,23 @@ class Broker:
             self._known[topic] = partitions
 
     def grow(self, topic: str, partitions: int) -> None:
-        """Gives it more partitions."""
+        """Adds partitions."""
         with translated(self.where):
             wanted = [_admin.NewPartitions(topic, partitions)]
             self._asked(lambda admin: _result(admin.create_partitions(wanted)[topic]))
         self.forget()
 
     def ends(self, partitions: Sequence[Partition], *, committed: bool = True) -> dict[Partition, int]:
-        """Where each partition ends: behind the last record, or mark, that a reader of committed records may pass."""
+        """Where each partition ends: after the last record or marker that a reader of committed records may pass."""
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         return self._offsets(partitions, _admin.OffsetSpec.latest(), level)
 
     def record_ends(
         self, partitions: Sequence[Partition], still: Callable[[], bool] | None = None
     ) -> dict[Partition, int]:
-        """Behind the last offset that can be a committed record. The one before the end of a partition that is written in transactions
-        alone never is: a transaction's mark follows its records, and is passed together with them. `still` says whether a topic that the broker does not know ought to be there.
+        """After the last offset that can be a committed record. In a partition written only in transactions, the last offset before the end is
+        never a record: a transaction's marker follows its records and is passed together with them. `still` says whether a topic unknown to
+        the broker should exist.
         """
         ends = self._offsets(partitions, _admin.OffsetSpec.latest(), IsolationLevel.READ_COMMITTED, still)
         return {place: max(0, end - 1) for place, end in ends.items()}
@@ -179,16 +180,16 @@ class Broker:
                 error = error_of(exception)
                 if SYSTEM_CLOCK.monotonic() > begun + _patience(error):
                     raise translate(error, self.where) from exception
-            self.all_topics()  # learns who leads now
+            self.all_topics()  # refreshes the leaders
             if still is not None and not still():
                 raise NotFoundError(f"the topic {partitions[0][0]} was deleted")
             SYSTEM_CLOCK.sleep(0.005)
 
     def committed(self, group: str, partitions: Sequence[Partition] | None = None) -> list[TopicPartition]:
-        """What a group has committed; of all partitions where none are named.
+        """A group's committed offsets; of all partitions if none are named.
 
-        Offsets of a transaction that is just ending are waited for. Behind one that hangs, because its writer was killed, what was
-        committed before it is the truth.
+        Waits for the offsets of a transaction that is just ending. If a transaction hangs because its writer was killed, the offsets
+        committed before it count.
         """
         wanted = None if partitions is None else [TopicPartition(*one) for one in partitions]
         deadline = SYSTEM_CLOCK.monotonic() + _SETTLED_SECONDS
@@ -217,7 +218,7 @@ class Broker:
         return sorted(one.group_id for one in listed if one.group_id.startswith(self._options.prefix))
 
     def delete_group(self, group: str) -> None:
-        """Removes what it has committed; a group that never was is no error."""
+        """Deletes the group's committed offsets; an unknown group is not an error."""
         try:
             self._asked(
                 lambda admin: _result(admin.delete_consumer_groups([group], request_timeout=ANSWER_SECONDS)[group])
@@ -255,8 +256,8 @@ def _committed(
 
 
 def _patience(error: KafkaError) -> float:
-    """Seconds for which a request for offsets is repeated: a new topic has no leader for some milliseconds, a broker that starts
-    learns for some seconds what it leads.
+    """How long to retry a request for offsets: a new topic has no leader for some milliseconds, and a starting broker needs some seconds to
+    learn which partitions it leads.
     """
     if error.code() in MISSING or "No leaders found" in error.str():
         return _ELECTED_SECONDS

@@ -1,11 +1,11 @@
-"""Which topics there are, how they are kept, and from where they are read: the state of the owner `topics`.
+"""Which topics exist, how they are kept, and where reading starts: the state of the owner `topics`.
 
-Every reader asks where its partition ends. It asks the same of this state, in the same request, so it learns of truncated and deleted
-topics before it reads, at no further cost.
+Every reader asks where its partition ends. In the same request it asks where this state ends, so it learns of truncated and deleted
+topics before it reads, at no extra cost.
 
-Keys: a topic's name holds its specification; `cut/NAME` the offset that each partition is read from since the last truncation;
+Keys: NAME holds a topic's specification; `cut/NAME` the offset where reading each partition starts since the last truncation;
 `copied/NAME` the offset up to which each partition's records are copied to the topic's companion (see `kept`); `/deletions` a count.
-No topic's name holds a slash, because Kafka's do not.
+Topic names contain no slash, because Kafka's cannot.
 """
 
 import threading
@@ -57,54 +57,54 @@ def encode_offsets(offsets: Offsets) -> bytes:
 
 
 def decode_offsets(entries: Entries, key: StateKey) -> dict[int, int]:
-    """Empty where there is no such entry."""
+    """Empty if there is no such entry."""
     entry = entries.get(key.key)
     return {} if entry is None else msgspec.json.decode(entry.value, type=dict[int, int])
 
 
 def one_more_deletion(entries: Entries) -> tuple[dict[StateKey, bytes | None], dict[StateKey, int]]:
-    """What a commit that deletes a topic writes and expects, so that every process notices."""
+    """The writes and expected versions of a commit that deletes a topic, so that every process notices."""
     entry = entries.get(DELETIONS.key)
     count, version = (int(entry.value), entry.version) if entry else (0, 0)
     return {DELETIONS: b"%d" % (count + 1)}, {DELETIONS: version}
 
 
 class Catalog:
-    """What is known of every topic. Safe from several threads."""
+    """What is known about every topic. Thread-safe."""
 
     def __init__(self, options: KafkaOptions, changelog: Changelog) -> None:
         self._prefix, self._changelog = options.prefix, changelog
         self.where: Partition = (changelog.topic(OWNER), 0)
-        """Where this state lies on the broker."""
+        """This state's partition on the broker."""
         self.on_deletion: list[Callable[[], None]] = []
-        """Called when a topic was deleted, by any process: what was remembered of any topic may be of another one now. They must not
+        """Called when any process has deleted a topic: anything remembered about a topic may now belong to another one. Callbacks must not
         ask the catalog."""
         self.deletions = 0
         """How many deletions this process has noticed."""
         self._entries: Entries = {}
         self._taken = -1
-        """The end of `where` up to which this is the truth."""
+        """The end of `where` up to which this view is current."""
         self._specs: dict[str, TopicSpec] = {}
         self._lock = threading.RLock()
 
     def refresh(self) -> Entries:
-        """Asks the broker. The owner's state as it is now."""
+        """Asks the broker. Returns the owner's current state."""
         self.catch_up(self._changelog.end(OWNER))
         return self._entries
 
     def catch_up(self, end: int) -> None:
-        """Reads on to an end of `where` that the caller has asked for."""
+        """Reads on up to an end of `where` that the caller has fetched."""
         with self._lock:
             if end > self._taken:
                 self._take(self._changelog.entries_to(OWNER, end))
                 self._taken = end
 
     def specs(self) -> dict[str, TopicSpec]:
-        """All topics, as known."""
+        """All known topics."""
         return self._specs
 
     def spec(self, topic: str) -> TopicSpec:
-        """As known, or as the broker says. NotFoundError names the nearest ones."""
+        """From the cache, or else from the broker. NotFoundError names the nearest topics."""
         spec = self._specs.get(topic)
         if spec is None:
             self.refresh()
@@ -113,37 +113,37 @@ class Catalog:
             near = get_close_matches(topic, self._specs, n=3) or sorted(self._specs)[:3]
             raise NotFoundError(
                 f"there is no topic {topic!r}",
-                next_step=f"the nearest are {', '.join(near)}" if near else "the log has no topics yet",
+                next_step=f"did you mean {', '.join(near)}?"
+                if near
+                else "apply a resource first: the log has no topics yet",
             )
         return spec
 
     def stands(self, topic: str) -> bool:
-        """Whether the broker says that there is such a topic."""
+        """Whether the broker reports the topic."""
         self.refresh()
         return topic in self._specs
 
     def place(self, topic: str, partition: int) -> Partition:
-        """A partition's place on the broker. NotFoundError where topic or partition was never ensured."""
+        """A partition's place on the broker. NotFoundError if the topic or partition was never created."""
         spec = self.spec(topic)
         if partition >= spec.partitions:
-            raise NotFoundError(
-                f"the topic {topic!r} has partitions 0 to {spec.partitions - 1}, none of number {partition}"
-            )
+            raise NotFoundError(f"the topic {topic!r} has partitions 0 to {spec.partitions - 1}, not {partition}")
         return f"{self._prefix}{topic}", partition
 
     def companion(self, topic: str, partition: int = 0) -> Partition:
-        """The place of what compaction keeps of it."""
+        """The place of its compacted records."""
         return f"{self._prefix}_kept.{topic}", partition
 
     def cut(self, topic: str, partition: int) -> int:
-        """The offset that a partition is read from, as known."""
+        """The known offset where reading a partition starts."""
         return decode_offsets(self._entries, cut_key(topic)).get(partition, 0)
 
     def cuts(self, topic: str) -> dict[int, int]:
         return decode_offsets(self._entries, cut_key(topic))
 
     def copied(self, topic: str) -> dict[int, int]:
-        """Up to which offset each partition's records are in its companion, as known."""
+        """The known offset up to which each partition's records have been copied to its companion."""
         return decode_offsets(self._entries, copied_key(topic))
 
     def _take(self, entries: Entries) -> None:

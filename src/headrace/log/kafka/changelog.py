@@ -1,6 +1,6 @@
 """An owner's state as a compacted topic, and its view in memory.
 
-One topic per owner, so that an open transaction of one owner never hides another's state. A value's version lies in a header.
+One topic per owner, so that an open transaction of one owner never hides another's state. A header holds a value's version.
 """
 
 import threading
@@ -27,7 +27,7 @@ class _View:
 
 
 class Changelog:
-    """The state of every owner. Safe from several threads."""
+    """The state of every owner. Thread-safe."""
 
     def __init__(self, options: KafkaOptions, broker: Broker) -> None:
         self._options, self._broker = options, broker
@@ -39,24 +39,24 @@ class Changelog:
         return f"{self._options.prefix}_state.{escaped(owner)}"
 
     def ensure(self, owner: str) -> str:
-        """Makes the owner's topic where it is missing; gives its name."""
+        """Creates the owner's topic if needed; returns its name."""
         topic = self.topic(owner)
         self._broker.create(topic, 1, COMPACTED)
         return topic
 
     def entries(self, owner: str) -> Entries:
-        """What is committed at this moment."""
+        """The currently committed state."""
         return self.entries_to(owner, self.end(owner))
 
     def end(self, owner: str) -> int:
-        """Where the owner's state ends at this moment; 0: it has none."""
+        """Where the owner's state currently ends; 0: it has none."""
         topic = self.topic(owner)
         if self._broker.partitions(topic) is None:
             return 0
         return self._broker.record_ends([(topic, 0)])[topic, 0]
 
     def entries_to(self, owner: str, end: int) -> Entries:
-        """What is committed up to an `end`, or further."""
+        """The state committed up to `end` or beyond."""
         if end == 0:
             return {}
         topic = self.topic(owner)

@@ -1,8 +1,8 @@
-"""One Commit as one Kafka transaction.
+"""Writes one Commit as one Kafka transaction.
 
-Under a lease it is written under the lease's own transactional id, which fences. A commit that compares versions, or must not repeat
-an id that another process may be writing, goes through one shared id: between taking it and committing nobody else has committed
-through it, because that would have fenced us.
+A commit under a lease uses the lease's own transactional id, which fences. A commit that compares versions, or must not repeat
+an id that another process may be writing, uses one shared transactional id: no other process can have committed through it between
+our taking it and our commit, because that would have fenced us.
 """
 
 import threading
@@ -27,13 +27,13 @@ from headrace.log.topic_log import Append, Commit, CommitResult, GroupOffset, Le
 
 SHARED = "shared"
 _ATTEMPTS = 50
-"""To commit under an id that others take over in between; each of them has committed meanwhile."""
+"""Attempts to commit under a shared id that other processes keep taking; each of them has committed in between."""
 _VISIBLE_SECONDS = 2.0
-"""How long a commit waits until others can read it. Where somebody else's open transaction stands before it, they read it later."""
+"""How long a commit waits until others can read it. If another process's open transaction precedes it, they read it later."""
 
 
 class Committer:
-    """Safe from several threads; commits of one role, and those that share an id, follow one another."""
+    """Thread-safe; commits of one role, and commits that share an id, run one after another."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Committer:
         self._lock = threading.Lock()
 
     def commit(self, commit: Commit, extra: Sequence[tuple[Partition, Run]] = ()) -> CommitResult:
-        """`extra`: messages for places that are no topic of the port."""
+        """`extra`: messages for places that are not topics of the port."""
         unique = any(self._keeps_ids_unique(append.topic) for append in commit.appends)
         if commit.expect or (unique and commit.lease is None):
             return self._through(_shared_id(commit), commit, extra)
@@ -62,7 +62,7 @@ class Committer:
         return self._through(self._anonymous, commit, extra)
 
     def forget(self) -> None:
-        """A topic was deleted: what producers know of the topics they wrote to may be of another one. They begin again."""
+        """A topic was deleted: producers may have stale data about topics they wrote to, so they start over."""
         self._deletions += 1
 
     def acquire(self, role: str, holder: str) -> Lease:
@@ -102,7 +102,7 @@ class Committer:
                 if not producer.begun_since(self._deletions) or self._leased.get(lease.role) != lease:
                     leases.check(self._changelog, lease)
                     producer.begin(self._deletions)
-                    leases.check(self._changelog, lease)  # once more: somebody may have replaced us in between
+                    leases.check(self._changelog, lease)  # check again: another process may have replaced us
                     self._leased[lease.role] = lease
                 try:
                     return self._write(producer, commit, ())
@@ -154,12 +154,12 @@ class Committer:
         return CommitResult(self._firsts(commit.appends, places, written), duplicates)
 
     def _keeps_ids_unique(self, topic: str) -> bool:
-        """As the topic was ensured last, by any process. False also of one that was never ensured."""
+        """As last declared by any process. False for a topic that was never created."""
         spec = self._catalog.specs().get(topic)
         return spec is not None and spec.unique_ids
 
     def _cuts(self, topics: Sequence[str]) -> dict[StateKey, bytes | None]:
-        """What is written where topics are truncated: readers begin where each partition ends now."""
+        """The writes that truncate topics: readers then start where each partition ends now."""
         found: dict[StateKey, bytes | None] = {}
         for topic in topics:
             places = [self._catalog.place(topic, number) for number in range(self._catalog.spec(topic).partitions)]
@@ -168,7 +168,7 @@ class Committer:
         return found
 
     def _unseen(self, append: Append, place: Partition, here: set[str], *, emptied: bool) -> list[NewRecord]:
-        """The records whose ids neither the topic holds nor an earlier one of the commit has."""
+        """The records whose ids are neither in the topic nor earlier in the commit."""
         held = set[str]()
         if not emptied:
             since = self._catalog.cut(append.topic, append.partition)
@@ -203,7 +203,7 @@ class Committer:
         return [GroupMove(f"{self._options.prefix}{group}", tuple(moved)) for group, moved in groups.items()]
 
     def _firsts(self, appends: Sequence[Append], places: Sequence[Partition], written: Written) -> dict[str, int]:
-        """The offset of each topic's first new record; where nothing was written, the one that would have been next."""
+        """The offset of each topic's first new record; if nothing was written, the next offset."""
         firsts: dict[str, int] = {}
         for append, run in zip(appends, written.runs, strict=False):
             if run is not None:
@@ -214,7 +214,7 @@ class Committer:
         return firsts
 
     def _wait_until_visible(self, places: Sequence[Partition], written: Written) -> None:
-        """A transaction's end is known before every partition shows it."""
+        """Waits until every partition shows the transaction's end, which is known earlier."""
         left = {place: run[1] for place, run in zip(places, written.runs, strict=True) if run is not None}
         deadline = SYSTEM_CLOCK.monotonic() + _VISIBLE_SECONDS
         while left and SYSTEM_CLOCK.monotonic() < deadline:
@@ -223,14 +223,14 @@ class Committer:
 
 
 def _crowded(error: ProducerFencedError | None) -> UnavailableError:
-    return UnavailableError(f"others took the transactional id over {_ATTEMPTS} times in a row: {error}")
+    return UnavailableError(f"other processes took the transactional id {_ATTEMPTS} times in a row: {error}")
 
 
 def _shared_id(commit: Commit) -> str:
-    """Of what is compared: an owner's keys are compared under one id. Topics that keep ids unique share theirs."""
+    """The id to compare under: one per owner of keys. Topics that keep ids unique share one."""
     owners = sorted({key.owner for key in commit.expect})
     if len(owners) > 1:
-        raise FinalError(f"one commit compares versions of several owners: {', '.join(owners)}")
+        raise FinalError(f"a commit may compare versions of one owner only, not of: {', '.join(owners)}")
     return f"shared.{escaped(owners[0])}" if owners else SHARED
 
 
@@ -243,6 +243,6 @@ def _check_version(entries: Entries, key: StateKey, version: int) -> None:
     current = entry.version if entry else 0
     if current != version:
         raise ConflictError(
-            f"the state {key.owner}/{key.key} is at version {current}, not {version}: another process wrote it",
+            f"the state {key.owner}/{key.key} is at version {current}, not {version}: another process changed it",
             next_step="read it again and repeat the change",
         )

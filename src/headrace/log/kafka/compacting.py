@@ -1,4 +1,4 @@
-"""Copying what retention drops of a compacted topic to its companion, before it is dropped."""
+"""Copies a compacted topic's records to its companion before retention drops them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,17 +12,17 @@ from headrace.log.kafka.producers import Run
 from headrace.log.topic_log import Commit, TopicSpec
 
 _MESSAGES, _BYTES = 5_000, 16 << 20
-"""Of one transaction."""
+"""Bytes per transaction."""
 
 
 class Compactor:
-    """Copies in transactions that also say how far they went, so that a copy is made once, whatever is killed."""
+    """Copies in transactions that also record their progress, so that each copy is made once, whatever is killed."""
 
     def __init__(self, broker: Broker, catalog: Catalog, committer: Committer) -> None:
         self._broker, self._catalog, self._committer = broker, catalog, committer
 
     def copy(self, spec: TopicSpec, place: Partition, old: Iterator[Any]) -> tuple[int, int]:
-        """Copies messages that may go. One past the last of them, and how many of them no reader will find: those without a key."""
+        """Copies messages that are about to be dropped. Returns the offset after the last one, and how many readers lose: those without a key."""
         self._broker.create(self._catalog.companion(spec.name)[0], spec.partitions, CONFIG)
         end, dropped = 0, 0
         while part := _part(old):
@@ -32,7 +32,7 @@ class Compactor:
         return end, dropped
 
     def end(self, spec: TopicSpec) -> None:
-        """The topic is compacted no more: what was kept goes as plain retention lets it go."""
+        """The topic is no longer compacted: plain retention now drops what was kept."""
         while self._catalog.copied(spec.name):
             self._broker.delete(self._catalog.companion(spec.name)[0])
             state, expect = one_more_deletion(self._catalog.refresh())
@@ -58,7 +58,7 @@ class Compactor:
             try:
                 run = Run(len(new), (copy(message, companion) for message in new))
                 self._committer.commit(commit, [(companion, run)])
-            except ConflictError:  # another process trims too, or the topic was changed
+            except ConflictError:  # another process is trimming too, or the topic changed
                 continue
             return
 

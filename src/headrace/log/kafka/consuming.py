@@ -1,4 +1,4 @@
-"""What a consumer of one partition gives next, and how long a reader waits for it."""
+"""Fetches the next messages of one partition, and bounds how long a reader waits."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from headrace.log.kafka.errors import END_OF_PARTITION, missing, passes, transla
 
 _POLL_SECONDS = 0.2
 _LOOK_POLLS = 5
-"""After so many empty polls the reader asks whether the topic still exists: the client says so only after half a minute."""
+"""After this many empty polls, check whether the topic still exists: the client reports that only after half a minute."""
 
 
 class Consuming:
-    """One wait for records that exist, of one reader."""
+    """One reader's wait for records that exist."""
 
     def __init__(self, consumer: Consumer, topic: str, broker: Broker) -> None:
         self._consumer, self._topic, self._broker = consumer, topic, broker
         self._empty = 0
 
     def take(self, most: int) -> list[Any]:
-        """Up to `most` messages: records, and the marks of the partition's end, whose `error()` is not None. Empty: none came for 0.2 s.
+        """Up to `most` messages: records, and end-of-partition markers (`error()` is not None). Empty: none arrived within 0.2 s.
 
-        UnavailableError: nothing came for 30 s. NotFoundError: the topic was deleted.
+        UnavailableError: nothing arrived for 30 s. NotFoundError: the topic was deleted.
         """
         messages = self._consumer.consume(most, 0) or self._consumer.consume(1, _POLL_SECONDS)
         if not messages:
@@ -46,7 +46,7 @@ class Consuming:
             raise missing(self._topic, self._broker.where)
         if self._empty * _POLL_SECONDS >= REQUEST_SECONDS:
             raise UnavailableError(
-                f"No record of {self._topic} arrived for {REQUEST_SECONDS:.0f} s.",
+                f"no record of {self._topic} arrived for {REQUEST_SECONDS:.0f} s",
                 where=self._broker.where,
                 next_step="Check that the broker is running and reachable.",
             )

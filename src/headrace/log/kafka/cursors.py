@@ -1,7 +1,7 @@
 """Reading a partition from any offset.
 
-A cursor is one consumer on one partition, which fetches ahead. A reader that goes on where a cursor stands gets what has been
-fetched; any other takes the cursor that was idle for longest there.
+A cursor is a consumer on one partition that fetches ahead. A reader that continues where a cursor is gets what has been
+fetched; any other reader moves the cursor that has been idle longest.
 """
 
 import threading
@@ -20,12 +20,12 @@ from headrace.log.kafka.wire import to_record
 from headrace.log.record import Record
 
 CURSORS = 16
-"""Kept open per log."""
+"""Cursors kept open per log."""
 PER_PARTITION = 3
 _BATCH = 100
-"""Messages taken over at once: so few that Python's garbage collector finds nothing to look through while they are turned into records."""
+"""Messages taken at once: few enough that Python's garbage collector does not run while they become records."""
 BLOCK, BLOCKS = 512, 32
-"""Offsets of a block that is kept in memory for single lookups, and how many are kept."""
+"""Offsets in a block kept in memory for single lookups, and the number of blocks kept."""
 
 
 @dataclass(slots=True)
@@ -33,22 +33,22 @@ class _Cursor:
     consumer: Consumer
     partition: Partition
     since: int
-    """One past the last record that it gave."""
+    """One past the last record it returned."""
     fetched: int
-    """One past the last record, or mark of the log's own, that was fetched. Nothing lies between `since` and here but `held`."""
+    """One past the last record or marker fetched. Only `held` lies between `since` and this offset."""
     held: list[Record] = field(default_factory=list[Record])
-    """Fetched and not yet given."""
+    """Fetched but not yet returned."""
     used: int = 0
     made: int = 0
-    """What `Cursors` had counted when it was made."""
+    """The deletion count of `Cursors` when this cursor was created."""
 
     def stands_at(self, offset: int) -> bool:
-        """Whether what it gives next is what a reader from `offset` on wants next."""
+        """Whether its next record is the one that a reader from `offset` needs."""
         return self.since <= offset <= (self.held[0].offset if self.held else self.fetched)
 
 
 class Cursors:
-    """All readers of one log. Safe from several threads; one thread uses a cursor at a time."""
+    """All readers of one log. Thread-safe; one thread uses a cursor at a time."""
 
     def __init__(self, options: KafkaOptions, broker: Broker) -> None:
         self._options, self._broker = options, broker
@@ -57,11 +57,11 @@ class Cursors:
         self._lock = threading.Lock()
         self._turn = 0
         self._made = 0
-        """Grows when topics were deleted: cursors of before are of no use any more."""
+        """Grows when topics are deleted; older cursors are then useless."""
         self._closed = False
 
     def read(self, partition: Partition, offset: int, end: int, max_records: int, max_bytes: int) -> list[Record]:
-        """Committed records from `offset` to `end`, which the caller has asked for, within the limits; one at least where there is one."""
+        """Committed records from `offset` to `end` (known to the caller), within the limits; at least one if there is one."""
         if offset >= end or max_records < 1:
             return []
         if max_records == 1 and (found := self._one(partition, offset, end)) is not None:
@@ -70,10 +70,10 @@ class Cursors:
             return self._take(cursor, end, max_records, max_bytes)
 
     def _one(self, partition: Partition, offset: int, end: int) -> Record | None:
-        """A record that is looked up alone, out of a block of its neighbours: lineage and reasking read many, here and there."""
+        """A single record, from a cached block of neighbours: lineage and reasking look up many scattered records."""
         start = offset // BLOCK * BLOCK
         if start + BLOCK > end:
-            return None  # more may come to this block
+            return None  # this block may still grow
         with self._lock:
             block = self._blocks.pop((partition, start), None)
         if block is None:
@@ -92,7 +92,7 @@ class Cursors:
         return block[place] if place < len(block) else None
 
     def forget(self) -> None:
-        """A topic was deleted: another one of its name may be there now."""
+        """A topic was deleted: a new one with the same name may exist."""
         with self._lock:
             self._made += 1
             self._blocks.clear()
@@ -110,7 +110,7 @@ class Cursors:
         try:
             yield cursor
         except BaseException:
-            cursor.consumer.close()  # where it stands is not known any more
+            cursor.consumer.close()  # its position is no longer known
             raise
         self._give_back(cursor)
 
@@ -149,7 +149,7 @@ class Cursors:
                     "enable.partition.eof": True, "auto.offset.reset": "earliest", "check.crcs": True,
                     "queued.max.messages.kbytes": 32_768, "fetch.message.max.bytes": 4 << 20, "fetch.error.backoff.ms": 20,
                     "fetch.wait.max.ms": 100,
-                    "fetch.queue.backoff.ms": 2,  # a second otherwise, for which a fast reader waits whenever the queue was full
+                    "fetch.queue.backoff.ms": 2,  # default one second, which a fast reader would wait whenever the queue was full
                 }
             )
         )  # fmt: skip
@@ -185,7 +185,7 @@ class Cursors:
 
 
 def _fetch(cursor: _Cursor, messages: list[Any]) -> None:
-    """Takes over what has come."""
+    """Takes the messages that have arrived."""
     for message in messages:
         if message.error() is None:
             cursor.held.append(to_record(message))

@@ -1,4 +1,4 @@
-"""What librdkafka says, as the port's errors."""
+"""Maps librdkafka's errors to the port's."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from headrace.foundation.errors import (
 
 
 def _code(name: str) -> int:
-    """One of the client's own codes, which begin with an underscore and are no secret."""
+    """One of the client's own error codes, whose names begin with an underscore although they are public."""
     return getattr(KafkaError, name)
 
 
@@ -26,18 +26,18 @@ FENCED = frozenset(
         KafkaError.UNKNOWN_PRODUCER_ID,
     }
 )  # fmt: skip
-"""Another producer took the transactional id over, or the broker ended the transaction and gave the id a new epoch."""
+"""Another producer took the transactional id, or the broker ended the transaction and bumped the id's epoch."""
 _ALL_DOWN: int = _code("_ALL_BROKERS_DOWN")
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, _code("_UNKNOWN_TOPIC"), _code("_UNKNOWN_PARTITION")})
 PASSING = frozenset({_code("_ALL_BROKERS_DOWN"), _code("_TRANSPORT"), _code("_TIMED_OUT"), _code("_RESOLVE")})
-"""Said while a broker is away; the client continues on its own."""
+"""Reported while a broker is unreachable; the client recovers on its own."""
 ELECTING = frozenset(
     {
         KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.FENCED_LEADER_EPOCH,
     }
 )  # fmt: skip
-"""Said while a broker comes back and learns who leads each partition. The client does not mark all of them as retriable."""
+"""Reported while a broker restarts and learns its partitions' leaders. The client does not mark all of them as retriable."""
 END_OF_PARTITION: int = _code("_PARTITION_EOF")
 FATAL: int = _code("_FATAL")
 TIMED_OUT: int = _code("_TIMED_OUT")
@@ -52,20 +52,20 @@ _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TO
 
 
 def error_of(exception: KafkaException) -> KafkaError:
-    """The error inside."""
+    """The wrapped error."""
     error = exception.args[0]
     assert isinstance(error, KafkaError)
     return error
 
 
 def refused(error: KafkaError) -> bool:
-    """Whether trying again does not help: a login, a right, or the certificate of one side."""
+    """Whether retrying cannot help: a login, a permission or a certificate."""
     return error.code() in _REFUSED or (error.code() == _TLS and "certificate" in error.str())
 
 
 def telling(told: Sequence[KafkaError], outcome: KafkaError) -> KafkaError:
-    """Of a call that failed: its outcome, or what the client said on its own meanwhile where that says more: that somebody is refused,
-    or why no broker can be reached.
+    """The outcome of a failed call, or what the client reported on its own if that is more specific: refused credentials, or why no
+    broker is reachable.
     """
     if (refusal := next((one for one in told if refused(one)), None)) is not None:
         return refusal
@@ -78,7 +78,7 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
     code, text = error.code(), error.str()
     if refused(error):
         return InvalidDeclarationError(
-            f"Kafka refuses these credentials: {text}", where=where, next_step="correct kafka_properties or the rights of this user"
+            f"Kafka refuses these credentials: {text}", where=where, next_step="correct kafka_properties or the user's permissions"
         )  # fmt: skip
     if code in MISSING:
         return missing(text, where)
@@ -86,27 +86,27 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
         return FinalError(
             f"Kafka refuses a record of this size: {text}",
             where=where,
-            next_step="raise message.max.bytes of the broker, or max.message.bytes of the topic",
+            next_step="raise message.max.bytes on the broker or max.message.bytes on the topic",
         )
     if code == KafkaError.KAFKA_STORAGE_ERROR:
         return DiskFullError(f"the broker cannot write: {text}", where=where)
-    protocol = ", with the security.protocol of its listener" if code in PASSING else ""
+    protocol = "with its listener's security.protocol" if code in PASSING else ""
     return UnavailableError(
-        f"Kafka: {text}", where=where, next_step=f"see that the broker runs and can be reached{protocol}"
+        f"Kafka: {text}", where=where, next_step=f"check that the broker is running and reachable{protocol}"
     )
 
 
 def missing(what: str, where: str) -> NotFoundError:
-    """A topic of the log that is not there; `what`: its name, or what the client says of it."""
+    """A topic of the log is missing; `what`: its name, or the client's message."""
     return NotFoundError(
         f"Kafka has no such topic: {what}", where=where,
-        next_step="somebody has deleted a topic of the log: start again under another kafka_prefix",
+        next_step="a topic of the log was deleted: start over under another kafka_prefix",
     )  # fmt: skip
 
 
 @contextmanager
 def translated(where: str) -> Generator[None]:
-    """Librdkafka's exceptions leave it as the port's."""
+    """Maps librdkafka's exceptions raised inside to the port's."""
     try:
         yield
     except KafkaException as exception:
@@ -114,5 +114,5 @@ def translated(where: str) -> Generator[None]:
 
 
 def passes(error: KafkaError) -> bool:
-    """Whether the error ends on its own, so that the caller may try again."""
+    """Whether the error is temporary, so that the caller may retry."""
     return error.retriable() or error.code() in PASSING or error.code() in ELECTING

@@ -1,7 +1,7 @@
-"""Which ids a topic holds: read once, then followed.
+"""Which ids a topic contains: read once, then followed.
 
-They lie in a file that SQLite makes for this process alone, unlinked from the start: a topic may hold more ids than memory does, and
-a file that outlived the process could speak of a topic that somebody has deleted since. Of each id 16 bytes are kept, with its
+They are in a temporary SQLite file private to this process and unlinked from the start: a topic may have more ids than fit in memory, and
+a file that outlived the process could describe a topic that has since been deleted. For each id it keeps 16 bytes and the
 newest offset.
 """
 
@@ -17,12 +17,12 @@ from headrace.log.redaction import id_digest
 
 _PER_LOOKUP = 500
 _FORGET_EVERY = 50_000
-"""Records followed until the ids of dropped ones are looked for."""
+"""Records followed before the ids of dropped ones are purged."""
 _MEMORY_KIBIBYTES = 8_192
 
 
 class Identities:
-    """Safe from several threads."""
+    """Thread-safe."""
 
     def __init__(self, broker: Broker, reader: Reader) -> None:
         self._broker, self._reader = broker, reader
@@ -35,10 +35,10 @@ class Identities:
         self._since: dict[Partition, int] = {}
         self._made = 0
         self._deletions, self._seen = 0, 0
-        """How many deletions there were, and for how many of them everything was forgotten."""
+        """Deletions seen, and deletions after which everything was forgotten."""
 
     def held(self, topic: str, place: Partition, ids: Iterable[str], since: int) -> set[str]:
-        """Which of the ids a partition holds at `since` or behind, as far as it goes now."""
+        """Which of the ids a partition contains at or after `since`, up to its current end."""
         found, remaining = set[str](), iter({id_digest(one): one for one in ids}.items())
         with self._lock:
             table = self._follow(topic, place)
@@ -51,14 +51,14 @@ class Identities:
         return found
 
     def newest(self, topic: str, place: Partition, record_id: str) -> int | None:
-        """The offset of an id's newest record. The first call reads the topic; later ones what came since."""
+        """The offset of an id's newest record. The first call reads the whole topic; later calls read what is new."""
         with self._lock:
             table = self._follow(topic, place)
             row = self._file.execute(f"SELECT offset FROM {table} WHERE digest = ?", (id_digest(record_id),)).fetchone()
         return None if row is None else row[0]
 
     def forget(self) -> None:
-        """A topic was deleted: whatever is asked next is read again. Takes no lock, because a reader that holds it may call."""
+        """A topic was deleted: later queries read from the start. Takes no lock, because a reader that holds it may call."""
         self._deletions += 1
 
     def close(self) -> None:
@@ -66,11 +66,11 @@ class Identities:
             self._file.close()
 
     def _follow(self, topic: str, place: Partition) -> str:
-        """The name of the table, with every id up to the partition's end."""
+        """The table's name, once it has every id up to the partition's end."""
         while True:
             table = self._table(place)
             records = self._reader.read(topic, self._read_to[place], partition=place[1])
-            if self._seen != self._deletions:  # the topic may be another one now
+            if self._seen != self._deletions:  # it may be a different topic now
                 continue
             if not records:
                 return table

@@ -1,9 +1,9 @@
 """What compaction keeps of a topic: the newest record of each key, in a companion topic that Kafka compacts.
 
-Before retention drops the start of a partition, its records with a key are copied to the companion in their order, each with its
+Before retention drops the start of a partition, its keyed records are copied to the companion in order, each with its
 offset in a header. A reader below the start of the partition reads the companion first. Its records come in the order of their
-former offsets, because trimming only moves forward. Kafka removes what a newer one replaces by and by; until then a reader
-sees both, in their order.
+former offsets, because trimming only moves forward. Kafka removes replaced records eventually; until then a reader
+sees both, in order.
 """
 
 import threading
@@ -19,13 +19,13 @@ from headrace.log.kafka.wire import to_record
 from headrace.log.record import Record
 
 _AT = "at"
-"""The header with the offset that a record had."""
+"""The header with a record's original offset."""
 CONFIG = {**COMPACTED, "cleanup.policy": "compact,delete", "delete.retention.ms": "86400000"}
-"""Nothing is deleted by age; but only with this policy Kafka lets records be deleted that a truncation hides."""
+"""Nothing is deleted by age, but only this policy lets Kafka delete records that a truncation hides."""
 
 
 def copy(message: Any, companion: Partition) -> dict[str, Any]:
-    """The arguments of `Producer.produce` for a copy. A record without a value removes what its key holds."""
+    """The arguments of `Producer.produce` for a copy. A record without a value removes its key's record."""
     headers = [*(message.headers() or ()), (_AT, b"%d" % message.offset())]
     return {
         "topic": companion[0], "partition": companion[1], "key": message.key(), "value": message.value() or None,
@@ -34,7 +34,7 @@ def copy(message: Any, companion: Partition) -> dict[str, Any]:
 
 
 def former_offset(message: Any) -> int:
-    """The offset that a copied record had."""
+    """A copied record's original offset."""
     return int(dict(message.headers())[_AT])
 
 
@@ -42,16 +42,16 @@ def former_offset(message: Any) -> int:
 class _Reading:
     scan: Scan
     given: int = 0
-    """One past the last former offset that was given."""
+    """One past the last original offset returned."""
     at: int = 0
-    """One past the last offset in the companion that was read."""
+    """One past the last companion offset read."""
     held: list[Record] = field(default_factory=list[Record])
-    """Read and not given yet."""
+    """Read but not yet returned."""
 
 
 class Kept:
-    """Reads companions. Safe from several threads. A reader that goes on where the last one stopped costs nothing twice; any other
-    starts at the companion's beginning.
+    """Reads companions. Thread-safe. A reader that continues where the last one stopped reads nothing twice; any other starts at the
+    companion's beginning.
     """
 
     def __init__(self, options: KafkaOptions, broker: Broker) -> None:
@@ -60,7 +60,7 @@ class Kept:
         self._lock = threading.Lock()
 
     def read(self, companion: Partition, offset: int, before: int, max_records: int, max_bytes: int) -> list[Record]:
-        """Records whose former offsets are from `offset` to `before`."""
+        """Records whose original offsets are from `offset` to `before`."""
         if self._broker.partitions(companion[0]) is None:
             return []
         end = self._broker.record_ends([companion])[companion]
@@ -71,7 +71,7 @@ class Kept:
             return self._take(reading, companion, end, before, max_records, max_bytes)
 
     def forget(self) -> None:
-        """A topic was deleted: companions may be others now."""
+        """A topic was deleted: companions may be different topics now."""
         with self._lock:
             readings, self._readings = list(self._readings.values()), {}
         for reading in readings:

@@ -1,7 +1,7 @@
-"""Who may commit as a role: an epoch in the state, and a transactional id that fences.
+"""Who may commit under a role: an epoch in the state, and a transactional id that fences.
 
-The epoch is written first, then the id is taken over. A holder that finds its id taken looks at the epoch
-after taking it again: if it was only cut off it goes on, if it was replaced it ends.
+The epoch is written first, then the id is taken. A holder that finds its id taken retakes it and checks the epoch:
+if it was only disconnected it continues; if it was replaced it ends.
 """
 
 from headrace.foundation.errors import FencedError
@@ -21,13 +21,13 @@ def decode(role: str, entry: StateEntry) -> Lease:
 
 
 def current(changelog: Changelog, role: str) -> Lease | None:
-    """Who holds the role now."""
+    """The role's current holder."""
     entry = changelog.entries(OWNER).get(role)
     return decode(role, entry) if entry else None
 
 
 def check(changelog: Changelog, lease: Lease) -> None:
-    """FencedError where somebody else holds the role."""
+    """FencedError if another process holds the role."""
     now = current(changelog, lease.role)
     if now != lease:
         who = f"{now.holder} holds it since epoch {now.epoch}" if now else "nobody holds it"

@@ -1,7 +1,7 @@
-"""Noticing that anybody, in any process, has committed: each commit is followed by a word in a topic of its own.
+"""Notices commits by any process: each commit is followed by a message in a separate topic.
 
-The word is no part of the transaction: it is said once the commit can be read. Where it is lost with its process, those who wait
-find out when their time is up.
+The message is not part of the transaction: it is sent once the commit can be read. If its process dies first, waiters
+find out when their wait times out.
 """
 
 import threading
@@ -18,7 +18,7 @@ _CONFIG = {**KEPT, "retention.ms": "600000", "segment.ms": "600000", "segment.by
 
 
 class Notices:
-    """Says and hears that something was committed."""
+    """Sends and receives commit notices."""
 
     def __init__(self, options: KafkaOptions, broker: Broker, clock: Clock) -> None:
         self._options, self._broker, self._clock = options, broker, clock
@@ -32,12 +32,12 @@ class Notices:
         self._listener: threading.Thread | None = None
 
     def say(self) -> None:
-        """Something was committed."""
+        """Announces a commit."""
         self._producer.produce(self._topic, b"")
         self._producer.flush(1.0)
 
     def wait(self, timeout_seconds: float) -> bool:
-        """True once anyone has committed since this thread's last call; its first call counts from the opening of the log."""
+        """True once any process has committed since this thread's last call; the first call counts from the opening of the log."""
         if self._clock is not SYSTEM_CLOCK:
             return self._wait_by_clock(timeout_seconds)
         if self._take(self._ask()):
@@ -66,7 +66,7 @@ class Notices:
         return self._broker.ends([(self._topic, 0)], committed=False)[self._topic, 0]
 
     def _wait_by_clock(self, timeout_seconds: float) -> bool:
-        """With a clock that only moves when it is told: asks and sleeps."""
+        """With a virtual clock: polls and sleeps."""
         deadline = self._clock.monotonic() + timeout_seconds
         while not self._take(self._ask()):
             left = deadline - self._clock.monotonic()

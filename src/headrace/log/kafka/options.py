@@ -1,4 +1,4 @@
-"""Addresses, credentials, names."""
+"""Addresses, credentials and names."""
 
 import logging
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ DEFAULT_PREFIX = "headrace."
 _OURS = frozenset(
     {"transactional.id", "group.id", "isolation.level", "enable.auto.commit", "enable.partition.eof", "auto.offset.reset", "enable.idempotence"}
 )  # fmt: skip
-"""Settings of librdkafka that decide whether a record is lost or read twice."""
+"""librdkafka settings that decide whether a record is lost or read twice."""
 _JAVA = {"sasl.mechanism": "sasl.mechanism", "sasl.mechanisms": "sasl.mechanism"}
 _JAVA_SAME = ("security.protocol", "ssl.endpoint.identification.algorithm", "sasl.oauthbearer.token.endpoint.url")
 _SECURITY = "org.apache.kafka.common.security"
 
 
 def _ignore(error: object) -> None:
-    """Whatever the client says on its own comes back as the outcome of a call."""
+    """The client's log output: everything it reports also comes back as the outcome of a call."""
     del error
 
 
@@ -32,19 +32,19 @@ class KafkaOptions:
 
     bootstrap_servers: str = DEFAULT_ADDRESS
     prefix: str = DEFAULT_PREFIX
-    """In front of every topic, group and transactional id, so that a cluster's administrator can give rights by it."""
+    """Prefix of every topic, group and transactional id, so that a cluster administrator can grant permissions by it."""
     replication: int = -1
-    """Of topics that are made; -1: the broker's default."""
+    """For new topics; -1: the broker's default."""
     transaction_timeout_ms: int = 60_000
-    """After which the broker ends a transaction whose writer is gone. Our own are tried again, so it bounds only how long readers
-    wait behind a killed writer that nobody replaces."""
+    """When the broker ends a transaction whose writer is gone. Our own are retried, so this only bounds how long readers wait behind a
+    killed writer that nothing replaces."""
     connect_seconds: float = 30.0
-    """How long the opening of a log waits for a broker."""
+    """How long opening the log waits for a broker."""
     properties: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    """librdkafka's own: security.protocol, sasl.mechanism, sasl.username, ssl.ca.location … May hold secrets."""
+    """librdkafka settings: security.protocol, sasl.mechanism, sasl.username, ssl.ca.location … May contain secrets."""
 
     def client(self, **more: object) -> dict[str, Any]:
-        """The configuration of any client. Retries wait 1 ms at first: librdkafka's 100 ms are paid at every transaction."""
+        """The configuration of any client. Retries start at 1 ms: every transaction would pay librdkafka's default of 100 ms."""
         return {
             "bootstrap.servers": self.bootstrap_servers,
             "client.id": "headrace",
@@ -61,7 +61,7 @@ class KafkaOptions:
         }
 
     def java(self) -> dict[str, str]:
-        """The same for a Java client, which an outside engine runs."""
+        """The same for a Java client that an outside engine runs."""
         given = {name: str(value) for name, value in self.properties.items()}
         found = {"bootstrap.servers": self.bootstrap_servers}
         found |= {name: given[name] for name in _JAVA_SAME if name in given}
@@ -77,7 +77,7 @@ class KafkaOptions:
 
 
 def _jaas(mechanism: str, given: Mapping[str, str]) -> str:
-    """A login module's line, as Kafka's Java client reads it."""
+    """A login module line for Kafka's Java client."""
     if mechanism == "OAUTHBEARER":
         pairs = {"clientId": "sasl.oauthbearer.client.id", "clientSecret": "sasl.oauthbearer.client.secret", "scope": "sasl.oauthbearer.scope"}  # fmt: skip
         values = " ".join(f'{name}="{_quoted(given[key])}"' for name, key in pairs.items() if key in given)
@@ -92,7 +92,7 @@ def _quoted(text: str) -> str:
 
 
 def read_options(given: Mapping[str, str]) -> KafkaOptions:
-    """InvalidDeclarationError names an option that would break what the log promises."""
+    """InvalidDeclarationError names an option that would break the log's guarantees."""
     known = dict(given)
     address = known.pop("kafka", DEFAULT_ADDRESS)
     prefix = known.pop("kafka_prefix", DEFAULT_PREFIX)
@@ -101,7 +101,7 @@ def read_options(given: Mapping[str, str]) -> KafkaOptions:
     for name in known:
         if name in _OURS:
             raise InvalidDeclarationError(
-                f"{name} is set by Headrace itself", where="kafka_properties", next_step="leave it out"
+                f"Headrace sets {name} itself", where="kafka_properties", next_step="remove it"
             )
     connect = known.pop("connect_seconds", "30")
     return KafkaOptions(address, prefix, int(replication), int(timeout), float(connect), known)

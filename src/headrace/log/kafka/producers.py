@@ -1,4 +1,4 @@
-"""Transactional producers, each under an id of its own: a new holder of an id ends what its former one left open."""
+"""Transactional producers, each under its own id: a new holder of an id ends what the previous one left open."""
 
 import queue
 import threading
@@ -16,16 +16,16 @@ from headrace.log.kafka.errors import FATAL, FENCED, TIMED_OUT, error_of, transl
 from headrace.log.kafka.options import KafkaOptions
 
 _SETTLE_SECONDS = 120.0
-"""How long the end of a transaction is asked for, while the broker is away, before nobody knows how it ended."""
+"""How long to ask for the end of a transaction while the broker is unreachable, before its outcome counts as unknown."""
 _STEP_SECONDS = 10.0
 _OFFSETS_SECONDS = 5.0
 _LARGE = 1 << 16
-"""Bytes of a value from which on the broker, or the topic, may refuse it."""
+"""Value size in bytes above which the broker or the topic may refuse it."""
 Message = dict[str, Any]
 
 
 class ProducerFencedError(Exception):
-    """Another producer of this id has begun, or the broker gave the id a new epoch: nothing was written."""
+    """Another producer took this id, or the broker bumped the id's epoch: nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Run:
 
     count: int
     messages: Iterable[Message]
-    """The arguments of `Producer.produce`; may be made while they are read, once."""
+    """The arguments of `Producer.produce`; may be generated lazily and read once."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupMove:
-    """Offsets that a group shall have once the transaction is committed."""
+    """A group's offsets once the transaction is committed."""
 
     group: str
     offsets: tuple[TopicPartition, ...]
@@ -47,13 +47,13 @@ class GroupMove:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Where the records of a transaction lie: (first, last) offset of each run of messages; None where a run was empty."""
+    """The offsets of a transaction's records: (first, last) for each run of messages; None for an empty run."""
 
     runs: tuple[tuple[int, int] | None, ...]
 
 
 class TransactionalProducer:
-    """One producer under one id; one transaction at a time."""
+    """One producer with one id; one transaction at a time."""
 
     def __init__(self, options: KafkaOptions, name: str) -> None:
         self._options, self._id = options, f"{options.prefix}{name}"
@@ -63,11 +63,11 @@ class TransactionalProducer:
         self._begun, self._deletions = False, 0
 
     def begun_since(self, deletions: int) -> bool:
-        """Whether the id is ours, as far as we know, and was taken when so many topics had been deleted."""
+        """Whether we hold the id as far as we know, and the deletion count when we took it."""
         return self._begun and self._deletions == deletions
 
     def begin(self, deletions: int = 0) -> None:
-        """Takes the id over: fences its former user and ends what that one left open."""
+        """Takes the id: fences its previous user and ends what it left open."""
         self._drop()
         config = self._options.client(
             **{
@@ -78,14 +78,14 @@ class TransactionalProducer:
         )  # fmt: skip
         producer = Producer(config)
         with self._translated():
-            _until_settled(lambda: producer.init_transactions(_STEP_SECONDS), "the transactional id was not given")
+            _until_settled(lambda: producer.init_transactions(_STEP_SECONDS), "the transactional id was not granted")
         self._producer, self._begun, self._deletions = producer, True, deletions
 
     def write(self, runs: Iterable[Run], moves: Iterable[GroupMove]) -> Written:
         """One transaction. ProducerFencedError and UnavailableError: nothing was written.
 
-        What takes time goes on side by side: messages are made while the first are being sent, and the groups' offsets are sent
-        while the last are.
+        Slow work overlaps: messages are created while the first are being sent, and the groups' offsets are sent
+        with the last.
         """
         assert self._producer is not None
         producer = self._producer
@@ -102,11 +102,11 @@ class TransactionalProducer:
             failpoint("log.commit.after")
         except KafkaException as exception:
             self._give_up(producer, exception)
-        except SystemError as wrapped:  # the client's way to raise what came up while it called us back
+        except SystemError as wrapped:  # how the client raises errors from our callback
             if not isinstance(wrapped.__cause__, KafkaException):
                 raise
             self._give_up(producer, wrapped.__cause__)
-        except Exception:  # a message that could not be made: what is left open ends when the id is taken again
+        except Exception:  # a message could not be created: retaking the id ends the open transaction
             self._drop()
             raise
         return Written(tuple(_checked(one, self._options.bootstrap_servers) for one in ends))
@@ -116,13 +116,12 @@ class TransactionalProducer:
             self._drop()
 
     def _drop(self) -> None:
-        """Closes the client; an open transaction is left to the next holder of the id, or to its timeout."""
+        """Closes the client; an open transaction ends with the next holder of the id or its timeout."""
         self._producer, self._begun = None, False
 
     def _send_offsets(self, producer: Producer, move: GroupMove) -> None:
-        """ProducerFencedError where it takes too long: the client does not mend a broken connection to a group's coordinator, and does
-        not keep its own time limit then (seen with librdkafka 2.16). The id is taken again by another client; what of the transaction
-        was sent is never visible.
+        """ProducerFencedError if it takes too long: the client does not repair a broken connection to a group coordinator, and then ignores its
+        own timeout (seen with librdkafka 2.16). Another client retakes the id; what the transaction already sent never becomes visible.
         """
         metadata = self._group(move.group)
         outcome: queue.Queue[BaseException | None] = queue.Queue()
@@ -152,7 +151,7 @@ class TransactionalProducer:
             raise KafkaException(KafkaError(TIMED_OUT, "records could not be sent"))
 
     def _produce(self, producer: Producer, run: Run) -> list[tuple[KafkaError | None, int]]:
-        """Hands messages over; what is returned is filled with the outcome of the first, the last, and those that may be too large."""
+        """Passes messages to the client; the returned list is filled with the outcome of the first, the last, and any that may be too large."""
         ends: list[tuple[KafkaError | None, int]] = []
 
         def told(error: KafkaError | None, message: Any) -> None:
@@ -171,7 +170,7 @@ class TransactionalProducer:
         return ends
 
     def _group(self, group: str) -> Any:
-        """What names a group in a transaction."""
+        """Identifies a group in a transaction."""
         if group not in self._groups:
             consumer = Consumer(self._options.client(**{"group.id": group, "enable.auto.commit": False}))
             self._groups[group] = consumer.consumer_group_metadata()
@@ -186,7 +185,7 @@ class TransactionalProducer:
         if error.txn_requires_abort():
             try:
                 producer.abort_transaction(_STEP_SECONDS)
-            except KafkaException as second:  # what is left open ends when the id is taken again
+            except KafkaException as second:  # retaking the id ends the open transaction
                 self._drop()
                 if _lost(error_of(second)):
                     raise ProducerFencedError(error_of(second).str()) from exception
@@ -204,12 +203,12 @@ class TransactionalProducer:
 
 
 def _lost(error: KafkaError) -> bool:
-    """Whether the id is not ours any more, or the client cannot go on with it: it must be taken again."""
+    """Whether we lost the id, or the client cannot continue with it: it must be retaken."""
     return error.code() in FENCED or error.code() == FATAL or error.fatal()
 
 
 def _raise_refused(ends: list[list[tuple[KafkaError | None, int]]]) -> None:
-    """KafkaException: the broker has not taken a message, which its commit would only call out of sequence."""
+    """KafkaException: the broker rejected a message; its commit would only report it as out of sequence."""
     for error, _ in (one for run in ends for one in run):
         if error is not None:
             raise KafkaException(error)
@@ -223,7 +222,7 @@ def _checked(ends: list[tuple[KafkaError | None, int]], where: str) -> tuple[int
 
 
 def _until_settled(call: Callable[[], None], what: str) -> None:
-    """Asks again while the broker is away: until it has answered, nobody knows how the transaction ended."""
+    """Retries while the broker is unreachable: until it answers, the transaction's outcome is unknown."""
     deadline = SYSTEM_CLOCK.monotonic() + _SETTLE_SECONDS
     while True:
         try:
@@ -235,7 +234,7 @@ def _until_settled(call: Callable[[], None], what: str) -> None:
             if SYSTEM_CLOCK.monotonic() > deadline:
                 raise UnavailableError(
                     f"{what} within {_SETTLE_SECONDS:.0f} s: {error.str()}",
-                    next_step="see that the broker runs and can be reached",
+                    next_step="check that the broker is running and reachable",
                 ) from exception
         else:
             return

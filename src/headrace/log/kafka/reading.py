@@ -1,4 +1,4 @@
-"""Reading a topic of the log: from its last truncation on, and through what compaction kept."""
+"""Reads a topic of the log, from its last truncation and including what compaction kept."""
 
 from headrace.log.kafka.broker import Broker, Partition
 from headrace.log.kafka.catalog import Catalog
@@ -8,7 +8,7 @@ from headrace.log.record import Record
 
 
 class Reader:
-    """Safe from several threads."""
+    """Thread-safe."""
 
     def __init__(self, broker: Broker, catalog: Catalog, cursors: Cursors, kept: Kept) -> None:
         self._broker, self._catalog, self._cursors, self._kept = broker, catalog, cursors, kept
@@ -16,7 +16,7 @@ class Reader:
     def read(
         self, topic: str, offset: int, max_records: int = 10_000, max_bytes: int = 64 << 20, partition: int = 0
     ) -> list[Record]:
-        """As the port says."""
+        """See the port."""
         while True:
             place, end = self.end(topic, partition)
             begin = max(offset, self._catalog.cut(topic, partition))
@@ -27,7 +27,7 @@ class Reader:
                 return found
 
     def end(self, topic: str, partition: int) -> tuple[Partition, int]:
-        """The place, and one past the last offset that can be a record; with what the catalog says at this moment."""
+        """The place, one past the last offset that can be a record, and the catalog's current entry."""
         while True:
             deletions = self._catalog.deletions
             place = self._catalog.place(topic, partition)
@@ -39,7 +39,7 @@ class Reader:
     def _compacted(
         self, topic: str, place: Partition, begin: int, end: int, max_records: int, max_bytes: int
     ) -> list[Record] | None:
-        """None: trimming moved the start while this was reading, so read again."""
+        """None: trimming moved the start during the read, so read again."""
         start = self._broker.starts([place])[place]
         if begin < start:
             companion = self._catalog.companion(topic, place[1])

@@ -1,6 +1,6 @@
-"""What may go: records that arrived before a moment and that every group has passed.
+"""Drops records that arrived before a cutoff and that every group has passed.
 
-Arrival is what the record's writer stamped when it appended it. Of a message that somebody else wrote it is Kafka's timestamp.
+Arrival is the time at which the record's writer appended it. For a foreign message it is Kafka's timestamp.
 """
 
 import threading
@@ -28,17 +28,17 @@ class Trimmer:
         self._scan = Scan(options, broker)
         self._compactor = Compactor(broker, catalog, committer)
         self._first: dict[Partition, tuple[int, int]] = {}
-        """(start of the partition, arrival of its first record): most of the time nothing is old enough."""
+        """(start of the partition, arrival of its first record): usually nothing is old enough."""
         self._lock = threading.Lock()
 
     def trim(self, now_ms: int, groups: Sequence[GroupOffset]) -> int:
-        """How many records went."""
+        """How many records were dropped."""
         with self._lock:
             specs = [spec for spec in self._catalog.specs().values() if spec.retention_ms is not None]
             return sum(self._trim(spec, now_ms - (spec.retention_ms or 0), groups) for spec in specs)
 
     def finish_truncations(self) -> None:
-        """Deletes what truncations took out of sight. Idempotent."""
+        """Deletes what truncations hid. Idempotent."""
         with self._lock:
             self._finish_truncations()
 
@@ -58,7 +58,7 @@ class Trimmer:
                     self._shorten(self._catalog.companion(topic, partition), cut)
 
     def _shorten(self, companion: Partition, cut: int) -> None:
-        """Deletes copies of records that lay before a truncation."""
+        """Deletes copies of records from before a truncation."""
         if self._broker.partitions(companion[0]) is None:
             return
         start, end = self._broker.starts([companion])[companion], self._broker.record_ends([companion])[companion]
@@ -94,7 +94,7 @@ class Trimmer:
         return dropped
 
     def _old(self, place: Partition, start: int, bound: int, before_ms: int) -> Iterator[Any]:
-        """The messages from the start on that may go."""
+        """The messages from the start that may be dropped."""
         known = self._first.get(place)
         if known is not None and known[0] == start and known[1] >= before_ms:
             return
@@ -107,7 +107,7 @@ class Trimmer:
 
 
 def _count(messages: Iterator[Any]) -> tuple[int, int]:
-    """One past the last, and how many."""
+    """One past the last, and their number."""
     end, count = 0, 0
     for message in messages:
         end, count = message.offset() + 1, count + 1
@@ -117,7 +117,7 @@ def _count(messages: Iterator[Any]) -> tuple[int, int]:
 def _bounds(
     spec: TopicSpec, groups: Sequence[GroupOffset], places: Sequence[Partition], starts: Starts, ends: Starts
 ) -> dict[Partition, int]:
-    """For each partition the offset that its slowest group may still read."""
+    """For each partition, the offset that its slowest group may still read."""
     held: dict[str, dict[int, int]] = {}
     for one in groups:
         if one.topic == spec.name:

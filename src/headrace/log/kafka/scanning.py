@@ -1,4 +1,4 @@
-"""Reading a partition as Kafka's own messages, for what needs more than a record says: arrival, headers, copies."""
+"""Reads a partition as raw Kafka messages, where more than a record is needed: arrival, headers, copies."""
 
 from collections.abc import Generator
 from typing import Any
@@ -13,14 +13,14 @@ _BATCH = 1_000
 
 
 class Scan:
-    """One consumer, for one thread at a time."""
+    """One consumer, used by one thread at a time."""
 
     def __init__(self, options: KafkaOptions, broker: Broker) -> None:
         self._options, self._broker = options, broker
         self._consumer: Consumer | None = None
 
     def messages(self, place: Partition, start: int, end: int) -> Generator[Any]:
-        """Committed messages from `start` on, up to `end`, which the caller has asked for."""
+        """Committed messages from `start` to `end`, which the caller has fetched."""
         if start >= end:
             return
         consumer = self._opened()

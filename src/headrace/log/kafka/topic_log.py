@@ -1,4 +1,4 @@
-"""The port on Kafka."""
+"""The Kafka implementation of the port."""
 
 import threading
 from collections.abc import Collection, Mapping
@@ -39,7 +39,7 @@ _CAPABILITIES = LogCapabilities(shared_between_machines=True, partitions=True, d
 
 
 class KafkaTopicLog:
-    """One administrative connection, a producer per role, a consumer per place that is read."""
+    """One administrative connection, one producer per role, one consumer per place being read."""
 
     def __init__(self, options: KafkaOptions, clock: Clock) -> None:
         self._options = options
@@ -81,8 +81,8 @@ class KafkaTopicLog:
             self._broker.create(name, spec.partitions, KEPT)
         elif there > spec.partitions:
             raise InvalidDeclarationError(
-                f"the topic {name} has {there} partitions, {spec.partitions} are declared, and Kafka takes none away",
-                next_step=f"declare {there}, or another name",
+                f"the topic {name} has {there} partitions, but {spec.partitions} are declared, and Kafka cannot remove partitions",
+                next_step=f"declare {there} partitions or use another name",
             )
         elif there < spec.partitions:
             self._broker.grow(name, spec.partitions)
@@ -97,7 +97,7 @@ class KafkaTopicLog:
         self._open()
         if not self._catalog.stands(name):
             return NOTHING_DELETED
-        # The topic first: a process that is killed in between leaves a specification without a topic, and a second call goes on here.
+        # Written before the topic is created: a process killed in between leaves a specification without a topic, and the next call resumes here.
         for one in (self._catalog.companion(name)[0], f"{self._options.prefix}{name}"):
             self._broker.delete(one)
         while self._catalog.stands(name):
@@ -110,7 +110,7 @@ class KafkaTopicLog:
         return DeletedTopic(None, None)
 
     def _keep(self, spec: TopicSpec) -> None:
-        """Writes how a topic is kept, one writer after the other: transactions that overlap would hide each other's for a while."""
+        """Writes a topic's specification, one writer at a time: overlapping transactions would hide each other's writes for a while."""
         key, kept = spec_key(spec.name), encode_spec(spec)
         while True:
             entry = self._catalog.refresh().get(spec.name)
@@ -144,8 +144,8 @@ class KafkaTopicLog:
         return self._reader.read(topic, offset, max_records, max_bytes, partition)
 
     def find(self, topic: str, record_id: str) -> Record | None:
-        """The first call of a process reads the topic once and keeps 16 bytes of each id, on disk; later ones read what came since.
-        `indexed_ids` and `unique_ids` change nothing about that. Of several partitions the record that was ingested last is given.
+        """A process's first call reads the whole topic and keeps 16 bytes per id on disk; later calls read what is new.
+        `indexed_ids` and `unique_ids` make no difference. Across partitions, returns the record that was ingested last.
         """
         self._open()
         found = [
@@ -160,7 +160,7 @@ class KafkaTopicLog:
         if offset is None:
             return None
         record = next(iter(self._reader.read(topic, offset, 1, 1, partition)), None)
-        return record if record is not None and record.id == record_id else None  # else it was dropped since
+        return record if record is not None and record.id == record_id else None  # otherwise it has been dropped
 
     def offset(self, group: str, topic: str, partition: int = 0) -> int:
         self._open()
@@ -203,7 +203,7 @@ class KafkaTopicLog:
             self._catalog.refresh()
             self._trimmer.finish_truncations()
         except RetryableError:
-            return  # the records are out of sight; the next trim, or the next to open the log, deletes them
+            return  # the records are hidden; the next trim, or the next opening of the log, deletes them
 
     def forget_group(self, group: str) -> None:
         self._broker.delete_group(self._group(group))
@@ -224,8 +224,8 @@ class KafkaTopicLog:
 
     def redact(self, ids: Mapping[str, Collection[str]]) -> RedactionReport:
         raise FinalError(
-            f"Kafka cannot redact records of {', '.join(sorted(ids))}: it gives out offsets itself, so a topic that is written "
-            "again has others, and what every group has read would be lost count of",
+            f"Kafka cannot redact records of {', '.join(sorted(ids))}: it assigns offsets itself, so rewriting a topic "
+            "would change them and lose every group's position",
             where=self._options.bootstrap_servers,
             next_step="give the topic a shorter retention, or reset its resource from a source that no longer holds the data",
         )
@@ -259,14 +259,14 @@ class KafkaTopicLog:
         return TopicInfo(spec, min(self._first(spec, place, begins[place]) for place in places), last, None)
 
     def _first(self, spec: TopicSpec, place: Partition, begin: int) -> int:
-        """The first offset held: of a compacted topic it may be in its companion."""
+        """The first offset held; in a compacted topic it may be in its companion."""
         if not spec.compacted:
             return begin
         first = self._reader.read(spec.name, 0, 1, 1, place[1])
         return min(begin, first[0].offset) if first else begin
 
     def _past_the_last(self, place: Partition, start: int, end: int) -> int:
-        """One past the last record before `end`: behind it stand marks of transactions alone."""
+        """One past the last record before `end`: only transaction markers follow it."""
         known = self._last.get(place)
         if known is not None and known[0] == end:
             return max(known[1], start)

@@ -1,4 +1,4 @@
-"""A record as a Kafka message and back; Headrace's names as Kafka's."""
+"""Converts records to Kafka messages and back, and Headrace's names to Kafka's."""
 
 import re
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from headrace.log.record import NewRecord, Record
 
 LATEST_TIMESTAMP = 253_402_300_799_999
-"""End of the year 9999, ms: what a Kafka timestamp can carry without surprises for other readers."""
+"""End of the year 9999, ms: the largest Kafka timestamp that other readers handle safely."""
 _HEADERS = ("id", "kind", "ingested_at", "origin")
-"""As they are written, in their order. `arrived_at` follows where the record was ingested before it came here, then `latest` and
-`ended`, then `event_time` where the timestamp cannot carry it."""
+"""In the order in which they are written. `arrived_at` follows if the record was ingested earlier than it came here, then `latest` and
+`ended`, then `event_time` if the timestamp cannot carry it."""
 _ARRIVED = "arrived_at"
 _NOT_PLAIN = re.compile(r"[^a-zA-Z0-9.-]")
 
 
 def to_message(topic: str, partition: int, now_ms: int, record: NewRecord) -> dict[str, Any]:
-    """The arguments of `Producer.produce`. A record without an arrival gets `now_ms`."""
+    """The arguments of `Producer.produce`. A record without an arrival time gets `now_ms`."""
     headers: list[tuple[str, str | bytes | None]] = [
         ("id", record.id.encode()),
         ("kind", record.kind.encode()),
@@ -39,7 +39,7 @@ def to_message(topic: str, partition: int, now_ms: int, record: NewRecord) -> di
 
 
 def to_record(message: Any) -> Record:
-    """The record that a message carries; of a foreign message without our headers, what can be known."""
+    """The record in a message; for a foreign message without our headers, as much as can be known."""
     try:
         return _ours(message)
     except (KeyError, AttributeError, TypeError, ValueError):  # no header, an empty one, no UTF-8, no number
@@ -49,7 +49,7 @@ def to_record(message: Any) -> Record:
 def _ours(message: Any) -> Record:
     pairs = message.headers()
     key = message.key()
-    if len(pairs) == 4 or (len(pairs) == 5 and pairs[4][0] == _ARRIVED):  # nearly all: without a look-up
+    if len(pairs) == 4 or (len(pairs) == 5 and pairs[4][0] == _ARRIVED):  # the common case, without a lookup
         (first, record_id), (second, kind), (third, ingested_at), (fourth, origin) = pairs[:4]
         if (first, second, third, fourth) == _HEADERS:
             return Record(
@@ -66,7 +66,7 @@ def _ours(message: Any) -> Record:
 
 
 def arrival_of(message: Any) -> int:
-    """When a message entered its topic, ms: as its writer stamped it; of a foreign one, Kafka's timestamp."""
+    """When a message entered its topic, ms: stamped by its writer; for a foreign one, Kafka's timestamp."""
     headers: dict[str, Any] = dict(message.headers() or ())
     for name in (_ARRIVED, "ingested_at"):
         value = headers.get(name)
@@ -76,7 +76,7 @@ def arrival_of(message: Any) -> int:
 
 
 def _foreign(message: Any) -> Record:
-    """A message that somebody else wrote, such as an outside engine: what can be known of it."""
+    """A message from another writer, such as an outside engine: as much as can be known."""
     headers: dict[str, Any] = dict(message.headers() or ())
     timestamp = message.timestamp()[1]
 
@@ -96,5 +96,5 @@ def _foreign(message: Any) -> Record:
 
 
 def escaped(name: str) -> str:
-    """A name as a part of a topic's: other than letters, digits, `.` and `-` become `_` and their code in hexadecimal."""
+    """Escapes a name for use in a topic name: characters other than letters, digits, `.` and `-` become `_` and their hex code."""
     return _NOT_PLAIN.sub(lambda found: f"_{ord(found.group()):x}_", name)

@@ -1,18 +1,18 @@
 """The embedded log: one SQLite file, `STATE/log.sqlite`, for all processes of one machine.
 
-May import foundation, `log/` and the standard library's sqlite3. Knows bytes, never payloads. Each file holds one idea:
+May import foundation, `log/` and the standard library's sqlite3. Handles bytes, never payloads. Each file holds one idea:
 
 - `database`: the file, its tables and its settings
 - `turn`: one writer at a time over all processes, in fair order
 - `group_writer`: concurrent calls of one process share a transaction and its fsync
 - `topics`: creating, changing, emptying and deleting topics
-- `commit`: what a Commit changes, inside a transaction
-- `queries`: what is read
-- `watch`: noticing that another process has committed
-- `retention`, `compaction`, `dropping`: what may go
-- `redacting`: taking the bytes of single records away
-- `space`: how the disk gets its space back
-- `topic_log`: the port, made of these
+- `commit`: applies a Commit inside a transaction
+- `queries`: reads
+- `watch`: notices commits by other processes
+- `retention`, `compaction`, `dropping`: what may be dropped
+- `redacting`: erasing the bytes of single records
+- `space`: returning free space to the disk
+- `topic_log`: the port, built on these
 """
 
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ __all__ = ["open_log"]
 
 
 def open_log(state: Path, *, options: Mapping[str, str] | None = None, clock: Clock = SYSTEM_CLOCK) -> TopicLog:
-    """Opens `state/log.sqlite`, creating folder and file where they are missing; it has no options.
+    """Opens `state/log.sqlite`, creating the folder and file if needed; it has no options.
 
-    StateVersionError: a newer Headrace wrote it. CorruptDataError: it is no log. UnavailableError, DiskFullError: no access or no room.
+    StateVersionError: a newer Headrace wrote it. CorruptDataError: not a log. UnavailableError, DiskFullError: no access or no space.
     """
     del options
     return SqliteTopicLog(state, clock)

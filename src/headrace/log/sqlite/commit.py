@@ -1,4 +1,4 @@
-"""What a Commit changes. Every function runs inside a transaction that its caller began and ends."""
+"""Applies a Commit. Every function runs inside a transaction that its caller begins and ends."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ _IDS_PER_LOOKUP = 500
 
 
 def apply_commit(connection: sqlite3.Connection, commit: Commit, now_ms: int) -> CommitResult:
-    """Checks lease and versions, then writes. FencedError, ConflictError, NotFoundError: the caller undoes what was written."""
+    """Checks lease and versions, then writes. On FencedError, ConflictError or NotFoundError the caller rolls back."""
     if commit.lease is not None:
         _check_lease(connection, commit.lease)
     for key, version in commit.expect.items():
@@ -59,13 +59,13 @@ def _check_version(connection: sqlite3.Connection, key: StateKey, version: int) 
     current = row[0] if row else 0
     if current != version:
         raise ConflictError(
-            f"the state {key.owner}/{key.key} is at version {current}, not {version}: another process wrote it",
+            f"the state {key.owner}/{key.key} is at version {current}, not {version}: another process changed it",
             next_step="read it again and repeat the change",
         )
 
 
 def _append(connection: sqlite3.Connection, append: Append, now_ms: int) -> tuple[int, int | None]:
-    """First new offset, and the number of repeated ids where the topic keeps ids unique."""
+    """First new offset, and the number of duplicate ids if the topic keeps ids unique."""
     topic, stream = get_stream(connection, append.topic, append.partition)
     records, repeated, first = append.records, None, stream.end
     if topic.spec.unique_ids:
@@ -85,7 +85,7 @@ def _append(connection: sqlite3.Connection, append: Append, now_ms: int) -> tupl
 
 
 def _index(connection: sqlite3.Connection, topic: Topic, stream: Stream, records: Sequence[NewRecord]) -> None:
-    """`records` are those that follow the stream's end."""
+    """`records` follow the stream's end."""
     if topic.indexed:
         connection.executemany(
             f"INSERT OR REPLACE INTO ids_{topic.number} VALUES (?, ?, ?)",
@@ -107,7 +107,7 @@ def _rows(records: Sequence[NewRecord], first: int, now_ms: int) -> Iterator[tup
 
 
 def _unseen(connection: sqlite3.Connection, topic: int, records: Sequence[NewRecord]) -> list[NewRecord]:
-    """The records whose ids neither the topic holds nor an earlier one of them has."""
+    """The records whose ids are not yet in the topic and not repeated among themselves."""
     fresh: dict[bytes, NewRecord] = {}
     for record in records:
         fresh.setdefault(id_digest(record.id), record)

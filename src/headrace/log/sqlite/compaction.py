@@ -1,7 +1,7 @@
-"""Retention by key: of the records that retention would drop, the newest of each key stays.
+"""Retention by key: among the records that retention would drop, keeps the newest of each key.
 
-Each step looks at the next records that are old enough and that every group has passed. Of these go: records without a key,
-tombstones, and what a newer record replaces; and with them what they replace among the records that earlier steps kept.
+Each step examines the next records that are old enough and that every group has passed. It drops records without a key,
+tombstones, records that a newer one replaces, and the records kept by earlier steps that these replace.
 """
 
 import sqlite3
@@ -17,7 +17,7 @@ _COLUMNS = "offset, id_digest(id), id_digest(key), length(value)"
 def compact_some(
     connection: sqlite3.Connection, topic: Topic, stream: Stream, bound: int, cutoff: int
 ) -> Dropped | None:
-    """One bounded step; None: nothing is left to look at. A step may drop nothing."""
+    """One bounded step; None: nothing left to examine. A step may drop nothing."""
     found = droppable(connection, stream.number, stream.compacted_to, bound, cutoff)
     if not found.records:
         return None
@@ -33,7 +33,7 @@ def compact_some(
 
 
 def _gone(connection: sqlite3.Connection, stream: int, first: int, end: int) -> list[_Row]:
-    """Of the records from `first` to `end`: those that do not stay."""
+    """The records from `first` to `end` that are dropped."""
     return connection.execute(
         f"SELECT {_COLUMNS} FROM records_{stream} AS mine WHERE offset >= ? AND offset < ? AND (key = '' "
         f"OR length(value) = 0 OR EXISTS (SELECT 1 FROM keys_{stream} AS newer "
@@ -43,7 +43,7 @@ def _gone(connection: sqlite3.Connection, stream: int, first: int, end: int) -> 
 
 
 def _replaced(connection: sqlite3.Connection, stream: int, first: int, end: int) -> list[_Row]:
-    """Of the records before `first`, which were kept: those of keys that the records from `first` to `end` have."""
+    """The kept records before `first` whose keys occur again in the records from `first` to `end`."""
     return connection.execute(
         f"SELECT {_COLUMNS} FROM records_{stream} WHERE offset IN (SELECT older.offset FROM "
         f"(SELECT DISTINCT id_digest(key) AS digest FROM records_{stream} WHERE offset >= ?1 AND offset < ?2 AND key <> '') "

@@ -1,11 +1,11 @@
-"""The file: tables, settings, connections, and the way from one schema to the next.
+"""The log's file: tables, settings, connections and migrations.
 
-Every (topic, partition) is a stream with a table of its own, `records_N`: its records lie in the order of their offsets, appending
-touches its last page only, and dropping the oldest frees whole pages. Values come last in a row, so that what reads ids or
-times does not walk through them. A stream's number is never given out twice, so a reader that remembers the number of a deleted
+Every (topic, partition) is a stream with its own table `records_N`, ordered by offset: appending
+touches only the last page, and dropping the oldest records frees whole pages. Values come last in a row, so that reading ids or
+times does not scan them. A stream's number is never reused, so a reader that remembers the number of a deleted
 topic finds no table instead of another topic's.
 
-Indexes hold digests in place of ids and keys: they are small, and nothing in them has to be redacted.
+Indexes hold digests instead of ids and keys: they stay small, and nothing in them needs redaction.
 """
 
 import sqlite3
@@ -37,7 +37,7 @@ IDS_TABLE = """CREATE TABLE ids_{topic}(
 
 
 def _from_1(connection: sqlite3.Connection) -> None:
-    """Numbers that are never given out twice; digests in place of ids."""
+    """Numbers that are never reused; digests instead of ids."""
     connection.create_function("id_digest", 1, id_digest, deterministic=True)
     run(connection, "ALTER TABLE topics RENAME TO old_topics;\nALTER TABLE streams RENAME TO old_streams;\n" + _TOPICS)
     run(
@@ -68,7 +68,7 @@ class Database:
     """`STATE/log.sqlite` and the lock files beside it."""
 
     def __init__(self, state: Path) -> None:
-        """Creates what is missing; errors as in `open_log`."""
+        """Creates the file if needed; errors as in `open_log`."""
         self.path = state / "log.sqlite"
         self.file = SqliteFile(self.path, SCHEMA, _SETTINGS)
         with self.file.translated():

@@ -1,4 +1,4 @@
-"""What retention and compaction share: how far a step goes, and the books after it."""
+"""Shared by retention and compaction: the size of a step, and the bookkeeping after it."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ _BYTES_PER_STEP = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """One step: up to which offset it went, and what it dropped."""
+    """One step: the offset it reached, and what it dropped."""
 
     end: int
     records: int
     bytes: int
-    """Of their values."""
+    """Bytes of their values."""
 
 
 def droppable(connection: sqlite3.Connection, stream: int, start: int, bound: int, cutoff: int) -> Dropped:
-    """The records from `start` to `bound` that arrived before `cutoff`, as many as one step takes."""
+    """The records from `start` to `bound` that arrived before `cutoff`, at most one step's worth."""
     end, count, size = start, 0, 0
     cursor = connection.execute(
         f"SELECT offset, arrived_at, length(value) FROM records_{stream} WHERE offset >= ? AND offset < ? "
@@ -36,7 +36,7 @@ def droppable(connection: sqlite3.Connection, stream: int, start: int, bound: in
 
 
 def forget_ids(connection: sqlite3.Connection, topic: Topic, stream: Stream, end: int) -> None:
-    """The ids of records before `end`, unless a newer record has them too."""
+    """The ids of records before `end`, unless a newer record has the same id."""
     connection.execute(
         f"DELETE FROM ids_{topic.number} WHERE partition = ? AND offset < ? "
         f"AND digest IN (SELECT id_digest(id) FROM records_{stream.number} WHERE offset < ?)",
@@ -45,7 +45,7 @@ def forget_ids(connection: sqlite3.Connection, topic: Topic, stream: Stream, end
 
 
 def move_start(connection: sqlite3.Connection, stream: int, dropped: Dropped) -> None:
-    """After the records are gone."""
+    """Updates the stream once its records are gone."""
     connection.execute(
         f"UPDATE streams SET start_offset = coalesce((SELECT min(offset) FROM records_{stream}), end_offset), "
         "compacted_to = ?, bytes = bytes - ? WHERE id = ?",

@@ -1,4 +1,4 @@
-"""Concurrent writes of one process share one transaction and one fsync; each still succeeds or fails alone."""
+"""Concurrent writes of one process share a transaction and an fsync; each still succeeds or fails on its own."""
 
 import sqlite3
 from collections import deque
@@ -13,11 +13,11 @@ from headrace.log.sqlite.database import Database
 
 Result = TypeVar("Result")
 Change = Callable[[sqlite3.Connection, int], Result]
-"""What a write does inside the transaction: gets the connection and the time of the transaction, ms since 1970 UTC."""
+"""A write inside the transaction: receives the connection and the transaction's time, ms since 1970 UTC."""
 
 
 class _Job:
-    """One caller's write and what became of it."""
+    """One caller's write and its outcome."""
 
     def __init__(self, change: Change[object]) -> None:
         self.change = change
@@ -30,9 +30,9 @@ class _Job:
 
 
 class GroupWriter:
-    """The caller that gets the lock first leads: it writes all that is queued. The others find their work done when they get the lock.
+    """The first caller to get the lock leads: it writes everything queued. The others find their work done once they get the lock.
 
-    A caller that is alone pays for two locks that nobody contends, never for waiting.
+    A lone caller pays for two uncontended locks and never waits.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -45,7 +45,7 @@ class GroupWriter:
             self.connection = database.connect(writable=True)
 
     def write(self, change: Change[Result]) -> Result:
-        """Runs `change` in a durable transaction, which it may share; returns its result or raises its error after the fsync."""
+        """Runs `change` in a durable, possibly shared transaction; returns its result or raises its error after the fsync."""
         job = _Job(change)
         self._jobs.append(job)
         with self._leader:
@@ -56,7 +56,7 @@ class GroupWriter:
         return cast("Result", job.result)
 
     def outside_transaction(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Runs `action`, such as a checkpoint, while nobody else writes."""
+        """Runs `action`, such as a checkpoint, while nothing else writes."""
         with self._leader:
             self._check_open()
             with self._database.file.translated(), self._database.turn:
@@ -88,7 +88,7 @@ class GroupWriter:
             raise
 
     def _write_or_split(self, jobs: list[_Job]) -> None:
-        """One transaction for all; where SQLite refuses it as a whole, one for each."""
+        """One transaction for all changes; if SQLite refuses it as a whole, one for each."""
         try:
             self._transaction(jobs)
         except (sqlite3.Error, OSError) as error:
@@ -114,9 +114,9 @@ class GroupWriter:
             job.settle(result, error)
 
     def _apply(self, job: _Job, now_ms: int, *, alone: bool) -> tuple[object, Exception | None]:
-        """Runs one change. Its own error undoes it alone; an error of SQLite's undoes the whole transaction.
+        """Runs one change. Its own error rolls back only this change; an SQLite error rolls back the whole transaction.
 
-        A change that is alone needs no savepoint: the transaction is undone when nothing in it succeeded.
+        A lone change needs no savepoint: the transaction is rolled back if nothing in it succeeds.
         """
         if not alone:
             self.connection.execute("SAVEPOINT job")
@@ -124,9 +124,9 @@ class GroupWriter:
             outcome: tuple[object, Exception | None] = (job.change(self.connection, now_ms), None)
         except sqlite3.Error:
             raise
-        except (UnicodeError, OverflowError) as error:  # text or numbers that SQLite has no form for
+        except (UnicodeError, OverflowError) as error:  # text or numbers that SQLite cannot store
             outcome = (None, self._translated(error))
-        except Exception as error:  # noqa: BLE001 - handed on to the caller whose change it is
+        except Exception as error:  # noqa: BLE001 - passed to the caller that made the change
             outcome = (None, error)
         if not alone:
             if outcome[1] is not None:

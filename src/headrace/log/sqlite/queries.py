@@ -1,4 +1,4 @@
-"""What is read from the log. Every function takes a connection and sees one committed state."""
+"""Reads from the log. Every function takes a connection and sees one committed state."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Topic:
 
     @property
     def indexed(self) -> bool:
-        """Whether it has a table of ids."""
+        """Whether it has an id table."""
         return self.spec.unique_ids or self.spec.indexed_ids
 
 
@@ -57,7 +57,7 @@ def get_topic(connection: sqlite3.Connection, name: str) -> Topic:
 
 
 def topic_number(connection: sqlite3.Connection, name: str) -> int:
-    """The topic's number alone, for what every commit asks. NotFoundError names the nearest topics."""
+    """The topic's number only, which every commit needs. NotFoundError names the nearest topics."""
     row = connection.execute("SELECT id FROM topics WHERE name = ?", (name,)).fetchone()
     if row is None:
         raise _no_topic(connection, name)
@@ -77,14 +77,14 @@ def streams_of(connection: sqlite3.Connection, topic: Topic) -> list[Stream]:
 
 
 def get_stream(connection: sqlite3.Connection, name: str, partition: int) -> tuple[Topic, Stream]:
-    """NotFoundError where topic or partition was never ensured."""
+    """NotFoundError if the topic or partition was never created."""
     row = connection.execute(
         f"SELECT {_TOPIC}, {_STREAM} FROM topics JOIN streams ON topic_id = topics.id WHERE name = ? AND partition = ?",
         (name, partition),
     ).fetchone()
     if row is None:
         last = get_topic(connection, name).spec.partitions - 1
-        raise NotFoundError(f"the topic {name!r} has partitions 0 to {last}, none of number {partition}")
+        raise NotFoundError(f"the topic {name!r} has partitions 0 to {last}, not {partition}")
     return _topic(row[:7]), Stream(*row[7:])
 
 
@@ -107,7 +107,7 @@ def _infos(rows: sqlite3.Cursor) -> list[TopicInfo]:
 def read_records(
     connection: sqlite3.Connection, stream: int, offset: int, max_records: int, max_bytes: int
 ) -> list[Record]:
-    """Up to `max_records` records and `max_bytes` of their values, but at least one record where there is one."""
+    """Up to `max_records` records and `max_bytes` of their values, but at least one record if there is one."""
     records: list[Record] = []
     room = max_bytes
     cursor = connection.execute(
@@ -124,7 +124,7 @@ def read_records(
 
 
 def find_record(connection: sqlite3.Connection, name: str, record_id: str) -> Record | None:
-    """The newest record of an id: by index where the topic has one, else by a scan."""
+    """The newest record with an id: by index if the topic has one, otherwise by a scan."""
     topic = get_topic(connection, name)
     if topic.indexed:
         return _look_up(connection, topic, record_id)
@@ -140,7 +140,7 @@ def find_record(connection: sqlite3.Connection, name: str, record_id: str) -> Re
 
 
 def ids_look_up(topic: int) -> str:
-    """The query for an id's place; its parameter is the id's digest."""
+    """The query that locates an id; its parameter is the id's digest."""
     return f"SELECT streams.id, offset FROM ids_{topic} AS ids JOIN streams ON topic_id = {topic} AND streams.partition = ids.partition WHERE digest = ?"
 
 
@@ -193,5 +193,5 @@ def _no_topic(connection: sqlite3.Connection, name: str) -> NotFoundError:
     near = get_close_matches(name, names, n=3) or sorted(names)[:3]
     return NotFoundError(
         f"there is no topic {name!r}",
-        next_step=f"the nearest are {', '.join(near)}" if near else "the log has no topics yet",
+        next_step=f"did you mean {', '.join(near)}?" if near else "apply a resource first: the log has no topics yet",
     )

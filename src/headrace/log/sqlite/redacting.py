@@ -1,8 +1,8 @@
-"""Taking away what records say, and every copy of it that SQLite left in the file.
+"""Erases the content of records, and every copy of it that SQLite left in the file.
 
-Overwriting a record is not enough. Pages that trimming freed keep their bytes, the write-ahead log keeps whole former pages, and
-where SQLite balances a tree, bytes of moved records stay behind in the unused part of a page, whatever `secure_delete` says. The
-file is therefore written again from its live records (VACUUM), and the write-ahead log is emptied behind it.
+Overwriting a record is not enough. Freed pages keep their bytes, the write-ahead log keeps whole old pages, and
+when SQLite balances a tree, bytes of moved records remain in the unused part of a page, despite `secure_delete`. So the
+file is rewritten from its live records (VACUUM), then the write-ahead log is emptied.
 """
 
 import json
@@ -21,14 +21,14 @@ _READERS_MILLISECONDS = 10_000
 
 
 def redact(database: Database, writer: GroupWriter, ids: Mapping[str, Collection[str]]) -> RedactionReport:
-    """As the port says. Other writers wait while the file is written again."""
+    """See the port. Other writers wait while the file is rewritten."""
     report = writer.write(lambda connection, _: RedactionReport(tuple(_redact(connection, ids))))
     writer.outside_transaction(lambda connection: connection.execute("VACUUM"))
     if not writer.outside_transaction(lambda connection: empty_wal(connection, _READERS_MILLISECONDS)):
         raise UnavailableError(
-            "the records are redacted, but a reader still holds their former bytes in log.sqlite-wal",
+            "the records are redacted, but a reader still keeps their former bytes in log.sqlite-wal",
             where=str(database.path),
-            next_step="end the program that reads the file, and redact once more",
+            next_step="end the program that reads the file, then redact again",
         )
     return report
 
@@ -47,7 +47,7 @@ def _redact(connection: sqlite3.Connection, ids: Mapping[str, Collection[str]]) 
 
 
 def _find(connection: sqlite3.Connection, stream: int, ids: Collection[str]) -> list[Record]:
-    """Reads the stream once, however many ids there are."""
+    """Scans the stream once, however many ids are given."""
     rows = connection.execute(
         f"SELECT {RECORD} FROM records_{stream} WHERE id IN (SELECT value FROM json_each(?)) AND kind <> ? ORDER BY offset",
         (json.dumps(list(ids)), REDACTED_KIND),

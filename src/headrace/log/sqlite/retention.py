@@ -1,7 +1,7 @@
-"""What may go, and how the disk gets its space back.
+"""Drops what retention allows and returns the space to the disk.
 
-A record may go once it arrived longer ago than its topic's retention and every consumer group of the topic has passed it for good
-(`hold`, else `next_offset`). Work is cut into small transactions, so that writers get their turn in between.
+A record may be dropped once it is older (by arrival) than its topic's retention and every consumer group of the topic has passed it
+(`hold`, otherwise `next_offset`). The work is split into small transactions, so that writers run in between.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ from headrace.log.topic_log import TrimReport
 
 
 def trim(database: Database, writer: GroupWriter, now_ms: int) -> TrimReport:
-    """Deletes what may go, moves the free pages to the end of the file and cuts the file there."""
+    """Drops what retention allows, moves the free pages to the end of the file and truncates it there."""
     with database.file.translated():
         before = database.file.size()
     records = 0
@@ -28,7 +28,7 @@ def trim(database: Database, writer: GroupWriter, now_ms: int) -> TrimReport:
 
 
 def _drop_some(connection: sqlite3.Connection, now_ms: int) -> Dropped | None:
-    """Deletes a bounded number of records of the first stream that has some to spare; None: none has."""
+    """Drops a bounded number of records from the first stream that has any to drop; None: none has."""
     for topic in all_topics(connection):
         if topic.spec.retention_ms is None:
             continue
@@ -41,7 +41,7 @@ def _drop_some(connection: sqlite3.Connection, now_ms: int) -> Dropped | None:
 
 
 def _bound(connection: sqlite3.Connection, topic: Topic, stream: Stream) -> int:
-    """The offset that the topic's slowest group may still read. A group that never read the partition holds all of it."""
+    """The lowest offset that any of the topic's groups may still read. A group that never read the partition holds all of it."""
     row = connection.execute(
         "SELECT min(coalesce(mine.hold, mine.next_offset, 0)) FROM "
         "(SELECT DISTINCT group_name FROM offsets WHERE topic_id = ?1) AS groups LEFT JOIN offsets AS mine "

@@ -1,4 +1,4 @@
-"""Giving free pages back to the disk."""
+"""Returns free pages to the disk."""
 
 import sqlite3
 
@@ -9,11 +9,11 @@ from headrace.log.sqlite.group_writer import GroupWriter
 _PAGES_PER_TRANSACTION = 2_000
 _IDLE_WAL_BYTES = 4 << 20
 _READERS_MILLISECONDS = 500
-"""For how long the last step waits for readers; nobody writes meanwhile."""
+"""How long the last step waits for readers; nothing writes during that time."""
 
 
 def give_back(database: Database, writer: GroupWriter, *, dropped: bool) -> None:
-    """Moves free pages to the end of the file and cuts it there. What a reader still needs stays until the next time."""
+    """Moves free pages to the end of the file and truncates it there. Pages that a reader still needs stay until the next run."""
     if dropped or writer.outside_transaction(_free_pages) or database.file.wal_size() > _IDLE_WAL_BYTES:
         while writer.outside_transaction(_vacuum_some):
             pass
@@ -21,7 +21,7 @@ def give_back(database: Database, writer: GroupWriter, *, dropped: bool) -> None
 
 
 def empty_wal(connection: sqlite3.Connection, patience_ms: int) -> bool:
-    """Copies the write-ahead log into the file and cuts both. False: a reader still needed some of it when the patience was over."""
+    """Copies the write-ahead log into the file and truncates both. False: a reader still needed part of it when the time ran out."""
     connection.execute(f"PRAGMA busy_timeout={patience_ms}")
     try:
         busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
@@ -35,9 +35,9 @@ def _free_pages(connection: sqlite3.Connection) -> int:
 
 
 def _vacuum_some(connection: sqlite3.Connection) -> bool:
-    """Moves free pages to the end of the file; whether there are more."""
+    """Moves free pages to the end of the file; returns whether there are more."""
     before = _free_pages(connection)
     connection.executescript(
         f"PRAGMA incremental_vacuum({_PAGES_PER_TRANSACTION})"
-    )  # `execute` would free one page only
+    )  # `execute` would free only one page
     return before > _free_pages(connection) > 0

@@ -1,4 +1,4 @@
-"""The port on SQLite."""
+"""The SQLite implementation of the port."""
 
 import sqlite3
 import threading
@@ -35,7 +35,7 @@ _CAPABILITIES = LogCapabilities(shared_between_machines=False, partitions=True, 
 
 
 class SqliteTopicLog:
-    """One connection writes, one watches for commits, and as many read as there are threads that read at once."""
+    """One connection writes, one watches for commits, and one reads per concurrently reading thread."""
 
     def __init__(self, state: Path, clock: Clock) -> None:
         self._database = Database(state)
@@ -83,21 +83,23 @@ class SqliteTopicLog:
             if stream is not None:
                 try:
                     return queries.read_records(connection, stream, offset, max_records, max_bytes)
-                except sqlite3.OperationalError:  # its table went with the topic, or something is really wrong
+                except (
+                    sqlite3.OperationalError
+                ):  # either the topic and its table were deleted, or something is really wrong
                     del self._streams[topic, partition]
             stream = self._streams[topic, partition] = queries.get_stream(connection, topic, partition)[1].number
             return queries.read_records(connection, stream, offset, max_records, max_bytes)
 
     def find(self, topic: str, record_id: str) -> Record | None:
         with self._reading() as connection:
-            connection.execute("BEGIN")  # the index and the records of one moment
+            connection.execute("BEGIN")  # index and records from one snapshot
             try:
                 return queries.find_record(connection, topic, record_id)
             finally:
                 connection.execute("ROLLBACK")
 
     def external_table(self, topic: str) -> ExternalTable | None:
-        del topic  # only processes of this machine can read the file
+        del topic  # only processes on this machine can read the file
         return None
 
     def commit(self, commit: Commit) -> CommitResult:
@@ -147,7 +149,7 @@ class SqliteTopicLog:
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
-        """Lends a connection to this thread; SQLite's errors leave it as the port's."""
+        """Lends a connection to this thread and maps SQLite's errors to the port's."""
         with self._database.file.translated():
             connection = self._borrow()
             try:

@@ -1,4 +1,4 @@
-"""Creating, changing, emptying and deleting topics. Every function runs inside a transaction that its caller began and ends."""
+"""Creates, changes, empties and deletes topics. Every function runs inside a transaction that its caller begins and ends."""
 
 import sqlite3
 from dataclasses import replace
@@ -16,18 +16,18 @@ _KEYS = """CREATE TABLE keys_{stream}(
 
 
 def stands(connection: sqlite3.Connection, spec: TopicSpec) -> bool:
-    """Whether the topic is kept as `spec` says already. Needs no transaction."""
+    """Whether the topic already matches `spec`. Needs no transaction."""
     topic = find_topic(connection, spec.name)
     return topic is not None and topic.spec == spec
 
 
 def ensure(connection: sqlite3.Connection, spec: TopicSpec) -> None:
-    """Creates the topic, or changes it. InvalidDeclarationError: fewer partitions than it has."""
+    """Creates or changes the topic. InvalidDeclarationError: fewer partitions than it has."""
     topic = find_topic(connection, spec.name) or _create(connection, spec.name)
     if spec.partitions < max(1, topic.spec.partitions):
         raise InvalidDeclarationError(
             f"the topic {spec.name!r} cannot have {spec.partitions} partitions",
-            next_step=f"declare {max(1, topic.spec.partitions)} or more: partitions with records are never taken away",
+            next_step=f"declare {max(1, topic.spec.partitions)} or more: partitions cannot be removed",
         )
     for partition in range(topic.spec.partitions, spec.partitions):
         _add_stream(connection, topic, partition)
@@ -41,13 +41,13 @@ def ensure(connection: sqlite3.Connection, spec: TopicSpec) -> None:
 
 
 def ensure_exists(connection: sqlite3.Connection, name: str) -> None:
-    """Creates the topic where it is missing."""
+    """Creates the topic if it does not exist."""
     if find_topic(connection, name) is None:
         ensure(connection, TopicSpec(name))
 
 
 def truncate(connection: sqlite3.Connection, name: str) -> None:
-    """Every record goes, with its id; offsets go on where they are."""
+    """Removes every record and its id; offsets keep counting."""
     topic = get_topic(connection, name)
     for stream in streams_of(connection, topic):
         connection.execute(f"DELETE FROM records_{stream.number}")
@@ -62,7 +62,7 @@ def truncate(connection: sqlite3.Connection, name: str) -> None:
 
 
 def delete(connection: sqlite3.Connection, name: str) -> DeletedTopic:
-    """Everything of the topic goes."""
+    """Removes everything about the topic."""
     topic = find_topic(connection, name)
     if topic is None:
         return NOTHING_DELETED
@@ -95,7 +95,7 @@ def _add_stream(connection: sqlite3.Connection, topic: Topic, partition: int) ->
 
 
 def _change_ids(connection: sqlite3.Connection, topic: Topic, wanted: Topic) -> None:
-    """An id that stands there several times is known by its newest record."""
+    """If an id occurs several times, its newest record is indexed."""
     if topic.indexed and not wanted.indexed:
         connection.execute(f"DROP TABLE ids_{topic.number}")
     if topic.indexed or not wanted.indexed:
@@ -110,7 +110,7 @@ def _change_ids(connection: sqlite3.Connection, topic: Topic, wanted: Topic) -> 
 
 
 def _change_keys(connection: sqlite3.Connection, topic: Topic, wanted: Topic) -> None:
-    """A compacted topic knows where the records of each key lie."""
+    """A compacted topic indexes where each key's records are."""
     if topic.spec.compacted == wanted.spec.compacted:
         return
     for stream in streams_of(connection, topic):

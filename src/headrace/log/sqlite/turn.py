@@ -1,8 +1,8 @@
-"""One writer at a time, over all processes, in fair order.
+"""One writer at a time across all processes, in fair order.
 
-SQLite has a lock of its own, but a process that waits for it sleeps and asks again, so that a busy writer can starve the others.
-Here a waiting process sleeps in the kernel until it is woken, and a busy writer queues behind it. Writes, checkpoints and the
-closing of the file all take their turn, so no two connections ever write or checkpoint at the same time.
+SQLite has its own lock, but a process waiting for it sleeps and polls, so a busy writer can starve the others.
+Here a waiting process sleeps in the kernel until it is woken, and a busy writer queues behind it. Writes, checkpoints and
+closing the file all take turns, so no two connections ever write or checkpoint at the same time.
 """
 
 import fcntl
@@ -15,10 +15,10 @@ from headrace.foundation.sqlite import make_directory_private
 
 
 class WriteTurn:
-    """A context that one thread of one process holds at a time. Not for several threads at once: they share its descriptors.
+    """A lock that one thread of one process holds at a time. Do not share it between threads: they would share its descriptors.
 
-    Two locks: a writer waits for the place at the head of the queue, then for the turn, then gives the place up. A writer that has
-    just ended its turn finds the place taken by one that waited. The kernel drops both locks with the process.
+    Two locks: a writer waits for the head of the queue, then for the turn, then releases the head. A writer that has
+    just finished finds the head taken by one that was waiting. The kernel releases both locks when the process ends.
     """
 
     def __init__(self, state: Path) -> None:

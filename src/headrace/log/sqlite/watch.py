@@ -1,4 +1,4 @@
-"""Noticing that anybody, in any process, has committed."""
+"""Notices commits by any process."""
 
 import threading
 
@@ -11,7 +11,7 @@ _LONGEST_PAUSE_SECONDS = 0.005
 
 
 class CommitWatch:
-    """Asks SQLite's `data_version`, which changes for a connection whenever another one has committed, every few milliseconds."""
+    """Polls SQLite's `data_version` every few milliseconds; a connection sees it change whenever another connection has committed."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -21,12 +21,12 @@ class CommitWatch:
         self._commits_seen = 0
         self._closed = False
         with database.file.translated():
-            # It never writes, so that this process's own commits show too.
+            # It never writes, so that it also notices this process's own commits.
             self._connection = database.connect()
             self._version = self._data_version()
 
     def wait(self, timeout_seconds: float) -> bool:
-        """True once anyone has committed since this thread's last call; its first call counts from the opening of the log."""
+        """True once any process has committed since this thread's last call; the first call counts from the opening of the log."""
         deadline = self._clock.monotonic() + timeout_seconds
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -46,7 +46,7 @@ class CommitWatch:
             self._connection.close()
 
     def _count(self) -> int:
-        """A number that differs whenever there was a commit in between."""
+        """A number that changes with every commit."""
         with self._lock, self._database.file.translated():
             if self._closed:
                 raise FinalError("the log is closed", where=str(self._database.path))

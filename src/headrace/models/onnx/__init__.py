@@ -1,6 +1,6 @@
-"""Embedding models as ONNX graphs: exported once, their precision chosen by measuring, run by ONNX Runtime or OpenVINO.
+"""Embedding models as ONNX graphs: exported once, their precision chosen by measurement, run by ONNX Runtime or OpenVINO.
 
-May import models' own files, foundation, onnxruntime, openvino and onnx. Never torch: the export is a process of its own.
+May import models' own files, foundation, onnxruntime, openvino and onnx. Never torch: the export runs in its own process.
 """
 
 from headrace.models.onnx.prepare import Prepared, prepare, read_prepared

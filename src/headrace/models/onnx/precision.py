@@ -1,4 +1,4 @@
-"""Chooses a precision by measuring: the fastest whose ranking of golden questions hardly changes and whose vectors stand alone."""
+"""Chooses a precision by measurement: the fastest with nearly unchanged ranking of golden questions and batch-independent vectors."""
 
 import logging
 import math
@@ -17,18 +17,18 @@ from headrace.models.onnx.prepare import GRAPH, Figures, Precision, Prepared
 from headrace.models.onnx.session import OnnxEmbedder, open_graph
 
 MAX_LOSS = 0.005
-"""By which nDCG@10 may fall."""
+"""How far nDCG@10 may drop."""
 MAX_DEPENDENCE = 1e-3
-"""1 − cosine between a text's vector alone and among neighbours: rounding moves it by less, a scale shared by the batch by more."""
+"""1 − cosine between a text's vector alone and in a batch: rounding changes it by less, a scale shared by the batch by more."""
 MIN_GAIN = 1.1
-"""A coarser precision must be this much faster than the finest to be worth anything."""
+"""A coarser precision must be this much faster than the finest to be worthwhile."""
 INT8_GRAPH = "model.int8.onnx"
 _DEPTH = 10
 _ROUNDS = 3
 
 
 class GoldenQuestion(msgspec.Struct, frozen=True):
-    """A question with the documents that answer it."""
+    """A question with its relevant documents."""
 
     text: str
     relevant: dict[str, float]
@@ -42,21 +42,21 @@ class Golden(msgspec.Struct, frozen=True):
 
 
 def read_golden(path: Path | None) -> Golden:
-    """Headrace's own set, or a file of the same JSON. CorruptDataError."""
+    """Headrace's own set, or a file in the same format. CorruptDataError."""
     data = path.read_bytes() if path else files(__package__ or "").joinpath("golden.json").read_bytes()
     try:
         golden = msgspec.json.decode(data, type=Golden)
     except msgspec.MsgspecError as error:
-        raise CorruptDataError(f"it does not parse: {error}", where=str(path or "golden.json")) from error
+        raise CorruptDataError(f"the file does not parse: {error}", where=str(path or "golden.json")) from error
     if not golden.documents or not golden.questions:
-        raise CorruptDataError("it holds no documents or no questions", where=str(path or "golden.json"))
+        raise CorruptDataError("the file has no documents or no questions", where=str(path or "golden.json"))
     return golden
 
 
 def choose(
     checkpoint: EmbeddingCheckpoint, folder: Path, threads: int, golden: Path | None, progress: Callable[[str], None]
 ) -> Prepared:
-    """Measures every precision that this processor has and takes the fastest that passes."""
+    """Measures every precision that this processor supports and picks the fastest that passes."""
     questions = read_golden(golden)
     graphs: dict[str, str] = {"fp32": GRAPH}
     if _has_bfloat16():
@@ -82,13 +82,13 @@ def _precision(name: str) -> Precision:
 
 
 def objection(one: Figures, finest: Figures) -> str:
-    """Why a precision is not to be taken; '': nothing speaks against it."""
+    """Why a precision is ruled out; '': nothing rules it out."""
     if one.ndcg < finest.ndcg - MAX_LOSS:
-        return f"nDCG@10 falls by {finest.ndcg - one.ndcg:.4f}"
+        return f"nDCG@10 drops by {finest.ndcg - one.ndcg:.4f}"
     if one.batch_dependence > MAX_DEPENDENCE:
         return f"a text's vector depends on its batch, by {one.batch_dependence:.4f}"
     if one.texts_per_second < MIN_GAIN * finest.texts_per_second:
-        return f"it is only {one.texts_per_second / finest.texts_per_second:.2f} times as fast"
+        return f"its speed is only {one.texts_per_second / finest.texts_per_second:.2f}×"
     return ""
 
 
@@ -116,7 +116,7 @@ def measure(checkpoint: EmbeddingCheckpoint, graph: Path, precision: str, thread
 
 
 def batch_dependence(embedder: OnnxEmbedder, texts: list[str]) -> float:
-    """The most that a vector moves between being computed alone and among others: 1 − cosine."""
+    """The largest change of a vector between computing it alone and in a batch: 1 − cosine."""
     embedder.forget()
     together = embedder.embed(texts)
     worst = 0.0
@@ -135,7 +135,7 @@ def _ndcg(ranked: list[str], relevant: Mapping[str, float]) -> float:
 
 
 def _has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; emulated, it would be slower than float32."""
+    """Whether the processor multiplies bfloat16 natively; emulated, it would be slower than float32."""
     import openvino
 
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -143,12 +143,12 @@ def _has_bfloat16() -> bool:
 
 
 def quantise(graph: Path, target: Path) -> bool:
-    """Eight-bit weights in blocks, with activations scaled row by row: a text's vector depends on no other. False: not possible here."""
+    """Eight-bit weights in blocks, with activations scaled per row: a text's vector depends on no other. False: not possible here."""
     import onnx
     from onnxruntime.quantization import matmul_nbits_quantizer
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
-    logging.getLogger(matmul_nbits_quantizer.__name__).setLevel(logging.ERROR)  # it tells of every node
+    logging.getLogger(matmul_nbits_quantizer.__name__).setLevel(logging.ERROR)  # it logs every node
     settings = DefaultWeightOnlyQuantConfig(block_size=128, is_symmetric=True, accuracy_level=4, bits=8)
     quantizer: Any = MatMulNBitsQuantizer(onnx.load(str(graph)), algo_config=settings)
     quantizer.process()

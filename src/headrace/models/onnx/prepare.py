@@ -1,4 +1,4 @@
-"""Exports a checkpoint once and chooses its precision; the folder it leaves says everything that opening it needs."""
+"""Exports a checkpoint once and chooses its precision; the resulting folder contains everything needed to open it."""
 
 import fcntl
 import hashlib
@@ -24,13 +24,13 @@ FORMAT = 1
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What was measured of one precision."""
+    """One precision's measurements."""
 
     ndcg: float
     """nDCG@10 on the golden set."""
     texts_per_second: float
     batch_dependence: float
-    """The most that a text's vector moved with its neighbours: 1 − cosine."""
+    """The largest change of a text's vector with its batch: 1 − cosine."""
     rejected: str = ""
     """Why it was not chosen; '': it was, or was not needed."""
 
@@ -54,23 +54,23 @@ class Prepared(msgspec.Struct, frozen=True):
         return self.fingerprint_of(self.precision)
 
     def fingerprint_of(self, precision: Precision) -> str:
-        """Equal vectors, equal fingerprint."""
+        """Equal vectors have equal fingerprints."""
         return f"{self.digest}-{precision}"
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """NotFoundError where there is none, CorruptDataError where it is not whole."""
+    """NotFoundError if it does not exist, CorruptDataError if it is incomplete."""
     path = folder / NOTE
     if not path.is_file():
         raise NotFoundError(
-            f"{folder} holds no exported model",
-            next_step="Restart `headrace up`: the embedding model's process exports it again.",
+            f"{folder} has no exported model",
+            next_step="Restart `headrace up`: the embedding model's process then exports it again.",
         )
     try:
         values = msgspec.json.decode(path.read_bytes())
         return msgspec.convert({**values, "folder": str(folder)}, Prepared, dec_hook=_decode)
     except (msgspec.MsgspecError, TypeError) as error:
-        raise CorruptDataError(f"it does not parse: {error}", where=str(path)) from error
+        raise CorruptDataError(f"the file does not parse: {error}", where=str(path)) from error
 
 
 def prepare(
@@ -81,10 +81,10 @@ def prepare(
     golden: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Prepared:
-    """The exported model of a checkpoint: made by the first who asks for it with these questions, found by all others.
+    """A checkpoint's exported model: created on first request with these questions, then reused.
 
-    `store`: the folder of all exported models; `golden`: questions with graded answers, else Headrace's own. NotFoundError,
-    CorruptDataError; FinalError where the export fails.
+    `store`: the folder of all exported models; `golden`: questions with graded answers, default Headrace's own. NotFoundError,
+    CorruptDataError; FinalError if the export fails.
     """
     checkpoint = read_checkpoint(folder)
     name = _name(checkpoint, golden)
@@ -109,12 +109,12 @@ def prepare(
 
 
 def _name(checkpoint: EmbeddingCheckpoint, golden: Path | None) -> str:
-    """Other questions may choose another precision, so they are part of the name. NotFoundError: there is no such file."""
+    """Other questions may choose another precision, so they are part of the name. NotFoundError: the file does not exist."""
     if golden is None:
         return checkpoint.digest
     if not golden.is_file():
         raise NotFoundError(
-            f"there is no file {golden}", next_step="Put the golden queries there, or leave goldenQueries out."
+            f"the file {golden} does not exist", next_step="Put the golden queries there or remove goldenQueries."
         )
     return f"{checkpoint.digest}-{hashlib.sha256(golden.read_bytes()).hexdigest()[:12]}"
 
@@ -132,10 +132,10 @@ def _export(checkpoint: EmbeddingCheckpoint, target: Path) -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode or not target.is_file():
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise FinalError(
             f"{checkpoint.folder} could not be exported to ONNX: {last}",
-            next_step="use an encoder whose architecture transformers can load without its own code",
+            next_step="use an encoder whose architecture transformers supports natively",
         )
 
 
@@ -151,7 +151,7 @@ def _decode(kind: type, value: object) -> object:
 
 @contextmanager
 def _alone(path: Path) -> Generator[None]:
-    """Several replicas start at once, and one of them exports."""
+    """Several replicas start at once, and only one of them exports."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

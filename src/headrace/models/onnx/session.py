@@ -1,4 +1,4 @@
-"""Runs an exported embedding model: texts sorted by length, batches bounded by their padded tokens, vectors remembered."""
+"""Runs an exported embedding model: texts sorted by length, batches bounded by their padded tokens, vectors cached."""
 
 import threading
 from collections import OrderedDict
@@ -16,11 +16,11 @@ from headrace.models.embedding_checkpoint import EmbeddingCheckpoint
 from headrace.models.onnx.prepare import Precision, read_prepared
 
 PADDED_TOKENS = 512
-"""Of one batch: what it computes stays in a core's cache; 4,096 took fp32 a third longer, 256 took bf16 a tenth longer."""
+"""Per batch, so that its activations fit in a core's cache; 4,096 made fp32 a third slower, 256 made bf16 a tenth slower."""
 REMEMBERED = 10_000
-"""Vectors of texts that were embedded last."""
+"""Cached vectors of the most recent texts."""
 MAX_CHARACTERS_PER_TOKEN = 64
-"""A text is cut there before it is tokenized: no model reads a megabyte."""
+"""A text is truncated here before it is tokenized: no model reads a megabyte."""
 
 Tokens = NDArray[np.int64]
 
@@ -34,7 +34,7 @@ class Runner(Protocol):
 
 
 def open_runner(graph: Path, precision: Precision, threads: int) -> Runner:
-    """fp32 and int8 run in ONNX Runtime, bf16 in OpenVINO, which computes in the processor's own bfloat16."""
+    """fp32 and int8 run in ONNX Runtime, bf16 in OpenVINO, which uses the processor's native bfloat16."""
     return _openvino(graph, threads) if precision == "bf16" else _onnxruntime(graph, threads)
 
 
@@ -111,10 +111,10 @@ class OnnxEmbedder:
         return [len(one.ids) for one in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
     def close(self) -> None:
-        """Holds memory alone."""
+        """Does nothing: it holds only memory."""
 
     def forget(self) -> None:
-        """Drops the remembered vectors."""
+        """Drops the cached vectors."""
         with self._lock:
             self._known.clear()
 
@@ -136,7 +136,7 @@ class OnnxEmbedder:
         return computed
 
     def _shortened(self, ids: list[int]) -> list[int]:
-        """Its last token, which ends a text, stays."""
+        """Keeps its last token, which ends a text."""
         return ids if len(ids) <= self._max_tokens else [*ids[: self._max_tokens - 1], ids[-1]]
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tokens, Tokens]:
@@ -157,7 +157,7 @@ class OnnxEmbedder:
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Places of texts of about equal length, longest last, each batch of at most `PADDED_TOKENS`."""
+    """Indices of texts of similar length, longest last, each batch of at most `PADDED_TOKENS`."""
     batches: list[list[int]] = []
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
@@ -171,7 +171,7 @@ def _batches(lengths: Sequence[int]) -> list[list[int]]:
 def open_graph(
     checkpoint: EmbeddingCheckpoint, graph: Path, precision: Precision, threads: int, fingerprint: str = ""
 ) -> OnnxEmbedder:
-    """One graph with the tokenizer beside it."""
+    """One graph with its tokenizer."""
     tokenizer = Tokenizer.from_file(str(graph.parent / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -182,7 +182,7 @@ def open_graph(
 
 
 def open_embedder(folder: Path, *, threads: int = 1, precision: Precision | None = None) -> OnnxEmbedder:
-    """The model in a prepared folder, at the precision that was chosen for it unless another is named. CorruptDataError, NotFoundError."""
+    """The model in a prepared folder, at the chosen precision unless another is named. CorruptDataError, NotFoundError."""
     prepared = read_prepared(folder)
     chosen = precision or prepared.precision
     checkpoint = EmbeddingCheckpoint(folder, "mean", True, prepared.max_tokens, prepared.dimension, prepared.digest)

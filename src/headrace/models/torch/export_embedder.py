@@ -1,7 +1,7 @@
 """Exports an embedding checkpoint to ONNX: `python -m headrace.models.torch.export_embedder FOLDER FILE.onnx`.
 
 Inputs: input_ids, attention_mask [texts, tokens], int64. Output: vectors [texts, dimension], float32, of length 1. Weights are read from
-safetensors alone and no code of the checkpoint is run.
+safetensors only, and the checkpoint's own code is never run.
 """
 
 import sys
@@ -18,7 +18,7 @@ OPSET = 18
 
 
 class PooledModel(torch.nn.Module):
-    """A transformer with one vector per text behind it."""
+    """A transformer that gives one vector per text."""
 
     def __init__(self, model: torch.nn.Module, pooling: Pooling) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def export(checkpoint: EmbeddingCheckpoint, target: Path) -> None:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter(
             "ignore"
-        )  # the tracer warns of every shape it looks at; the result is compared with the model's own
+        )  # the tracer warns about every shape it inspects; the result is compared with the model's own
         torch.onnx.export(
             pooled, (ids, torch.ones_like(ids)), str(target), input_names=["input_ids", "attention_mask"],
             output_names=["vectors"], dynamic_axes=axes, opset_version=OPSET, dynamo=False,
@@ -65,7 +65,7 @@ def export(checkpoint: EmbeddingCheckpoint, target: Path) -> None:
 
 
 def main() -> int:
-    """Exit code 0 once the file is whole."""
+    """Exit code 0 once the file is complete."""
     folder, target = map(Path, sys.argv[1:3])
     export(read_checkpoint(folder), target)
     return 0

@@ -1,9 +1,9 @@
-"""How many threads a matrix product may use: chosen by what was faster lately.
+"""How many threads a matrix product may use: whichever was faster recently.
 
-BLAS threads wait for each other at every product. Alone on the machine a second one pays from a few rows on; with a
-trainer on the same cores each wait costs a time slice, and a step takes ten times as long as on one thread. Which of the
-two holds changes while the process runs, so it is measured: every work is timed, and what was slower is tried again
-from time to time, the more rarely the slower it was.
+BLAS threads synchronise at every product. On an idle machine a second one pays off from a few rows on; with a
+trainer on the same cores each wait costs a time slice, and a step takes ten times as long as on one thread. Which case
+applies changes while the process runs, so it is measured: every task is timed, and the slower choice is retried
+from time to time, the less often the slower it was.
 """
 
 from collections.abc import Generator
@@ -16,9 +16,9 @@ from threadpoolctl import ThreadpoolController
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 
 MANY_ROWS = 8
-"""Below, one thread is always as fast: the work is reading the weights once."""
+"""Below this, one thread is always as fast: the work is reading the weights once."""
 _FIRST_RETRY, _LAST_RETRY = 16, 4096
-"""Works until the slower choice is tried again."""
+"""Tasks until the slower choice is retried."""
 _SMOOTHING = 0.3
 
 
@@ -35,7 +35,7 @@ class ThreadChoice:
         self._retry_after = _FIRST_RETRY
 
     def pick(self, rows: int) -> int:
-        """Threads for the next work."""
+        """Threads for the next task."""
         if rows < MANY_ROWS or self._many == 1:
             return 1
         self._works += 1
@@ -52,16 +52,16 @@ class ThreadChoice:
         return slower
 
     def learn(self, rows: int, threads: int, seconds: float) -> None:
-        """Takes in how long a work took."""
+        """Records how long a task took."""
         if rows < MANY_ROWS:
             return
         sample = seconds / rows
-        before = min(self._seconds.get(threads, sample), sample)  # a better time shows that an older one is out of date
+        before = min(self._seconds.get(threads, sample), sample)  # a better time shows that an older one is outdated
         self._seconds[threads] = before + _SMOOTHING * (sample - before)
 
     @contextmanager
     def work(self, rows: int) -> Generator[None]:
-        """Holds BLAS to the threads picked for `rows` rows of work, times it, and gives the threads back."""
+        """Limits BLAS to the threads picked for `rows` rows, times the work, and restores the limit."""
         threads = self.pick(rows)
         libraries = _libraries() if threads < self._many else []
         for library in libraries:
@@ -77,11 +77,11 @@ class ThreadChoice:
 
 @cache
 def process_choice() -> ThreadChoice:
-    """The process's own: BLAS has one setting for all its callers."""
+    """The process-wide instance: BLAS has one setting for all its callers."""
     return ThreadChoice(max((library.num_threads for library in _libraries()), default=1))
 
 
 @cache
 def _libraries() -> list[Any]:
-    """The BLAS libraries that this process has loaded."""
+    """The BLAS libraries loaded in this process."""
     return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]

@@ -1,4 +1,4 @@
-"""The forward pass: a Llama-shaped decoder over rows that each stand at their own position (Touvron et al. 2023)."""
+"""The forward pass: a Llama-shaped decoder over rows at individual positions (Touvron et al. 2023)."""
 
 from collections.abc import Callable
 

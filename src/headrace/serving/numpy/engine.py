@@ -1,4 +1,4 @@
-"""The numpy engine behind the room's port."""
+"""The NumPy implementation of the room's port."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Keys and values of the sequences in a batch, one slot each, slots packed from 0; grows as sequences do."""
+"""Keys and values of a batch's sequences, one slot each, packed from 0; grows with the sequences."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +12,19 @@ _NEVER = np.float32(-1e30)
 
 
 class KeyValueCache:
-    """[layers, slots, kv_heads, positions, head_dim], twice. Positions behind a sequence's end hold finite leftovers."""
+    """[layers, slots, kv_heads, positions, head_dim], twice. Positions after a sequence's end hold finite leftovers."""
 
     def __init__(self, shape: DecoderShape) -> None:
         self._shape = shape
         self.clear()
 
     def clear(self) -> None:
-        """Gives the memory back; no slot may be in use."""
+        """Frees the memory; no slot may be in use."""
         self._keys = self._empty(0, 0)
         self._values = self._empty(0, 0)
 
     def reserve(self, slots: int, positions: int) -> None:
-        """Makes room, doubling so that growth is rare; what the slots hold stays."""
+        """Grows by doubling, so that growth is rare; keeps the slots' contents."""
         has_slots, has_positions = self._keys.shape[1], self._keys.shape[3]
         if slots <= has_slots and positions <= has_positions:
             return
@@ -72,7 +72,7 @@ class KeyValueCache:
 
 
 def hiding(positions: NDArray[np.intp]) -> Array:
-    """[rows, longest]: 0 up to each row's position, far below 0 behind it."""
+    """[rows, longest]: 0 up to each row's position, strongly negative after it."""
     return np.where(np.arange(positions.max() + 1) <= positions[:, None], np.float32(0), _NEVER)
 
 

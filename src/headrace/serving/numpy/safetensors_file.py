@@ -22,9 +22,9 @@ class _Entry(msgspec.Struct):
 
 
 def read_tensors(checkpoint: Path) -> dict[str, NDArray[np.float32]]:
-    """All floating-point tensors of `model.safetensors` or of the shards that its index names.
+    """All floating-point tensors in `model.safetensors`, or in the shards listed in its index.
 
-    CorruptDataError where a file is cut off or a shape does not fit its bytes; NotFoundError without weights.
+    CorruptDataError if a file is truncated or a shape does not fit its bytes; NotFoundError without weights.
     """
     return {name: tensor for file in _files(checkpoint) for name, tensor in _read(file)}
 
@@ -50,7 +50,7 @@ def _read(file: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
         raise CorruptDataError("the weights are missing or empty", where=str(file)) from error
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > len(data) - 8:
-        _corrupt(file, "its header is cut off")
+        _corrupt(file, "the header is cut off")
     try:
         header = msgspec.json.decode(data[8 : 8 + length], type=dict[str, dict[str, object]])
         entries = {name: msgspec.convert(entry, _Entry) for name, entry in header.items() if name != "__metadata__"}
@@ -63,7 +63,7 @@ def _read(file: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 def _tensor(file: Path, name: str, entry: _Entry, body: NDArray[np.uint8]) -> NDArray[np.float32]:
     if entry.dtype not in _TYPES:
-        _corrupt(file, f"{name} is of type {entry.dtype}, which is not read; {', '.join(_TYPES)} are")
+        _corrupt(file, f"{name} has the unsupported type {entry.dtype}; supported: {', '.join(_TYPES)}")
     kind = np.dtype(_TYPES[entry.dtype])
     start, end = entry.data_offsets
     if not 0 <= start <= end <= len(body) or end - start != kind.itemsize * int(np.prod(entry.shape)):
@@ -75,4 +75,4 @@ def _tensor(file: Path, name: str, entry: _Entry, body: NDArray[np.uint8]) -> ND
 
 
 def _corrupt(file: Path, what: str) -> NoReturn:
-    raise CorruptDataError(what, where=str(file), next_step="Take the version before it, or write this one again.")
+    raise CorruptDataError(what, where=str(file), next_step="Use the previous version, or write this one again.")

@@ -1,4 +1,4 @@
-"""Sequences that advance together: prompts are read in pieces, answers one token per step and row."""
+"""Sequences that advance together: prompts are read in chunks, answers one token per step and row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from headrace.serving.numpy.key_value_cache import KeyValueCache, hiding
 from headrace.serving.numpy.weights import Array, DecoderWeights
 
 PROMPT_TOKENS_PER_STEP = 256
-"""Bounds how long a long prompt holds up the answers that are being written."""
+"""Bounds how long a long prompt delays running answers."""
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class _Row:
 
 
 class NumpySequenceBatch:
-    """Rows that write take slots 0 … n − 1; at most one prompt is half read, in slot n; the others wait without a slot."""
+    """Generating rows use slots 0 … n − 1; at most one prompt is partly read, in slot n; the others wait without a slot."""
 
     def __init__(self, weights: DecoderWeights) -> None:
         self._weights = weights
@@ -36,7 +36,9 @@ class NumpySequenceBatch:
 
     def join(self, prompt_ids: Sequence[int]) -> int:
         if not 1 <= len(prompt_ids) <= self._weights.shape.max_positions:
-            raise ValueError(f"a prompt has 1 to {self._weights.shape.max_positions} tokens, not {len(prompt_ids)}")
+            raise ValueError(
+                f"a prompt must have 1 to {self._weights.shape.max_positions} tokens, not {len(prompt_ids)}"
+            )
         self._next += 1
         self._waiting.append(_Row(self._next, prompt_ids))
         return self._next
@@ -79,7 +81,7 @@ class NumpySequenceBatch:
         return values
 
     def _read(self) -> tuple[tuple[int, ...], Array]:
-        """Reads up to PROMPT_TOKENS_PER_STEP prompt tokens; the sequences whose prompt ended, and their logits."""
+        """Reads up to PROMPT_TOKENS_PER_STEP prompt tokens; returns the sequences whose prompt is complete, and their logits."""
         pieces = self._take_pieces()
         if not pieces:
             return (), np.empty((0, self._weights.shape.vocabulary), np.float32)
@@ -111,7 +113,7 @@ class NumpySequenceBatch:
         return tuple(row.sequence for row in done), logits(self._weights, hidden[ends[whole]])
 
     def _take_pieces(self) -> list[tuple[_Row, int]]:
-        """The half-read prompt first, then whole ones in order; only the last may stay half read."""
+        """The partly read prompt first, then whole ones in order; only the last may remain partly read."""
         pieces: list[tuple[_Row, int]] = []
         room = PROMPT_TOKENS_PER_STEP
         while room > 0 and (self._reading is not None or self._waiting):

@@ -1,4 +1,4 @@
-"""Which checkpoints the numpy engine runs, and their dimensions and rotary angles."""
+"""Which checkpoints the NumPy engine runs, with their dimensions and rotary angles."""
 
 import math
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class DecoderShape:
     max_positions: int
     norm_eps: float
     tied: bool
-    """The output matrix is the embedding."""
+    """Whether the output matrix is the embedding."""
 
     @property
     def group(self) -> int:
@@ -38,7 +38,7 @@ class DecoderShape:
 
 
 def refusal(config: CheckpointConfig) -> str | None:
-    """Why this engine cannot run the checkpoint exactly; None where it can."""
+    """Why this engine cannot run the checkpoint exactly; None if it can."""
     values = config.values
     if config.model_type not in MODEL_TYPES:
         return f"model_type {config.model_type!r} is not one of {', '.join(sorted(MODEL_TYPES))}"
@@ -47,15 +47,15 @@ def refusal(config: CheckpointConfig) -> str | None:
     if values.get("hidden_act", "silu") != "silu":
         return f"hidden_act is {values['hidden_act']!r}, not 'silu'"
     if _slides(config):
-        return "its attention slides over a window"
+        return "it uses sliding-window attention"
     rope = _rope(values)
     if rope.get("rope_type", "default") not in _ROPE_TYPES or rope.get("partial_rotary_factor", 1.0) != 1.0:
-        return f"its rotary embedding is {rope}; {', '.join(_ROPE_TYPES)} over whole heads are run here"
+        return f"its rotary embedding is {rope}; supported: {', '.join(_ROPE_TYPES)} over whole heads"
     return None
 
 
 def read_shape(config: CheckpointConfig) -> DecoderShape:
-    """CorruptDataError where a dimension is missing."""
+    """CorruptDataError if a dimension is missing."""
     values = config.values
     try:
         heads = _whole(values["num_attention_heads"])
@@ -79,7 +79,7 @@ def read_shape(config: CheckpointConfig) -> DecoderShape:
 def rotary_tables(config: CheckpointConfig, shape: DecoderShape) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cosine and signed sine, [max_positions, head_dim]: x·cos + swap_halves(x)·sin rotates (Su et al. 2021, eq. 34).
 
-    Angles are products in fp32, as the models were trained with.
+    Angles are fp32 products, as in training.
     """
     frequencies = _frequencies(_rope(config.values), shape.head_dim)
     angles = np.outer(np.arange(shape.max_positions, dtype=np.float32), frequencies)
@@ -100,7 +100,7 @@ def _frequencies(rope: Mapping[str, object], head_dim: int) -> NDArray[np.float3
 
 
 def _llama3(plain: NDArray[np.float32], rope: Mapping[str, object]) -> NDArray[np.float32]:
-    """Long wavelengths are stretched by `factor`, short ones kept, those between blended (Llama 3.1's context extension)."""
+    """Stretches long wavelengths by `factor`, keeps short ones, blends those between (Llama 3.1's context extension)."""
     factor = _number(rope, "factor", 8.0)
     low, high = _number(rope, "low_freq_factor", 1.0), _number(rope, "high_freq_factor", 4.0)
     turns = _number(rope, "original_max_position_embeddings", 8192) * plain / np.float32(2 * math.pi)
@@ -109,7 +109,7 @@ def _llama3(plain: NDArray[np.float32], rope: Mapping[str, object]) -> NDArray[n
 
 
 def _rope(values: Mapping[str, object]) -> Mapping[str, object]:
-    """The rotary settings, wherever this version of the format puts them."""
+    """The rotary settings, wherever this version of the format stores them."""
     rope = cast("dict[str, object]", values.get("rope_parameters") or values.get("rope_scaling") or {})
     kind = rope.get("rope_type", rope.get("type", "default"))
     theta = rope.get("rope_theta", values.get("rope_theta", 10_000.0))
@@ -131,5 +131,5 @@ def _number(values: Mapping[str, object], name: str, default: float) -> float:
 
 def _whole(value: object) -> int:
     if not isinstance(value, int) or value <= 0:
-        raise TypeError(f"{value!r} is no dimension")
+        raise TypeError(f"{value!r} is not a dimension")
     return value

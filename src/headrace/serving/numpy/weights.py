@@ -1,4 +1,4 @@
-"""A decoder's matrices, laid out for small batches: input-major, projections that read the same input side by side."""
+"""A decoder's matrices, laid out for small batches: input-major, with projections of the same input side by side."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One block. The norms' gains are folded into the matrices behind them, 1/√head_dim into the queries."""
+    """One block. The norms' gains are folded into the matrices after them, 1/√head_dim into the queries."""
 
     qkv: Array
     """[hidden, (heads + 2·kv_heads)·head_dim]"""
@@ -46,13 +46,13 @@ class DecoderWeights:
     layers: tuple[LayerWeights, ...]
     norm_gain: Array
     head: Array
-    """[vocabulary, hidden]; the embedding itself where tied"""
+    """[vocabulary, hidden]; the embedding itself if tied"""
     cos: Array
     sin: Array
 
 
 def load_weights(path: Path, config: CheckpointConfig) -> DecoderWeights:
-    """CorruptDataError where a tensor is missing or of another shape than config.json says."""
+    """CorruptDataError if a tensor is missing or its shape differs from config.json."""
     shape = read_shape(config)
     source = _Source(path, read_tensors(path))
     matrix = (shape.vocabulary, shape.hidden)
@@ -79,7 +79,7 @@ class _Source:
     def take(self, name: str, shape: tuple[int, ...]) -> Array:
         tensor = self.maybe(name, shape)
         if tensor is None:
-            raise CorruptDataError(f"the weights hold no {name}", where=str(self._path))
+            raise CorruptDataError(f"the weights have no {name}", where=str(self._path))
         return tensor
 
     def maybe(self, name: str, shape: tuple[int, ...]) -> Array | None:
@@ -126,7 +126,7 @@ def _side_by_side(source: _Source, prefix: str, parts: tuple[tuple[str, int], ..
 
 
 def _biases(source: _Source, prefix: str, parts: tuple[tuple[str, int], ...]) -> Array | None:
-    """One vector, zeros for the parts that have none; None where no part has one."""
+    """One vector, with zeros for parts that have none; None if no part has one."""
     found = [(source.maybe(f"{prefix}{name}.bias", (rows,)), rows) for name, rows in parts]
     if all(bias is None for bias, _ in found):
         return None

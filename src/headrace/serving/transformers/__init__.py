@@ -1,4 +1,4 @@
-"""The engine for every causal checkpoint that transformers knows: the fallback where no lighter one runs it.
+"""The engine for every causal checkpoint that transformers supports: the fallback if no lighter engine runs it.
 
-The only place of this room that may import torch and transformers; loaded in a replica's process alone.
+The only part of this room that may import torch and transformers; loaded only in a replica's process.
 """

@@ -1,4 +1,4 @@
-"""The transformers engine behind the room's port."""
+"""The transformers implementation of the room's port."""
 
 import inspect
 from pathlib import Path
@@ -39,7 +39,7 @@ class TransformersModel:
 
 
 class TransformersEngine:
-    """Any decoder that keeps keys and values, in fp32 on the CPU. A repository's own code is never run."""
+    """Any decoder with a key-value cache, in fp32 on the CPU. A repository's own code is never run."""
 
     name = "transformers"
     capabilities = EngineCapabilities(needs_torch=True)
@@ -50,7 +50,7 @@ class TransformersEngine:
         if config.values.get("quantization_config"):
             return "the weights are quantised"
         if config.values.get("is_encoder_decoder"):
-            return "it is an encoder and decoder"
+            return "it is an encoder-decoder model"
         return None
 
     def load(self, path: Path) -> TransformersModel:
@@ -66,10 +66,10 @@ class TransformersEngine:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-        except Exception as error:  # safetensors, json and torch raise their own, without a common base
+        except Exception as error:  # safetensors, json and torch raise their own errors, without a common base
             raise CorruptDataError(f"transformers cannot load the checkpoint: {error}", where=str(path)) from error
         if missing := sorted(info["missing_keys"]):
-            raise CorruptDataError(f"the weights hold no {', '.join(missing[:3])}", where=str(path))
+            raise CorruptDataError(f"the weights have no {', '.join(missing[:3])}", where=str(path))
         if "past_key_values" not in inspect.signature(model.forward).parameters:
-            raise CorruptDataError(f"{config.model_type} keeps no keys and values to continue from", where=str(path))
+            raise CorruptDataError(f"{config.model_type} has no key-value cache", where=str(path))
         return TransformersModel(model.eval(), config, model.config.get_text_config().vocab_size)

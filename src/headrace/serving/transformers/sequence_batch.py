@@ -1,4 +1,4 @@
-"""Sequences that advance together in one cache, padded on the left; those whose cache cannot be joined advance alone."""
+"""Sequences that advance together in one left-padded cache; those whose cache cannot be joined advance alone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from headrace.serving.engine import Logits
 
 
 class CausalModel(Protocol):
-    """What is used of a transformers model."""
+    """The parts of a transformers model used here."""
 
     @property
     def forward(self) -> Callable[..., Any]: ...
@@ -34,7 +34,7 @@ class _Row:
 
 @dataclass(slots=True)
 class _Group:
-    """Rows that share a cache; row i's last `length` positions are its own, those before are padding."""
+    """Rows that share a cache; row i's last `length` positions are its own, earlier ones are padding."""
 
     cache: Cache
     rows: list[_Row] = field(default_factory=list[_Row])
@@ -58,7 +58,7 @@ class TransformersSequenceBatch:
 
     def join(self, prompt_ids: Sequence[int]) -> int:
         if not 1 <= len(prompt_ids) <= self._max_positions:
-            raise ValueError(f"a prompt has 1 to {self._max_positions} tokens, not {len(prompt_ids)}")
+            raise ValueError(f"a prompt must have 1 to {self._max_positions} tokens, not {len(prompt_ids)}")
         self._next += 1
         self._waiting.append((self._next, prompt_ids))
         return self._next
@@ -73,7 +73,7 @@ class TransformersSequenceBatch:
 
     @torch.inference_mode()
     def step(self, chosen: Mapping[int, int]) -> Logits:
-        """Every row one token further, then one waiting prompt whole."""
+        """Advances every row by one token, then reads one waiting prompt whole."""
         sequences: list[int] = []
         values: list[NDArray[np.float32]] = []
         for group in self._groups:
@@ -118,7 +118,7 @@ class TransformersSequenceBatch:
 
 
 def _joinable(cache: Cache) -> bool:
-    """Whether its layers are plain keys and values over all positions."""
+    """Whether its layers have plain keys and values over all positions."""
     return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
@@ -135,13 +135,13 @@ def _merge(group: _Group, other: _Group) -> None:
 
 
 def _padded(states: Tensor | None, width: int) -> Tensor:
-    """[rows, heads, width, head_dim], zeros in front."""
+    """[rows, heads, width, head_dim], zero-padded in front."""
     assert states is not None
     return torch.nn.functional.pad(states, (0, 0, width - states.shape[2], 0))
 
 
 def _select(group: _Group, kept: list[int]) -> None:
-    """Keeps some rows, and no more padding than they need."""
+    """Keeps some rows, and only as much padding as they need."""
     group.rows = [group.rows[index] for index in kept]
     if not kept:
         return
