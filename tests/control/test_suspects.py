@@ -80,7 +80,9 @@ def test_the_stages_beside_it_go_on_and_its_resource_says_why(
                 number += 1
                 append(log, "rows", new_records([number]))
             assert SYSTEM_CLOCK.monotonic() < deadline
-        [failed] = failing(log, [POISONED], 0)  # the other may have been within a step too, and is held back for as long
+        [failed] = failing(
+            log, [POISONED], 0
+        )  # the other may have been within a step too, and is held back for as long
         assert failed.failures >= HELD_FROM
         assert "in a row within its step" in failed.message
         assert "killed by SIGKILL" in failed.message

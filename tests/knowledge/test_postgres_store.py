@@ -200,7 +200,7 @@ def test_a_schema_that_somebody_dropped_is_corrupt_data(
     prepared(store)
     postgres.execute(f"drop schema {schema_of(options)} cascade")
 
-    with pytest.raises(CorruptDataError, match="restore"):
+    with pytest.raises(CorruptDataError, match="Restore"):
         store.counts(GENERATION.id, question("x").as_of)
 
 

@@ -160,5 +160,5 @@ def test_an_unknown_model_is_not_found(parrots: dict[str, Path]) -> None:
     async def prepare(version: VersionRef) -> None:
         return None
 
-    with pytest.raises(NotFoundError, match="Did you mean 'm'"):
+    with pytest.raises(NotFoundError, match="did you mean 'm'"):
         asyncio.run(ServedVersions(Aliases(ref("v1")), prepare).pin("n"))
