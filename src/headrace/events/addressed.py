@@ -1,14 +1,14 @@
-"""`addressed/1`: a record that one reader of a topic takes, and every other one passes."""
+"""`addressed/1`: a record for one reader of a topic; every other reader skips it."""
 
 import msgspec
 
 
 class Addressed(msgspec.Struct, frozen=True):
-    """Such as a dead letter's record that is sent again: who else reads the topic has had it."""
+    """For example a dead letter's record sent again: the topic's other readers have already had it."""
 
     to: str
-    """The stage that takes it: `sink/default.out`."""
+    """The stage it is for: `sink/default.out`."""
     kind: str
-    """Of the record inside."""
+    """Kind of the record inside."""
     key: str
     value: bytes

@@ -1,4 +1,4 @@
-"""How a record for one reader lies in a topic that has several."""
+"""Records for a single reader in a topic with several readers."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from headrace.log.record import NewRecord, Record
 
 
 def addressed(record: NewRecord, to: str) -> NewRecord:
-    """For the stage `to` alone. It has no key, so that compaction does not take it for a newer version of what is inside."""
+    """For the stage `to` only. It has no key, so that compaction does not mistake it for a newer version of the record inside."""
     payload = Addressed(to, record.kind, record.key, record.value)
     return msgspec.structs.replace(record, kind=codec.kind_of(payload), key="", value=codec.encode(payload))
 
 
 def opened(records: Sequence[Record], reader: str) -> list[Record]:
-    """The records as `reader` has them: what is addressed to it is what it was. What is addressed to others stays, to be passed."""
+    """The records as `reader` sees them: those addressed to it are unwrapped; those addressed to others stay wrapped, to be skipped."""
     return [_opened(record, reader) if record.kind == codec.ADDRESSED else record for record in records]
 
 

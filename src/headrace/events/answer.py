@@ -1,4 +1,4 @@
-"""`answer/1` and `feedback/1`: what was served, and what people said of it."""
+"""`answer/1` and `feedback/1`: served answers, and feedback on them."""
 
 import msgspec
 
@@ -17,7 +17,7 @@ class Answer(msgspec.Struct, frozen=True):
     output_tokens: int
     passages: list[Passage] = []
     knowledge: str = ""
-    """The generation of the knowledge base that the passages were found in."""
+    """The knowledge base generation that the passages came from."""
 
 
 class Feedback(msgspec.Struct, frozen=True):

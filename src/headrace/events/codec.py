@@ -1,4 +1,4 @@
-"""Names each payload's kind and version, encodes it, and decodes old versions upwards."""
+"""Names each payload's kind and version, encodes it, and upgrades old versions when decoding."""
 
 from typing import TypeVar, cast
 
@@ -18,7 +18,7 @@ from headrace.log.redaction import REDACTED_KIND
 
 ROW = "row/1"
 REDACTED = REDACTED_KIND
-"""A record that says nothing any more and keeps its place: every reader passes it."""
+"""A record without content that only keeps its position: every reader skips it."""
 KINDS: dict[type[msgspec.Struct], str] = {
     Prompt: "prompt/1",
     Example: "example/1",
@@ -42,17 +42,17 @@ Payload = TypeVar("Payload", bound=msgspec.Struct)
 
 
 def is_data(record: Record | NewRecord) -> bool:
-    """Whether it carries a payload: it is no sign of the stream, and none to be passed."""
+    """Whether it carries a payload: neither a control sign nor a record to skip."""
     return record.kind != CONTROL and not is_passed(record)
 
 
 def is_passed(record: Record | NewRecord) -> bool:
-    """Whether it says nothing to whom it reaches: it was redacted, or is for another reader."""
+    """Whether its reader should skip it: it was redacted, or is for another reader."""
     return record.kind in (REDACTED, ADDRESSED)
 
 
 def kind_of(payload: msgspec.Struct) -> str:
-    """The kind that a payload's record carries."""
+    """The kind of a payload's record."""
     return KINDS[type(payload)]
 
 
@@ -62,7 +62,7 @@ def encode(payload: msgspec.Struct) -> bytes:
 
 
 def decode(record: Record, expected: type[Payload]) -> Payload:
-    """The payload of a record. CorruptDataError where it is of another kind or does not parse."""
+    """A record's payload. CorruptDataError if it is of another kind or does not parse."""
     if record.kind != KINDS[expected]:
         raise CorruptDataError(f"offset {record.offset} holds {record.kind}, not {KINDS[expected]}")
     try:

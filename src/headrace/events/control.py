@@ -1,4 +1,4 @@
-"""`control/1`: the stream's own signs, between the rows, so that a replay sees them at the same place."""
+"""`control/1`: the stream's own signs, placed between the rows, so that a replay sees them at the same positions."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class DocumentRef(msgspec.Struct, frozen=True):
-    """A document's version that became visible."""
+    """A document version that became visible."""
 
     document: str
     version: str
@@ -23,12 +23,12 @@ class Control(msgspec.Struct, frozen=True, omit_defaults=True):
     sign: Literal["idle", "end", "documents"]
     source: str
     at_ms: int = 0
-    """documents: the moment up to which changes are counted, on the finetuner's timeline."""
+    """documents: the time up to which changes are counted, on the finetuner's timeline."""
     changes: list[DocumentRef] = []
     generation: str = ""
-    """documents: the generation that the prompts behind it are retrieved from."""
+    """documents: the generation used for the prompts after it."""
 
 
 def cites(document: str, version: str) -> str:
-    """How a passage's source is written where one text must hold it."""
+    """A passage's source as a single text."""
     return f"{document}@{version}"

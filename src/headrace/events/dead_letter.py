@@ -1,4 +1,4 @@
-"""`dead/1`: what could not go on, why, and whether trying again can help."""
+"""`dead/1`: a record that could not be processed, why, and whether retrying can help."""
 
 from typing import Literal
 
@@ -14,15 +14,15 @@ class DeadLetter(msgspec.Struct, frozen=True):
     code: str
     """Machine-readable reason, such as `malformed_json`, `wrong_type`, `missing_key`, `ahead_of_clock`, `too_long`, `refused`."""
     reason: str
-    """The same for people, with the place."""
+    """The reason for people, with the position."""
     origin_id: str
-    """Id of the record it was, or `source@position`."""
+    """The id of the original record, or `source@position`."""
     payload: str
-    """The text as it came, cut after 64 KiB; bytes that are not UTF-8 are escaped with backslashes."""
+    """The original text, truncated to 64 KiB; bytes that are not UTF-8 are escaped with backslashes."""
     source_topic: str = ""
     source_offset: int = -1
     attempt: int = 1
     replayable: bool = False
-    """Sending it again may help: the reason lay outside of it."""
+    """Whether retrying may help: the cause was external."""
     reader: str = ""
-    """The stage that failed, such as `sink/default.out`: what is sent again is for it alone. Empty: for every reader of the source topic."""
+    """The stage that failed, such as `sink/default.out`: a replay is for it only. Empty: for every reader of the source topic."""

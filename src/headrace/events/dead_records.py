@@ -1,11 +1,11 @@
-"""How dead letters lie in their topics."""
+"""Dead letters as records of their topics."""
 
 from headrace.events import codec
 from headrace.events.dead_letter import DeadLetter
 from headrace.log.record import NewRecord
 
 DEAD_RETENTION_MS = 30 * 86_400_000
-"""How long a topic of dead letters keeps them."""
+"""Retention of dead-letter topics."""
 
 
 def dead_record(record_id: str, letter: DeadLetter, event_time: int) -> NewRecord:

@@ -37,11 +37,11 @@ class Decision(msgspec.Struct, frozen=True):
     reason: str
     """A sentence for people."""
     first_offset: int
-    """The examples that were the evidence: from here …"""
+    """First example of the evidence …"""
     last_offset: int
-    """… to here, both included."""
+    """… and last, inclusive."""
     difference: Bound | None = None
-    """Candidate minus served, of the metric, per fresh row."""
+    """The metric's difference, candidate minus served, per fresh row."""
     anchors: Bound | None = None
     """The same on the anchors."""
     anchor_version: int = 0
@@ -50,7 +50,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """`command/1`: a person's promote or rollback; the alias has moved already when this is written."""
+    """`command/1`: a manual promotion or rollback; the alias has already moved when this is written."""
 
     action: Literal["promote", "rollback"]
     version: str

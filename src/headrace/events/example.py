@@ -1,4 +1,4 @@
-"""`example/1`: a prompt with its answer, in the order in which it will be learned."""
+"""`example/1`: a prompt with its answer, in learning order."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from headrace.events.message import Message, Passage
 
 
 class Price(msgspec.Struct, frozen=True):
-    """What an answer cost."""
+    """The cost of an answer."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -26,5 +26,5 @@ class Example(msgspec.Struct, frozen=True):
     """Who answered: `MEGAMODEL/model` or `column:NAME`."""
     price: Price = Price()
     cached: bool = False
-    """The answer came from the cache and cost nothing now."""
+    """Whether the answer came from the cache at no cost."""
     passages: list[Passage] = []

@@ -1,4 +1,4 @@
-"""A turn of a conversation, as every chat API has it."""
+"""A turn of a conversation, as in chat APIs."""
 
 from typing import Literal
 
@@ -6,14 +6,14 @@ import msgspec
 
 
 class Message(msgspec.Struct, frozen=True):
-    """Who says what."""
+    """One message and its role."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
 class Passage(msgspec.Struct, frozen=True):
-    """A piece of a document that was retrieved for a prompt, with what identifies it permanently."""
+    """A document passage retrieved for a prompt, with its permanent identifiers."""
 
     document: str
     version: str

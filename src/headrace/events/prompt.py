@@ -1,4 +1,4 @@
-"""`prompt/1`: one question made of one row, as the teacher and the student will both see it."""
+"""`prompt/1`: one question made from one row, as the teacher and the student both see it."""
 
 import msgspec
 
@@ -10,14 +10,14 @@ class Prompt(msgspec.Struct, frozen=True):
 
     row_id: str
     root_id: str
-    """Id of the source event that the row comes from; through chains of finetuners it stays the first one's."""
+    """Id of the source event behind the row; in a chain of finetuners, the first one's."""
     index: int
     """Which entry of `promptTemplate`, from 0."""
     count: int
-    """How many entries there are: the row is complete with index count − 1."""
+    """How many entries there are: index count − 1 completes the row."""
     messages: list[Message]
     passages: list[Passage] = []
     ground_truth: str | None = None
-    """The answer, where a column of the row gives it; None: a teacher is asked."""
+    """The answer, if a column of the row contains it; None: a teacher is asked."""
     teacher: str = ""
-    """Where `ground_truth` comes from: `column:NAME`, or the first teacher's name in a chain of finetuners."""
+    """The source of `ground_truth`: `column:NAME`, or the first teacher's name in a chain of finetuners."""

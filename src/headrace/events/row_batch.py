@@ -1,8 +1,8 @@
-"""Many rows at once: an Arrow table of typed columns beside the columns that every record has.
+"""Many rows at once: an Arrow table of typed columns plus the columns that every record has.
 
 Rows travel in topics as canonical JSON objects (`row/1`): DECIMAL is a string in plain notation without trailing zeros,
 TIMESTAMP_LTZ ISO-8601 with `Z`, TIMESTAMP the same without, DATE `YYYY-MM-DD`, BYTES base64, a DOUBLE that is not finite NULL.
-Columns that are NULL are left out.
+NULL columns are omitted.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from headrace.events.schema import RowSchema
 
 @dataclass(frozen=True, slots=True)
 class RowBatch:
-    """n rows of one schema with what their records say. All columns have length n."""
+    """n rows of one schema with their records' metadata. All columns have length n."""
 
     table: pa.Table
-    """The typed columns, as `schema.to_arrow()` says."""
+    """The typed columns, as in `schema.to_arrow()`."""
     schema: RowSchema
     ids: pa.Array
     """string [n]"""
     keys: pa.Array
-    """string [n]; '' where there is no key"""
+    """string [n]; '' if there is no key"""
     event_times: pa.Array
     """int64 [n], ms since 1970 UTC"""
     ingested_at: pa.Array
@@ -31,7 +31,7 @@ class RowBatch:
     origins: pa.Array
     """string [n]; compact JSON"""
     offsets: pa.Array
-    """int64 [n]: place in the topic it was read from (or position in the source); ascending"""
+    """int64 [n]: offset in the topic it was read from (or position in the source); ascending"""
 
     @property
     def num_rows(self) -> int:
@@ -47,7 +47,7 @@ class RowBatch:
 
 
 def concat(batches: Sequence[RowBatch]) -> RowBatch:
-    """One batch of all rows, in order; `batches` is not empty and of one schema."""
+    """One batch of all rows, in order; `batches` is not empty and has one schema."""
     first = batches[0]
     if len(batches) == 1:
         return first

@@ -1,7 +1,7 @@
 """Rows to records and back: Arrow columns ↔ one canonical JSON object each (`row/1`, see `row_batch`).
 
-Column by column, never value by value, as far as Arrow can. Both ways together are the identity, up to what the canonical
-form says: an infinite or undefined DOUBLE becomes NULL.
+Works column by column, not value by value, as far as Arrow can. A round trip is the identity, except as the canonical
+form requires: an infinite or NaN DOUBLE becomes NULL.
 """
 
 from base64 import b64decode, b64encode
@@ -23,14 +23,14 @@ from headrace.events.schema import RowSchema
 from headrace.foundation.errors import CorruptDataError, FinalError
 from headrace.log.record import NewRecord, Record
 
-pc: Any = pyarrow.compute  # its functions are made when it is imported, so that a type checker knows none
+pc: Any = pyarrow.compute  # its functions are created at import time, so type checkers do not see them
 _TIMESTAMP_LENGTH = {"ms": 23, "us": 26}
-"""Letters of `2019-10-11T00:00:11.620` and of the same with microseconds."""
+"""Length of `2019-10-11T00:00:11.620`, and of the same with microseconds."""
 _ENCODER = msgspec.json.Encoder()
 
 
 def batch_to_records(batch: RowBatch, kind: str = ROW) -> list[NewRecord]:
-    """One record per row, in order; equal rows give equal bytes. FinalError: a value that the canonical form cannot hold."""
+    """One record per row, in order; equal rows give equal bytes. FinalError: a value that the canonical form cannot represent."""
     schema = batch.schema.to_arrow()
     table = batch.table.select(schema.names)
     try:
@@ -49,7 +49,7 @@ def batch_to_records(batch: RowBatch, kind: str = ROW) -> list[NewRecord]:
 
 
 def records_to_batch(records: Sequence[Record], schema: RowSchema, kind: str = ROW) -> RowBatch:
-    """The rows of records of `kind`, in order; a column that the value lacks is NULL, one that the schema lacks is left out.
+    """The rows of records of `kind`, in order; missing columns are NULL, columns not in the schema are ignored.
 
     CorruptDataError names the offset of a record that is of another kind, does not parse or has a value of another type.
     """
@@ -75,7 +75,7 @@ def records_to_batch(records: Sequence[Record], schema: RowSchema, kind: str = R
 
 
 def row_values(record: Record) -> dict[str, object]:
-    """The row as its JSON object says it; columns that are NULL are not in it. CorruptDataError names the offset."""
+    """The row as a JSON object, without NULL columns. CorruptDataError names the offset."""
     try:
         return msgspec.json.decode(record.value, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -83,7 +83,7 @@ def row_values(record: Record) -> dict[str, object]:
 
 
 def text_of(value: object) -> str:
-    """How a column's value (of `row_values`) is written in a prompt: strings as they are, NULL as nothing, all else as JSON."""
+    """A column's value (from `row_values`) as text in a prompt: strings unchanged, NULL as nothing, all else as JSON."""
     if value is None:
         return ""
     return value if isinstance(value, str) else _ENCODER.encode(value).decode()
@@ -96,7 +96,7 @@ def _row_encoder(names: tuple[str, ...]) -> Callable[..., bytes]:
         return lambda *values: _ENCODER.encode(
             {name: value for name, value in zip(names, values, strict=True) if value is not None}
         )
-    # A struct with defaults is msgspec's quickest way to an object with keys left out; its fields need plain names.
+    # A struct with defaults is msgspec's fastest way to encode an object with omitted keys; its fields need plain names.
     fields = [(f"c{index}", object, None) for index in range(len(names))]
     row = msgspec.defstruct(
         "Row", fields, rename={f"c{index}": name for index, name in enumerate(names)}, omit_defaults=True, gc=False
@@ -105,7 +105,7 @@ def _row_encoder(names: tuple[str, ...]) -> Callable[..., bytes]:
 
 
 def _text(value: str) -> pa.Scalar:
-    """A string for a compute function. Plain constants, `pa.scalar` and `to_numpy` make pyarrow load pandas, where it is installed."""
+    """A string for a compute function. Plain constants, `pa.scalar` and `to_numpy` make pyarrow load pandas if it is installed."""
     data = value.encode()
     offsets = np.array([0, len(data)], np.int32)
     return pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])[0]
@@ -119,7 +119,7 @@ _FALSE = pa.Array.from_buffers(pa.bool_(), 1, [None, pa.py_buffer(b"\0")])[0]
 
 
 def _to_json(name: str, array: pa.Array) -> list[object]:
-    """The values as JSON has them; None where NULL."""
+    """The values in JSON form; None for NULL."""
     kind = array.type
     if pa.types.is_list(kind):
         items = iter(_to_json(name, array.flatten()))
@@ -129,12 +129,12 @@ def _to_json(name: str, array: pa.Array) -> list[object]:
         ]
     if pa.types.is_floating(kind):
         array = pc.if_else(pc.is_finite(array), array, pa.nulls(1, kind)[0])
-        if pa.types.is_float32(kind):  # by way of its shortest text: 0.1, not 0.10000000149011612
+        if pa.types.is_float32(kind):  # via its shortest text: 0.1, not 0.10000000149011612
             array = array.cast(pa.string()).cast(pa.float64())
     elif pa.types.is_decimal(kind):
         array = _decimal_text(array)
     elif pa.types.is_timestamp(kind):
-        # As UTC without saying so: looking the zone up for each value would take fifty times as long.
+        # As naive UTC: looking up the zone for each value would take fifty times as long.
         array = array.cast(pa.timestamp(kind.unit)).cast(pa.string())
         _check_length(name, array, _TIMESTAMP_LENGTH[kind.unit])
         array = pc.binary_replace_slice(array, 10, 11, "T")
@@ -165,11 +165,11 @@ def _check_length(name: str, text: pa.Array, length: int) -> None:
     """Years before 1 and after 9999 have no ISO-8601 text of the usual length."""
     wrong = text.filter(pc.not_equal(pc.utf8_length(text), _int32(length)))
     if len(wrong):
-        raise FinalError(f"the column {name!r} holds {wrong[0].as_py()}: only the years 1 to 9999 can be written")
+        raise FinalError(f"the column {name!r} contains {wrong[0].as_py()}: only the years 1 to 9999 can be written")
 
 
 def _plain_list(array: pa.Array) -> list[object]:
-    """`to_pylist`, by way of numpy where that is quicker."""
+    """`to_pylist`, via NumPy where that is faster."""
     kind = array.type
     if len(array) and array.null_count == 0 and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         width = kind.bit_width // 8
@@ -187,7 +187,7 @@ def _parse(values: Sequence[bytes], schema: pa.Schema) -> pa.Table:
     transport = pa.schema([pa.field(field.name, _transport(field.type)) for field in schema])
     table = pyarrow.json.read_json(
         pa.BufferReader(data),
-        # One block: its borders can then cut no row.
+        # One block, so that no row is split.
         read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1),
         parse_options=pyarrow.json.ParseOptions(explicit_schema=transport, unexpected_field_behavior="ignore"),
     )
@@ -198,7 +198,7 @@ def _parse(values: Sequence[bytes], schema: pa.Schema) -> pa.Table:
 
 
 def _transport(kind: pa.DataType) -> pa.DataType:
-    """The type as which JSON carries a type."""
+    """The type used to carry a type in JSON."""
     if pa.types.is_list(kind):
         return pa.list_(_transport(kind.value_type))
     as_it_is = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
@@ -213,7 +213,7 @@ def _from_transport(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return pa.ListArray.from_arrays(array.offsets, values, kind, mask=array.is_null())
     if pa.types.is_binary(kind):
         return pa.array(_decode_base64(array.to_pylist()), kind)
-    if pa.types.is_time(kind):  # Arrow reads no text as a time of day, but as a moment of some day
+    if pa.types.is_time(kind):  # Arrow cannot parse text as a time of day, only as a timestamp
         return pc.binary_join_element_wise("1970-01-01T", array, "").cast(pa.timestamp("us")).cast(kind)
     return array.cast(kind)
 
@@ -223,7 +223,7 @@ def _decode_base64(texts: Iterable[str | None]) -> list[bytes | None]:
 
 
 def _name_the_record(records: Sequence[Record], schema: pa.Schema, error: Exception) -> CorruptDataError:
-    """Parses one by one, to say which record it is."""
+    """Parses records one by one to find the faulty one."""
     for record in records:
         try:
             _parse([record.value], schema)

@@ -1,4 +1,4 @@
-"""The types of columns: Flink SQL's names, and the Arrow type of each."""
+"""Column types: Flink SQL's names, and the Arrow type for each."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ NAMES = (*_PLAIN, "VARCHAR(n)", "CHAR(n)", "DECIMAL(p, s)", "TIMESTAMP(p)", "TIM
 def arrow_type(name: str) -> pa.DataType:
     """The Arrow type of a Flink SQL type: DECIMAL → decimal128, TIMESTAMP(p) → timestamp[ms|us], TIMESTAMP_LTZ(p) → the same in UTC.
 
-    InvalidDeclarationError gives the valid names.
+    InvalidDeclarationError lists the valid names.
     """
     text = re.sub(r"\s+", " ", name.strip().upper()).removesuffix(" NOT NULL")
     if text in _PLAIN:

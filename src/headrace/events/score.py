@@ -1,4 +1,4 @@
-"""`score/1`: what each model of a finetuner made of an example before anybody learned from it."""
+"""`score/1`: each of a finetuner's models' results on an example, before it is learned."""
 
 import msgspec
 
@@ -11,11 +11,11 @@ class ModelScore(msgspec.Struct, frozen=True):
     version: str
     """`vN`, `candidate-N`; empty for the learner"""
     exact: bool
-    """The argmax equals the answer at every position, end token included."""
+    """Whether the argmax equals the answer at every position, end token included."""
     loss: float
     """Negative log-likelihood per answer token, nats."""
     metric: float
-    """The finetuner's metric in [0, 1]; larger is better."""
+    """The finetuner's metric in [0, 1]; higher is better."""
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -24,10 +24,10 @@ class Score(msgspec.Struct, frozen=True):
     example_id: str
     row_id: str
     offset: int
-    """The example's place in its topic."""
+    """The example's offset in its topic."""
     answer: str
     majority_exact: bool
     """Whether always giving the most frequent answer so far would have been right."""
     models: list[ModelScore]
     anchor: bool = False
-    """Held out: scored, never learned."""
+    """Whether it is held out: scored, never learned."""

@@ -1,15 +1,15 @@
-"""The names of topics: `NAMESPACE.NAME.WHAT` (SEMANTICS §1)."""
+"""Topic names: `NAMESPACE.NAME.WHAT` (SEMANTICS §1)."""
 
 from headrace.foundation.resource_id import ResourceId
 
 
 def events(connector: ResourceId) -> str:
-    """Rows of a source, typed and clean, and its control records."""
+    """A source's rows, typed and clean, and its control records."""
     return f"{connector.path_name}.events"
 
 
 def inbox(connector: ResourceId) -> str:
-    """What was pushed at the HTTP door, raw, before ingest has read it."""
+    """Raw events pushed over HTTP, before ingest has read them."""
     return f"{connector.path_name}.inbox"
 
 
@@ -32,17 +32,17 @@ def late(owner: ResourceId) -> str:
 
 
 def job(owner: ResourceId) -> str:
-    """What a query that runs on an engine's own cluster wrote, before it becomes rows."""
+    """The output of a query that runs on an external engine's cluster, before it becomes rows."""
     return f"{owner.path_name}.job"
 
 
 def table(owner: ResourceId, name: str, digest: str) -> str:
-    """A static table that such a query joins."""
+    """A static table joined by such a query."""
     return f"{tables_prefix(owner)}{name}.{digest}"
 
 
 def tables_prefix(owner: ResourceId) -> str:
-    """What the names of all static tables of a query begin with."""
+    """The common prefix of the names of a query's static tables."""
     return f"{owner.path_name}.table."
 
 
@@ -63,12 +63,12 @@ def decisions(finetuner: ResourceId) -> str:
 
 
 def commands(finetuner: ResourceId) -> str:
-    """Manual promotions and roll-backs, taken up by the trainer at a recorded offset."""
+    """Manual promotions and roll-backs, applied by the trainer at a recorded offset."""
     return f"{finetuner.path_name}.commands"
 
 
 def canaries(knowledge_base: ResourceId) -> str:
-    """What measures a knowledge base's freshness when nothing else changes."""
+    """Canaries that measure a knowledge base's freshness when nothing else changes."""
     return f"{knowledge_base.path_name}.canaries"
 
 
