@@ -93,7 +93,7 @@ def test_a_damaged_store_of_answers_is_refused(
 @pytest.mark.slow
 def test_two_supervisors_never_share_a_state_directory(ran: Path):
     lock = StateLock(ran / "state")
-    with pytest.raises(BusyError, match=r"another headrace \(process \d+\) runs on"):
+    with pytest.raises(BusyError, match=r"another headrace \(process \d+\) is running on"):
         StateLock(ran / "state")
     done = command(ran, "run", "-f", str(ran / "job.yaml"), "--until-idle", "--port", "0", "--no-live")
     assert done.returncode == 5

@@ -143,7 +143,7 @@ def test_partitions_grow_and_never_shrink(log: TopicLog) -> None:
 
     with pytest.raises(InvalidDeclarationError, match="Declare 3 or more"):
         log.ensure_topic(TopicSpec("t", partitions=2))
-    with pytest.raises(InvalidDeclarationError, match="declare 1 or more"):
+    with pytest.raises(InvalidDeclarationError, match="Declare 1 or more"):
         log.ensure_topic(TopicSpec("new", partitions=0))
     assert [topic.spec.name for topic in log.topics()] == ["t"]
     assert [r.id for r in log.read("t", 0)] == ["r1"]
@@ -414,7 +414,7 @@ def test_a_full_disk_refuses_commits_until_there_is_room(small_disk: Path) -> No
         append(log, "t", new_records(["first"]))
         ballast.write_bytes(bytes(1_500_000))
         commit = Commit([Append("t", new_records(range(1_000), bytes(1_000)))])
-        with pytest.raises(DiskFullError, match="Make room"):
+        with pytest.raises(DiskFullError, match="Free some disk"):
             log.commit(commit)
         assert [r.id for r in log.read("t", 0)] == ["first"]
         ballast.unlink()

@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import HeadraceError, UnavailableError
 from headrace.foundation.sqlite.errors import translate, translated
 from headrace.foundation.sqlite.privacy import make_private
@@ -12,6 +13,7 @@ from headrace.foundation.sqlite.schema import Schema
 
 BUSY_SECONDS = 30.0
 """How long SQLite waits for another writer before it gives up."""
+_AGAIN_SECONDS = 0.005
 _SETTINGS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=OFF",
@@ -84,12 +86,24 @@ class SqliteFile:
             connection.execute("ROLLBACK")
 
     def _write_ahead(self, connection: sqlite3.Connection) -> None:
-        if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
+        if self._journal_mode(connection) != "wal":
             raise UnavailableError(
                 f"this file system cannot hold {self.schema.what}: it does not support shared memory or locks",
                 where=str(self.path),
                 next_step="put the state directory on a local disk",
             )
+
+    @staticmethod
+    def _journal_mode(connection: sqlite3.Connection) -> str:
+        """Asks for a write-ahead log; the mode that SQLite gives. SQLite does not wait here for a process that is opening the file too."""
+        deadline = SYSTEM_CLOCK.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                return connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or SYSTEM_CLOCK.monotonic() > deadline:
+                    raise
+            SYSTEM_CLOCK.sleep(_AGAIN_SECONDS)
 
     def _bring_forward(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
