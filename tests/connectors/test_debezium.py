@@ -203,5 +203,5 @@ class TestDebeziumPush(DebeziumSuite):
 
 def test_an_envelope_comes_in_json():
     assert Options.model_validate({"path": "a", "envelope": "debezium"}).envelope == "debezium"
-    with pytest.raises(ValueError, match="not in csv"):
+    with pytest.raises(ValueError, match="requires format json, not csv"):
         Options.model_validate({"path": "a", "format": "csv", "envelope": "debezium"})

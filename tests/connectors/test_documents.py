@@ -250,7 +250,7 @@ def test_a_folder_that_never_was_there_is_said_at_once(tmp_path):
     source = open_source(
         SourceOptions(connector_id("docs"), "documents", {"path": "polices"}, base_dir=tmp_path), SourceContext()
     )
-    with pytest.raises(NotFoundError, match="there is no folder polices"):
+    with pytest.raises(NotFoundError, match="the folder polices does not exist"):
         source.open(None)
 
 

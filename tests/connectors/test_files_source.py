@@ -244,7 +244,7 @@ def test_a_bounded_file_that_shrinks_while_it_is_read_is_a_clear_error(tmp_path:
     source.open(None)
     source.poll(100, 0)
     path.write_text(path.read_text()[:50])
-    with pytest.raises(FinalError, match="only 50 now"):
+    with pytest.raises(FinalError, match="now has only 50 bytes"):
         source.poll(100, 0)
 
 

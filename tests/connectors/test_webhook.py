@@ -106,7 +106,7 @@ def test_a_connection_that_is_refused_is_unavailable(clock: VirtualClock) -> Non
     sink = make(gone, clock, retryFor="1s")
     sink.recover(None)
     sink.write(sample_records(1))
-    with pytest.raises(UnavailableError, match="does not answer"):
+    with pytest.raises(UnavailableError, match="did not answer"):
         sink.prepare()
     sink.close()
 

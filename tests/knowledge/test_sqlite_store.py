@@ -277,7 +277,7 @@ def test_a_file_that_may_not_grow_is_a_full_disk(store: SqliteKnowledgeStore, ep
 def test_a_fenced_writer_leaves_nothing(store: SqliteKnowledgeStore, epoch: int, options: StoreOptions) -> None:
     with closing(open_store(options)) as other:
         newer = other.acquire("other")
-        with pytest.raises(FencedError, match="other holds"):
+        with pytest.raises(FencedError, match="other has held"):
             put(store, epoch, revision("a", 1, "one"))
         put(other, newer, revision("a", 2, "two"))
     assert all_documents(store) == {"a": "v2"}

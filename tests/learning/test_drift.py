@@ -82,7 +82,7 @@ def test_a_restart_changes_nothing(stream: list[float], cut: int) -> None:
 
 def test_scores_outside_their_range_are_refused() -> None:
     for wrong in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="lies in"):
+        with pytest.raises(ValueError, match="must be in"):
             DriftDetector().update(wrong)
     with pytest.raises(ValueError, match="gains"):
         DriftDetector(DriftOptions(fast=0.001))

@@ -105,8 +105,8 @@ def test_a_service_whose_dimension_is_not_declared_is_asked_for_it(service: Serv
         ((200, {}, b"<html>"), "not return a list of embeddings"),
         ((200, {}, b"[]"), "not return a list of embeddings"),
         ((401, {}, b"who are you"), r"refused the request \(401\): who are you — Check the API key"),
-        ((404, {}, b"no such model"), r"refuses \(404\)"),
-        ((500, {}, b"oops"), "answers 500: oops"),
+        ((404, {}, b"no such model"), r"refused the request \(404\)"),
+        ((500, {}, b"oops"), "answered 500: oops"),
     ],
 )
 def test_what_is_wrong_with_an_answer_is_said_and_may_pass(

@@ -98,9 +98,9 @@ def test_swapping_the_two_models_mirrors_the_interval(ds: list[float]) -> None:
 
 def test_differences_outside_the_range_are_refused() -> None:
     for wrong in (1.5, float("nan")):
-        with pytest.raises(ValueError, match="lies in"):
+        with pytest.raises(ValueError, match="must be in"):
             ConfidenceSequence(0.05).update(wrong)
-        with pytest.raises(ValueError, match="lies in"):
+        with pytest.raises(ValueError, match="must be in"):
             ConfidenceSequence(0.05).update_all([0.0, wrong])
 
 

@@ -49,7 +49,7 @@ def test_a_candidate_is_cut_every_so_many_examples_when_none_is_on_trial() -> No
     decision = gate.cut(119, "v1")
     assert (decision.kind, decision.subject, decision.details["served"]) == ("cut", "candidate-1", "v0")
     assert not gate.learned(500), "one is on trial"
-    with pytest.raises(ValueError, match="candidate-1 is on trial"):
+    with pytest.raises(ValueError, match="candidate-1 is still on trial"):
         gate.cut(200, "v1")
     gate.abandon(300, "drift")
     assert gate.learned(0), "enough has been learned since the last cut"

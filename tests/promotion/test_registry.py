@@ -79,7 +79,7 @@ def test_another_base_is_a_version_of_its_own_and_served() -> None:
 
 
 def test_names_are_given_in_order() -> None:
-    with pytest.raises(ValueError, match="next version is v1"):
+    with pytest.raises(ValueError, match="next version must be v1"):
         Registry.of_base("", "", 0).with_version(version(3))
 
 

@@ -2,6 +2,7 @@
 weights that the recorded examples lead to."""
 
 import json
+import signal
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
@@ -15,13 +16,14 @@ from headrace.models.tiny import new_checkpoint
 from headrace.stages.train.train_state import read_train_state
 from headrace.testing.builders import read_all
 from headrace.testing.cluster import running
-from headrace.testing.cluster_kills import ROLES, SERVERS, Assassin, contents, replayed_weights
+from headrace.testing.cluster_kills import ROLES, SERVERS, Assassin, Struck, contents, replayed_weights
 from headrace.testing.pipeline import Pipeline, declared
 from headrace.testing.real_kills import WholeRun
 from headrace.testing.resource_ids import finetuner_id
 
 SEED, TRADES = 11, 5_000
 RUN_SECONDS = 600
+MOST_RUNS = 3
 JOB = """
 apiVersion: streams.nstream.ai/v1
 kind: StreamConnector
@@ -95,6 +97,25 @@ def environ(cluster: LocalCluster, prefix: str) -> dict[str, str]:
     }  # fmt: skip
 
 
+def run_under_strikes(cluster: LocalCluster, job: Path, environment: dict[str, str]) -> tuple[int, list[Struck]]:
+    """The exit code, and what was killed meanwhile.
+
+    Kafka's client may abort its process when a broker dies under an admin request (librdkafka issue 4605). That is one kill more: the
+    run is started again, as a process manager does, and the strikes continue.
+    """
+    struck: list[Struck] = []
+    for seed in range(SEED, SEED + MOST_RUNS):
+        run = WholeRun(job / "job.yaml", job / "state", environ=environment, words=job / "words.txt")
+        assassin = Assassin(cluster, run.pid, seed)
+        left = {*SERVERS, *ROLES} - {one.what for one in struck}
+        assassin.strike(sorted(left), pause=(1.0, 4.0), alive=run.alive)
+        struck += assassin.struck
+        code = run.wait(timeout_seconds=RUN_SECONDS)
+        if code != -signal.SIGABRT:
+            return code, struck
+    return -signal.SIGABRT, struck
+
+
 @pytest.mark.kill
 @pytest.mark.timeout(900)
 def test_kills_of_every_server_and_every_role_in_one_run_change_no_row_no_example_and_no_weight(
@@ -105,13 +126,8 @@ def test_kills_of_every_server_and_every_role_in_one_run_change_no_row_no_exampl
     prefix = f"kills{uuid4().hex[:8]}."
 
     with running(flink_cluster):
-        killed = WholeRun(
-            job / "job.yaml", job / "state", environ=environ(flink_cluster, prefix), words=job / "words.txt"
-        )
-        assassin = Assassin(flink_cluster, killed.pid, SEED)
-        assassin.strike((*SERVERS, *ROLES), pause=(1.0, 4.0), alive=killed.alive)
-        code = killed.wait(timeout_seconds=RUN_SECONDS)
-        assert code == 0, f"{assassin.struck}\n{(job / 'words.txt').read_text('utf-8')[-3_000:]}"
+        code, struck = run_under_strikes(flink_cluster, job, environ(flink_cluster, prefix))
+        assert code == 0, f"{struck}\n{(job / 'words.txt').read_text('utf-8')[-3_000:]}"
         options = {"kafka": flink_cluster.addresses.kafka, "kafka_prefix": prefix}
         with (
             closing(open_log(job / "state", technology="kafka", options=options)) as log,
@@ -126,4 +142,4 @@ def test_kills_of_every_server_and_every_role_in_one_run_change_no_row_no_exampl
         replayed = replayed_weights(recorded, declared(job / "job.yaml", job / "replay"), fresh, job / "replay")
     assert trained is not None
     assert trained.weights_sha256 == replayed
-    assert {one.what for one in assassin.struck} >= set(SERVERS)
+    assert {one.what for one in struck} >= set(SERVERS)

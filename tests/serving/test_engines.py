@@ -116,5 +116,5 @@ def test_an_engine_that_is_asked_for_by_name_must_run_the_checkpoint(tmp_path: P
     assert read_config(tmp_path).model_type == "gpt2"
     with pytest.raises(InvalidDeclarationError, match="numpy: model_type 'gpt2' is not one of"):
         engine_for(tmp_path, "numpy")
-    with pytest.raises(InvalidDeclarationError, match="'vllm' is no engine"):
+    with pytest.raises(InvalidDeclarationError, match="unknown engine 'vllm'"):
         engine_for(tmp_path, "vllm")

@@ -19,7 +19,9 @@ def test_a_name_alone_counts_where_one_namespace_has_it() -> None:
 
 
 def test_an_ambiguous_name_lists_the_candidates() -> None:
-    with pytest.raises(NotFoundError, match=r"several namespaces have a model 'desk': blue/desk, red/desk — Use one"):
+    with pytest.raises(
+        NotFoundError, match=r"several namespaces have a model 'desk': blue/desk, red/desk — Use a full name"
+    ):
         ShortNames([RED, BLUE, TINY], "model").find("desk")
 
 

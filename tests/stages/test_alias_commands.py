@@ -75,7 +75,7 @@ def test_a_finetuner_without_versions_says_so(log: TopicLog) -> None:
 
 def test_a_version_of_a_former_base_is_not_served_again(log: TopicLog) -> None:
     store(log, registry_of(2).with_base("other", "sha3", 9))
-    with pytest.raises(InvalidDeclarationError, match="another base model"):
+    with pytest.raises(InvalidDeclarationError, match="a base model other than"):
         promote_now(log, finetuner_id("desk"), "v2", "")
     with pytest.raises(InvalidDeclarationError, match="no previous version"):
         rollback_now(log, finetuner_id("desk"), "")

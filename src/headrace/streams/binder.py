@@ -271,7 +271,7 @@ class Binder:
             raise self.refuse(
                 node,
                 f"the function {name} is not allowed{nearest(name, FUNCTIONS)}",
-                "docs/sql.md lists what may be called",
+                "see docs/sql.md for the functions that may be called",
             )
         if name == "NOW":
             return Now(INSTANT)

@@ -29,7 +29,7 @@ def open_engine(name: str = "duckdb", options: Mapping[str, str] | None = None) 
         engine: StreamEngine | StreamJobEngine = found[0].load()(options or {})
     except ImportError as error:
         raise MissingExtraError(
-            f"the stream engine {name} lacks {error.name}", next_step=f"pip install {error.name}"
+            f"the stream engine {name} lacks {error.name}", next_step=f"run `pip install {error.name}`"
         ) from error
     return engine
 

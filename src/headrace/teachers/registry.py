@@ -32,6 +32,6 @@ def open_teacher(options: TeacherOptions) -> Teacher:
         raise MissingExtraError(
             f"the client of {options.provider} cannot be loaded: {error}",
             where=f"MegaModel/{options.name}",
-            next_step=f"pip install {error.name}" if error.name else "install the provider's SDK",
+            next_step=f"run `pip install {error.name}`" if error.name else "install the provider's SDK",
         ) from error
     return opener(options)

@@ -520,7 +520,7 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("a join as of another time", "SELECT t.id FROM trades AS t JOIN quotes FOR SYSTEM_TIME AS OF q.event_time AS q ON t.symbol = q.symbol", "line 1, column 64", ("no input q",)),
     Refusal("a join by more than equality", "SELECT t.id FROM trades AS t JOIN names AS n ON t.symbol < n.symbol", "line 1, column 49", ("columns that are equal", "WHERE")),
     Refusal("a full join", "SELECT t.id FROM trades AS t FULL JOIN names AS n ON t.symbol = n.symbol", "line 1, column 40", ("FULL JOIN", "LEFT JOIN")),
-    Refusal("a table read as a stream", "SELECT name FROM names", "line 1, column 18", ("is a table", "join it")),
+    Refusal("a table read as a stream", "SELECT name FROM names", "line 1, column 18", ("is a table", "Join it")),
     Refusal("ORDER BY", "SELECT id FROM trades ORDER BY id", "line 1, column 32", ("ORDER BY", "ROW_NUMBER")),
     Refusal("LIMIT", "SELECT id FROM trades LIMIT 3", "line 1, column 29", ("LIMIT", "ROW_NUMBER")),
     Refusal("QUALIFY", "SELECT id FROM trades QUALIFY ROW_NUMBER() OVER (ORDER BY id) = 1", "line 1, column 31", ("QUALIFY", "WHERE rn <= 3")),
