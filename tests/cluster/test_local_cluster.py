@@ -51,7 +51,7 @@ def test_what_was_written_is_there_after_down_and_up_also_on_other_ports(small: 
     assert numbers(moved.addresses.kafka).read("kept") == list(range(100))
     with pytest.raises(BusyError, match="other ports"):
         LocalCluster(small.directory, free_cluster_ports(), parts=["kafka"]).up()
-    with pytest.raises(BusyError, match="other sizes"):
+    with pytest.raises(BusyError, match="with other sizes"):
         LocalCluster(small.directory, size=ClusterSize(task_slots=3), parts=["kafka"]).up()
     assert moved.answers("broker")
 

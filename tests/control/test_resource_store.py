@@ -47,7 +47,7 @@ def test_a_log_that_is_shared_between_machines_never_gets_a_literal_secret(share
     said = str(raised.value)
     assert said.startswith("MegaModel/gpt: ")
     assert "apikey is a literal secret" in said
-    assert "Write ${ENV}, {file: PATH} or {secretRef:" in said
+    assert "Use ${ENV}, {file: PATH} or {secretRef:" in said
     assert SECRET not in said
     assert store.all() == []
     for key in ("'${OPENAI_API_KEY}'", "{file: key.txt}", "{secretRef: {name: openai, key: apikey}}"):

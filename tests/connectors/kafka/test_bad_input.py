@@ -39,7 +39,7 @@ def test_a_message_of_20_mb_is_a_dead_letter_and_the_next_is_read(new_topic: New
 
     assert read.column("n") == [0, 2]
     assert read.codes == ["too_long"]
-    assert "at most 1048576 are read (maxRecordBytes)" in read.letters[0].reason
+    assert "the limit is 1048576 (maxRecordBytes)" in read.letters[0].reason
     assert len(read.letters[0].payload) == 64 << 10
 
 

@@ -121,7 +121,7 @@ def test_partitions_that_are_gone_are_said_to_be_those_of_a_topic_that_was_made_
     position = drain(whole.source()).position
 
     with pytest.raises(
-        NotFoundError, match=r"had 2 partitions and now has 1: \[1\] are gone.*give the connector a new name"
+        NotFoundError, match=r"had 2 partitions and now has 1: \[1\] are gone.*Give the connector a new name"
     ):
         half.source(position)
 

@@ -152,7 +152,7 @@ def test_a_record_that_is_no_object_fits_neither_avro_nor_a_key(new_topic: NewTo
 
 def test_formats_that_need_a_registry_say_so(new_topic: NewTopic) -> None:
     for form in ("avro", "protobuf"):
-        with pytest.raises(InvalidDeclarationError, match=r"needs a schema registry — Add schemaRegistry"):
+        with pytest.raises(InvalidDeclarationError, match=r"requires a schema registry — Add schemaRegistry"):
             new_topic().sink(format=form)
-        with pytest.raises(InvalidDeclarationError, match=r"needs a schema registry — Add schemaRegistry"):
+        with pytest.raises(InvalidDeclarationError, match=r"requires a schema registry — Add schemaRegistry"):
             new_topic().source(format=form)

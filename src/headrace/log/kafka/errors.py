@@ -90,7 +90,7 @@ def translate(error: KafkaError, where: str) -> HeadraceError:
         )
     if code == KafkaError.KAFKA_STORAGE_ERROR:
         return DiskFullError(f"the broker cannot write: {text}", where=where)
-    protocol = "with its listener's security.protocol" if code in PASSING else ""
+    protocol = " with its listener's security.protocol" if code in PASSING else ""
     return UnavailableError(
         f"Kafka: {text}", where=where, next_step=f"check that the broker is running and reachable{protocol}"
     )
