@@ -1,6 +1,7 @@
 """Groups hold retention back as long as their stage is declared, and continue where they were when it is declared again."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,22 @@ def test_a_reader_that_was_deleted_while_all_runs_is_released_at_the_second_look
     assert log.groups("t")[0].hold == 4, "its stage may still end"
     release_readers(log, Topology(), "h", seen)
     assert start_after_retention(log, clock) == 10
+
+
+def test_a_topic_that_a_running_stage_no_longer_reads_is_released_and_the_stage_is_not_fenced(
+    log: TopicLog, clock: VirtualClock
+) -> None:
+    log.ensure_topic(TopicSpec("another"))
+    lease = log.acquire_lease(SPEC.name, "role")
+    elsewhere = Topology((replace(SPEC, reads=(Read("another"),)),))
+    seen = release_readers(log, elsewhere, "h", NONE)
+    release_readers(log, elsewhere, "h", seen)
+    assert start_after_retention(log, clock) == 10
+    log.commit(Commit(offsets=[GroupOffset(SPEC.name, "another", 0)], lease=lease))
+
+
+def test_a_topic_between_parts_of_one_stage_is_its_own(log: TopicLog, clock: VirtualClock) -> None:
+    passing = Topology((replace(SPEC, reads=(), passes=("t",)),))
+    seen = release_readers(log, passing, "h", NONE)
+    release_readers(log, passing, "h", seen)
+    assert start_after_retention(log, clock) == 4

@@ -174,7 +174,7 @@ def test_what_another_transaction_gave_up_on_an_owners_state_is_in_nobodys_way(
 
 def test_a_topic_that_has_more_partitions_than_declared_is_refused_and_one_with_fewer_grows(log: TopicLog) -> None:
     log.ensure_topic(TopicSpec("ns.p", partitions=2))
-    with pytest.raises(InvalidDeclarationError, match="has 2 partitions, 1 are declared"):
+    with pytest.raises(InvalidDeclarationError, match="has 2 partitions, but 1 are declared"):
         log.ensure_topic(TopicSpec("ns.p", partitions=1))
     log.ensure_topic(TopicSpec("ns.p", partitions=3))
     append(log, "ns.p", new_records([1]), partition=2)

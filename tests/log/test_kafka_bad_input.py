@@ -117,7 +117,7 @@ def test_a_topic_that_somebody_gave_more_partitions_is_refused_with_both_numbers
     other = open_log(tmp_path, options={"kafka": kafka_address, "kafka_prefix": prefix})
     with (
         closing(other),
-        pytest.raises(InvalidDeclarationError, match=r"has 3 partitions, 2 are decl.* — Declare 3, or"),
+        pytest.raises(InvalidDeclarationError, match=r"has 3 partitions, but 2 are decl.* — Declare 3 partitions or"),
     ):
         other.ensure_topic(TopicSpec("ns.a", partitions=2))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from headrace.control.readers import undeclared
 from headrace.kinds.kind import Draft
 from headrace.kinds.registry import KINDS
 from headrace.models.tiny import new_checkpoint
@@ -135,12 +136,16 @@ def test_a_changed_field_of_a_broker_s_topic_does_what_its_verdict_says(
 
 
 def run(case: Case, house: House) -> None:
+    """Whatever a stage reads, its description names: a group that it does not name would be released while the stage runs."""
     if not house.fed:
         house.apply()
     case.setting.feed(house)
     house.fed += 1
     house.lessons.clear()
     house.run()
+    running = {one.name for one in house.topology().specs}
+    first_run = house.runs == 1
+    assert not first_run or [one for one in undeclared(house.log, house.topology()) if one.group in running] == []
 
 
 def verdict_told(case: Case, house: House) -> bool:

@@ -6,7 +6,7 @@ inside the new one, and comes back before the stage starts.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.foundation.clock import Clock
 from headrace.log.topic_log import Commit, GroupOffset, TopicLog
@@ -22,7 +22,7 @@ def settle_readers(log: TopicLog, topology: Topology, holder: str, clock: Clock)
     """Releases the groups of stages that are gone and restores the holds of declared ones. No stage concerned may be running."""
     restore_readers(log, topology.specs, holder, clock)
     for one in undeclared(log, topology):
-        _release(log, one, holder)
+        _commit(log, one, holder, _released(one))
 
 
 def release_readers(
@@ -30,18 +30,23 @@ def release_readers(
 ) -> frozenset[tuple[str, str]]:
     """Releases groups that were undeclared at the previous look too, so their stages have ended. Returns the groups undeclared now."""
     found = {(one.group, one.topic): one for one in undeclared(log, topology)}
+    running = {one.name for one in topology.specs}
     for key in found.keys() & before:
-        _release(log, found[key], holder)
+        one = found[key]
+        if one.group in running:  # it no longer reads the topic and must not be fenced
+            log.commit(Commit(offsets=[replace(one, hold=_released(one))]))
+        else:
+            _commit(log, one, holder, _released(one))
     return frozenset(found)
 
 
-def _release(log: TopicLog, one: GroupOffset, holder: str) -> None:
-    _commit(log, one, holder, RELEASED + (one.next_offset if one.hold is None else one.hold))
+def _released(one: GroupOffset) -> int:
+    return RELEASED + (one.next_offset if one.hold is None else one.hold)
 
 
 def undeclared(log: TopicLog, topology: Topology) -> list[GroupOffset]:
     """Groups that hold retention back although no resource declares their stage."""
-    living = {(one.name, read.topic) for one in topology.specs for read in one.reads}
+    living = _declared(topology.specs)
     waiting = {one.id.path_name for one in topology.not_ready}
     return [
         one
@@ -83,13 +88,18 @@ def missed(log: TopicLog, specs: Iterable[StageSpec]) -> list[Missed]:
 def restore_readers(log: TopicLog, specs: Iterable[StageSpec], holder: str, clock: Clock) -> None:
     """Call before these stages start: their groups hold retention back again. Returns what was dropped before they read it."""
     everything = list(specs)
-    declared = {(one.name, read.topic) for one in everything for read in one.reads}
+    declared = _declared(everything)
     for one in missed(log, everything):
         reporter = StageReporter(log, one.spec.id, f"{one.spec.kind}-input", clock)
         reporter.say(Condition("InputComplete", "False", "BehindRetention", str(one)), now=True)
     for one in log.groups():
         if (one.group, one.topic) in declared and one.hold is not None and one.hold >= RELEASED:
             _commit(log, one, holder, one.hold - RELEASED)
+
+
+def _declared(specs: Iterable[StageSpec]) -> set[tuple[str, str]]:
+    """Group and topic of all that the stages read."""
+    return {(one.name, topic) for one in specs for topic in (*(read.topic for read in one.reads), *one.passes)}
 
 
 def _commit(log: TopicLog, one: GroupOffset, holder: str, hold: int) -> None:

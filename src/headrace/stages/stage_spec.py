@@ -29,6 +29,10 @@ class StageSpec:
     options: object
     """What it is opened with; secrets are in clear in it, so it is never stored or shown."""
     reads: tuple[Read, ...] = ()
+    passes: tuple[str, ...] = ()
+    """Topics between parts of the stage itself, which it reads under its own name: the output of a query's job, a knowledge
+    base's canaries.
+    """
     writes: tuple[TopicSpec, ...] = ()
     """Topics of which it is the only writer."""
     shares: tuple[TopicSpec, ...] = ()

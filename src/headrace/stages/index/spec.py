@@ -18,6 +18,7 @@ def index_spec(options: KnowledgeOptions) -> StageSpec:
         options.id,
         options,
         reads=(Read(topics.events(options.source), until="caught up"),),
+        passes=(topics.canaries(options.id),),
         writes=topics_of(options),
         holds=(store, f"{store}-wal", f"{store}-shm") if options.store == "sqlite" else (),
     )

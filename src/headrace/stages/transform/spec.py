@@ -21,6 +21,7 @@ def transform_spec(options: TransformOptions) -> StageSpec:
         options.id,
         options,
         reads=tuple(Read(one.topic) for one in options.streams),
+        passes=(topics.job(options.id),),
         writes=topics_of(options),
     )
 
