@@ -107,7 +107,7 @@ def test_a_plan_of_the_same_files_changes_nothing_and_of_others_tells_the_cost(d
 def test_what_a_role_wrote_is_shown(desk: Any):
     names = desk.run("logs").stdout.split()
     assert {"ingest", "transform", "label", "serve"} <= set(names)
-    assert "There are:" in desk.run("logs", "nobody", check=4).stderr
+    assert "Use one of:" in desk.run("logs", "nobody", check=4).stderr
 
 
 @pytest.mark.parametrize(

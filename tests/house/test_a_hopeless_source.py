@@ -35,7 +35,7 @@ def test_everything_else_is_done_first_and_the_exit_code_is_that_of_its_error(tm
     )  # fmt: skip
     assert done.returncode == NotFoundError.exit_code, done.stderr
     assert "ingest/default.gone: " in done.stderr
-    assert "there is no file gone.jsonl" in done.stderr
+    assert "no file matches gone.jsonl" in done.stderr
     assert "Everything else is done" in done.stderr
     log = open_log(tmp_path / ".headrace")
     rows = [one for one in read_all(log, "default.there.events") if one.kind == "row/1"]

@@ -202,11 +202,11 @@ def test_a_precision_is_refused_for_one_of_three_reasons(figures: Figures, said:
 
 
 def test_a_checkpoint_that_cannot_be_used_says_why(tmp_path: Path, store: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"holds no config\.json"):
+    with pytest.raises(NotFoundError, match=r"has no config\.json"):
         prepare(tmp_path, store)
     for name in ("config.json", "tokenizer.json", "modules.json"):
         shutil.copy(WEIGHTS / name, tmp_path)
-    with pytest.raises(NotFoundError, match="holds no safetensors"):
+    with pytest.raises(NotFoundError, match="has no safetensors"):
         prepare(tmp_path, store)
     (tmp_path / "modules.json").write_text('[{"type": "x.models.Dense", "path": "2_Dense"}]')
     (tmp_path / "model.safetensors").write_bytes(b"")
