@@ -79,7 +79,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, served: type) -> Iterator[Ho
         register(log, root / "state", "red", root / "r", root / "w")
         options = ServeOptions((*desks, tiny), knowledge=tuple(bases), embed=tuple(one.embedding for one in bases))
         role = stack.enter_context(opened(options, log, root / "state"))
-        thread = StageThread(lambda: role.open_stage("test"), log, on_fenced=lambda: None)
+        thread = StageThread(lambda: role.open_stage("test"), log, on_end=lambda: None)
         stack.callback(thread.stop)
         thread.start()
         gateway = stack.enter_context(served(role.app))

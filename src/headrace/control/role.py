@@ -42,20 +42,20 @@ def limit_cpu(limits: ResourceLimits) -> None:
     os.sched_setaffinity(0, cores[: max(1, int(limits.cpu))])
 
 
-def thread_of(spec: StageSpec, context: StageContext, on_fenced: Callable[[], None]) -> StageThread:
+def thread_of(spec: StageSpec, context: StageContext, on_end: Callable[[], None]) -> StageThread:
     """The thread of one stage, not yet started."""
     opener = stage_type(spec.kind).open
     assert opener is not None, f"{spec.kind} needs a program of its own"
     reporter = StageReporter(context.log, spec.id, f"{spec.kind}{HEALTH_STAGE}", context.clock)
     at_work = AtWork(context.state, spec.name)
-    return StageThread(lambda: opener(spec, context), context.log, on_fenced, reporter, at_work)
+    return StageThread(lambda: opener(spec, context), context.log, on_end, reporter, at_work)
 
 
 class StageThreads:
     """The stages of one process."""
 
-    def __init__(self, context: StageContext, on_fenced: Callable[[], None]) -> None:
-        self._context, self._on_fenced = context, on_fenced
+    def __init__(self, context: StageContext, on_end: Callable[[], None]) -> None:
+        self._context, self._on_end = context, on_end
         self._running: dict[str, tuple[StageSpec, StageThread]] = {}
 
     def take(self, specs: Sequence[StageSpec]) -> None:
@@ -65,7 +65,7 @@ class StageThreads:
         self._end([self._running.pop(name)[1] for name in ended])
         for name, spec in wanted.items():
             if name not in self._running:
-                thread = thread_of(spec, self._context, self._on_fenced)
+                thread = thread_of(spec, self._context, self._on_end)
                 self._running[name] = spec, thread
                 thread.start()
 

@@ -64,23 +64,24 @@ class ReopenedStage:
 
 
 class StageThread(threading.Thread):
-    """Steps one stage until asked to stop, or until it is fenced."""
+    """Steps one stage until asked to stop, or until it is fenced. It never ends unnoticed: `on_end` is called."""
 
     def __init__(
         self,
         opener: Callable[[], Stage],
         log: TopicLog,
-        on_fenced: Callable[[], None],
+        on_end: Callable[[], None],
         reporter: StageReporter | None = None,
         at_work: AtWork | None = None,
     ) -> None:
-        """`opener` is called in the thread itself. `reporter`: where its health is written; None: on standard error alone.
+        """`opener` is called in the thread itself. `on_end`: called if the thread ends unasked; its process must end too.
 
+        `reporter`: where its health is written; None: on standard error alone.
         `at_work`: shows, after the process died, that it died within a step.
         """
         super().__init__(daemon=True)
         self._at_work = at_work
-        self._opener, self._log, self._on_fenced, self._reporter = opener, log, on_fenced, reporter
+        self._opener, self._log, self._on_end, self._reporter = opener, log, on_end, reporter
         self._ending = threading.Event()
         self._last_error = ""
         self._failures = 0
@@ -94,11 +95,15 @@ class StageThread(threading.Thread):
         try:
             while not self._ending.is_set():
                 self._turn(stage)
-            stage.say_last()
+            self._say_last(stage)
         except FencedError as error:
             _say(f"error: {error}")
             self.exit_code = error.exit_code
-            self._on_fenced()
+            self._on_end()
+        except BaseException:
+            _say(f"error: {stage.name or 'a stage'} ended:\n{traceback.format_exc()}")
+            self.exit_code = 1
+            self._on_end()
         finally:
             self._close(stage)
             if self._at_work:
@@ -114,10 +119,13 @@ class StageThread(threading.Thread):
         self.join(timeout_seconds)
 
     def _turn(self, stage: ReopenedStage) -> None:
-        """One step, and the reaction to its outcome. Raises FencedError."""
+        """One step, or the wait after a step without work, and the reaction to its outcome. Raises FencedError."""
         try:
             with self._at_work or nullcontext():
                 worked = stage.step()
+            self._recovered()
+            if not worked:
+                self._log.wait(WAIT_SECONDS)
         except FencedError:
             raise
         except RetryableError as error:
@@ -126,10 +134,6 @@ class StageThread(threading.Thread):
             self._failed(stage, type(error).__name__.removesuffix("Error"), str(error), error.exit_code)
         except Exception as error:  # noqa: BLE001 - no fault of one stage may stop the others
             self._failed(stage, "InternalError", f"{type(error).__name__}: {error}", 1)
-        else:
-            self._recovered()
-            if not worked:
-                self._log.wait(WAIT_SECONDS)
 
     def _put_off(self, stage: ReopenedStage, error: RetryableError) -> None:
         if str(error) != self._last_error:
@@ -166,6 +170,12 @@ class StageThread(threading.Thread):
             _say(f"the condition could not be written: {error}")
             return False
         return True
+
+    def _say_last(self, stage: ReopenedStage) -> None:
+        try:
+            stage.say_last()
+        except RetryableError as error:
+            _say(f"{stage.name}: the last report could not be written: {error}")
 
     def _close(self, stage: ReopenedStage) -> None:
         try:

@@ -96,7 +96,7 @@ def run(order: RoleOrder, log: TopicLog) -> int:
                 sign, end
             )  # uvicorn raises them again once it has ended; the last answers must still be committed
         reporter = StageReporter(log, ResourceId("Role", "-", order.process), f"serve{HEALTH_STAGE}", SYSTEM_CLOCK)
-        thread = StageThread(lambda: role.open_stage(order.holder), log, on_fenced=end, reporter=reporter)
+        thread = StageThread(lambda: role.open_stage(order.holder), log, on_end=end, reporter=reporter)
         thread.start()
         server.run()
         thread.stop()

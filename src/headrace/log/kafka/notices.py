@@ -77,7 +77,7 @@ class Notices:
 
     def _listen(self) -> None:
         with self._heard:
-            if self._listener is None:
+            if self._listener is None or not self._listener.is_alive():
                 self._listener = threading.Thread(target=self._follow, name="headrace-notices", daemon=True)
                 self._listener.start()
 

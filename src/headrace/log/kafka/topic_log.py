@@ -1,7 +1,7 @@
 """The Kafka implementation of the port."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from confluent_kafka import TopicPartition
 
@@ -124,12 +124,12 @@ class KafkaTopicLog:
     def topics(self) -> list[TopicInfo]:
         self._open()
         self._catalog.refresh()
-        return [self._info(spec) for _, spec in sorted(self._catalog.specs().items())]
+        return self._infos([spec for _, spec in sorted(self._catalog.specs().items())])
 
     def topic(self, name: str) -> TopicInfo:
         self._open()
         self._catalog.refresh()
-        return self._info(self._catalog.spec(name))
+        return self._infos([self._catalog.spec(name)])[0]
 
     def external_table(self, topic: str) -> ExternalTable | None:
         place, _ = self._catalog.place(topic, 0)
@@ -251,9 +251,16 @@ class KafkaTopicLog:
 
     # --- ends ---
 
-    def _info(self, spec: TopicSpec) -> TopicInfo:
-        places = [self._catalog.place(spec.name, number) for number in range(spec.partitions)]
-        starts, ends = self._broker.starts(places), self._broker.ends(places)
+    def _infos(self, specs: Sequence[TopicSpec]) -> list[TopicInfo]:
+        """Asks for the starts of all topics at once, and for their ends."""
+        places = [[self._catalog.place(spec.name, number) for number in range(spec.partitions)] for spec in specs]
+        every = [place for some in places for place in some]
+        starts, ends = self._broker.starts(every), self._broker.ends(every)
+        return [self._info(spec, some, starts, ends) for spec, some in zip(specs, places, strict=True)]
+
+    def _info(
+        self, spec: TopicSpec, places: Sequence[Partition], starts: dict[Partition, int], ends: dict[Partition, int]
+    ) -> TopicInfo:
         begins = {place: max(starts[place], self._catalog.cut(spec.name, place[1])) for place in places}
         last = max(self._past_the_last(place, begins[place], ends[place]) for place in places)
         return TopicInfo(spec, min(self._first(spec, place, begins[place]) for place in places), last, None)
