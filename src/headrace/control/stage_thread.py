@@ -100,7 +100,7 @@ class StageThread(threading.Thread):
             _say(f"error: {error}")
             self.exit_code = error.exit_code
             self._on_end()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - whatever it was, the process must not run on without this stage
             _say(f"error: {stage.name or 'a stage'} ended:\n{traceback.format_exc()}")
             self.exit_code = 1
             self._on_end()
