@@ -28,7 +28,7 @@ spec:
 
 
 def full() -> DiskFullError:
-    return DiskFullError("the disk has no room left for the log", next_step="make room")
+    return DiskFullError("the disk has no room left for the log", next_step="free disk space")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.parent import die_with_parent
 from headrace.testing.ports import free_ports
 
 pytestmark = pytest.mark.slow
@@ -60,6 +61,7 @@ class Running:
         self.process = subprocess.Popen(
             [str(Path(sys.executable).parent / "headrace"), "up"],
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one call, loaded before
         )  # fmt: skip
 
     def pids(self) -> set[int]:

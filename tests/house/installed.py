@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from headrace.foundation.parent import die_with_parent
 from headrace.log.topic_log import TopicLog
 from headrace.stages.stage import read_statuses
 
@@ -56,6 +57,7 @@ class Installed:
             return subprocess.Popen(
                 self.command(*arguments), cwd=self.folder, env=self.environ, stdout=words, stderr=words,
                 start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one call, loaded before
             )  # fmt: skip
 
 

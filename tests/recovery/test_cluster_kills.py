@@ -17,8 +17,9 @@ from headrace.stages.train.train_state import read_train_state
 from headrace.testing.builders import read_all
 from headrace.testing.cluster import running
 from headrace.testing.cluster_kills import ROLES, SERVERS, Assassin, Struck, contents, replayed_weights
+from headrace.testing.light_learner import open_light_learner
 from headrace.testing.pipeline import Pipeline, declared
-from headrace.testing.real_kills import WholeRun
+from headrace.testing.real_kills import LIGHT, WholeRun
 from headrace.testing.resource_ids import finetuner_id
 
 SEED, TRADES = 11, 5_000
@@ -105,7 +106,7 @@ def run_under_strikes(cluster: LocalCluster, job: Path, environment: dict[str, s
     """
     struck: list[Struck] = []
     for seed in range(SEED, SEED + MOST_RUNS):
-        run = WholeRun(job / "job.yaml", job / "state", environ=environment, words=job / "words.txt")
+        run = WholeRun(job / "job.yaml", job / "state", environ=environment, words=job / "words.txt", program=LIGHT)
         assassin = Assassin(cluster, run.pid, seed)
         left = {*SERVERS, *ROLES} - {one.what for one in struck}
         assassin.strike(sorted(left), pause=(1.0, 4.0), alive=run.alive)
@@ -139,7 +140,8 @@ def test_kills_of_every_server_and_every_role_in_one_run_change_no_row_no_exampl
             assert len(read_all(log, scores)) > 0
             trained = read_train_state(log, finetuner_id("bars"))
     with closing(open_log(job / "replay")) as fresh:
-        replayed = replayed_weights(recorded, declared(job / "job.yaml", job / "replay"), fresh, job / "replay")
+        alone = declared(job / "job.yaml", job / "replay")
+        replayed = replayed_weights(recorded, alone, fresh, job / "replay", open_light_learner)
     assert trained is not None
     assert trained.weights_sha256 == replayed
     assert {one.what for one in struck} >= set(SERVERS)

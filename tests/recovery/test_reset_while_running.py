@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.parent import die_with_parent
 from headrace.testing.ports import free_ports
 from headrace.testing.real_kills import LIGHT
 
@@ -22,6 +23,7 @@ def headrace(desk: ResetDesk, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *LIGHT, *arguments, "--state", str(desk.state)],
         cwd=desk.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - one call, loaded before
     )  # fmt: skip
 
 

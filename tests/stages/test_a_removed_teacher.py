@@ -96,7 +96,7 @@ def test_a_row_that_retention_has_taken_is_named_as_the_reason(log: TopicLog, tm
     append(log, PROMPTS, [NewRecord("p", codec.kind_of(prompt), codec.encode(prompt), 1_000, origin=origin)])
     label(log, tmp_path, "team")
     assert examples(log) == []
-    assert "the row of the prompt is not kept" in letters(log)[0].reason
+    assert "the row of the prompt is no longer kept" in letters(log)[0].reason
 
 
 def test_a_prompt_that_a_replay_sends_again_is_asked_once_a_teacher_is_declared(log: TopicLog, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def numbered(count: int, namespace: str = "red") -> list[str]:
 
 
 def full() -> None:
-    raise DiskFullError("the disk has no room left for the log", next_step="make room")
+    raise DiskFullError("the disk has no room left for the log", next_step="free disk space")
 
 
 def drained(stage: ServeStage) -> None:

@@ -22,8 +22,8 @@ from threading import Timer
 
 from headrace.cluster.file_lock import file_lock
 from headrace.cluster.java import find_maven
-from headrace.cluster.processes import die_with_the_parent
 from headrace.foundation.errors import UnavailableError
+from headrace.foundation.parent import die_with_parent
 
 Progress = Callable[[str], None]
 """Receives each step, in words for people."""
@@ -137,7 +137,7 @@ def _copy_dependencies(maven: Path, part: str, into: Path, progress: Progress) -
         lines: list[str] = []
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            preexec_fn=die_with_the_parent,  # noqa: PLW1509 - one call into libc, loaded before
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one call into libc, loaded before
         ) as process:  # fmt: skip
             assert process.stdout is not None
             watch = Timer(PATIENCE_SECONDS, process.kill)  # a stalled connection

@@ -3,12 +3,10 @@
 `run/NAME.json` holds the pid and the process's start time, so that a reused pid is not mistaken for it.
 """
 
-import ctypes
 import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,11 +15,10 @@ from pathlib import Path
 import psutil
 
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
+from headrace.foundation.parent import die_with_parent as _die_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _CLOSE_SECONDS = 2.0
 """How far two readings of one start time may differ: the system clock is adjusted now and then."""
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 _spawner = ThreadPoolExecutor(1, thread_name_prefix="headrace-cluster")
 """Its single thread lives as long as this process: the kernel's "parent" is the thread that started a child."""
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -61,7 +58,7 @@ class ServerProcess:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.directory, env=dict(environ),
                 start_new_session=True,
-                preexec_fn=die_with_the_parent if die_with_parent else None,  # noqa: PLW1509 - one call, loaded before
+                preexec_fn=_die_with_parent if die_with_parent else None,  # noqa: PLW1509 - one call, loaded before
             )  # fmt: skip
 
     def process(self) -> psutil.Process | None:
@@ -117,9 +114,3 @@ def stop_all(processes: Sequence[ServerProcess], *, patience_seconds: float) -> 
         if not process.wait_until_gone(patience_seconds):
             process.send(signal.SIGKILL)
             process.wait_until_gone(patience_seconds)
-
-
-def die_with_the_parent() -> None:
-    """Runs before a child's program starts: the kernel kills it when the thread that started it ends. Linux only; otherwise no effect."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -5,7 +5,6 @@ command line or on disk. The first says what to run; a later one says which stag
 keep running. The kernel kills it when its parent dies.
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from headrace.control.at_work import AtWork
 from headrace.control.orders import RoleOrder, received
 from headrace.control.stage_thread import StageThread
 from headrace.foundation.failpoints import arm_from_environment
+from headrace.foundation.parent import die_with_parent
 from headrace.stages.context import StageContext
 from headrace.stages.limits import ResourceLimits
 from headrace.stages.stage import StageReporter
@@ -25,13 +25,6 @@ from headrace.stages.stage_type import stage_type
 
 HEALTH_STAGE = "-health"
 """Suffix to a stage's kind: the name under which its thread's health is reported."""
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Linux: SIGKILL this process when its parent ends. Elsewhere only the supervisor's own shutdown ends it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def limit_cpu(limits: ResourceLimits) -> None:

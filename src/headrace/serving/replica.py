@@ -12,8 +12,9 @@ import socket
 import sys
 
 from headrace.foundation.failpoints import arm_from_environment, failpoint
+from headrace.foundation.parent import die_with_parent
 from headrace.serving.generation import GenerationRequest, GenerationStep
-from headrace.serving.replica_limits import ReplicaLimits, die_with_parent, limit_memory
+from headrace.serving.replica_limits import ReplicaLimits, limit_memory
 from headrace.serving.replica_protocol import (
     HEADER_BYTES,
     Cancel,

@@ -1,13 +1,9 @@
-"""A replica's resource limits, and how it dies: set before NumPy or torch is imported."""
+"""A replica's resource limits: set before NumPy or torch is imported."""
 
-import ctypes
 import os
 import resource
-import signal
-import sys
 from dataclasses import dataclass
 
-_PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -31,11 +27,3 @@ def limit_memory(limits: ReplicaLimits) -> None:
     """Applies the limits to this process."""
     if limits.memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
-
-
-def die_with_parent(parent: int) -> None:
-    """Asks the kernel to send SIGKILL when the parent ends, if it can; exits at once if the parent is already gone."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -80,9 +80,9 @@ class StageType:
     purge: Callable[[StageSpec, StageContext], int] = nothing_outside
     """Takes away what it keeps elsewhere, such as a server's tables or a running job; bytes given back, as far as they are known."""
     runs_elsewhere: Callable[[StageSpec, Backends], bool] = nowhere_else
-    """Whether something of it goes on without its process, such as a job on a cluster."""
+    """Whether any part of it runs without its process, such as a job on a cluster."""
     suspend: Callable[[StageSpec, StageContext], None] = nothing_to_suspend
-    """Stops that, so that it can go on: its resource is deleted, and may be applied again. The stage does not run."""
+    """Stops that part so that it can resume: its resource is deleted and may be applied again. The stage must not be running."""
 
 
 @cache

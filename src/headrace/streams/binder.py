@@ -64,14 +64,14 @@ class Binder:
     sql: str
     names: Sequence[Name]
     aggregates: bool = False
-    """Whether aggregates may stand here."""
+    """Whether aggregates are allowed here."""
 
     def bind(self, node: exp.Expr | None) -> Expression:
         """The bound expression; InvalidQueryError."""
         for kind, rule in _RULES.items():
             if isinstance(node, kind):
                 return rule(self, node)
-        raise self.refuse(node, f"{_spelled(node)} is not supported", f"what may stand here: {OPERATORS}, functions")
+        raise self.refuse(node, f"{_spelled(node)} is not supported", f"use {OPERATORS} or functions")
 
     def refuse(self, node: exp.Expr | None, reason: str, form: str | None = None) -> InvalidQueryError:
         return refuse(self.sql, node, reason, form)
@@ -80,7 +80,7 @@ class Binder:
         """A condition."""
         bound = self.bind(node)
         if not accepts("boolean", bound.type):
-            raise self.refuse(node, f"{where} needs a condition, not {_type(bound)}", "compare it with something")
+            raise self.refuse(node, f"{where} needs a condition, not {_type(bound)}", "use a comparison")
         return bound if bound.type != NULL else Constant(None, BOOLEAN)
 
     def slot(self, node: exp.Column) -> Slot:
@@ -91,7 +91,7 @@ class Binder:
             return found[0].slot
         if found:
             forms = " or ".join(f"{one.qualifier}.{name}" for one in found)
-            raise self.refuse(node, f"{name} stands for several columns", f"write {forms}")
+            raise self.refuse(node, f"{name} is ambiguous", f"write {forms}")
         if qualifier and qualifier not in {one.qualifier for one in self.names}:
             known = sorted({one.qualifier for one in self.names})
             raise self.refuse(
@@ -104,7 +104,7 @@ class Binder:
 
     def column(self, node: exp.Column) -> Expression:
         if node.args.get("db"):
-            raise self.refuse(node, "a column has one qualifier at most", "write input.column")
+            raise self.refuse(node, "a column can have only one qualifier", "write input.column")
         return Ref(self.slot(node))
 
     def literal(self, node: exp.Literal) -> Expression:
@@ -132,11 +132,13 @@ class Binder:
         except ArithmeticError:
             amount = None
         if amount is None or name not in {**_UNIT_MS, **_UNIT_MONTHS}:
-            raise self.refuse(node, "this INTERVAL is not understood", "write INTERVAL '1' DAY (SECOND to YEAR)")
+            raise self.refuse(node, "this INTERVAL is not valid", "write INTERVAL '1' DAY (SECOND to YEAR)")
         months = amount * _UNIT_MONTHS.get(name, 0)
         milliseconds = amount * _UNIT_MS.get(name, 0)
         if months % 1 or milliseconds % 1:
-            raise self.refuse(node, "an INTERVAL is a whole number of milliseconds or months", "write INTERVAL '1' DAY")
+            raise self.refuse(
+                node, "an INTERVAL must be a whole number of milliseconds or months", "write INTERVAL '1' DAY"
+            )
         return Duration(int(months), int(milliseconds))
 
     def compare(self, node: exp.Binary) -> Expression:
@@ -155,7 +157,7 @@ class Binder:
             wider = common_type(kind, value.type) if kind is not None else None
             if wider is None:
                 raise self.refuse(
-                    node, f"{_type(values[0])} and {_type(value)} have no type in common", "CAST one of them"
+                    node, f"{_type(values[0])} and {_type(value)} have no common type", "CAST one of them"
                 )
             kind = wider
         assert kind is not None
@@ -169,7 +171,7 @@ class Binder:
         if operator == "+" and kinds[0] == "interval" and kinds[1] in ("instant", "date"):
             return Call(operator, (_as_instant(right), left), _as_instant(right).type)
         if kinds == ("instant", "instant"):
-            raise self.refuse(node, "two times are not subtracted", "write TIMESTAMPDIFF(SECOND, from, to)")
+            raise self.refuse(node, "times cannot be subtracted", "write TIMESTAMPDIFF(SECOND, from, to)")
         for side, kind in ((node.left, left), (node.right, right)):
             if not accepts("number", kind.type):
                 raise self.refuse(side, f"{operator} needs numbers, not {_type(kind)}", "CAST it to a number")
@@ -248,7 +250,7 @@ class Binder:
                 return STRING
             return arrow_type(text or "")
         except InvalidDeclarationError as error:
-            raise self.refuse(node, "this type is not known here", error.next_step) from error
+            raise self.refuse(node, "this type is not supported", error.next_step) from error
 
     def extract(self, node: exp.Extract) -> Expression:
         return self._call(node, FUNCTIONS["EXTRACT"], (node.this, node.expression))
@@ -258,7 +260,7 @@ class Binder:
 
     def trim(self, node: exp.Trim) -> Expression:
         if node.args.get("expression") is not None or node.args.get("position"):
-            raise self.refuse(node, "TRIM takes off spaces alone", "write TRIM(x), LTRIM(x) or RTRIM(x)")
+            raise self.refuse(node, "TRIM removes only spaces", "write TRIM(x), LTRIM(x) or RTRIM(x)")
         return self._call(node, FUNCTIONS["TRIM"], (node.this,))
 
     def now(self, _node: exp.Expr) -> Expression:
@@ -337,7 +339,7 @@ class Binder:
         if not self.aggregates:
             raise self.refuse(
                 node,
-                f"{function.name} is an aggregate and cannot stand here",
+                f"{function.name} is an aggregate and is not allowed here",
                 "use it in SELECT or HAVING of a windowed GROUP BY",
             )
         inner = Binder(self.sql, self.names)
@@ -354,10 +356,12 @@ class Binder:
         for one, argument in zip(bound[1:], arguments[1:], strict=True):
             if not isinstance(one, Constant):
                 raise self.refuse(
-                    argument, f"the second argument of {function.name} is a constant", f"write {function.signature}"
+                    argument,
+                    f"the second argument of {function.name} must be a constant",
+                    f"write {function.signature}",
                 )
         if function.name == "PERCENTILE" and not 0 <= float(getattr(bound[1], "value", 2) or 0) <= 1:
-            raise self.refuse(arguments[1], "a percentile lies between 0 and 1", "write PERCENTILE(x, 0.5)")
+            raise self.refuse(arguments[1], "a percentile must be between 0 and 1", "write PERCENTILE(x, 0.5)")
         result = function.result(tuple(one.type for one in bound))
         return AggregateCall(function.name, bound, result, distinct, where)
 

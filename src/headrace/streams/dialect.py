@@ -172,7 +172,7 @@ def parse_query(sql: str) -> exp.Select:
     except (SqlglotError, RecursionError) as error:
         raise _syntax_error(sql, error) from error
     if len(statements) > 1:
-        raise refuse(sql, statements[1], "there is more than one statement", "write one SELECT")
+        raise refuse(sql, statements[1], "more than one statement", "write one SELECT")
     return _one_select(sql, statements[0])
 
 
@@ -210,7 +210,7 @@ def _one_select(sql: str, statement: exp.Expr) -> exp.Select:
         name = type(statement).__name__.upper()
         raise refuse(sql, statement, f"{name} of queries is not supported", "give each SELECT a finetuner of its own")
     if not isinstance(statement, exp.Select):
-        raise refuse(sql, statement, "this is not a SELECT", "write one SELECT over declared inputs")
+        raise refuse(sql, statement, "not a SELECT", "write one SELECT over declared inputs")
     return statement
 
 

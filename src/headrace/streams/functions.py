@@ -1,6 +1,6 @@
 """The functions that a query may call, with their types: the closed list that every engine implements.
 
-Whatever cannot be computed for a row is NULL, never an error: a stream goes on.
+A value that cannot be computed for a row is NULL, never an error: the stream continues.
 """
 
 from collections.abc import Callable

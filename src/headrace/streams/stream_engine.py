@@ -124,7 +124,7 @@ class StreamQuery(Protocol):
         ...
 
     def idle(self, name: str) -> QueryOutput:
-        """The input is silent: others do not wait for it, until its next row. Its own rows go on waiting for its watermark."""
+        """The input is silent: others do not wait for it, until its next row. Its own rows still wait for its watermark."""
         ...
 
     def end_of_input(self, name: str) -> QueryOutput:

@@ -1,6 +1,6 @@
 """The port to an engine that runs queries on a cluster of its own.
 
-Such an engine reads canonical topics and writes one topic by itself, exactly once; a stage watches the job,
+Such an engine reads canonical topics and writes one topic on its own, exactly once; a stage watches the job,
 reads what it wrote and makes canonical records of it. Ids, origins and the canonical JSON form are therefore made in one place
 for all engines.
 """

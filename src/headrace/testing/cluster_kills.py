@@ -14,6 +14,7 @@ from headrace.log.record import NewRecord, Record
 from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.stages.topology import Topology
 from headrace.stages.train.options import TrainOptions
+from headrace.stages.train.stage import OpenLearner
 from headrace.stages.train.train_state import read_train_state
 from headrace.testing.builders import read_all
 from headrace.testing.pipeline import Pipeline
@@ -63,17 +64,19 @@ class Assassin:
         return True
 
 
-def replayed_weights(examples: Sequence[Record], topology: Topology, log: TopicLog, state: Path) -> str | None:
-    """The digest of the weights that a trainer comes to which is given recorded examples, on a log and a state of its own.
+def replayed_weights(
+    examples: Sequence[Record], topology: Topology, log: TopicLog, state: Path, learner: OpenLearner | None = None
+) -> str | None:
+    """The digest of the weights that a trainer reaches from recorded examples, on a log and a state of its own.
 
-    `topology`: with one trainer; its other stages are left out.
+    `topology`: with one trainer; its other stages are left out. `learner`: opens the trainer's; None: PyTorch's.
     """
     (trainer,) = topology.options(TrainOptions)
     topic = topics.examples(trainer.id)
     log.ensure_topic(TopicSpec(topic))
     log.commit(Commit([Append(topic, [_new(record) for record in examples])]))
     alone = topology.only(("train",))
-    with Pipeline(alone, state) as pipeline:
+    with Pipeline(alone, state, learner=learner) as pipeline:
         pipeline.run(max_turns=100_000)
     trained = read_train_state(log, trainer.id)
     return trained.weights_sha256 if trained else None

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.control.role import die_with_parent
 from headrace.events import codec, topics
 from headrace.events.row_codec import row_values
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import FinalError
 from headrace.foundation.ids import derive_id
+from headrace.foundation.parent import die_with_parent
 from headrace.knowledge.changes import DocumentColumns, to_change
 from headrace.knowledge.chunking import ChunkOptions, chunk
 from headrace.knowledge.generation import Generation
@@ -220,7 +220,12 @@ class IndexRun:
         command = [sys.executable, "-m", __spec__.name, msgspec.json.encode(order, enc_hook=str).decode()]
         with words.open("ab") as errors:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one call, loaded before
             )
         self.wait()
 

@@ -4,7 +4,6 @@ It listens on TCP on a free port of the loopback, in a folder of its own, and is
 it. As root it runs as `nobody`, since PostgreSQL refuses root.
 """
 
-import ctypes
 import os
 import pwd
 import shutil
@@ -14,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from urllib.parse import quote
 import psycopg
 
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.parent import die_with_parent
 from headrace.testing.ports import free_ports
 from headrace.testing.servers import require_marker, skip_or_fail
 
@@ -30,8 +31,6 @@ PATIENCE_SECONDS = 60.0
 PASSWORD = "let me:in/@?"  # noqa: S105 - of a server that lives as long as a test; its odd letters must survive a URL
 _DEFAULTS = {"shared_buffers": "1GB", "max_connections": "60", "listen_addresses": "127.0.0.1", "log_min_messages": "fatal"}  # fmt: skip
 _FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 
 
 def why_absent() -> str | None:
@@ -141,14 +140,9 @@ def _spawn(command: list[str], log: BinaryIO) -> subprocess.Popen[bytes]:
         [str(binary), *command[1:]],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
         user=_nobody().pw_uid if root else None, group=_nobody().pw_gid if root else None,
-        extra_groups=[] if root else None, preexec_fn=_die_with_the_parent,  # noqa: PLW1509 - one call into libc, loaded before
-        start_new_session=True,
+        extra_groups=[] if root else None, start_new_session=True,
+        preexec_fn=partial(die_with_parent, by=signal.SIGQUIT),  # noqa: PLW1509 - one call, loaded before
     )  # fmt: skip
-
-
-def _die_with_the_parent() -> None:
-    """Where the tests are killed, nobody else would stop the server."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _nobody() -> pwd.struct_passwd:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.foundation.clock import SYSTEM_CLOCK
+from headrace.foundation.parent import die_with_parent
 from headrace.log.topic_log import TopicLog
 
 POLL_SECONDS = 0.005
@@ -41,6 +42,7 @@ class WholeRun:
                 [sys.executable, *program, "run", "-f", str(file), *options],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env={**os.environ, **environ}, start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one call, loaded before
             )  # fmt: skip
 
     @property

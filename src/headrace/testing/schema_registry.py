@@ -20,9 +20,9 @@ import pytest
 from headrace.cluster.file_lock import file_lock
 from headrace.cluster.jars import PATIENCE_SECONDS, default_cache
 from headrace.cluster.java import find_java, find_maven
-from headrace.cluster.processes import die_with_the_parent
 from headrace.foundation.clock import SYSTEM_CLOCK
 from headrace.foundation.errors import MissingExtraError, UnavailableError
+from headrace.foundation.parent import die_with_parent
 from headrace.testing.cluster import temporary_folder
 from headrace.testing.ports import free_ports
 from headrace.testing.servers import require_marker, skip_or_fail
@@ -134,7 +134,7 @@ class RegistryServer:
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 command, cwd=program, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                preexec_fn=die_with_the_parent,  # noqa: PLW1509 - one call into libc, loaded before
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one call into libc, loaded before
             )  # fmt: skip
 
     def _answers(self) -> bool:

@@ -188,12 +188,12 @@ def test_a_memory_size_that_the_cluster_lacks_is_told(jobs: Jobs):
 
 def test_servers_that_do_not_answer_and_wrong_options_say_what_to_do():
     engine = FlinkEngine({"gateway": "http://127.0.0.1:1", "jobmanager": "http://127.0.0.1:1"})
-    with pytest.raises(UnavailableError, match=r"JobManager at http://127.0.0.1:1 cannot be reached") as caught:
+    with pytest.raises(UnavailableError, match=r"JobManager at http://127.0.0.1:1 is unreachable") as caught:
         engine.find("any")
     assert "flink_jobmanager" in (caught.value.next_step or "")
     with pytest.raises(InvalidDeclarationError, match="no option 'gatewy'"):
         FlinkEngine({"gatewy": "http://127.0.0.1:1"})
-    with pytest.raises(InvalidDeclarationError, match="is no URL"):
+    with pytest.raises(InvalidDeclarationError, match="is not a URL"):
         FlinkEngine({"gateway": "127.0.0.1:1"})
 
 

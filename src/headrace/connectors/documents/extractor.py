@@ -3,7 +3,6 @@
 Requests and answers are MessagePack with their length in front. The process ends with its parent, or when its input ends.
 """
 
-import ctypes
 import os
 import resource
 import signal
@@ -14,9 +13,9 @@ from typing import IO, BinaryIO, Literal
 import msgspec
 
 from headrace.connectors.documents.document import UnreadableDocumentError
+from headrace.foundation.parent import die_with_parent
 
 MOST_MEMORY = 2 << 30
-_PR_SET_PDEATHSIG = 1
 LENGTH = struct.Struct("<Q")
 
 
@@ -90,8 +89,7 @@ def _serve(given: BinaryIO, taken: BinaryIO) -> None:
 
 def main() -> None:
     """Serves standard input until it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     taken = os.fdopen(os.dup(1), "wb")

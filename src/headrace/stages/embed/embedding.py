@@ -63,8 +63,8 @@ class Embedders:
             if msgspec.json.decode(note.read_bytes(), type=dict[str, object]).get("fingerprint") == fingerprint:
                 return open_exported(note.parent, threads=1)
         raise NotFoundError(
-            f"the embedding model {fingerprint} is not on this machine any more",
-            next_step="declare it again, or drop the generation that was made with it",
+            f"the embedding model {fingerprint} is no longer on this machine",
+            next_step="declare it again, or drop the generation built with it",
         )
 
 

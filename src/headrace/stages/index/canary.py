@@ -64,7 +64,7 @@ class Canary:
         query = StoreQuery(generation, AsOf(now), "keyword", 1, terms=terms(newest.text) or WORDS, canary=True)
         found = [hit for hit in self._store.search(query) if hit.version == newest.version]
         if bool(found) == newest.deleted:
-            what = "is still found though it was deleted" if newest.deleted else "is not found though it was written"
+            what = "was deleted but is still found" if newest.deleted else "was written but is not found"
             self.failure = f"the canary {newest.version} {what}"
         else:
             self.failure = ""

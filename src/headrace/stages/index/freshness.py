@@ -61,7 +61,7 @@ class Freshness:
         if canary_failure:
             return Condition("Fresh", "False", "CanaryLost", canary_failure)
         if not self.count:
-            return Condition("Fresh", "Unknown", "NothingSeen", "no change has come yet")
+            return Condition("Fresh", "Unknown", "NothingSeen", "no change has arrived yet")
         p99 = self.quantile(0.99)
         message = f"99 % of {self.count} changes were searchable within {p99 / 1000:.3g} s; the target is {target_ms / 1000:.3g} s"
         holds = p99 <= target_ms

@@ -134,7 +134,7 @@ class IndexStage:
             return True
         self._purge_when_due()
         self._canary.send_when_due()
-        self._report(Condition("Indexing", "True", "Waiting", "no change just now"))
+        self._report(Condition("Indexing", "True", "Waiting", "waiting for changes"))
         return False
 
     def _advance(self) -> bool:

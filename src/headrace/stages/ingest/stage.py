@@ -256,8 +256,8 @@ class IngestStage:
 
     def _quiet_condition(self) -> Condition:
         if self._state.ended and self._state.ended_for == self._lease.holder:
-            return Condition("Ingesting", "False", "Finished", "the source is read to its end")
-        return Condition("Ingesting", "True", "Waiting", "no new record just now")
+            return Condition("Ingesting", "False", "Finished", "the source has been read to its end")
+        return Condition("Ingesting", "True", "Waiting", "waiting for new records")
 
     def _report(self, condition: Condition) -> None:
         lag = self._source.lag() if self._source else None

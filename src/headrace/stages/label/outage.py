@@ -1,4 +1,4 @@
-"""Tells an outage of the teacher from a prompt that fails by itself.
+"""Distinguishes an outage of the teacher from a prompt that fails alone.
 
 An ask has failed when the teacher gave no outcome after the desk's own retries (5xx, malformed answers, rejections). What counts:
 
@@ -10,7 +10,7 @@ An ask has failed when the teacher gave no outcome after the desk's own retries 
    counts that came before that answer.
 4. A rate limit and a spent budget are never the prompt's fault: nothing counts, and asking pauses as long as the teacher says.
 
-While asking pauses, calls that have left go on and their answers are stored.
+While asking pauses, calls in flight continue and their answers are stored.
 """
 
 from collections.abc import Iterable

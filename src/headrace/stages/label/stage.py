@@ -1,4 +1,4 @@
-"""label: `finetuner.prompts` → `finetuner.examples`, in input order, in whatever order the answers arrive.
+"""label: `finetuner.prompts` → `finetuner.examples`, in input order, regardless of the order in which answers arrive.
 
 The desk asks on an event loop of its own and stores every outcome when it arrives. `step` only collects: what is finished from the
 front of the queue on is committed, as examples, dead letters in the places of refused prompts, and the offset. What is finished
@@ -228,7 +228,7 @@ class LabelStage:
 
     def _say_attempts(self, front: Pending) -> None:
         """The first prompt holds up the line."""
-        said = f"prompt {front.record.id} failed {front.attempts} of {self._options.max_attempts} times, others are answered"
+        said = f"prompt {front.record.id} failed {front.attempts} of {self._options.max_attempts} times; other prompts are answered"
         self._reporter.say(Condition("TeacherAvailable", "True", "Retrying", said), progress=self._progress())
 
     def _tidy(self, desk: RunningDesk) -> None:

@@ -37,13 +37,13 @@ def _answered(prompt: Prompt, answer: str, column: str | None) -> Prompt:
 
 
 def _answer(record: Record, log: TopicLog, column: str | None) -> str:
-    why = "no teacher is declared any more"
+    why = "the teacher was removed"
     if column is None:
         raise NoTeacherError(f"{why}, and no groundTruth", next_step="declare a megaModel and replay the dead letter")
     row = _row(record, log)
     if row is None:
         raise NoTeacherError(
-            f"{why}, and the row of the prompt is not kept", next_step="declare a megaModel and replay"
+            f"{why}, and the row of the prompt is no longer kept", next_step="declare a megaModel and replay"
         )
     answer = text_of(row_values(row).get(column))
     if not answer:

@@ -104,7 +104,7 @@ class PromptStage:
             self._reporter.flush()
             return False
         if self._knowledge and not self._knowledge.ready():
-            waiting = "rows wait until the documents that came before them are indexed"
+            waiting = "rows wait until the documents that arrived before them are indexed"
             self._reporter.say(Condition("Prompting", "False", "WaitingForKnowledge", waiting), progress=self._counts)
             return False
         prompts: list[NewRecord] = []
@@ -229,7 +229,7 @@ class PromptStage:
         letter = DeadLetter(
             "prompt",
             "no_ground_truth",
-            f"the column {column} is empty: there is nothing to learn",
+            f"the column {column} is empty, so there is nothing to learn",
             record.id,
             record.value.decode(errors="backslashreplace")[: 64 << 10],
             source_topic=self._rows,

@@ -182,9 +182,9 @@ class AnswerJournal:
         if self._closing:
             return "the server is shutting down"
         if waiting >= limits.answers or held + size > limits.bytes:
-            return f"the journal is full: {waiting} answers of {held} bytes wait for the log"
+            return f"the journal is full: {waiting} answers ({held} bytes) are waiting for the log"
         if len(self._queue) >= limits.unwritten or self._unwritten_bytes + size > limits.unwritten_bytes:
-            return f"{len(self._queue)} answers wait in memory for the journal's file. {self._trouble}".rstrip()
+            return f"{len(self._queue)} answers are waiting in memory for the journal's file. {self._trouble}".rstrip()
         return ""
 
     def _write(self) -> None:
@@ -241,7 +241,7 @@ class AnswerJournal:
 
 def _refused(reason: str) -> UnavailableError:
     return UnavailableError(
-        f"the answer cannot be kept, and answers are required: {reason}",
-        next_step="ask again in a moment",
+        f"the answer cannot be recorded, and answers are required: {reason}",
+        next_step="retry in a moment",
         retry_after_seconds=1,
     )

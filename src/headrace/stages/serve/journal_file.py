@@ -156,7 +156,7 @@ class JournalFile:
                 if code in _DAMAGED:
                     raise CorruptDataError(text, where=where) from error
                 if code == sqlite3.SQLITE_FULL:
-                    raise DiskFullError(text, where=where, next_step="make room on the disk") from error
+                    raise DiskFullError(text, where=where, next_step="free disk space") from error
                 raise UnavailableError(
                     text, where=where, next_step="check the disk and the folder's permissions"
                 ) from error

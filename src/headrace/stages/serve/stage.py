@@ -1,7 +1,7 @@
 """serve: the registries' aliases → versions to answer with; journalled answers → the topics of their namespaces.
 
 Nothing here waits for the log while a client waits for an answer. What the event loop uses, `LogVersions` and `AnswerJournal`,
-outlives this stage, so that a stage that failed is opened again while the doors go on answering.
+outlives this stage, so that a stage that failed is reopened while the doors keep answering.
 """
 
 from collections.abc import Sequence
@@ -116,5 +116,5 @@ class ServeStage:
         if trouble := self._journal.trouble:
             return Condition("AnswersKept", "False", "JournalUnwritable", trouble)
         if dropped:
-            return Condition("AnswersKept", "False", "Dropped", f"{dropped} answers are in no topic")
+            return Condition("AnswersKept", "False", "Dropped", f"{dropped} answers were sent but not recorded")
         return Condition("AnswersKept", "True", "Journalled")

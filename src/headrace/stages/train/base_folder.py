@@ -26,7 +26,7 @@ def declared_digest(base: Path) -> str | None:
 def _copy(base: Path, target: Path) -> None:
     if not base.is_dir():
         raise UnavailableError(
-            f"there is no base model folder {base}", next_step="Put it back, or change the BaseModel's path."
+            f"there is no base model folder {base}", next_step="Restore it, or change the BaseModel's path."
         )
     shutil.copytree(base, target, dirs_exist_ok=True, ignore=_LEFT_OUT)
 

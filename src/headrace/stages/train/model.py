@@ -68,13 +68,13 @@ class Model:
         if waiting:
             return Condition(
                 "DeclarationInForce", "False", "ResetNeeded",
-                f"the model goes on as it began; declared and waiting for a reset: {', '.join(waiting)}. "
+                f"the model keeps its former values; changes that wait for a reset: {', '.join(waiting)}. "
                 f"Run `headrace reset StreamFinetuner/{finetuner} --from model`.",
             )  # fmt: skip
         if not self.base_is_there:
             return Condition(
                 "DeclarationInForce", "Unknown", "BaseModelMissing",
-                "there is no folder at the BaseModel's path; learning goes on with the copy that was kept",
+                "the folder at the BaseModel's path is missing; learning uses the kept copy",
             )  # fmt: skip
         return Condition("DeclarationInForce", "True", "InForce")
 

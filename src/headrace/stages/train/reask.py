@@ -224,7 +224,7 @@ class TeacherReasker:
     async def _ask(self, example: Example, ask_id: str, *, fresh: bool) -> str | RetryableError | FinalError:
         """The answer, or why there is none: what is not answered counts in the decision's record."""
         if self._desk is None or self._options.teacher is None:
-            return NotFoundError("there is no teacher any more")
+            return NotFoundError("the teacher was removed")
         try:
             answer = await self._desk.ask(
                 fill_knowledge(example.messages, example.passages), owner=self._options.id,

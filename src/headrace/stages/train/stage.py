@@ -318,7 +318,7 @@ class TrainStage:
         condition = (
             Condition("Learning", "True", "Running")
             if records
-            else Condition("Learning", "True", "Waiting", "no new example")
+            else Condition("Learning", "True", "Waiting", "waiting for new examples")
         )
         self._reporter.say(
             condition,

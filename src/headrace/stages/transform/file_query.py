@@ -164,13 +164,13 @@ def _start(wanted: FileQuery, log: TopicLog | None, saved: Mapping[str, bytes], 
     unread = [name for name in wanted.sources if name not in plan.inputs]
     if unread:
         raise InvalidDeclarationError(
-            f"the query does not read {', '.join(unread)}", next_step="leave the source out, or name it in FROM"
+            f"the query does not read {', '.join(unread)}", next_step="remove the source, or name it in FROM"
         )
     digest = saved.get("digest", plan.digest.encode()).decode()
     if digest != plan.digest:
         raise InvalidDeclarationError(
             f"the checkpoint in {wanted.checkpoint} belongs to another query",
-            next_step="name another folder with --checkpoint",
+            next_step="pass a different folder with --checkpoint",
         )
     state = {key.removeprefix("state/"): value for key, value in saved.items() if key.startswith("state/")}
     query = engine.start(spec, plan, state, EngineOptions(wanted.parallelism))
@@ -180,7 +180,7 @@ def _start(wanted: FileQuery, log: TopicLog | None, saved: Mapping[str, bytes], 
 def _input(name: str, source: Source, event_time: EventTime) -> StreamInput:
     if source.schema is None:
         raise InvalidDeclarationError(
-            f"{name} holds no record from which its columns could be told", next_step="declare them with --schema"
+            f"{name} has no record from which to infer its columns", next_step="declare them with --schema"
         )
     return StreamInput(name, source.schema, name, event_time.column, event_time.out_of_orderness_ms)
 

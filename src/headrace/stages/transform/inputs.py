@@ -14,7 +14,7 @@ from headrace.stages.transform.row_source import EXAMPLE_COLUMNS
 from headrace.stages.transform.static_table import LoadedTable, load_table
 from headrace.streams.stream_engine import QuerySpec, StreamInput
 
-WAITING_FOR_SCHEMA = Condition("Transforming", "False", "WaitingForSchema", "no record of its source has arrived yet")
+WAITING_FOR_SCHEMA = Condition("Transforming", "False", "WaitingForSchema", "its source has no record yet")
 
 
 @dataclass(slots=True)

@@ -58,7 +58,7 @@ def read_job(log: TopicLog, stage: str) -> Job | None:
 
 
 def stopped(log: TopicLog, engine: StreamJobEngine, job: Job, status: JobStatus, output: str) -> Job:
-    """The job as it is kept once it has stopped with a savepoint, from which it goes on. `output`: its topic."""
+    """The job as it is kept once it has stopped with a savepoint, from which it resumes. `output`: its topic."""
     if status.state not in ("running", "starting", "restarting"):
         return msgspec.structs.replace(job, job_id="")
     place = engine.stop(status.job_id)
@@ -69,7 +69,7 @@ def stopped(log: TopicLog, engine: StreamJobEngine, job: Job, status: JobStatus,
 def suspend_job(log: TopicLog, engine: StreamJobEngine, lease: Lease, output: str, name: str) -> None:
     """Stops the job of a stage that no longer runs, with a savepoint. UnavailableError: the cluster cannot be reached.
 
-    `lease`: the stage's, so that nobody runs it meanwhile. `name`: of the job on the cluster.
+    `lease`: the stage's, so that nobody else runs it. `name`: of the job on the cluster.
     """
     job, status = read_job(log, lease.role), engine.find(name)
     if job is None or status is None:

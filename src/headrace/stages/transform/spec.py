@@ -59,7 +59,7 @@ def _runs_elsewhere(_spec: StageSpec, backends: Backends) -> bool:
 
 
 def _suspend(spec: StageSpec, context: StageContext) -> None:
-    """Stops the query's job with a savepoint: it goes on from there once its resource is applied again."""
+    """Stops the query's job with a savepoint, from which it resumes once its resource is applied again."""
     from headrace.stages.transform.running_job import suspend_job
 
     lease = take_lease(context.log, spec.name, context.holder)

@@ -50,7 +50,7 @@ def load_table(
             if batch.end:
                 if source.schema is None or not source.schema.columns:
                     raise InvalidDeclarationError(
-                        f"the table {name} holds no row from which its columns could be told",
+                        f"the table {name} has no row from which to infer its columns",
                         next_step="declare its columns",
                     )
                 empty = source.schema.to_arrow().empty_table()

@@ -50,8 +50,8 @@ class Database:
             table = self._connection.sql(sql).to_arrow_table()
         except duckdb.OutOfMemoryException as error:
             raise FinalError(
-                f"the query needs more memory than it may use: {str(error).splitlines()[0]}",
-                next_step="raise the memory of the role, or shorten the windows",
+                f"the query exceeds its memory limit: {str(error).splitlines()[0]}",
+                next_step="raise the memory limit, or shorten the windows",
             ) from error
         assert table is not None
         return table

@@ -63,7 +63,7 @@ def pane_sql(relation: Relation, window: Window) -> PaneSql | None:
     if window.frame.overlap > MOST_WITHOUT:
         raise InvalidQueryError(
             f"each row lies in {window.frame.overlap} windows, and panes cannot be formed: {reason}",
-            next_step=f"let windows cover each other {MOST_WITHOUT} times at most, or use COUNT, SUM, AVG, MIN, MAX, FIRST_VALUE, LAST_VALUE alone",
+            next_step=f"let at most {MOST_WITHOUT} windows overlap, or use COUNT, SUM, AVG, MIN, MAX, FIRST_VALUE, LAST_VALUE alone",
         )
     return None
 

@@ -199,12 +199,12 @@ class DuckDBQuery:
             saved = msgspec.json.decode(state[PROGRESS])
             if saved["version"] > STATE_VERSION:
                 raise StateVersionError(
-                    f"the query's state has version {saved['version']}, this Headrace reads {STATE_VERSION}",
+                    f"the query's state has version {saved['version']}, but this Headrace reads {STATE_VERSION}",
                     next_step="install a newer Headrace",
                 )
             if saved["digest"] != self._plan.digest:
                 raise InvalidDeclarationError(
-                    "the state belongs to another query", next_step="put the old query back, or start without the state"
+                    "the state belongs to another query", next_step="restore the old query, or start without the state"
                 )
             for name, (latest, holds, *arrived) in saved["marks"].items():  # version 1 kept no arrivals
                 mark = self._marks[name]

@@ -1,4 +1,4 @@
-"""Runs queries as jobs of a Flink cluster that somebody else keeps up."""
+"""Runs queries as jobs of an existing Flink cluster."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -148,7 +148,7 @@ class FlinkEngine:
                 raise _no_slots(needed, slots.free, slots.total)
             self._clock.sleep(_PAUSE)
         raise UnavailableError(
-            f"the JobManager has forgotten the job {job_id} that was just started", next_step="look at its log"
+            f"the JobManager no longer knows the job {job_id} that was just started", next_step="check its log"
         )
 
     def find(self, name: str) -> JobStatus | None:
@@ -181,7 +181,7 @@ class FlinkEngine:
 def _no_slots(needed: int, free: int, total: int) -> HeadraceError:
     return UnavailableError(
         f"the job needs {needed} slot{'s' if needed > 1 else ''} and Flink has {free} free of {total}",
-        next_step="add a TaskManager, raise taskmanager.numberOfTaskSlots, lower parallelism, or end another job",
+        next_step="add a TaskManager, raise taskmanager.numberOfTaskSlots, lower parallelism, or cancel another job",
         retry_after_seconds=5.0,
     )
 

@@ -157,13 +157,13 @@ class JobManager:
         NotFoundError: no such job; InvalidDeclarationError: no folder for savepoints; UnavailableError: it could not be stopped now.
         """
         if (state := self._live_state(job_id)) is None:
-            raise NotFoundError(f"{self._rest.name} knows no job {job_id}", next_step="look for it by its name")
+            raise NotFoundError(f"{self._rest.name} knows no job {job_id}", next_step="find it by its name")
         if state == "FINISHED" and (
             place := self._until(lambda: self._last_savepoint(job_id), bool, self.refresh_seconds() + 1)
         ):
             return place
         if state in _OVER:
-            raise NotFoundError(f"the job {job_id} is at its end ({state}); it has no savepoint to stop with")
+            raise NotFoundError(f"the job {job_id} has already ended ({state}) and cannot be stopped with a savepoint")
         body: dict[str, object] = {"drain": False, "formatType": "CANONICAL"}
         try:
             request = self._rest.post(
@@ -172,7 +172,7 @@ class JobManager:
         except FlinkAnswerError as error:
             if "savepoint directory" in str(error):
                 raise InvalidDeclarationError(
-                    "the cluster has no folder for savepoints",
+                    "the cluster has no savepoint directory",
                     next_step="set savepoint_dir, or execution.checkpointing.savepoint-dir on the cluster",
                 ) from error
             raise
@@ -203,7 +203,7 @@ class JobManager:
             why = root_cause(failure.get("stack-trace") or "") or failure.get("class", "")
             raise UnavailableError(
                 f"the job {job_id} could not be stopped with a savepoint: {why}",
-                next_step="wait until it runs, and try again",
+                next_step="wait until it is running, then retry",
             )
         return str(operation["location"])
 

@@ -32,19 +32,19 @@ def refused(trace: str, sql: str, savepoint: str | None) -> HeadraceError:
         return _no_jar(missing[1])
     if any(one.kind in {"NoClassDefFoundError", "ClassNotFoundException"} for one in told):
         return InvalidDeclarationError(
-            f"the cluster lacks a class: {why}", next_step="put the same jars into lib/ of every server of Flink's"
+            f"the cluster lacks a class: {why}", next_step="put the same jars into lib/ of every Flink server"
         )
     if savepoint is not None and (error := _no_savepoint(told, text, savepoint)) is not None:
         return error
     if any(one.kind == "NoResourceAvailableException" for one in told):
         return UnavailableError(
-            f"Flink has no slots for the job: {why}", next_step="add a TaskManager or end another job"
+            f"Flink has no slots for the job: {why}", next_step="add a TaskManager or cancel another job"
         )
     planning = [one for one in told if one.kind in _QUERY_KINDS]
     if planning and not _runtime(told):
         message = _POSITION.sub("", planning[-1].message.splitlines()[0])
         return InvalidQueryError(
-            f"Flink refuses the query: {message}", where=place_in(sql, message), next_step="write it in another way"
+            f"Flink refuses the query: {message}", where=place_in(sql, message), next_step="rewrite the query"
         )
     return UnavailableError(f"Flink did not start the job: {why}")
 
@@ -64,7 +64,7 @@ def _no_jar(identifier: str) -> InvalidDeclarationError:
     return InvalidDeclarationError(
         f"the SQL gateway does not know {identifier!r}: {jar or 'its jar'} is missing",
         next_step=f"put {jar or 'the jar of ' + identifier} of the cluster's version into lib/ of the gateway, the JobManager and the "
-        "TaskManagers, and start them again",
+        "TaskManagers, and restart them",
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _no_savepoint(told: tuple[Cause, ...], text: str, savepoint: str) -> Headrac
     ):
         return InvalidQueryError(
             f"the savepoint {savepoint} does not fit the query{_POISONED}: {told[-1].message.splitlines()[0]}",
-            next_step="let a new job read its inputs from their start",
+            next_step="start a new job that reads its inputs from the beginning",
         )
     return None
 

@@ -20,7 +20,7 @@ def parse_size(text: str) -> int:
     """Bytes of `512m`, `1g`, `2 gb`, `1Gi`: powers of 1024, as Flink reads them. InvalidDeclarationError."""
     match = _SIZE.match(text)
     if match is None:
-        raise InvalidDeclarationError(f"{text!r} is no size of memory", next_step="write it like 512m or 2g")
+        raise InvalidDeclarationError(f"{text!r} is not a memory size", next_step="use a form such as 512m or 2g")
     return int(float(match[1]) * _FACTORS[match[2].lower()])
 
 

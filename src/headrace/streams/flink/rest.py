@@ -29,9 +29,11 @@ class Rest:
         try:
             httpx.URL(self.url)
         except httpx.InvalidURL as error:
-            raise InvalidDeclarationError(f"{url!r} is no URL: {error}", next_step=f"correct {setting}") from error
+            raise InvalidDeclarationError(f"{url!r} is not a URL: {error}", next_step=f"correct {setting}") from error
         if not self.url.startswith(("http://", "https://")):
-            raise InvalidDeclarationError(f"{url!r} is no URL", next_step=f"begin {setting} with http:// or https://")
+            raise InvalidDeclarationError(
+                f"{url!r} is not a URL", next_step=f"start {setting} with http:// or https://"
+            )
         self._client = httpx.Client(
             headers=dict(headers), timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS), trust_env=False
         )
@@ -51,7 +53,7 @@ class Rest:
             response = self._client.request(method, self.url + path, json=body)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             raise UnavailableError(
-                f"{self.name} at {self.url} cannot be reached: {error}",
+                f"{self.name} at {self.url} is unreachable: {error}",
                 next_step=f"start it (`headrace cluster up` starts one here), or correct the setting {self._setting}",
             ) from error
         except httpx.TransportError as error:
@@ -66,7 +68,7 @@ class Rest:
             return response.json() if response.content else {}
         except ValueError as error:
             raise FlinkAnswerError(
-                f"what answers at {self.url} is not {self.name}: no JSON",
+                f"the server at {self.url} is not {self.name}: its answer is not JSON",
                 status=response.status_code, trace="", next_step=f"correct {self._setting}",
             ) from error  # fmt: skip
 

@@ -25,7 +25,7 @@ def savepoint_gone(place: str, more: str = "") -> NotFoundError:
     """The error for a savepoint that is not there."""
     return NotFoundError(
         f"the savepoint {place} is gone{more}",
-        next_step="put it back, or let a new job read its inputs from their start",
+        next_step="restore it, or start a new job that reads its inputs from the beginning",
     )
 
 

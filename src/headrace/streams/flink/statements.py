@@ -1,11 +1,11 @@
-"""What a session of the SQL gateway is told before it runs a job's statements."""
+"""Settings of a SQL gateway session, sent before a job's statements."""
 
 from headrace.streams.stream_job import JobOptions
 
 JOB_ID = "$internal.pipeline.job-id"
 """Flink's own key for a job's id (PipelineOptionsInternal): an id is taken once only, so that a submit can be sent twice."""
 RETAINED = 8
-"""Checkpoints kept: the newest that somebody has seen must still lie there when a lost job is started from it."""
+"""Checkpoints kept: the newest one seen must still exist when a lost job is restarted from it."""
 
 
 def session_properties(name: str, job_id: str, options: JobOptions, savepoint: str | None) -> dict[str, str]:
