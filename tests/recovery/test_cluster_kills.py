@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from headrace.cluster import LocalCluster
+from headrace.control.readers import undeclared
 from headrace.events import topics
 from headrace.log.registry import open_log
 from headrace.models.tiny import new_checkpoint
@@ -139,9 +140,11 @@ def test_kills_of_every_server_and_every_role_in_one_run_change_no_row_no_exampl
             recorded = read_all(log, examples)
             assert len(read_all(log, scores)) > 0
             trained = read_train_state(log, finetuner_id("bars"))
+            whole = declared(job / "job.yaml", job / "replay")
+            assert topics.job(finetuner_id("bars")) in {one.topic for one in log.groups()}
+            assert undeclared(log, whole) == []  # nothing that a running stage reads would be released
     with closing(open_log(job / "replay")) as fresh:
-        alone = declared(job / "job.yaml", job / "replay")
-        replayed = replayed_weights(recorded, alone, fresh, job / "replay", open_light_learner)
+        replayed = replayed_weights(recorded, whole, fresh, job / "replay", open_light_learner)
     assert trained is not None
     assert trained.weights_sha256 == replayed
     assert {one.what for one in struck} >= set(SERVERS)

@@ -22,6 +22,7 @@ from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.stages.embed.options import EmbedOptions
 from headrace.stages.index.knowledge_view import KnowledgeView
 from headrace.stages.index.options import KnowledgeOptions
+from headrace.stages.index.spec import index_spec
 from headrace.stages.index.stage import IndexStage, read_index_state
 from headrace.stages.ingest.stage import IngestState, state_key
 from headrace.stages.prompt.options import PromptOptions, PromptTemplate
@@ -296,6 +297,10 @@ def test_the_canary_measures_and_nobody_sees_it(desk: Desk) -> None:
     assert ("Fresh", "True") in [(c.type, c.status) for c in status.conditions]
     assert [document for document, _ in found(desk, "canary amber birch")] == ["a.md"]
     assert "deleteP99Ms" in status.progress
+    spec = index_spec(desk.options)
+    read = {one.topic for one in desk.log.groups() if one.group == spec.name}
+    assert topics.canaries(spec.id) in read
+    assert read == {*(one.topic for one in spec.reads), *spec.passes}  # one that it does not name would be released
 
 
 def test_whoever_was_replaced_writes_nothing_more(desk: Desk) -> None:

@@ -46,16 +46,13 @@ class RunningDesk(Protocol):
         ...
 
 
-class DeskThread:
-    """Runs its desk in a thread. Owns the desk. Used from one other thread."""
+class GuardedDesk:
+    """A desk on an event loop. An error beyond `Exception` in its work, such as a kill, is the end of all its work."""
 
-    def __init__(self, desk: TeacherDesk, name: str) -> None:
-        self._desk = desk
-        self._loop = asyncio.new_event_loop()
-        self._end = asyncio.Event()
+    def __init__(self, desk: TeacherDesk, loop: asyncio.AbstractEventLoop, halt: Callable[[], None]) -> None:
+        """`halt`: called on the loop after such an error."""
+        self._desk, self._loop, self._halt = desk, loop, halt
         self._fatal: BaseException | None = None
-        self._thread = threading.Thread(target=self._run_loop, name=f"desk of {name}", daemon=True)
-        self._thread.start()
 
     @property
     def calls_left(self) -> int:
@@ -69,6 +66,31 @@ class DeskThread:
         self.check()
         return asyncio.run_coroutine_threadsafe(self._guarded(work), self._loop)
 
+    def check(self) -> None:
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _guarded(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
+        """An error beyond `Exception` ends the process: nothing is sent or stored after it."""
+        try:
+            return await work(self._desk)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            self._fatal = error
+            self._halt()
+            raise
+
+
+class DeskThread(GuardedDesk):
+    """Runs its desk in a thread. Owns the desk. Used from one other thread."""
+
+    def __init__(self, desk: TeacherDesk, name: str) -> None:
+        self._end = asyncio.Event()
+        super().__init__(desk, asyncio.new_event_loop(), self._end.set)
+        self._thread = threading.Thread(target=self._run_loop, name=f"desk of {name}", daemon=True)
+        self._thread.start()
+
     def run(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
         future = self.submit(work)
         while not wait([future], timeout=_CHECK_SECONDS).done:
@@ -78,10 +100,6 @@ class DeskThread:
     def wait(self, futures: "Collection[Future[Any]]", timeout_seconds: float) -> None:
         wait(futures, timeout=timeout_seconds, return_when=FIRST_COMPLETED)
         self.check()
-
-    def check(self) -> None:
-        if self._fatal is not None:
-            raise self._fatal
 
     def close(self, grace_seconds: float) -> None:
         if self._loop.is_closed():
@@ -97,17 +115,6 @@ class DeskThread:
 
     def _run_loop(self) -> None:
         self._loop.run_until_complete(self._end.wait())
-
-    async def _guarded(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
-        """An error beyond `Exception` ends the process: nothing is sent or stored after it."""
-        try:
-            return await work(self._desk)
-        except (Exception, asyncio.CancelledError):
-            raise
-        except BaseException as error:
-            self._fatal = error
-            self._end.set()
-            raise
 
 
 async def end_tasks() -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from headrace.teachers.desk import TeacherDesk
-from headrace.teachers.desk_thread import end_tasks
+from headrace.teachers.desk_thread import GuardedDesk, end_tasks
 from headrace.testing.failpoints import Killed
 from headrace.testing.simulation.teacher import TeacherClock
 from headrace.testing.virtual_loop import InlineExecutor
@@ -25,31 +25,19 @@ class MortalExecutor(InlineExecutor):
         return super().submit(fn, *args, **kwargs)
 
 
-class SteppedDesk:
+class SteppedDesk(GuardedDesk):
     """As `RunningDesk`; in its one thread. Time passes in `wait`, `run` and `pass_time`."""
 
     def __init__(
         self, desk: TeacherDesk, clock: TeacherClock, executor: MortalExecutor, patience: Callable[[float], float]
     ) -> None:
         """`executor`: writes the desk's store. `patience`: how many seconds pass where a stage waits for up to so many."""
-        self._desk, self._executor, self._patience = desk, executor, patience
-        self._loop = clock.new_loop()
-        self._loop.set_exception_handler(
+        loop = clock.new_loop()
+        loop.set_exception_handler(
             lambda _loop, _what: None
         )  # futures that nobody collects: the stage has their outcome
-        self._fatal: BaseException | None = None
-
-    @property
-    def calls_left(self) -> int:
-        return self._desk.calls_left
-
-    @property
-    def last_answered(self) -> int:
-        return self._desk.last_answered
-
-    def submit(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> "Future[Result]":
-        self.check()
-        return asyncio.run_coroutine_threadsafe(self._guarded(work), self._loop)
+        super().__init__(desk, loop, loop.stop)
+        self._executor, self._patience = executor, patience
 
     def run(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
         self.check()
@@ -63,10 +51,6 @@ class SteppedDesk:
         """Nobody waits, and the teacher answers meanwhile."""
         if not self.ended:
             self._drive(asyncio.sleep(seconds))
-
-    def check(self) -> None:
-        if self._fatal is not None:
-            raise self._fatal
 
     @property
     def ended(self) -> bool:
@@ -107,14 +91,3 @@ class SteppedDesk:
 
     def _stop(self, _: object) -> None:
         self._loop.stop()
-
-    async def _guarded(self, work: Callable[[TeacherDesk], Coroutine[Any, Any, Result]]) -> Result:
-        """As in a process: after an error that ends it nothing else goes on."""
-        try:
-            return await work(self._desk)
-        except (Exception, asyncio.CancelledError):
-            raise
-        except BaseException as error:
-            self._fatal = error
-            self._loop.stop()
-            raise
