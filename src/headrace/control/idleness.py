@@ -1,6 +1,6 @@
 """Whether nothing is left to do: every stage has read its topics and finished its own work."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from headrace.log.topic_log import TopicLog
 from headrace.stages.stage_spec import StageSpec
@@ -9,7 +9,11 @@ from headrace.stages.stage_type import IdleQuestion, stage_type
 
 def lags(log: TopicLog, specs: Sequence[StageSpec]) -> dict[str, int]:
     """Records that each stage has still to read, by the stage's name."""
-    known = {info.spec.name for info in log.topics()}
+    return _lags(log, specs, {info.spec.name for info in log.topics()})
+
+
+def _lags(log: TopicLog, specs: Sequence[StageSpec], known: Collection[str]) -> dict[str, int]:
+    """`known`: the topics that exist."""
     # Offsets before ends: a reader at an end that is looked up afterwards was there at that moment, all readers at once.
     read = [
         (spec.name, one.topic, log.offset(spec.name, one.topic))
@@ -32,4 +36,4 @@ def is_idle(log: TopicLog, specs: Sequence[StageSpec], holder: str) -> bool:
     known = {info.spec.name for info in log.topics()}
     if any(read.topic not in known for one in specs for read in one.reads):
         return False
-    return not any(lags(log, specs).values())
+    return not any(_lags(log, specs, known).values())

@@ -25,6 +25,8 @@ from headrace.stages.topology import Topology
 
 POLL_SECONDS = 0.1
 HOPELESS_RESTARTS = 5
+IDLE_PAUSE = 9
+"""Times as long as the question whether all is idle took, it is not asked again: on a remote log it takes dozens of requests."""
 AWAY_SECONDS = 1.0
 TRIM_SECONDS = 60.0
 RECONCILE_SECONDS = 1.0
@@ -140,6 +142,7 @@ def _watch(
 ) -> Outcome:
     log, clock = context.log, context.clock
     trimmed_at = looked_at = clock.monotonic()
+    ask_idle_at = trimmed_at
     away, gone = "", frozenset[tuple[str, str]]()
     while not stop_requests:
         try:
@@ -147,8 +150,10 @@ def _watch(
             view.refresh(died)
             if replaced := _replaced(supervisor, died):
                 return replaced
-            if until_idle and (outcome := _finished(supervisor, current.topology.specs, log)):
-                return outcome
+            if until_idle and (asked_at := clock.monotonic()) >= ask_idle_at:
+                if outcome := _finished(supervisor, current.topology.specs, log):
+                    return outcome
+                ask_idle_at = clock.monotonic() + max(POLL_SECONDS, IDLE_PAUSE * (clock.monotonic() - asked_at))
             if clock.monotonic() - looked_at > RECONCILE_SECONDS:
                 looked_at = clock.monotonic()
                 if current.changed():

@@ -40,10 +40,8 @@ class Notices:
         """True once any process has committed since this thread's last call; the first call counts from the opening of the log."""
         if self._clock is not SYSTEM_CLOCK:
             return self._wait_by_clock(timeout_seconds)
-        if self._take(self._ask()):
-            return True
         if timeout_seconds <= 0:
-            return False
+            return self._take(self._ask())
         self._listen()
         deadline = self._clock.monotonic() + timeout_seconds
         with self._heard:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headrace.stages.topology import Topology
 from headrace.testing.pipeline import declared
-from headrace.testing.simulation.cheap_duckdb import cheap_duckdb
+from headrace.testing.simulation.known_plans import known_plans
 from headrace.testing.simulation.inputs import Inputs, draw_inputs, make_model
 from headrace.testing.simulation.scheduler import DisturbedRun, Report
 from headrace.testing.simulation.undisturbed import Undisturbed, undisturbed
@@ -51,7 +51,7 @@ class Simulation:
         """A state directory; always the same one, so that equal declarations are checked once."""
         folder = self._folder / "run"
         inputs.lay_out(folder, self._model)
-        with cheap_duckdb():
+        with known_plans():
             world = World(inputs, folder, self._topology, draw)
             try:
                 yield world
