@@ -23,7 +23,7 @@ from headrace.testing.pipeline import Pipeline, declared
 from headrace.testing.real_kills import LIGHT, WholeRun
 from headrace.testing.resource_ids import finetuner_id
 
-SEED, TRADES = 11, 5_000
+SEED, TRADES = 11, 2_000
 RUN_SECONDS = 600
 MOST_RUNS = 3
 JOB = """

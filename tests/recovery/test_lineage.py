@@ -18,6 +18,8 @@ from headrace.log.topic_log import Append, Commit, TopicLog, TopicSpec
 from headrace.testing.builders import new_record, read_all
 from headrace.testing.resource_ids import finetuner_id
 
+pytestmark = pytest.mark.slow  # together
+
 
 @pytest.fixture
 def chain(scenario: Callable[[str], Any]) -> Iterator[TopicLog]:

@@ -20,6 +20,8 @@ from headrace.testing.resource_ids import finetuner_id
 
 from .declared_desk import EXAMPLES, TEAMS, WORDS, DeclaredDesk, default_options
 
+pytestmark = pytest.mark.slow  # together
+
 
 def new_base(folder: Path, seed: int) -> Path:
     words = [*(f"my {word} 0 1 2 3 4 5 6" for word in WORDS), *TEAMS]

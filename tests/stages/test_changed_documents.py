@@ -54,6 +54,8 @@ from headrace.testing.provider_servers import OpenAIProtocol, ProviderServer, Re
 from headrace.testing.resource_ids import connector_id, embedding_model_id, finetuner_id, knowledge_base_id
 from headrace.testing.word_embedder import WordEmbedder
 
+pytestmark = pytest.mark.slow  # together
+
 START = 1_700_000_000_000
 NOUNS = ("card", "fee", "transfer", "cash")
 POLICY = {
@@ -478,7 +480,6 @@ def test_answers_that_nothing_is_learned_from_any_more_are_deleted(desk: Desk) -
     assert desk.log.state("train/default.desk", "renewed/") == {}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_is_kept_that_cites_what_no_longer_holds(seed: int, desk: Desk) -> None:
     """Random histories: edits, deletions, returns, in bursts and alone."""
@@ -579,7 +580,6 @@ POINTS = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "nth"), [(name, nth) for name, times in POINTS.items() for nth in times])
 def test_a_kill_changes_nothing(
     name: str, nth: int, scenario: Scenario, base: Path, server: Teacher, tmp_path: Path
@@ -595,7 +595,6 @@ def test_a_kill_changes_nothing(
     assert differences(snapshot(scenario.topology, alive.folder), scenario.undisturbed) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("nth", [6, 7, 9, 11])
 def test_a_damaged_checkpoint_is_learned_again_from_the_one_before(
     nth: int, scenario: Scenario, base: Path, server: Teacher, tmp_path: Path

@@ -108,6 +108,7 @@ def house(case: Case, tmp_path: Path, base: Path) -> Iterator[House]:
     found.close()
 
 
+@pytest.mark.slow  # the table as a whole
 @pytest.mark.parametrize("case", [pytest.param(one, id=one.name) for one in CASES])
 def test_a_changed_field_does_what_its_verdict_says(case: Case, house: House) -> None:
     check(case, house)

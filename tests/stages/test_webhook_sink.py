@@ -98,6 +98,7 @@ def test_of_a_batch_the_record_at_fault_alone_is_a_dead_letter(log: TopicLog, re
     assert [(letter.origin_id, letter.code, letter.source_offset) for letter in letters] == [("r4", "refused", 4)]
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_batch_has_the_same_records_and_key_after_kill_9(
     tmp_path: Path, log: TopicLog, receiver: WebhookReceiver, batch: int
@@ -115,6 +116,7 @@ def test_a_batch_has_the_same_records_and_key_after_kill_9(
     assert rows == list(range(9))
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_batch_that_a_kill_cut_short_is_sent_with_the_key_of_the_first_time(
     tmp_path: Path, log: TopicLog, receiver: WebhookReceiver, nth: int

@@ -1,7 +1,7 @@
 """Rows that Hypothesis makes up, some dozens of examples in one stream, told apart by their number: one job compares them all."""
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -15,6 +15,7 @@ from headrace.testing.corpus.readings import SPRING, row_batch
 
 EXAMPLES, LONGEST = 60, 15
 FEATURE = "generated rows"
+_INPUT = "made_up"
 MADE_UP = RowSchema(
     (
         Column("event_time", "TIMESTAMP_LTZ(3)"), Column("id", "BIGINT"), Column("key", "STRING"), Column("example", "INT"), Column("n", "INT"),
@@ -44,19 +45,46 @@ _QUERIES = (
 
 def generated_queries(number: int = 0) -> Sequence[CorpusQuery]:
     """Queries over the rows of a seed."""
-    batches = _batches(number)
-    stream = StreamInput("made_up", MADE_UP, "default.made_up.events", "event_time", 10_000)
+    batches = _made_up(number)
+    stream = StreamInput(_INPUT, MADE_UP, "default.made_up.events", "event_time", 10_000)
     return [CorpusQuery(f"generated: {name}", FEATURE, QuerySpec(sql, [stream]), batches) for name, sql in _QUERIES]
 
 
+class _MadeUp(Mapping[str, RowBatch]):
+    """Made when they are first asked for: whoever only lists the queries does not wait for Hypothesis."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    @cached_property
+    def _batch(self) -> RowBatch:
+        return _batch(self._number)
+
+    def __getitem__(self, name: str) -> RowBatch:
+        if name != _INPUT:
+            raise KeyError(name)
+        return self._batch
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((_INPUT,))
+
+    def __len__(self) -> int:
+        return 1
+
+
 @cache
-def _batches(number: int) -> dict[str, RowBatch]:
+def _made_up(number: int) -> _MadeUp:
+    """One object for all queries over the rows of a seed."""
+    return _MadeUp(number)
+
+
+def _batch(number: int) -> RowBatch:
     rows, moment = list[tuple[Any, ...]](), SPRING - 1_800_000
     for place, example in enumerate(_examples(number)):
         for gap, key, n, amount, x, ok, at, day in example:
             moment += gap
             rows.append((moment, len(rows), key, place, n, None if amount is None else str(amount), x, ok, at, day))
-    return {"made_up": row_batch(MADE_UP, rows, "g")}
+    return row_batch(MADE_UP, rows, "g")
 
 
 def _examples(number: int) -> list[list[tuple[Any, ...]]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from headrace.stages.topology import Topology
 from headrace.testing.pipeline import declared
-from headrace.testing.simulation.known_plans import known_plans
 from headrace.testing.simulation.inputs import Inputs, draw_inputs, make_model
+from headrace.testing.simulation.known_plans import known_plans
 from headrace.testing.simulation.scheduler import DisturbedRun, Report
 from headrace.testing.simulation.undisturbed import Undisturbed, undisturbed
 from headrace.testing.simulation.world import World
