@@ -1,8 +1,10 @@
 """Fixtures for every room's tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 from hypothesis import settings
 
@@ -15,6 +17,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported: the t
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")  # the same examples on every run, however slow the machine
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The tests' servers speak plain HTTP or bring an authority of their own: clients need not load all of the world's, 40 ms each."""
+    whole = Path(certifi.where()).read_text("utf-8")
+    first = tmp_path_factory.mktemp("authorities") / "one.pem"
+    first.write_text(
+        whole[whole.index("-----BEGIN") : whole.index("-----END CERTIFICATE-----")] + "-----END CERTIFICATE-----\n",
+        "utf-8",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certifi, "where", lambda: str(first))
+        patch.setenv("SSL_CERT_FILE", str(first))
+        yield
 
 
 @pytest.fixture(scope="session")

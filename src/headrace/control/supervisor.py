@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import psutil
@@ -25,6 +24,7 @@ from headrace.control.stage_thread import HEALTH
 from headrace.control.suspects import Suspects
 from headrace.foundation.clock import SYSTEM_CLOCK, Clock
 from headrace.foundation.errors import BusyError, RetryableError
+from headrace.foundation.installed import installed
 from headrace.foundation.resource_id import ResourceId
 from headrace.log.topic_log import TopicLog
 from headrace.stages.context import EMBEDDED, Backends
@@ -98,7 +98,7 @@ def orders(
     doors: DoorOptions = LOOPBACK,
 ) -> Iterator[RoleOrder]:
     """One order per process that the stages name, in their order. Stages of one process have one limit: the largest."""
-    programs = {point.name: point.value for point in entry_points(group=ROLES)}
+    programs = {point.name: point.value for point in installed(ROLES)}
     by_process: dict[str, list[StageSpec]] = {}
     for spec in specs:
         by_process.setdefault(spec.process, []).append(spec)

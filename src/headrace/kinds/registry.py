@@ -1,9 +1,10 @@
 """The kinds that are installed, found by entry point."""
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from headrace.foundation.errors import InvalidDeclarationError
+from headrace.foundation.installed import installed
 from headrace.kinds.kind import Kind
 
 GROUP = "headrace.kinds"
@@ -18,7 +19,7 @@ def _place(point: EntryPoint) -> tuple[int, str]:
 
 def _installed() -> Mapping[str, Kind]:
     found: dict[str, Kind] = {}
-    for point in sorted(entry_points(group=GROUP), key=_place):
+    for point in sorted(installed(GROUP), key=_place):
         kind = point.load()
         if not isinstance(kind, Kind) or kind.name != point.name or kind.name in found:
             raise InvalidDeclarationError(

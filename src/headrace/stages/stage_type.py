@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Protocol
 
 from headrace.foundation.errors import InvalidDeclarationError
+from headrace.foundation.installed import installed
 from headrace.log.topic_log import StateKey, TopicLog
 from headrace.stages.context import Backends, StageContext
 from headrace.stages.stage import Stage
@@ -88,7 +88,7 @@ class StageType:
 @cache
 def stage_type(kind: str) -> StageType:
     """The type of that name. InvalidDeclarationError names those that are installed."""
-    found = {point.name: point for point in entry_points(group=STAGES)}
+    found = {point.name: point for point in installed(STAGES)}
     if kind not in found:
         raise InvalidDeclarationError(
             f"no stage {kind!r} is installed", next_step=f"Use one of: {', '.join(sorted(found))}."

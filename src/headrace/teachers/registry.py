@@ -1,9 +1,9 @@
 """Finds the installed providers by entry point (`headrace.teachers`) and opens them."""
 
-from importlib.metadata import entry_points
 from typing import cast
 
 from headrace.foundation.errors import InvalidDeclarationError, MissingExtraError
+from headrace.foundation.installed import installed
 from headrace.teachers.teacher import OpenTeacher, Teacher, TeacherOptions
 
 GROUP = "headrace.teachers"
@@ -11,7 +11,7 @@ GROUP = "headrace.teachers"
 
 def providers() -> tuple[str, ...]:
     """The values allowed for `modelProvider` here, sorted."""
-    return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
+    return tuple(sorted({entry.name for entry in installed(GROUP)}))
 
 
 def open_teacher(options: TeacherOptions) -> Teacher:
@@ -19,7 +19,7 @@ def open_teacher(options: TeacherOptions) -> Teacher:
 
     InvalidDeclarationError if the provider is unknown or its template wrong; MissingExtraError without its SDK.
     """
-    found = list(entry_points(group=GROUP, name=options.provider))
+    found = list(installed(GROUP).select(name=options.provider))
     if not found:
         raise InvalidDeclarationError(
             f"unknown provider {options.provider!r}",

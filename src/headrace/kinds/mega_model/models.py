@@ -1,12 +1,12 @@
 """The variants of a MegaModel's spec: one per installed provider, with the provider's own block in `modelTemplate`."""
 
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import pydantic
 from pydantic import BaseModel, Field
 
+from headrace.foundation.installed import installed
 from headrace.kinds.fields import words
 from headrace.kinds.kind import Draft
 from headrace.kinds.mega_model.spec import MegaModelSpec
@@ -24,7 +24,7 @@ BLOCK = "block"
 @cache
 def providers() -> tuple[str, ...]:
     """The providers that are installed and say what their block holds, sorted."""
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)} & set(TEMPLATES)))
+    return tuple(sorted({point.name for point in installed(GROUP)} & set(TEMPLATES)))
 
 
 def block_key(provider: str) -> str:
