@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 from headrace.foundation.errors import InvalidDeclarationError
 from headrace.serving.checkpoint import read_config
 from headrace.serving.engine import Engine
 from headrace.serving.engines import ENGINES, engine_for
 from headrace.testing.engine_serving_conformance import EngineConformance, Reference
+from headrace.testing.lazy import Lazy
 
+torch, transformers = Lazy("torch"), Lazy("transformers")
 _SMALL = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 128, "initializer_range": 0.3, "eos_token_id": 1,
@@ -26,19 +26,19 @@ _LLAMA3 = {
     "original_max_position_embeddings": 64,
 }  # fmt: skip
 ARCHITECTURES: dict[str, Callable[[], object]] = {
-    "llama with one key head per query head": lambda: LlamaConfig(**{**_SMALL, "num_key_value_heads": 4}),
-    "llama with biases, tied": lambda: LlamaConfig(
+    "llama with one key head per query head": lambda: transformers.LlamaConfig(**{**_SMALL, "num_key_value_heads": 4}),
+    "llama with biases, tied": lambda: transformers.LlamaConfig(
         **_SMALL, tie_word_embeddings=True, attention_bias=True, mlp_bias=True
     ),
-    "llama with stretched positions": lambda: LlamaConfig(**_SMALL, rope_parameters=_LLAMA3),
-    "llama with scaled positions": lambda: LlamaConfig(
+    "llama with stretched positions": lambda: transformers.LlamaConfig(**_SMALL, rope_parameters=_LLAMA3),
+    "llama with scaled positions": lambda: transformers.LlamaConfig(
         **_SMALL, rope_parameters={"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.0}
     ),
-    "mistral": lambda: MistralConfig(**_SMALL, sliding_window=None),
-    "qwen2": lambda: Qwen2Config(**_SMALL),
-    "qwen3": lambda: Qwen3Config(**_SMALL, head_dim=16),
-    "mistral with a sliding window": lambda: MistralConfig(**_SMALL, sliding_window=16),
-    "gpt2": lambda: GPT2Config(
+    "mistral": lambda: transformers.MistralConfig(**_SMALL, sliding_window=None),
+    "qwen2": lambda: transformers.Qwen2Config(**_SMALL),
+    "qwen3": lambda: transformers.Qwen3Config(**_SMALL, head_dim=16),
+    "mistral with a sliding window": lambda: transformers.MistralConfig(**_SMALL, sliding_window=16),
+    "gpt2": lambda: transformers.GPT2Config(
         vocab_size=97, n_embd=32, n_layer=2, n_head=4, n_positions=128, initializer_range=0.3, bos_token_id=1,
         eos_token_id=1,
     ),
@@ -55,7 +55,7 @@ def architecture(request: pytest.FixtureRequest) -> str:
 def checkpoint(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model whose norms and biases are not their first values."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(ARCHITECTURES[architecture]())
+    model = transformers.AutoModelForCausalLM.from_config(ARCHITECTURES[architecture]())
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim == 1:
@@ -67,7 +67,7 @@ def checkpoint(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def reference(checkpoint: Path) -> Reference:
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
 
     def logits(ids: Sequence[int]) -> np.ndarray:
         with torch.inference_mode():
