@@ -52,8 +52,8 @@ INNER_LOOP := not server and not slow and not kill
 unit: setup
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(if $(FAST),-m "$(INNER_LOOP)")
 
-test: setup ## Lint, types, import contracts, all tests; FAST=1 leaves out what starts servers, kills processes or is slow
-	@$(MAKE) --no-print-directory -j3 lint types contracts
+test: setup ## Lint, types, import contracts, all tests; FAST=1 leaves out types, and tests that start servers, kill processes or are slow
+	@$(MAKE) --no-print-directory -j3 lint contracts $(if $(FAST),,types)
 	@$(MAKE) --no-print-directory unit
 
 times: setup ## Shows where the last `make test` spent its time, by folder; INTO=CONTRIBUTING.md replaces the table there
