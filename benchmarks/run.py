@@ -84,6 +84,17 @@ def measure(name: str) -> str:
     return f"## {title}\n\n`{repeat}` · {when} · {machine()}\n\n```\n{done.stdout.rstrip()}\n```\n{missed}\n"
 
 
+def write(held: dict[str, str]) -> None:
+    """Into RESULTS.md: the benchmarks in their order, then what compares them with a commit."""
+    order = [*ALL, *(f"against_{name}" for name in ALL)]
+    body = "".join(f"<!-- {one} -->\n{held[one]}" for one in order if one in held)
+    RESULTS.write_text(
+        "# Measured\n\nEvery figure was printed by the command above it; `make bench` repeats them all, and `make bench ENGINE=cluster` those on\n"
+        f"Kafka and Flink. Times on shared machines move: trust the ratios, which come from one run.\n\n{body}",
+        "utf-8",
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=["embedded", "cluster"], default="embedded", help="which benchmarks")
@@ -98,12 +109,7 @@ def main() -> None:
     held = sections()
     for name in chosen:
         held[name] = measure(name)
-        body = "".join(f"<!-- {one} -->\n{held[one]}" for one in ALL if one in held)
-        RESULTS.write_text(
-            "# Measured\n\nEvery figure was printed by the command above it; `make bench` repeats them all, and `make bench ENGINE=cluster` those on\n"
-            f"Kafka and Flink. Times on shared machines move: trust the ratios, which come from one run.\n\n{body}",
-            "utf-8",
-        )
+        write(held)
 
 
 if __name__ == "__main__":

@@ -318,7 +318,7 @@ def follow(policy: Path, backends: Mapping[str, object], *, serve: bool, live: b
         "the learner was served only where it beat the version before. The policy is a file: the teacher reads it in the passages of\n"
         "its prompts, and when it was edited, what cited the former version was asked again or dropped."
     )
-    print("How to go on:")
+    print("What to do next:")
     print(
         f"  .venv/bin/headrace models list --state {WORK.relative_to(Path.cwd()) if WORK.is_relative_to(Path.cwd()) else WORK}/state"
     )

@@ -1,4 +1,4 @@
-"""Which streams and tables a query reads, by the names that stand in it."""
+"""Which streams and tables a query reads, by the names it uses."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -111,7 +111,7 @@ def _root_connector(finetuner: str, finetuners: Mapping[str, Resource]) -> str:
 
 
 def named_tables(sql: str) -> dict[str, str]:
-    """The tables that stand in a query, in order, and where; names given by WITH and functions are left out. InvalidQueryError."""
+    """The tables that a query names, in order, and where; names given by WITH and functions are left out. InvalidQueryError."""
     query = parse_query(sql)
     given = {one.alias.lower() for one in query.find_all(exp.CTE)}
     found: dict[str, str] = {}

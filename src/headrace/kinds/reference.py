@@ -78,7 +78,7 @@ def rows(
 
 
 def _one_of(models: list[type[BaseModel]], kind: Kind, above: str, variant: str) -> Iterator[Row]:
-    """The fields of blocks that may stand in each other's place: common ones once, the others with the word that chooses them."""
+    """The fields of blocks that may replace each other: common ones once, the others with the word that chooses them."""
     by_model = [list(rows(model, kind, above, variant=variant)) for model in models]
     common = [row for row in by_model[0] if all(row in others for others in by_model[1:])]
     yield from common

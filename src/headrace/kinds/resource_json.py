@@ -30,7 +30,7 @@ class _Stored(msgspec.Struct, frozen=True):
 
 
 def resource_to_json(resource: Resource) -> bytes:
-    """For the state store, which nobody else may read: secrets stand in it as they were given.
+    """For the state store, which nobody else may read: it holds secrets as they were given.
 
     Equal resources give equal bytes: the place in a file is no part of it.
     """

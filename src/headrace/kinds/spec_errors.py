@@ -121,7 +121,7 @@ def _below(model: type[BaseModel], key: str) -> list[type[BaseModel]]:
 
 
 def tags_of(model: type[BaseModel]) -> frozenset[str]:
-    """The words that tell a block from others that may stand in its place."""
+    """The words that tell a block from others that may replace it."""
     words = (
         get_args(info.annotation) for info in model.model_fields.values() if get_origin(info.annotation) is Literal
     )

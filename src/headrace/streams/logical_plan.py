@@ -145,7 +145,7 @@ def relations(relation: Relation) -> Iterator[Relation]:
 
 
 def expressions(relation: Relation) -> Iterator[Expression]:
-    """The expressions that stand in a relation itself."""
+    """The expressions that a relation itself contains."""
     if isinstance(relation, Project):
         yield from (expression for _, expression in relation.columns)
         if relation.where is not None:

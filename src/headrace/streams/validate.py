@@ -189,7 +189,7 @@ class _Validator:
             return self.table_function(node.this, node, known)
         if not isinstance(node, exp.Table):
             name = type(node).__name__.upper()
-            raise self.context.refuse(node, f"{name} cannot stand in FROM", "select from a declared input")
+            raise self.context.refuse(node, f"{name} is not allowed in FROM", "select from a declared input")
         if isinstance(node.this, exp.Anonymous | WindowTable | exp.Func):
             return self.table_function(node.this, node, known)
         self.context.check_modifiers(node)

@@ -1,6 +1,6 @@
-"""Topics of somebody else, what a source reads of them, and what a sink writes to them.
+"""Topics of another application: what a source reads of them and what a sink writes to them.
 
-A subclass of `Topic` says how somebody else's client sends to a topic and reads it; `row` and `records` make what goes in, `drain` and
+A subclass of `Topic` says how another application's client sends to a topic and reads it; `row` and `records` make what goes in, `drain` and
 `until` say what a source made of it.
 """
 
@@ -36,7 +36,7 @@ class Seen:
 
 @dataclass
 class Topic(ABC):
-    """A topic of somebody else, and the sources and sinks that were opened on it."""
+    """A topic of another application, and the sources and sinks that were opened on it."""
 
     address: str
     name: str

@@ -42,7 +42,7 @@ def count_up(technology: str, state: Path, name: str, options: Mapping[str, str]
 
 
 def write_for_ever(technology: str, state: Path, name: str, options: Mapping[str, str]) -> None:
-    """Goes on from the committed count: each commit is outputs, a copy of them, the count and the offset."""
+    """Continues from the committed count: each commit is outputs, a copy of them, the count and the offset."""
     arm_from_environment()
     with closing(open_log(state, technology=technology, options=options)) as log:
         lease = log.acquire_lease("writer", name)

@@ -5,7 +5,7 @@
     assert not differences(snapshot(topology, state), undisturbed)
 
 A Pipeline that is dropped without `close` is what a kill leaves: nothing is flushed or committed; the next one on the directory
-goes on from there.
+continues from there.
 """
 
 from collections.abc import Callable, Sequence
@@ -241,7 +241,7 @@ def differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
             continue
         if isinstance(one, list) and isinstance(other, list):
             place = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
-            where = f"first at {place}: {one[place]} | {other[place]}" if place is not None else "one goes on"
+            where = f"first at {place}: {one[place]} | {other[place]}" if place is not None else "one continues"
             lines.append(f"{name}: {len(one)} | {len(other)} records, {where}")
         else:
             lines.append(f"{name}: {str(one)[:500]} | {str(other)[:500]}")

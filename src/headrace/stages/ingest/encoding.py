@@ -1,4 +1,4 @@
-"""A source's rows as records; a row that no record can hold becomes a dead letter, and the others go on."""
+"""A source's rows as records; a row that no record can hold becomes a dead letter, and the others continue."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ def encoded(batch: RowBatch) -> tuple[list[NewRecord], Letters]:
         return batch_to_records(batch), []
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with one row, the others go on
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one row, the others continue
         if batch.num_rows == 1:
             return [], [_letter(batch, str(error))]
     half = batch.num_rows // 2

@@ -283,6 +283,6 @@ def finished(log: TopicLog, connector: ResourceId, holder: str) -> bool:
 
 
 def caught_up(log: TopicLog, connector: ResourceId, holder: str) -> bool:
-    """Whether this holder's ingest had read everything there was at some moment, however the source goes on."""
+    """Whether this holder's ingest had read everything there was at some moment, whatever the source does later."""
     state = read_state(log, connector)
     return state is not None and state.caught_up_for == holder

@@ -40,7 +40,7 @@ class Pending:
 
     @property
     def is_for_teacher(self) -> bool:
-        """Whether its answer does not stand in the row."""
+        """Whether the row does not hold its answer."""
         return self.prompt is not None and self.prompt.ground_truth is None
 
     @property

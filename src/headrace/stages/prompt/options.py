@@ -26,7 +26,7 @@ class PromptOptions:
     sample_ratio: float = 1.0
     ground_truth_column: str | None = None
     chained: bool = False
-    """The rows are another finetuner's examples: answer and teacher stand in the columns `answer` and `teacher`."""
+    """The rows are another finetuner's examples: the columns `answer` and `teacher` hold the answer and its teacher."""
     knowledge: KnowledgeOptions | None = None
     knowledge_limit: int = 5
     timeline: Timeline = "arrival"

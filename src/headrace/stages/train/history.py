@@ -25,7 +25,7 @@ class History:
         return found.declaration if found else None
 
     def resume(self, checkpoint: Checkpoint | None, now: Declaration, place: tuple[int, int]) -> None:
-        """Goes on from a checkpoint. `now` acts from `place` (example, command) if it is not what was recorded last."""
+        """Continues from a checkpoint. `now` acts from `place` (example, command) if it is not what was recorded last."""
         self._in_force = checkpoint.declaration if checkpoint else 0
         last = self._recorded[-1] if self._recorded else None
         if last is None or last.declaration.values() != now.values():

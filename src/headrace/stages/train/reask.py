@@ -132,7 +132,7 @@ class TeacherReasker:
         return self._keep(key, Reasking(reasked, failed))
 
     def still_said(self, items: Sequence[Fresh], current: Mapping[str, str | None], at_ms: int) -> frozenset[str]:
-        """Ids of the examples whose passages of the changed documents still stand in them, word for word: an edit elsewhere in a
+        """Ids of the examples whose passages of the changed documents still occur in them, word for word: an edit elsewhere in a
         document is no reason to ask again. `current` as in `Fresh.outdated_by`; read as of `at_ms`, so that a replay finds the same.
         """
         if self._options.knowledge is None:

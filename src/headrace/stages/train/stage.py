@@ -2,7 +2,7 @@
 
 A checkpoint directory is written first, content-addressed and fsynced; then one log transaction commits its digest, the input
 offset, scores, decisions, dead letters and the registry. A directory that no commit names is garbage. After a restart the
-loop goes on from the newest checkpoint that is whole: where that is not the last one, what it repeats is already published
+loop continues from the newest complete checkpoint: where that is not the last one, what it repeats is already published
 and is not published again.
 """
 

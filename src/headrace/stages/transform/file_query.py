@@ -1,7 +1,7 @@
 """A stream query over sources, without topics: what `headrace sql` runs.
 
 Rows are polled, processed and handed out; a checkpoint is one commit of the query's changed state with every source's
-position, in a log of its own. A run that is taken up again goes on after its last checkpoint: rows handed out since then are
+position, in a log of its own. A run that is resumed continues after its last checkpoint: rows handed out since then are
 handed out again, with the same ids.
 """
 

@@ -40,7 +40,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What cannot go on."""
+    """What failed."""
 
     place: int | None
     """In the batch that was handed in; None: it was made on the way."""

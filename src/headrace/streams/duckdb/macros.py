@@ -54,4 +54,4 @@ MACROS: tuple[str, ...] = (
     "json_there(x, path) AS coalesce(is_json(x) AND try(json_type(x, path)) <> 'NULL', FALSE)",
 )
 MACRO_NAMES = tuple(f"{macro.partition('(')[0]}(" for macro in MACROS)
-"""As they stand in SQL."""
+"""As SQL writes them."""

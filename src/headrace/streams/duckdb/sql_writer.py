@@ -290,7 +290,7 @@ class Fragment:
     keys: int = 0
     """How many `_k` columns there are."""
     ordered: bool = True
-    """Whether rows still stand in the base's order."""
+    """Whether rows are still in the base's order."""
 
 
 def write(relation: Relation, known: tuple[Relation, Fragment] | None = None) -> Fragment:

@@ -51,7 +51,7 @@ def generated_queries(number: int = 0) -> Sequence[CorpusQuery]:
 
 
 class _MadeUp(Mapping[str, RowBatch]):
-    """Made when they are first asked for: whoever only lists the queries does not wait for Hypothesis."""
+    """Made when they are first asked for: listing the queries does not wait for Hypothesis."""
 
     def __init__(self, number: int) -> None:
         self._number = number

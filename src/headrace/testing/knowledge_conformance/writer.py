@@ -29,7 +29,7 @@ def turn(number: int) -> StoreBatch:
 
 
 def write_for_ever(technology: str, options: StoreOptions) -> None:
-    """Goes on from what is committed, after repeating the last batch."""
+    """Continues from what is committed, after repeating the last batch."""
     arm_from_environment()
     with closing(open_technology(technology, options)) as store:
         epoch = store.acquire("child")

@@ -177,7 +177,7 @@ class ProviderServer:
             writer.close()
 
     async def _respond(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Whether the connection goes on."""
+        """Whether the connection stays open."""
         refusal = self.protocol.refuse(request)
         if refusal is not None:
             writer.write(_encode(refusal))

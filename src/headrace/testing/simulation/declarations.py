@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 NAMESPACES = ("north", "south")
-"""Words that stand in no message: a record that holds the other one's is found by it."""
+"""Words that no message contains: a record that holds the other one's is found by it."""
 
 JOIN = """SELECT t.id AS id, t.event_time AS event_time, t.text AS text,
           CASE WHEN q.bid IS NULL THEN 'fee' WHEN q.bid > t.price THEN 'card' ELSE 'rate' END AS move

@@ -14,7 +14,7 @@ _BIAS = "CAST('10000000000000000000000000000000' AS DECIMAL(38, 0))"
 
 
 def order_number(time: str, offset: str) -> str:
-    """One number by which rows stand in order of event time (ms), then of their offset."""
+    """One number that orders rows by event time (ms), then of their offset."""
     return f"(CAST({time} AS DECIMAL(19, 0)) * CAST('100000000000000000' AS DECIMAL(18, 0)) + CAST({offset} AS DECIMAL(19, 0)))"
 
 

@@ -214,7 +214,7 @@ def _sign(_call: Call, arguments: tuple[str, ...]) -> str:
 
 
 def _json(name: str) -> Writer:
-    """In brackets, or Flink would take a text for JSON that goes on behind its end."""
+    """In brackets, or Flink would take a text for JSON that continues behind its end."""
 
     def write(call: Call, arguments: tuple[str, ...]) -> str:
         path = call.arguments[1]
