@@ -56,6 +56,6 @@ def test_an_interruption_ends_several_processes_with_what_is_known(tmp_path: Pat
     assert "of 4,000 seeds, 0 failed" in first
     assert "left" in first
     assert running.returncode == 130
-    assert "interrupted; go on with --from" in rest
+    assert "interrupted; continue with --from" in rest
     assert errors == ""
     assert list(tmp_path.iterdir()) == []
