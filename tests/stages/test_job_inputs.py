@@ -20,7 +20,7 @@ from headrace.stages.transform.running_job import Job
 from headrace.streams.duckdb import DuckDBEngine
 from headrace.streams.stream_job import JobOutput, JobSign, JobSpec
 from headrace.testing.builders import append, new_record
-from headrace.testing.engine_conformance import START_MS, case_spec, corpus_batches
+from headrace.testing.engine_cases import START_MS, case_spec, corpus_batches
 from headrace.testing.resource_ids import connector_id, finetuner_id
 
 EVENTS = topics.events(connector_id("trades"))

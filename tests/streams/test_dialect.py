@@ -7,7 +7,7 @@ from headrace.streams.dialect import normalised, parse_query
 from headrace.streams.duckdb.sql_writer import write
 from headrace.streams.prune import optimise
 from headrace.streams.validate import plan_query
-from headrace.testing.engine_conformance import case_spec
+from headrace.testing.engine_cases import case_spec
 
 TUMBLE = "TABLE(TUMBLE(TABLE trades, DESCRIPTOR(event_time), INTERVAL '1' MINUTE))"
 GOLDEN = {

@@ -16,14 +16,7 @@ from headrace.streams.duckdb import DuckDBEngine
 from headrace.streams.duckdb.connection import Database
 from headrace.streams.registry import engine_names, open_engine
 from headrace.streams.stream_engine import EngineOptions, QuerySpec, StaticTable, StreamQuery
-from headrace.testing.engine_conformance import (
-    QUOTES,
-    START_MS,
-    TRADES,
-    case_spec,
-    corpus_batches,
-    make_batch,
-)
+from headrace.testing.engine_cases import QUOTES, START_MS, TRADES, case_spec, corpus_batches, make_batch
 
 ENGINE = DuckDBEngine()
 BARS = (

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from headrace.events.schema import Column, RowSchema
 from headrace.streams.duckdb import DuckDBEngine
 from headrace.streams.stream_engine import EngineOptions, QueryPlan, QuerySpec, StreamInput
-from headrace.testing.engine_conformance import START_MS, Outcome, make_batch
+from headrace.testing.engine_cases import START_MS, make_batch
+from headrace.testing.engine_conformance import Outcome
 from headrace.testing.join_reference import Join, Row, joined
 from headrace.testing.window_reference import windows_of
 

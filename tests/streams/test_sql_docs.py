@@ -5,7 +5,7 @@ from pathlib import Path
 from headrace.streams.duckdb.sql_writer import SCALAR_SQL
 from headrace.streams.functions import AGGREGATES, FUNCTIONS, SCALARS
 from headrace.streams.sql_reference import with_functions
-from headrace.testing.engine_conformance import CASES
+from headrace.testing.engine_cases import CASES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "sql.md"
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from headrace.events.schema import Column, RowSchema
 from headrace.streams.duckdb import DuckDBEngine
 from headrace.streams.stream_engine import QueryPlan, QuerySpec, StreamInput
-from headrace.testing.engine_conformance import START_MS, Outcome, make_batch, run
+from headrace.testing.engine_cases import START_MS, make_batch
+from headrace.testing.engine_conformance import Outcome, run
 from headrace.testing.window_reference import Event, expected, expected_sessions
 
 SCHEMA = RowSchema((Column("ts", "TIMESTAMP_LTZ(3)"), Column("k", "STRING"), Column("v", "DOUBLE")))

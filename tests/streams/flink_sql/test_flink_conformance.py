@@ -31,7 +31,8 @@ from headrace.streams.stream_engine import QuerySpec
 from headrace.streams.stream_job import JobOptions, JobOutput, JobSpec
 from headrace.streams.validate import plan_query
 from headrace.testing.cluster_sql import FlinkSql
-from headrace.testing.engine_conformance import CASES, Case, Outcome, case_spec, corpus_batches, run, static_tables
+from headrace.testing.engine_cases import CASES, Case, case_spec, corpus_batches, static_tables
+from headrace.testing.engine_conformance import Outcome, run
 
 PATIENCE_SECONDS = 90.0
 AT_ONCE = 4

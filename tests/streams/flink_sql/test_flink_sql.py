@@ -15,7 +15,7 @@ from headrace.streams.flink.sql.notes import job_notes
 from headrace.streams.planning import describe
 from headrace.streams.stream_job import JobLateRow, JobOptions, JobSign, JobSpec
 from headrace.streams.validate import plan_query
-from headrace.testing.engine_conformance import CASES, case_spec
+from headrace.testing.engine_cases import CASES, case_spec
 
 GOLDEN = Path(__file__).parent / "golden"
 MINUTE = "TABLE(TUMBLE(TABLE trades, DESCRIPTOR(event_time), INTERVAL '1' MINUTE))"

@@ -9,7 +9,7 @@ from headrace.testing.corpus.readings import reading_batches, reading_spec
 from headrace.testing.corpus.row_queries import ROW_QUERIES
 from headrace.testing.corpus.trades import trade_queries
 from headrace.testing.corpus.window_queries import WINDOW_QUERIES
-from headrace.testing.engine_conformance import CASES, Case, case_spec, corpus_batches
+from headrace.testing.engine_cases import CASES, Case, case_spec, corpus_batches
 
 _WORDS = (
     ("FOR SYSTEM_TIME AS OF t.event_time AS q", "join with a stream"), ("JOIN ", "join with a table"), ("bars AS", "windows over windows"), ("rn = 1", "de-duplication"), ("rn <= 1", "de-duplication"),

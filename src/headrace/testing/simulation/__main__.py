@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     _say(", ".join(f"{name}: {times:,}" for name, times in summary.did.most_common()))
     if summary.interrupted:
-        _say(f"interrupted; continue with --from {seeds.start + summary.in_order} --seeds {len(seeds) - summary.in_order}")
+        _say(
+            f"interrupted; continue with --from {seeds.start + summary.in_order} --seeds {len(seeds) - summary.in_order}"
+        )
         return INTERRUPTED
     return 1 if summary.failed else 0
 
