@@ -1,10 +1,6 @@
 """What goes wrong around an index: its folder goes away, its embedding service lies. It says so, loses nothing and goes on."""
 
-import base64
-import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ from headrace.stages.ingest.options import IngestOptions
 from headrace.stages.ingest.stage import IngestStage
 from headrace.stages.stage import Condition, Stage, read_statuses
 from headrace.testing.clock import VirtualClock
+from headrace.testing.embedding_server import EmbeddingServer
 from headrace.testing.resource_ids import connector_id, embedding_model_id, knowledge_base_id
 from headrace.testing.word_embedder import WordEmbedder
 
@@ -32,52 +29,23 @@ Vectors = Any
 Lie = Callable[[Vectors], Vectors]
 
 
-class Service(ThreadingHTTPServer):
-    """An embedding service over WordEmbedder; `lie` changes what it answers."""
-
-    daemon_threads = True
+class Service(EmbeddingServer):
+    """Embeds as WordEmbedder does; `lie` changes what it answers."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
         self.words = WordEmbedder(16)
         self.lie: Lie | None = None
+        super().__init__(self._answer)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Service
-
-    def do_POST(self) -> None:
-        texts = json.loads(self.rfile.read(int(self.headers["content-length"])))["input"]
-        if self.server.lie is None:
-            vectors = self.server.words.embed(texts)
-        else:
-            vectors = self.server.lie(WordEmbedder(16).embed(texts))
-        data = [
-            {"index": place, "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode()}
-            for place, row in enumerate(vectors)
-        ]
-        content = json.dumps({"data": data}).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
+    def _answer(self, _: str, texts: Sequence[str]) -> Vectors:
+        return self.words.embed(texts) if self.lie is None else self.lie(WordEmbedder(16).embed(texts))
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with Service() as service:
-        thread = threading.Thread(target=service.serve_forever)
-        thread.start()
-        yield service
-        service.shutdown()
-        thread.join()
+    service = Service()
+    yield service
+    service.end()
 
 
 class Policies:

@@ -1,10 +1,7 @@
 """Fields of a knowledge base and of a model that embeds for it. The model is a service over real HTTP whose vectors are made of words."""
 
-import base64
 import json
-import threading
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ from headrace.events.prompt import Prompt
 from headrace.knowledge.query import AsOf, Hit
 from headrace.stages.index.knowledge_view import KnowledgeView
 from headrace.stages.serve.options import SearchDoor
+from headrace.testing.embedding_server import EmbeddingServer
 from headrace.testing.word_embedder import WordEmbedder
 
 from .case import Case, Feed, Setting
@@ -30,48 +28,12 @@ DOCUMENTS: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Service(ThreadingHTTPServer):
-    """OpenAI's embeddings; the name of a model says how long its vectors are."""
-
-    daemon_threads = True
+class Service(EmbeddingServer):
+    """Its vectors are as long as `length` says."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.keys: list[str] = []
         self.length = 64
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def end(self) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Service
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.keys.append(self.headers.get("authorization", ""))
-        vectors = WordEmbedder(self.server.length, name=asked["model"]).embed(asked["input"])
-        data = [
-            {"index": place, "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode()}
-            for place, vector in enumerate(vectors)
-        ]
-        content = json.dumps({"data": data}).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        super().__init__(lambda model, texts: WordEmbedder(self.length, name=model).embed(texts))
 
 
 def _open(*, desk: bool = False, waits: float = 0.0) -> Any:
@@ -272,7 +234,7 @@ MODELS = (
     _model("embeddingModelServingInfo.url", _to_second, generation, None, _another),
     _model("embeddingModelServingInfo.model", "third", generation, None, _another),
     _model("embeddingModelServingInfo.dimension", _shorter, generation, None, _another, {"embeddingModelServingInfo.dimension": 64}),
-    _model("embeddingModelServingInfo.apikey", "sk-second", lambda h: set(h.extra["services"][0].keys), {"Bearer sk-first"}, {"Bearer sk-first", "Bearer sk-second"}),
+    _model("embeddingModelServingInfo.apikey", "sk-second", lambda h: set(h.extra["services"][0].logins), {"Bearer sk-first"}, {"Bearer sk-first", "Bearer sk-second"}),
 )  # fmt: skip
 
 
