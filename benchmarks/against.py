@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ Figures = dict[tuple[str, int, int], list[float]]
 
 
 @contextmanager
-def checked_out(commit: str) -> Iterator[Path]:
+def checked_out(commit: str) -> Generator[Path]:
     """The commit in a folder, ready to run."""
     with tempfile.TemporaryDirectory(prefix="headrace-against-") as folder:
         place = Path(folder) / "checkout"
