@@ -15,7 +15,7 @@ from headrace.testing.pipeline import declared, differences, snapshot
 from headrace.testing.real_kills import LIGHT, Moment, WholeRun
 from headrace.testing.resource_ids import finetuner_id
 
-SEED, KILLS, QUESTIONS = 7, 5, 400
+SEED, KILLS, QUESTIONS = 7, 5, 600
 START_SECONDS, RUN_SECONDS = 90, 150
 ENVIRON = {"HEADRACE_TRACKING": "none", "OMP_NUM_THREADS": "1"}
 
