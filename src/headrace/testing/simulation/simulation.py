@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.stages.topology import Topology
+from headrace.testing.failpoints import Killed
 from headrace.testing.pipeline import declared
 from headrace.testing.simulation.inputs import Inputs, draw_inputs, make_model
 from headrace.testing.simulation.known_plans import known_plans
@@ -35,7 +36,7 @@ class Simulation:
         with self._world(calm.inputs, draw) as world:
             try:
                 DisturbedRun(world, calm, draw, report).to_the_end()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is what this seed found
+            except (Exception, Killed) as error:  # noqa: BLE001 - whatever it is, it is what this seed found
                 report.wrong.append(f"{type(error).__name__}: {error}")
         return report
 

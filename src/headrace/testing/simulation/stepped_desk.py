@@ -12,6 +12,7 @@ from headrace.testing.simulation.teacher import TeacherClock
 from headrace.testing.virtual_loop import InlineExecutor
 
 Result = TypeVar("Result")
+_SETTLING_TURNS = 5
 
 
 class MortalExecutor(InlineExecutor):
@@ -79,8 +80,15 @@ class SteppedDesk(GuardedDesk):
         task.add_done_callback(self._stop)
         self._loop.run_forever()
         task.remove_done_callback(self._stop)
+        self._settle()
         self.check()
         return task.result()
+
+    def _settle(self) -> None:
+        """Hands on what has happened by now: a kill within a call reaches the work that awaits the call some turns later."""
+        for _ in range(_SETTLING_TURNS):
+            self._loop.call_soon(self._loop.stop)
+            self._loop.run_forever()
 
     def _complete(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs the loop until the work is done, whatever else ends."""

@@ -1,6 +1,7 @@
 """The teacher of each namespace, and the desks in front of them."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 from headrace.foundation.clock import Clock
@@ -14,6 +15,7 @@ from headrace.stages.train.options import TrainOptions
 from headrace.stages.train.stage import TrainStage
 from headrace.teachers.answer_store import AnswerStore
 from headrace.teachers.desk import TeacherDesk
+from headrace.teachers.desk_options import DeskOptions
 from headrace.testing.light_learner import open_light_learner
 from headrace.testing.simulation.declarations import NAMESPACES
 from headrace.testing.simulation.ledger import imbalances, open_reservations, owner_of
@@ -25,7 +27,9 @@ WAITS = (0.0, 0.02, 0.02, 1.0, 10.0)
 """Seconds that pass while a stage waits for an answer."""
 UNTIL_ALL_HAVE_COME = 100.0
 REST_SECONDS = 1.0
-LONG_AFTER = 10_000.0
+RESERVATION_SECONDS = 100_000.0
+"""The namespaces' clocks run apart by far less, so neither counts a call as lost that the other waits for."""
+LONG_AFTER = 2 * RESERVATION_SECONDS
 """When every reservation has expired."""
 
 
@@ -91,7 +95,7 @@ class Teachers:
         self._note_cut_off(namespace)
         service, executor = self.services[namespace], MortalExecutor()
         store = AnswerStore(state / "teachers.sqlite", executor=executor)
-        desk = TeacherDesk(SimulatedTeacher(service), options_of(options, options.teacher), store, clock)
+        desk = TeacherDesk(SimulatedTeacher(service), _desk_options(options), store, clock)
         self._desks[namespace] = SteppedDesk(desk, service.clock, executor, self._patience)
         return self._desks[namespace]
 
@@ -100,7 +104,7 @@ class Teachers:
         assert options.teacher
         teacher = SimulatedTeacher(self.services[options.id.namespace], at_once=True)
         store = AnswerStore(state / "teachers.sqlite", executor=InlineExecutor())
-        return TeacherDesk(teacher, options_of(options, options.teacher), store, clock)
+        return TeacherDesk(teacher, _desk_options(options), store, clock)
 
     def _patience(self, seconds: float) -> float:
         if self.patient or self._draw is None:
@@ -110,3 +114,8 @@ class Teachers:
     def _note_cut_off(self, namespace: str) -> None:
         if namespace in self._desks:
             self._cut_off[namespace] |= open_reservations(self._state, owner_of(namespace))
+
+
+def _desk_options(options: LabelOptions) -> DeskOptions:
+    assert options.teacher
+    return replace(options_of(options, options.teacher), reservation_seconds=RESERVATION_SECONDS)
