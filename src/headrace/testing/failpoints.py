@@ -7,6 +7,7 @@ failpoint raises, those before and within each commit of the log included. A cod
 from collections import Counter
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
+from typing import ClassVar
 
 from headrace.foundation import failpoints
 
@@ -35,6 +36,9 @@ NAMES = (
 class Kill:
     """Counts how often each failpoint is passed, and strikes at one of them."""
 
+    strikes: ClassVar[int] = 0
+    """Of all kills of this process: whoever catches `Killed`, it shows that one struck."""
+
     def __init__(self, name: str = "", nth: int = 0) -> None:
         """Without a name it counts and never strikes."""
         self.name, self.nth = name, nth
@@ -47,6 +51,7 @@ class Kill:
         if name == self.name and self.passed[name] == self.nth:
             self.struck = True
         if self.struck:
+            Kill.strikes += 1
             raise Killed(f"{self.name}:{self.nth}")
 
 

@@ -7,12 +7,11 @@ from typing import Any, TypeVar
 
 from headrace.teachers.desk import TeacherDesk
 from headrace.teachers.desk_thread import GuardedDesk, end_tasks
-from headrace.testing.failpoints import Killed
+from headrace.testing.failpoints import Kill, Killed
 from headrace.testing.simulation.teacher import TeacherClock
 from headrace.testing.virtual_loop import InlineExecutor
 
 Result = TypeVar("Result")
-_SETTLING_TURNS = 5
 
 
 class MortalExecutor(InlineExecutor):
@@ -76,19 +75,19 @@ class SteppedDesk(GuardedDesk):
 
     def _drive(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Runs the loop until the work is done, or the process dies of something else."""
+        strikes = Kill.strikes
         task = self._loop.create_task(work)
         task.add_done_callback(self._stop)
         self._loop.run_forever()
         task.remove_done_callback(self._stop)
-        self._settle()
+        self._die_of(strikes)
         self.check()
         return task.result()
 
-    def _settle(self) -> None:
-        """Hands on what has happened by now: a kill within a call reaches the work that awaits the call some turns later."""
-        for _ in range(_SETTLING_TURNS):
-            self._loop.call_soon(self._loop.stop)
-            self._loop.run_forever()
+    def _die_of(self, strikes: int) -> None:
+        """A kill within a call reaches the work that awaits the call some turns of the loop later; the process is dead at once."""
+        if Kill.strikes > strikes and self._fatal is None:
+            self._fatal = Killed("while it waited")
 
     def _complete(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs the loop until the work is done, whatever else ends."""
