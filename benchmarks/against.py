@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,8 +24,8 @@ from pathlib import Path
 from run import ALL, HERE, machine, sections, write
 
 NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?")
-Figures = dict[tuple[str, int, int], list[float]]
-"""Values per round, by the line's shape, how often that shape came before, and the number's place in the line."""
+Figures = dict[tuple[str, str, int, int], list[float]]
+"""Values per round, by the line's label and shape, how often both came before, and the number's place in the line."""
 
 
 @contextmanager
@@ -54,25 +54,24 @@ def measure(checkout: Path, name: str) -> str:
 
 
 def add(figures: Figures, printed: str) -> None:
-    seen = defaultdict[str, int](int)
+    seen = defaultdict[tuple[str, str], int](int)
     for line in printed.splitlines():
-        shape = NUMBER.sub("#", line).strip()
+        label, shape = re.split(r"[|:]", line.strip("| "))[0].strip(' "'), NUMBER.sub("#", line)
         for place, text in enumerate(NUMBER.findall(line)):
-            figures[shape, seen[shape], place].append(float(text.replace(",", "")))
-        seen[shape] += 1
+            figures[label, shape, seen[label, shape], place].append(float(text.replace(",", "")))
+        seen[label, shape] += 1
 
 
 def table(commit: str, before: Figures, now: Figures) -> str:
     lines = [f"| figure | {commit} | now | now ÷ {commit} |", "| --- | ---: | ---: | ---: |"]
+    names = Counter[str]()
     for key, values in before.items():
         if key not in now or len({*values, *now[key]}) == 1:
             continue
         old, new = statistics.median(values), statistics.median(now[key])
-        shape, again, place = key
-        name = f"{shape.strip('| ').replace('|', '·')}{f' ({again + 1})' if again else ''}, number {place + 1}"
-        lines.append(
-            f"| {name} | {old:,.4g} | {new:,.4g} | {new / old:.2f} |" if old else f"| {name} | 0 | {new:,.4g} | |"
-        )
+        names[key[0]] += 1
+        name = key[0] if names[key[0]] == 1 else f"{key[0]} ({names[key[0]]})"
+        lines.append(f"| {name} | {old:,.4g} | {new:,.4g} | {f'{new / old:.2f}' if old else '–'} |")
     return "\n".join(lines)
 
 
@@ -90,12 +89,15 @@ def compare(commit: str, other: Path, name: str, rounds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit", help="what to compare with")
-    parser.add_argument("names", nargs="*", default=["log"], choices=list(ALL), help="which benchmarks; left out: log")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which benchmarks ({', '.join(ALL)}); left out: log")
     parser.add_argument("--rounds", type=int, default=3, help="of each side")
     parser.add_argument(
         "--write", action="store_true", help="puts the tables into RESULTS.md, beside those of other benchmarks"
     )
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
+    options.names = options.names or ["log"]
+    if strangers := [name for name in options.names if name not in ALL]:
+        parser.error(f"no benchmark {', '.join(strangers)}; there are {', '.join(ALL)}")
     with checked_out(options.commit) as other:
         for name in options.names:
             found = compare(options.commit, other, name, options.rounds)
