@@ -16,7 +16,7 @@ from headrace.testing.lazy import Lazy
 from headrace.testing.learner_conformance import LearnerConformance, greedy, toy
 
 torch, transformers = Lazy("torch"), Lazy("transformers")
-torch_learning = Lazy("headrace.learning.torch")
+torch_learning, torch_learner = Lazy("headrace.learning.torch"), Lazy("headrace.learning.torch.learner")
 causal_model, muon = Lazy("headrace.learning.torch.causal_model"), Lazy("headrace.learning.torch.muon")
 SMALL = {
     "vocab_size": 512,
@@ -62,7 +62,9 @@ class TestLoraLearner(LearnerConformance):
     """The same suite where only adapters learn."""
 
     def open(self, options: LearnerOptions) -> Learner:
-        return torch_learning.open_learner(options)
+        learner = torch_learning.open_learner(options)
+        assert isinstance(learner, torch_learner.TorchLearner)
+        return learner
 
     def options(self, base: Path) -> LearnerOptions:
         return replace(super().options(base), method="lora", learning_rate=2e-2, lora_rank=8)
@@ -203,6 +205,7 @@ def test_stacked_muon_steps_as_torchs_own() -> None:
 def test_the_method_follows_the_size_of_the_model(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headrace.learning.method.LORA_ABOVE", 1000)
     learner = torch_learning.open_learner(LearnerOptions(base=tiny_checkpoint))
+    assert isinstance(learner, torch_learner.TorchLearner)
     assert learner._trainee.lora
     assert [type(one).__name__ for one in learner._optimizers] == ["AdamW"]
 

@@ -287,3 +287,13 @@ def test_duckdb_reaches_nothing_outside():
         with pytest.raises(duckdb.Error):
             database.query(sql)
     assert secret
+
+
+def test_an_idle_instance_is_used_again_without_anything_of_the_query_before():
+    first = Database(EngineOptions(parallelism=3))
+    first.register("secrets", pa.table({"value": [1]}))
+    assert first.query("SELECT value FROM secrets")["value"].to_pylist() == [1]
+    first.close()
+    second = Database(EngineOptions(parallelism=3))
+    with pytest.raises(duckdb.Error, match="secrets"):
+        second.query("SELECT value FROM secrets")

@@ -123,9 +123,9 @@ class StageThread(threading.Thread):
         try:
             with self._at_work or nullcontext():
                 worked = stage.step()
-            self._recovered()
             if not worked:
                 self._log.wait(WAIT_SECONDS)
+            self._recovered()
         except FencedError:
             raise
         except RetryableError as error:
@@ -155,7 +155,7 @@ class StageThread(threading.Thread):
         self._ending.wait(pause)
 
     def _recovered(self) -> None:
-        """After a successful step. Also replaces the report of an earlier process."""
+        """After a successful turn. Also replaces the report of an earlier process."""
         self._failures, self._last_error = 0, ""
         if self._told or (self._reporter is not None and self._reporter.said_false):
             self._told = not self._report(Condition(HEALTH, "True", "Running"), 0)

@@ -1,7 +1,7 @@
 """One locked DuckDB in memory: no files, no extensions to fetch, no settings to change."""
 
-import threading
 import weakref
+from collections import deque
 
 import duckdb
 import pyarrow as pa
@@ -14,6 +14,12 @@ Error = duckdb.Error
 Connection = duckdb.DuckDBPyConnection
 DEFAULT_MEMORY_BYTES = 1 << 30
 _MOST_IDLE = 4
+_UNUSABLE = (duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException)
+"""After these an instance is not used again."""
+_Size = tuple[int, int | None]
+"""Threads and bytes of memory, as in EngineOptions."""
+_idle: dict[_Size, deque[Connection]] = {}
+"""Instances that no query uses now. A new one takes 40 ms of CPU, because it enters every function into its catalog (DuckDB 2.0)."""
 
 
 def connect(options: EngineOptions) -> Connection:
@@ -34,41 +40,31 @@ def connect(options: EngineOptions) -> Connection:
     return connection
 
 
-class _IdleInstances:
-    """Instances that no query uses now. A new one takes 40 ms of CPU, because it enters every function into its catalog (DuckDB 2.0)."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: list[tuple[EngineOptions, Connection]] = []
-
-    def take(self, options: EngineOptions) -> Connection:
-        """An idle one with the same options, or a new one."""
-        with self._lock:
-            for place, (known, _) in enumerate(self._idle):
-                if known == options:
-                    return self._idle.pop(place)[1]
-        return connect(options)
-
-    def put(self, options: EngineOptions, instance: Connection, connection: Connection) -> None:
-        """After its use: what the query registered and created ends with its connection. The oldest beyond the limit is closed."""
-        connection.close()
-        with self._lock:
-            self._idle.append((options, instance))
-            surplus = self._idle.pop(0)[1] if len(self._idle) > _MOST_IDLE else None
-        if surplus is not None:
-            surplus.close()
+def _take(key: _Size) -> Connection:
+    """An idle instance of this size, or a new one."""
+    try:
+        return _idle[key].pop()
+    except (KeyError, IndexError):
+        return connect(EngineOptions(*key))
 
 
-_idle = _IdleInstances()
+def _put(key: _Size, instance: Connection, connection: Connection) -> None:
+    """After its use: what the query registered and created ends with its connection. The oldest beyond the limit is dropped.
+
+    No lock: the garbage collector may call it anywhere, also within itself and `_take`.
+    """
+    connection.close()
+    _idle.setdefault(key, deque(maxlen=_MOST_IDLE)).append(instance)
 
 
 class Database:
     """Runs SQL over Arrow tables, in an instance that nobody else uses meanwhile: its memory limit is its own. One thread."""
 
     def __init__(self, options: EngineOptions) -> None:
-        instance = _idle.take(options)
+        key = options.parallelism, options.memory_bytes
+        instance = _take(key)
         self._connection = instance.cursor()
-        self._end = weakref.finalize(self, _idle.put, options, instance, self._connection)
+        self._end = weakref.finalize(self, _put, key, instance, self._connection)
         self._end.atexit = False
         self._has_macros = False
 
@@ -83,8 +79,10 @@ class Database:
             self._has_macros = True
         try:
             table = self._connection.sql(sql).to_arrow_table()
-        except duckdb.OutOfMemoryException as error:
-            self._end.detach()  # its instance is used no more
+        except _UNUSABLE as error:
+            self._end.detach()
+            if not isinstance(error, duckdb.OutOfMemoryException):
+                raise
             raise FinalError(
                 f"the query exceeds its memory limit: {str(error).splitlines()[0]}",
                 next_step="raise the memory limit, or shorten the windows",
